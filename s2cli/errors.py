@@ -1,0 +1,248 @@
+"""Exit codes, and the one tree of exceptions that the tool raises on purpose.
+
+S2Error                         what failed; `hint` says what to type next        exit 1
+├── UsageError                  the command line or the configuration is wrong    2
+│   └── BadValueError           a text is no valid name, URI, duration, …         2
+├── NotFoundError               a basin, stream or token is not there             3
+├── AuthError                   no credential, or it was refused                  4
+├── PreconditionError           something was not as the request demanded         5
+│   ├── SeqNumMismatchError     another writer was there first
+│   ├── FencingTokenMismatchError
+│   └── RangeNotSatisfiableError    a read that starts at or beyond the tail
+├── UnreachableError            no server, or none that answers in time           6
+├── BadInputError               an input line cannot be a record                  7
+├── UndecidedError              nobody can tell whether records are durable       8
+├── ProtocolError               the peer broke the protocol                       1
+│   └── FrameError              bytes that are no S2S frame
+└── ApiError                    an error body of the API, sent or received        by status and code
+
+Errors of other libraries become one of these at a single seam each (client/http, client/duplex, server/engines).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ExitCode:
+    """The exit codes of every command. Plain integers: importing `enum` would cost each start 4 ms."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    AUTH = 4
+    PRECONDITION = 5
+    UNREACHABLE = 6
+    BAD_DATA = 7
+    UNDECIDED = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class S2Error(Exception):
+    """Something failed in a way that the tool can explain: `message` says what and why, `hint` what to type next."""
+
+    exit_code: int = ExitCode.FAILURE
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(S2Error):
+    exit_code = ExitCode.USAGE
+
+
+class BadValueError(UsageError):
+    pass
+
+
+class NotFoundError(S2Error):
+    exit_code = ExitCode.NOT_FOUND
+
+
+class AuthError(S2Error):
+    exit_code = ExitCode.AUTH
+
+
+class PreconditionError(S2Error):
+    exit_code = ExitCode.PRECONDITION
+
+
+class SeqNumMismatchError(PreconditionError):
+    """`match_seq_num` was not the next sequence number, which is `expected` (protocol section 4.6)."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(f"the next sequence number is {expected}, not the one that the append demanded")
+        self.expected = expected
+
+
+class FencingTokenMismatchError(PreconditionError):
+    """The stream is fenced by `token`, and the append gave another one (protocol section 4.6)."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f'the fencing token of the stream is "{token}", not the one that was given')
+        self.token = token
+
+
+class RangeNotSatisfiableError(PreconditionError):
+    """A read that starts at or beyond the tail and may not wait (protocol section 5.3)."""
+
+    def __init__(self, tail_seq_num: int, tail_timestamp: int) -> None:
+        super().__init__(f"the read starts at or beyond the tail, which is at sequence number {tail_seq_num}")
+        self.tail_seq_num = tail_seq_num
+        self.tail_timestamp = tail_timestamp
+
+
+class UnreachableError(S2Error):
+    exit_code = ExitCode.UNREACHABLE
+
+
+class BadInputError(S2Error):
+    """Input that is no record; `line` counts from 1, and is None where the input has no lines."""
+
+    exit_code = ExitCode.BAD_DATA
+
+    def __init__(self, message: str, *, line: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}", hint=hint)
+        self.line = line
+
+
+class UndecidedError(S2Error):
+    exit_code = ExitCode.UNDECIDED
+
+
+class ProtocolError(S2Error):
+    pass
+
+
+class FrameError(ProtocolError):
+    pass
+
+
+# Protocol section 2.1: the codes of the API, each with its one HTTP status.
+STATUS_BY_CODE = {
+    "bad_header": 400,
+    "bad_path": 400,
+    "bad_query": 400,
+    "bad_json": 400,
+    "bad_proto": 400,
+    "bad_frame": 400,
+    "decryption_failed": 400,
+    "authn": 401,
+    "permission_denied": 403,
+    "quota_exhausted": 403,
+    "access_token_not_found": 404,
+    "basin_not_found": 404,
+    "stream_not_found": 404,
+    "request_timeout": 408,
+    "resource_already_exists": 409,
+    "basin_deletion_pending": 409,
+    "stream_deletion_pending": 409,
+    "transaction_conflict": 409,
+    "invalid": 422,
+    "rate_limited": 429,
+    "client_hangup": 499,
+    "other": 500,
+    "storage": 500,
+    "not_implemented": 501,
+    "hot_server": 502,
+    "server_draining": 503,
+    "unavailable": 503,
+    "upstream_timeout": 504,
+}
+# A request that got one of these has changed nothing, for certain.
+NO_SIDE_EFFECT_CODES = frozenset(
+    code
+    for code, status in STATUS_BY_CODE.items()
+    if status < 500 and code not in ("request_timeout", "client_hangup")
+) | {"not_implemented", "hot_server", "server_draining"}
+
+RETRYABLE_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
+
+
+def exit_code_of(status: int) -> int:
+    """The exit code for an HTTP error status."""
+    if status in (401, 403):
+        return ExitCode.AUTH
+    if status == 404:
+        return ExitCode.NOT_FOUND
+    if status in (409, 412, 416):
+        return ExitCode.PRECONDITION
+    if status in (400, 413, 415, 422):
+        return ExitCode.BAD_DATA
+    if status in (408, 429) or status >= 500:
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILURE
+
+
+class ApiError(S2Error):
+    """An error of the API (protocol section 2.1). The server raises it, the client makes it from a response."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_ms: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.status = STATUS_BY_CODE[code] if status is None else status
+        super().__init__(message, hint=hint, exit_code=exit_code_of(self.status))
+        self.code = code
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later (protocol sections 2.1 and 9.2)."""
+        return self.status in RETRYABLE_STATUSES or self.code == "transaction_conflict"
+
+    @property
+    def no_side_effect(self) -> bool:
+        """Whether the request is known to have changed nothing: a known code with its own status, and nothing else."""
+        return STATUS_BY_CODE.get(self.code) == self.status and self.code in NO_SIDE_EFFECT_CODES
+
+
+def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> S2Error:
+    """The exception for an error response or terminal frame: a 412 or 416 body, `{code, message}`, the
+    Introduction's `{error, message}`, or anything that some proxy wrote. `headers` have lower-case names."""
+    import json
+
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        fields = {}
+    tail = fields.get("tail")
+    if status == 416 and isinstance(tail, dict):
+        return RangeNotSatisfiableError(_number(tail.get("seq_num")), _number(tail.get("timestamp")))
+    # 409 is what the Introduction answers for a failed condition, 412 the deployed API.
+    if status in (409, 412):
+        if "fencing_token_mismatch" in fields:
+            token = fields["fencing_token_mismatch"]
+            return FencingTokenMismatchError(token if isinstance(token, str) else json.dumps(token))
+        if "seq_num_mismatch" in fields:
+            return SeqNumMismatchError(_number(fields["seq_num_mismatch"]))
+    code = fields.get("code") or fields.get("error") or "unknown"
+    message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
+    return ApiError(str(code), str(message), status=status, retry_after_ms=_retry_after_ms(headers or {}))
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1000)):
+        text = headers.get(name, "").strip()
+        if text.isascii() and text.isdigit():
+            return min(int(text) * unit_ms, 60_000)
+    return None
