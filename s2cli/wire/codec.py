@@ -1,0 +1,80 @@
+"""Batches through the protobuf runtime, with views (proto/views.proto) that spare an object for each record."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from s2cli.errors import ApiError, ProtocolError
+from s2cli.wire.batch import encode_append
+from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
+from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawRecords
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    BodiesOnly = tuple[list[bytes], int | None, str | None]
+
+
+def split_append(data: bytes) -> BodiesOnly | None:
+    """The bodies, `match_seq_num` and `fencing_token` of an AppendInput that holds nothing else, or None.
+
+    Exactness by equality: what the merged view found is encoded anew and compared, so a header, a timestamp, an unknown
+    field or an unusual encoding always ends in None. Comparing sizes would not be enough.
+    """
+    try:
+        view = MergedAppendInput.FromString(data)
+    except DecodeError:
+        return None
+    bodies = list(view.records.body)
+    match_seq_num = view.match_seq_num if view.HasField("match_seq_num") else None
+    fencing_token = view.fencing_token if view.HasField("fencing_token") else None
+    token_bytes = None if fencing_token is None else fencing_token.encode()
+    if encode_append(bodies, match_seq_num, token_bytes) == data:
+        return bodies, match_seq_num, fencing_token
+    # Empty bodies leave no trace in the merged view: the raw records say where they were.
+    raw = RawRecords.FromString(data).records
+    if len(raw) == len(bodies):
+        return None
+    rest = iter(bodies)
+    bodies = [next(rest, b"") if record else b"" for record in raw]
+    if encode_append(bodies, match_seq_num, token_bytes) == data:
+        return bodies, match_seq_num, fencing_token
+    return None
+
+
+def decode_append(data: bytes) -> AppendInput:
+    """Any AppendInput. Raises ApiError `bad_proto`."""
+    try:
+        return AppendInput.FromString(data)
+    except DecodeError as error:
+        raise ApiError("bad_proto", f"Failed to decode an AppendInput: {error}") from error
+
+
+def read_bodies(data: bytes, first_seq_num: int) -> list[bytes] | None:
+    """The bodies of a ReadBatch that starts at `first_seq_num`, has no gap, no header and no empty body; else None.
+
+    Each record leaves at most one body in the merged view, and sequence numbers only rise: so if there are as many
+    bodies as numbers from the first to the last, every record has one.
+    """
+    try:
+        records = MergedReadBatch.FromString(data).records
+    except DecodeError as error:
+        raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+    if len(records.body) != records.seq_num + 1 - first_seq_num or records.headers:
+        return None
+    return list(records.body)
+
+
+def decode_read(data: bytes) -> ReadBatch:
+    """Any ReadBatch. Raises ProtocolError."""
+    try:
+        return ReadBatch.FromString(data)
+    except DecodeError as error:
+        raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+
+
+def cut(data: bytes, skip: int, keep: int) -> bytes:
+    """The ReadBatch bytes of `keep` records after the first `skip` of a ReadBatch without a tail."""
+    view = RawRecords.FromString(data)
+    del view.records[skip + keep :]
+    del view.records[:skip]
+    return view.SerializeToString()

@@ -1,0 +1,158 @@
+"""S2S frames (protocol section 6.1): three bytes of length, one byte of flags, a message or a terminal error.
+
+Knows no socket and no side: `encode_*` give the bytes of a frame, FrameReader takes bytes as they come.
+"""
+
+from __future__ import annotations
+
+from s2cli.errors import FrameError
+
+MAX_LENGTH = 2 * 1024 * 1024  # of flags and body, as the length field counts
+MAX_MESSAGE_BYTES = MAX_LENGTH - 1  # of a body, and of what it inflates to
+COMPRESSION_THRESHOLD_BYTES = 1024  # smaller messages go as they are: they would hardly shrink
+
+TERMINAL = 0x80
+COMPRESSION_MASK = 0x60
+ZSTD = 0x20
+GZIP = 0x40
+RECONNECT_ADVISED = 0x10
+FLAG_BY_COMPRESSION = {"zstd": ZSTD, "gzip": GZIP}
+
+
+class Frame:
+    """One frame: `message` inflated; `status` is None, or the HTTP status of a terminal frame with its JSON in
+    `message`; `reconnect_advised` says that the server is about to go (section 6.5)."""
+
+    __slots__ = ("message", "reconnect_advised", "status")
+
+    def __init__(self, message: bytes, status: int | None = None, reconnect_advised: bool = False) -> None:
+        self.message = message
+        self.status = status
+        self.reconnect_advised = reconnect_advised
+
+
+def frame_header(message_bytes: int, flag: int = 0) -> bytes:
+    """The four bytes before a body of that many bytes."""
+    return ((message_bytes + 1) << 8 | flag).to_bytes(4, "big")
+
+
+def encode_frame(message: bytes, compression: str | None = None, advise_reconnect: bool = False) -> bytes:
+    """A regular frame; `compression` ("zstd" or "gzip") is applied from COMPRESSION_THRESHOLD_BYTES on.
+
+    Raises FrameError for a message beyond MAX_MESSAGE_BYTES.
+    """
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise FrameError(f"a message of {len(message)} bytes does not fit in a frame")
+    flag = RECONNECT_ADVISED if advise_reconnect else 0
+    if compression is not None and len(message) >= COMPRESSION_THRESHOLD_BYTES:
+        message = _compress(message, compression)
+        flag |= FLAG_BY_COMPRESSION[compression]
+        if len(message) > MAX_MESSAGE_BYTES:
+            raise FrameError(f"a compressed message of {len(message)} bytes does not fit in a frame")
+    return frame_header(len(message), flag) + message
+
+
+def encode_terminal(status: int, body: bytes) -> bytes:
+    """The frame that ends a session with an HTTP status and its JSON text."""
+    return frame_header(len(body) + 2, TERMINAL) + status.to_bytes(2, "big") + body
+
+
+class FrameReader:
+    """Takes bytes in any pieces and gives the frames that are complete in them."""
+
+    __slots__ = ("_pieces", "_size", "_wanted")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []  # an incomplete frame, joined when it is whole: appending in place is quadratic
+        self._size = 0
+        self._wanted = 4
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether no part of a frame is waiting for the rest."""
+        return self._size == 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes. Raises FrameError, after which the reader is of no more use."""
+        if self._size:
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size < self._wanted:
+                return []
+            data = b"".join(self._pieces)
+        frames = []
+        at, end = 0, len(data)
+        wanted = 4
+        while end - at >= 4:
+            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            if not 0 < length <= MAX_LENGTH:
+                raise FrameError(f"a frame says that it has {length} bytes, the limits are 1 and {MAX_LENGTH}")
+            after = at + 3 + length
+            if after > end:
+                wanted = 3 + length
+                break
+            frames.append(_decode(data[at + 3], data[at + 4 : after]))
+            at = after
+        self._pieces = [data[at:]] if at < end else []
+        self._size = end - at
+        self._wanted = wanted
+        return frames
+
+
+def _decode(flag: int, body: bytes) -> Frame:
+    if flag & TERMINAL:
+        if len(body) < 2:
+            raise FrameError("a terminal frame without a status")
+        return Frame(body[2:], status=body[0] << 8 | body[1])
+    if compression := flag & COMPRESSION_MASK:
+        body = _inflate(body, compression)
+    return Frame(body, reconnect_advised=bool(flag & RECONNECT_ADVISED))
+
+
+def _compress(message: bytes, compression: str) -> bytes:
+    if compression == "zstd":
+        import zstandard
+
+        return zstandard.compress(message)
+    import zlib
+
+    gzip = zlib.compressobj(wbits=31)
+    return gzip.compress(message) + gzip.flush()
+
+
+def _inflate(body: bytes, compression: int) -> bytes:
+    """Never makes more than MAX_MESSAGE_BYTES and a little, whatever the body says."""
+    if compression == ZSTD:
+        return _inflate_zstd(body)
+    if compression == GZIP:
+        return _inflate_gzip(body)
+    raise FrameError("a frame is compressed in a way that does not exist")
+
+
+def _inflate_gzip(body: bytes) -> bytes:
+    import zlib
+
+    gzip = zlib.decompressobj(wbits=31)
+    try:
+        message = gzip.decompress(body, MAX_MESSAGE_BYTES + 1)
+    except zlib.error as error:
+        raise FrameError(f"a frame is not in gzip form: {error}") from error
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise FrameError(f"a frame inflates to more than {MAX_MESSAGE_BYTES} bytes")
+    if not gzip.eof or gzip.unused_data:
+        raise FrameError("a compressed frame is cut short or has bytes after its end")
+    return message
+
+
+def _inflate_zstd(body: bytes) -> bytes:
+    import zstandard
+
+    try:
+        # Looked at first: the one-shot call allocates what the header claims.
+        if zstandard.frame_content_size(body) > MAX_MESSAGE_BYTES:
+            raise FrameError(f"a frame inflates to more than {MAX_MESSAGE_BYTES} bytes")
+        # The window is bounded too: a header may ask for gigabytes of it before the first byte comes out.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+        return decompressor.decompress(body, max_output_size=MAX_MESSAGE_BYTES, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise FrameError(f"a frame is not in zstd form, or inflates to more than a frame may: {error}") from error
