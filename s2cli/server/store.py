@@ -1,0 +1,171 @@
+"""What the server asks of a storage engine: rows for basins and streams, chunks of records, and nothing more.
+
+A chunk is what one append made durable: the bytes of a `ReadBatch` message with the records of one batch, which a read
+sends as they lie. Every result of a coroutine here is durable (protocol section 13). Appends are not coroutines: they
+are queued by a plain call, written in groups over all streams, and settled by one call on the event loop per group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from s2cli.errors import S2Error
+
+# What a packed chunk key holds: 23 bits of stream, 40 bits of sequence number.
+MAX_STREAMS = 1 << 23
+MAX_SEQ_NUM = 1 << 40
+
+
+@dataclass(slots=True)
+class BasinRow:
+    """A basin. `deleted_at_ms` is set from the DELETE until its streams are gone and the row is removed."""
+
+    name: str
+    config: dict[str, Any]
+    created_at_ms: int
+    deleted_at_ms: int | None = None
+    request_key: bytes | None = None
+
+
+@dataclass(slots=True)
+class StreamRow:
+    """A stream. The engine assigns `id` on insert, and keeps the last four members itself: `insert_stream` and
+    `update_stream` do not write them. `next_seq_num` and `last_timestamp` count only while the stream has no chunk."""
+
+    basin: str
+    name: str
+    config: dict[str, Any]
+    created_at_ms: int
+    cipher: str | None = None
+    deleted_at_ms: int | None = None
+    request_key: bytes | None = None
+    id: int = 0
+    trim_point: int = 0
+    fencing_token: str = ""
+    next_seq_num: int = 0
+    last_timestamp: int = 0
+
+
+class Chunk:
+    """Stored records `first_seq_num` to `end_seq_num` (exclusive), as the bytes of a `ReadBatch` without a tail."""
+
+    __slots__ = ("count", "data", "end_seq_num", "first_seq_num", "last_timestamp", "metered_bytes")
+
+    def __init__(self, first_seq_num: int, count: int, metered_bytes: int, last_timestamp: int, data: bytes) -> None:
+        self.first_seq_num = first_seq_num
+        self.count = count
+        self.end_seq_num = first_seq_num + count
+        self.metered_bytes = metered_bytes
+        self.last_timestamp = last_timestamp
+        self.data = data
+
+
+class Lane:
+    """The order of appends to one stream. A failed append breaks its lane: whatever is queued behind it fails too,
+    since its sequence numbers would leave a gap, and the stream must be loaded again, with a new lane."""
+
+    __slots__ = ("broken", "stream_id")
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+        self.broken = False
+
+
+class Append:
+    """One chunk on its way to the disk, with the changes of the stream's row that become durable with it."""
+
+    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "owner", "trim_point")
+
+    def __init__(
+        self,
+        lane: Lane,
+        chunk: Chunk,
+        expires_at_ms: int,
+        owner: object,
+        fencing_token: str | None = None,
+        trim_point: int | None = None,
+    ) -> None:
+        self.lane = lane
+        self.chunk = chunk
+        self.expires_at_ms = expires_at_ms
+        self.owner = owner
+        self.fencing_token = fencing_token
+        self.trim_point = trim_point
+
+
+# Called on the event loop once per group: the appends in the order of their sequence numbers, and why they failed.
+Settle = Callable[[list[Append], S2Error | None], None]
+
+
+class Store(Protocol):
+    """The smallest interface that works. Coroutines raise `ApiError("storage", …)` where the disk says no."""
+
+    settle: Settle
+
+    async def close(self) -> None:
+        """Write what is queued, and let go of the directory."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why the store takes no more writes; None while it is well."""
+        ...
+
+    async def get_basin(self, name: str) -> BasinRow | None: ...
+
+    async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
+        """At most `limit` basins in byte order, and whether more match."""
+        ...
+
+    async def insert_basin(self, row: BasinRow) -> BasinRow | None:
+        """None: inserted. Else the basin that already has the name; nothing is changed then."""
+        ...
+
+    async def update_basin(self, row: BasinRow) -> None: ...
+
+    async def remove_basin(self, name: str) -> None: ...
+
+    async def get_stream(self, basin: str, name: str) -> StreamRow | None: ...
+
+    async def list_streams(
+        self, basin: str, prefix: str, start_after: str, limit: int
+    ) -> tuple[list[StreamRow], bool]: ...
+
+    async def insert_stream(self, row: StreamRow) -> StreamRow | None:
+        """None: inserted, and `row.id` is set. Else the stream that already has the name; nothing is changed then."""
+        ...
+
+    async def update_stream(self, row: StreamRow) -> None:
+        """Write `config` and `deleted_at_ms`."""
+        ...
+
+    async def remove_stream(self, stream_id: int) -> None:
+        """Remove the row, and whatever chunks are left; the id may be given to a new stream from now on."""
+        ...
+
+    async def delete_slice(self, stream_id: int) -> bool:
+        """Delete some of the stream's chunks; True while more are left."""
+        ...
+
+    async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
+        """What is marked as deleted and not yet removed, to go on with after a restart."""
+        ...
+
+    def append(self, append: Append) -> None:
+        """Queue one chunk. `settle` gets it later, durable or failed; also where this store has failed already."""
+        ...
+
+    async def tail(self, stream_id: int) -> tuple[int, int] | None:
+        """The next sequence number and the last timestamp by the stream's last chunk; None if it has none."""
+        ...
+
+    async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
+        """Chunks in order from the one that holds `first_seq_num` (or the next there is) up to the one before
+        `end_seq_num`: at least one if there is any, no more than `max_bytes` where one alone is not larger."""
+        ...
+
+    async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
+        """The first sequence number of the first chunk in the range whose last timestamp is not below `timestamp`."""
+        ...
