@@ -159,9 +159,7 @@ STATUS_BY_CODE = {
 }
 # A request that got one of these has changed nothing, for certain.
 NO_SIDE_EFFECT_CODES = frozenset(
-    code
-    for code, status in STATUS_BY_CODE.items()
-    if status < 500 and code not in ("request_timeout", "client_hangup")
+    code for code, status in STATUS_BY_CODE.items() if status < 500 and code not in ("request_timeout", "client_hangup")
 ) | {"not_implemented", "hot_server", "server_draining"}
 
 RETRYABLE_STATUSES = frozenset((408, 429, 500, 502, 503, 504))

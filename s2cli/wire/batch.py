@@ -2,7 +2,7 @@
 
 The common case is a batch of bodies: no headers, no timestamps of their own. Building such a message through the
 protobuf runtime makes an object for each record (210 ns); the ways here make a few list slots (50 to 100 ns) and give
-the same bytes, or the same meaning where it says so. tests/wire/test_batch.py proves both, tests/bench/ shows the speed.
+the same bytes, or the same meaning where it says so. tests/wire/test_batch.py proves both, tests/bench/ has the speed.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def encode_append(bodies: list[bytes], match_seq_num: int | None = None, fencing
     return b"".join(parts)
 
 
-# The low 14 bits of a sequence number as the first two bytes of a varint of three or more, and so every sequence number
-# from 0 up: padding with continuation bits is as valid as the shortest form, and a constant width lets slices do the work.
+# The low 14 bits of a sequence number as the first two bytes of a varint of three or more, for every number from 0 up:
+# padding with continuation bits is as valid as the shortest form, and a constant width lets slices do the work.
 _LOW_BITS = 14
 _LOW_SIZE = 1 << _LOW_BITS
 _low_seq_bytes: list[bytes] = []
@@ -129,7 +129,12 @@ def encode_tail(seq_num: int, timestamp: int) -> bytes:
 
 
 def encode_ack(
-    start_seq_num: int, start_timestamp: int, end_seq_num: int, end_timestamp: int, tail_seq_num: int, tail_timestamp: int
+    start_seq_num: int,
+    start_timestamp: int,
+    end_seq_num: int,
+    end_timestamp: int,
+    tail_seq_num: int,
+    tail_timestamp: int,
 ) -> bytes:
     """An AppendAck: protobuf reads it, though it would leave out the fields that are 0."""
     return b"".join(
@@ -145,7 +150,7 @@ Ack = tuple[int, int, int, int, int, int]
 
 
 def decode_ack(message: bytes) -> Ack:
-    """An AppendAck as (start, its timestamp, end, timestamp of the last record, tail, its timestamp); `end` is exclusive.
+    """An AppendAck as (start, its timestamp, end, timestamp of the last record, tail, its timestamp); end is exclusive.
 
     Raises ProtocolError for anything that is no AppendAck. Unknown fields are passed over.
     """

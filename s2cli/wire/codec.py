@@ -50,10 +50,11 @@ def decode_append(data: bytes) -> AppendInput:
 
 
 def read_bodies(data: bytes, first_seq_num: int) -> list[bytes] | None:
-    """The bodies of a ReadBatch that starts at `first_seq_num`, has no gap, no header and no empty body; else None.
+    """The bodies of a ReadBatch that starts at `first_seq_num`, has no gap, no header and no body left out; else None.
 
     Each record leaves at most one body in the merged view, and sequence numbers only rise: so if there are as many
-    bodies as numbers from the first to the last, every record has one.
+    bodies as numbers from the first to the last, every record has one. (An empty body counts where it is spelled out,
+    as encode_records does; protobuf leaves it out.)
     """
     try:
         records = MergedReadBatch.FromString(data).records

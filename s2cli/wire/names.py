@@ -19,9 +19,10 @@ _LOCATION_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst
 
 
 def check_basin_name(name: str) -> None:
-    if not MIN_BASIN_NAME_BYTES <= len(name.encode()) <= MAX_BASIN_NAME_BYTES:
+    size = len(_utf8(name, "basin name"))
+    if not MIN_BASIN_NAME_BYTES <= size <= MAX_BASIN_NAME_BYTES:
         raise BadValueError(
-            f"Basin name must be between {MIN_BASIN_NAME_BYTES} and {MAX_BASIN_NAME_BYTES} bytes, not {len(name.encode())}"
+            f"Basin name must be between {MIN_BASIN_NAME_BYTES} and {MAX_BASIN_NAME_BYTES} bytes, not {size}"
         )
     if not _BASIN_CHARACTERS.issuperset(name):
         raise BadValueError("Basin name must comprise lowercase letters, numbers, and hyphens")
@@ -60,7 +61,7 @@ def check_request_token(token: str) -> None:
 
 def check_basin_prefix(text: str, kind: str) -> None:
     """A `prefix` or `start_after` (which of them `kind` says) of a list of basins."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BASIN_NAME_BYTES or not _BASIN_CHARACTERS.issuperset(text):
+    if len(text) > MAX_BASIN_NAME_BYTES or not _BASIN_CHARACTERS.issuperset(text):
         raise BadValueError(
             f"basin {kind} must have at most {MAX_BASIN_NAME_BYTES} lowercase letters, numbers, and hyphens"
         )
