@@ -1,0 +1,137 @@
+"""One HTTP exchange as ASGI sees it: its headers, its body, its answer, and the table that turns errors into answers.
+
+The data path works on these functions and the raw messages; the control plane wraps them in a Request (app.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import (
+    ApiError,
+    BadValueError,
+    FencingTokenMismatchError,
+    RangeNotSatisfiableError,
+    S2Error,
+    SeqNumMismatchError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Headers = Iterable[tuple[bytes, bytes]]
+
+# Protocol section 14. The host does not limit bodies, nor the time that one may stay open: both are ours.
+MAX_UNARY_BODY_BYTES = 2 * 1024 * 1024
+UNARY_BODY_TIMEOUT_S = 30.0
+
+JSON = b"application/json"
+
+# The codes that the published Introduction calls `validation_error` (protocol section 16).
+_VALIDATION_CODES = frozenset(("bad_path", "bad_query", "bad_json", "bad_header", "bad_proto", "invalid"))
+
+
+class DisconnectedError(Exception):
+    """The client went away before it had an answer: there is nobody left to answer."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of the header with that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value  # type: ignore[no-any-return]  # a scope is a mapping to Any
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, too_large: S2Error, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:
+    """The whole body of a unary request; raises `too_large` beyond the limit, DisconnectedError if the client is gone."""
+    declared = header(scope, b"content-length")
+    # The host has parsed the number already; without one the body ends where the host says so.
+    length = int(declared) if declared is not None else None
+    if length is not None and length > limit:
+        raise too_large
+    task = asyncio.current_task()
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        expired = True
+        if task is not None:
+            # Cancelling a receive() loses what it would have brought: here the request is given up anyway.
+            task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(UNARY_BODY_TIMEOUT_S, expire)
+    try:
+        return await _collect(receive, too_large, limit, length)
+    except asyncio.CancelledError:
+        if expired:
+            raise ApiError("request_timeout", "the request body did not arrive in time") from None
+        raise
+    finally:
+        timer.cancel()
+
+
+async def _collect(receive: Receive, too_large: S2Error, limit: int, length: int | None) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        body: bytes = message.get("body", b"")
+        parts.append(body)
+        size += len(body)
+        if size > limit:
+            raise too_large
+        # The host says `more_body` although it gave everything; asking again would cost a round trip through its
+        # threads (0.17 ms of a 0.8 ms append).
+        if size == length or not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def send_bytes(
+    send: Send, status: int, content_type: bytes | None, payload: bytes, extra_headers: Headers = ()
+) -> None:
+    """Answers with one whole body. A `content_type` of None goes with an empty one (protocol section 1.3)."""
+    headers = [(b"content-length", b"%d" % len(payload)), *extra_headers]
+    if content_type is not None:
+        headers.append((b"content-type", content_type))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": payload, "more_body": False})
+
+
+async def send_json(send: Send, status: int, payload: bytes, extra_headers: Headers = ()) -> None:
+    await send_bytes(send, status, JSON, payload, extra_headers)
+
+
+def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """Status, JSON body and extra headers for an error, the same in a response and in a terminal frame."""
+    # A 412 has exactly one member: the official Rust client refuses any other.
+    if isinstance(error, SeqNumMismatchError):
+        return 412, b'{"seq_num_mismatch":%d}' % error.expected, []
+    if isinstance(error, FencingTokenMismatchError):
+        return 412, encode_json({"fencing_token_mismatch": error.token}), []
+    if isinstance(error, RangeNotSatisfiableError):
+        tail = {"seq_num": error.tail_seq_num, "timestamp": error.tail_timestamp}
+        return 416, encode_json({"tail": tail}), []
+    if not isinstance(error, ApiError):
+        # Checks shared with the client know no API codes.
+        code = "invalid" if isinstance(error, BadValueError) else "other"
+        error = ApiError(code, error.message)
+    kind = "validation_error" if error.code in _VALIDATION_CODES else error.code
+    body = encode_json({"code": error.code, "message": error.message, "error": kind})
+    headers = []
+    if error.retry_after_ms is not None:
+        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
+        headers.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1000)))
+    return error.status, body, headers
+
+
+def encode_json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
