@@ -50,7 +50,7 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 
 async def read_body(scope: Scope, receive: Receive, too_large: S2Error, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:
-    """The whole body of a unary request; raises `too_large` beyond the limit, DisconnectedError if the client is gone."""
+    """The whole body of a unary request. Raises `too_large` beyond the limit, DisconnectedError if the client left."""
     declared = header(scope, b"content-length")
     # The host has parsed the number already; without one the body ends where the host says so.
     length = int(declared) if declared is not None else None
