@@ -7,7 +7,8 @@ are queued by a plain call, written in groups over all streams, and settled by o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,39 +65,42 @@ class Chunk:
 
 class Lane:
     """The order of appends to one stream. A failed append breaks its lane: whatever is queued behind it fails too,
-    since its sequence numbers would leave a gap, and the stream must be loaded again, with a new lane."""
+    since its sequence numbers would leave a gap, and the stream must be loaded again, with a new lane.
 
-    __slots__ = ("broken", "stream_id")
+    `queue` and `queued_bytes` belong to the engine; `broken` is for all to read.
+    """
+
+    __slots__ = ("broken", "queue", "queued_bytes", "stream_id")
 
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
         self.broken = False
+        self.queue: deque[Append] = deque()
+        self.queued_bytes = 0
 
 
 class Append:
     """One chunk on its way to the disk, with the changes of the stream's row that become durable with it."""
 
-    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "owner", "trim_point")
+    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "trim_point")
 
     def __init__(
         self,
         lane: Lane,
         chunk: Chunk,
         expires_at_ms: int,
-        owner: object,
         fencing_token: str | None = None,
         trim_point: int | None = None,
     ) -> None:
         self.lane = lane
         self.chunk = chunk
         self.expires_at_ms = expires_at_ms
-        self.owner = owner
         self.fencing_token = fencing_token
         self.trim_point = trim_point
 
 
-# Called on the event loop once per group: the appends in the order of their sequence numbers, and why they failed.
-Settle = Callable[[list[Append], S2Error | None], None]
+# Called on the event loop once per group: the appends, those of one stream in order, and why they failed if they did.
+Settle = Callable[[Sequence[Append], S2Error | None], None]
 
 
 class Store(Protocol):
@@ -163,7 +167,7 @@ class Store(Protocol):
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         """Chunks in order from the one that holds `first_seq_num` (or the next there is) up to the one before
-        `end_seq_num`: at least one if there is any, no more than `max_bytes` where one alone is not larger."""
+        `end_seq_num`, until they have `max_bytes` or more."""
         ...
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:

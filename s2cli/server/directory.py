@@ -1,0 +1,77 @@
+"""The data directory: who may use it, and how one server keeps all others out of it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from s2cli.errors import S2Error
+
+LOCK_NAME = "LOCK"
+
+# File systems on which `flock` and the shared memory beside the database do not reach from one machine to another.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "9p afs ceph cifs fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 smb2 smb3 smbfs".split()
+)
+
+
+class DirectoryInUseError(S2Error):
+    """Another server holds the directory; `note` is what it wrote about itself into the LOCK file."""
+
+    def __init__(self, path: Path, note: bytes) -> None:
+        super().__init__(f"{path} is in use by another server")
+        self.note = note
+
+
+class LockedDirectory:
+    """A data directory that is ours until `release`, made if it was missing. Raises S2Error where it cannot be had."""
+
+    def __init__(self, path: Path, *, allow_network: bool = False) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file_system = network_file_system(path)
+            if file_system is not None and not allow_network:
+                raise S2Error(f"{path} is on a network file system ({file_system}), where data may be lost")
+            self._file = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise S2Error(f"cannot use {path} as a data directory: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            note = os.pread(self._file, 4096, 0)
+            os.close(self._file)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise DirectoryInUseError(path, note) from error
+            raise S2Error(f"cannot lock {path}: {error.strerror}") from error
+        self.write_note(b"")
+
+    def write_note(self, note: bytes) -> None:
+        """Say something about the server to whoever looks into the LOCK file; it holds while the lock is held."""
+        os.pwrite(self._file, note, 0)
+        os.ftruncate(self._file, len(note))
+
+    def release(self) -> None:
+        """Let others in. The file stays: removing it would let two servers lock two files of one name."""
+        self.write_note(b"")
+        os.close(self._file)
+
+
+def network_file_system(path: Path) -> str | None:
+    """The type of the file system of `path` if it is one that machines share; None too where that cannot be told."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            mounts = file.read().splitlines()
+    except OSError:
+        return None
+    device = os.stat(path).st_dev
+    wanted = b"%d:%d" % (os.major(device), os.minor(device))
+    for mount in mounts:
+        # man 5 proc: id, parent, major:minor, root, mount point, options, optional fields, "-", type, source, options.
+        fields, _, rest = mount.partition(b" - ")
+        if fields.split()[2] == wanted:
+            file_system = rest.split()[0].decode()
+            return file_system if file_system in _NETWORK_FILE_SYSTEMS else None
+    return None

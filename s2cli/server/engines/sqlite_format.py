@@ -1,0 +1,152 @@
+"""The database file: its settings and its schema.
+
+A chunk's key packs its stream and the last sequence number in it, so that the chunks of one stream lie together and in
+order, and one step finds the chunk that holds a sequence number. What a read decides by stands in columns before the
+bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_signed`: only their order within Python
+counts, no statement compares them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from s2cli.errors import S2Error
+
+APPLICATION_ID = 0x5332_4462  # "S2Db"
+FORMAT = 1
+FILE_NAME = "s2.db"
+PAGE_BYTES = 16384
+
+SEQ_NUM_BITS = 40
+
+SCHEMA = """
+CREATE TABLE chunk(
+  id INTEGER PRIMARY KEY, -- stream.id << 40 | last sequence number
+  n INT NOT NULL,         -- records
+  size INT NOT NULL,      -- metered bytes
+  ts INT NOT NULL,        -- timestamp of the last record
+  exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
+  crc INT NOT NULL,       -- crc32 of data
+  kind INT NOT NULL,      -- 0 plain
+  data BLOB NOT NULL      -- ReadBatch
+);
+CREATE TABLE basin(
+  name BLOB PRIMARY KEY,  -- UTF-8, as bytes: their order is the order of lists
+  config TEXT NOT NULL,   -- JSON
+  created_at INT NOT NULL,
+  deleted_at INT,
+  request_key BLOB
+) WITHOUT ROWID;
+CREATE TABLE stream(
+  id INTEGER PRIMARY KEY, -- below 2^23; free again once the row is gone
+  basin BLOB NOT NULL,
+  name BLOB NOT NULL,
+  config TEXT NOT NULL,
+  cipher TEXT,
+  created_at INT NOT NULL,
+  deleted_at INT,
+  request_key BLOB,
+  trim_point INT NOT NULL DEFAULT 0,
+  fencing_token TEXT NOT NULL DEFAULT '',
+  next_seq INT NOT NULL DEFAULT 0, -- this and last_ts: written in the transaction that deletes the last chunk
+  last_ts INT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX stream_name ON stream(basin, name);
+CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX stream_trimmed ON stream(trim_point) WHERE trim_point > 0;
+"""
+
+
+def chunk_id(stream_id: int, seq_num: int) -> int:
+    return stream_id << SEQ_NUM_BITS | seq_num
+
+
+def seq_num_of(chunk_id: int) -> int:
+    return chunk_id & ((1 << SEQ_NUM_BITS) - 1)
+
+
+def to_signed(timestamp: int) -> int:
+    """An unsigned number of 64 bits as the signed one with the same bits."""
+    return timestamp if timestamp < 1 << 63 else timestamp - (1 << 64)
+
+
+def to_unsigned(value: int) -> int:
+    return value if value >= 0 else value + (1 << 64)
+
+
+def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
+    """The one connection that writes; makes the file if there is none. Raises S2Error for a file that is not ours to
+    write: of a newer version, or of something else."""
+    path = directory / FILE_NAME
+    try:
+        # Made by us for its mode, which the files beside it inherit.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        # Waiting is of no use: the directory is locked, nobody else has any business in the file.
+        connection.execute("PRAGMA busy_timeout=0")
+        _check(connection, path)
+        if not _number(connection, "user_version"):
+            _create(connection)
+            _sync_directory(directory)
+        settings = {
+            "synchronous": "FULL" if durable else "OFF",
+            "wal_autocheckpoint": 0,
+            "secure_delete": "OFF",
+            "temp_store": "MEMORY",
+            "mmap_size": 0,
+            # Must hold the largest transaction, or pages are written twice.
+            "cache_size": -32768,
+        }
+        if sys.platform == "darwin":
+            settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
+        for name, value in settings.items():
+            connection.execute(f"PRAGMA {name}={value}").fetchall()
+    except (OSError, sqlite3.Error) as error:
+        raise S2Error(f"cannot open {path}: {error}") from error
+    return connection
+
+
+def open_reader(directory: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None, check_same_thread=False)
+    for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0", "query_only=ON":
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    version, application_id = _number(connection, "user_version"), _number(connection, "application_id")
+    empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if empty and not version and not application_id:
+        return
+    if application_id != APPLICATION_ID:
+        raise S2Error(f"{path} is a database of another program")
+    if version > FORMAT:
+        raise S2Error(
+            f"{path} was written by a newer version of s2 (format {version}, this one knows {FORMAT})",
+            hint="upgrade s2, or choose another directory with --data",
+        )
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for setting in f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL":  # in this order
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    # One transaction, numbers included: a crash leaves an empty file or a whole one.
+    connection.executescript(
+        f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
+    )
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return value
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

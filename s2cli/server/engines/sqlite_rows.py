@@ -1,0 +1,142 @@
+"""Rows of basins and streams: what the control plane asks for, as functions over a connection."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from s2cli.errors import ApiError
+from s2cli.server.engines.sqlite_format import to_unsigned
+from s2cli.server.store import MAX_STREAMS, BasinRow, StreamRow
+
+_BASIN = "name, config, created_at, deleted_at, request_key"
+_STREAM = (
+    "id, basin, name, config, cipher, created_at, deleted_at, request_key, trim_point, fencing_token, next_seq, last_ts"
+)
+
+
+def get_basin(connection: sqlite3.Connection, name: str) -> BasinRow | None:
+    row = connection.execute(f"SELECT {_BASIN} FROM basin WHERE name=?", (name.encode(),)).fetchone()  # noqa: S608
+    return _basin_row(row) if row else None
+
+
+def list_basins(
+    connection: sqlite3.Connection, prefix: str, start_after: str, limit: int
+) -> tuple[list[BasinRow], bool]:
+    rows = connection.execute(
+        f"SELECT {_BASIN} FROM basin WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
+        (start_after.encode(), prefix.encode(), _after_prefix(prefix.encode()), limit + 1),
+    ).fetchall()
+    return [_basin_row(row) for row in rows[:limit]], len(rows) > limit
+
+
+def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | None:
+    if (present := get_basin(connection, row.name)) is not None:
+        return present
+    values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
+    connection.execute(f"INSERT INTO basin({_BASIN}) VALUES(?,?,?,?,?)", values)  # noqa: S608
+    return None
+
+
+def update_basin(connection: sqlite3.Connection, row: BasinRow) -> None:
+    connection.execute(
+        "UPDATE basin SET config=?, deleted_at=? WHERE name=?",
+        (json.dumps(row.config), row.deleted_at_ms, row.name.encode()),
+    )
+
+
+def remove_basin(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute("DELETE FROM basin WHERE name=?", (name.encode(),))
+
+
+def get_stream(connection: sqlite3.Connection, basin: str, name: str) -> StreamRow | None:
+    row = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name=?",  # noqa: S608
+        (basin.encode(), name.encode()),
+    ).fetchone()
+    return _stream_row(row) if row else None
+
+
+def list_streams(
+    connection: sqlite3.Connection, basin: str, prefix: str, start_after: str, limit: int
+) -> tuple[list[StreamRow], bool]:
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name > ? AND name >= ? AND name < ?"  # noqa: S608
+        " ORDER BY name LIMIT ?",
+        (basin.encode(), start_after.encode(), prefix.encode(), _after_prefix(prefix.encode()), limit + 1),
+    ).fetchall()
+    return [_stream_row(row) for row in rows[:limit]], len(rows) > limit
+
+
+def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
+    """`lowest_id`: no id below it is free."""
+    if (present := get_stream(connection, row.basin, row.name)) is not None:
+        return present
+    row.id = _free_id(connection, lowest_id)
+    if row.id >= MAX_STREAMS:
+        raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
+    connection.execute(
+        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key)"
+        " VALUES(?,?,?,?,?,?,?,?)",
+        (
+            row.id,
+            row.basin.encode(),
+            row.name.encode(),
+            json.dumps(row.config),
+            row.cipher,
+            row.created_at_ms,
+            row.deleted_at_ms,
+            row.request_key,
+        ),
+    )
+    return None
+
+
+def update_stream(connection: sqlite3.Connection, row: StreamRow) -> None:
+    connection.execute(
+        "UPDATE stream SET config=?, deleted_at=? WHERE id=?", (json.dumps(row.config), row.deleted_at_ms, row.id)
+    )
+
+
+def deleting(connection: sqlite3.Connection) -> tuple[list[BasinRow], list[StreamRow]]:
+    basins = connection.execute(f"SELECT {_BASIN} FROM basin WHERE deleted_at IS NOT NULL")  # noqa: S608
+    streams = connection.execute(f"SELECT {_STREAM} FROM stream WHERE deleted_at IS NOT NULL")  # noqa: S608
+    return [_basin_row(row) for row in basins], [_stream_row(row) for row in streams]
+
+
+def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
+    if connection.execute("SELECT 1 FROM stream WHERE id=?", (lowest_id,)).fetchone() is None:
+        return lowest_id
+    free_id: int = connection.execute(
+        "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
+        " ORDER BY id LIMIT 1",
+        (lowest_id,),
+    ).fetchone()[0]
+    return free_id
+
+
+def _after_prefix(prefix: bytes) -> bytes:
+    """The least bytes that are beyond all names with that prefix. UTF-8 never has the byte 0xff."""
+    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else b"\xff"
+
+
+def _basin_row(row: tuple[Any, ...]) -> BasinRow:
+    return BasinRow(row[0].decode(), json.loads(row[1]), row[2], row[3], row[4])
+
+
+def _stream_row(row: tuple[Any, ...]) -> StreamRow:
+    return StreamRow(
+        id=row[0],
+        basin=row[1].decode(),
+        name=row[2].decode(),
+        config=json.loads(row[3]),
+        cipher=row[4],
+        created_at_ms=row[5],
+        deleted_at_ms=row[6],
+        request_key=row[7],
+        trim_point=row[8],
+        fencing_token=row[9],
+        next_seq_num=row[10],
+        last_timestamp=to_unsigned(row[11]),
+    )
