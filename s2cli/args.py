@@ -1,0 +1,176 @@
+"""What a command line says, in one plain object, whichever parser read it.
+
+Both parsers (fastargs and typer) give a dict of what was written, by parameter name; resolve() turns texts into values.
+"""
+
+from __future__ import annotations
+
+from s2cli.errors import UsageError
+from s2cli.values import URI_PREFIX, parse_duration_ms, parse_size_bytes, parse_u64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The names of the record formats, the official aliases among them.
+RECORD_FORMATS = {
+    "text": "text", "": "text",
+    "json": "json", "jsonl": "json", "raw": "json",
+    "json-base64": "json-base64", "base64": "json-base64", "json-binsafe": "json-base64",
+}  # fmt: skip
+
+
+class Args:
+    """The options and operands of one command; what was not given has the default that stands here."""
+
+    # Of every command
+    command: str = ""  # its full name, as in "basins list"
+    local: bool = False
+    profile: str | None = None
+    account_endpoint: str | None = None
+    basin_endpoint: str | None = None
+    access_token_file: str | None = None
+    ca_file: str | None = None
+    insecure_http: bool = False
+    http2: bool = False
+    timeout_s: float | None = None
+    quiet: bool = False
+    verbose: bool = False
+    color: str | None = None  # always, auto, never
+    output: str | None = None  # table, json, jsonl, name
+
+    # Of the record commands
+    uri: str | None = None
+    stream: str | None = None
+    format: str = "text"
+    zero: bool = False
+    max_outage_s: float = 60
+    input: str = "-"
+    linger_ms: int | None = None
+    inflight_bytes: int | None = None
+    match_seq_num: int | None = None
+    fencing_token: str | None = None
+    create: bool = False
+    header: tuple[str, ...] = ()
+    on_lost_ack: str = "check"
+    from_: str | None = None
+    to: str | None = None
+    follow: bool = False
+    seq_num: int | None = None
+    timestamp: int | None = None
+    ago: str | None = None
+    tail_offset: int | None = None
+    until: int | None = None
+    count: int | None = None
+    bytes: int | None = None
+    clamp: bool = False
+    output_file: str | None = None
+    lines: int = 10
+    trim_point: int = 0
+    new_token: str = ""
+
+    # Of the resource commands
+    basin: str = ""
+    storage_class: str | None = None
+    retention_policy: str | None = None
+    timestamping_mode: str | None = None
+    timestamping_uncapped: bool | None = None
+    delete_on_empty_min_age: str | None = None
+    create_stream_on_append: bool | None = None
+    create_stream_on_read: bool | None = None
+    stream_cipher: str | None = None
+    location: str | None = None
+    prefix: str = ""
+    start_after: str = ""
+    limit: int | None = None
+    no_auto_paginate: bool = False
+    no_headers: bool = False
+    yes: bool = False
+
+    # Of `lite` and `completion`
+    action: str | None = None
+    data: str | None = None
+    memory: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8080
+    no_auth: bool = False
+    shell: str = ""
+
+    def __init__(self, **given: object) -> None:
+        self.__dict__.update(given)
+
+
+def resolve(command: str, raw: dict[str, object]) -> Args:
+    """The values that `raw` (what was written, by parameter name) means for `command`; raises UsageError."""
+    given = dict(raw)
+    for name, (attribute, option, convert) in _CONVERSIONS.items():
+        text = given.pop(name, None)
+        if isinstance(text, str):
+            try:
+                given[attribute] = convert(text)
+            except UsageError as error:
+                raise UsageError(f"{option}: {error.message}", hint=error.hint) from None
+    if given.pop("no_color", False):
+        given.setdefault("color", "never")
+    verb = command.rpartition(" ")[2]
+    if verb in ("read", "tail"):
+        _split_output(given)
+    elif verb in _SECOND_OPERANDS:
+        _order_operands(verb, given)
+    if "format" in given:
+        given["format"] = RECORD_FORMATS[str(given["format"])]
+    return Args(command=command, **given)
+
+
+def _seconds(text: str) -> float:
+    return parse_duration_ms(text) / 1000
+
+
+# Parameter -> attribute, option, conversion
+_CONVERSIONS: dict[str, tuple[str, str, Callable[[str], object]]] = {
+    "timeout": ("timeout_s", "--timeout", _seconds),
+    "max_outage": ("max_outage_s", "--max-outage", _seconds),
+    "linger": ("linger_ms", "--linger", parse_duration_ms),
+    "inflight": ("inflight_bytes", "--inflight", parse_size_bytes),
+}
+
+
+def _split_output(given: dict[str, object]) -> None:
+    """`-o` of read and tail is a format or, as in the official tool, a file: a value with a dot or a slash, or `-`."""
+    value = given.pop("output", None)
+    if not isinstance(value, str):
+        return
+    if value in RECORD_FORMATS:
+        if "format" in given and RECORD_FORMATS[str(given["format"])] != RECORD_FORMATS[value]:
+            raise UsageError(f"--format {given['format']} and --output {value} ask for two formats")
+        given["format"] = value
+    elif value == "-" or "." in value or "/" in value:
+        if "output_file" in given:
+            raise UsageError(f"--output {value} and --output-file {given['output_file']} name two files")
+        given["output_file"] = value
+    else:
+        raise UsageError(
+            f'--output: "{value}" is no format: text, json or json-base64',
+            hint=f"to write to a file of that name: -O {value}",
+        )
+
+
+_SECOND_OPERANDS = {"trim": "trim_point", "fence": "new_token"}
+
+
+def _order_operands(verb: str, given: dict[str, object]) -> None:
+    """The operand that begins with s2:// is the URI, wherever it stands; the other one is what the verb needs."""
+    second = _SECOND_OPERANDS[verb]
+    operands = [str(given.pop(name)) for name in ("uri", second) if name in given]
+    uris = [operand for operand in operands if operand.startswith(URI_PREFIX)]
+    others = [operand for operand in operands if not operand.startswith(URI_PREFIX)]
+    what = second.upper()
+    if len(uris) > 1:
+        raise UsageError(f"two streams were given, and no {what}: {uris[0]} and {uris[1]}")
+    if len(others) > 1:
+        raise UsageError(f'neither "{others[0]}" nor "{others[1]}" is a stream: it must begin with {URI_PREFIX}')
+    if not others:
+        raise UsageError(f"{what} is missing", hint=f"s2 {verb} s2://BASIN/STREAM {what}")
+    if uris:
+        given["uri"] = uris[0]
+    given[second] = parse_u64(others[0], what) if verb == "trim" else others[0]

@@ -1,0 +1,224 @@
+"""The three standard streams: what they are, and every byte that goes to them.
+
+stdout carries the result and nothing else. Whatever is told beside it (notices, warnings, errors, the status line) goes
+to stderr, where a closed or full pipe must never stop the work. Only main and the commands use this module.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from s2cli.errors import S2Error
+
+BOLD, RED, YELLOW, CYAN = "1", "1;31", "1;33", "36"
+
+
+class ClosedOutput(Exception):
+    """Whoever read our stdout has closed it."""
+
+
+_quiet = False
+_verbose = False
+_color: str | None = None
+_json_errors = False
+_status_width = 0
+
+
+def configure(*, quiet: bool, verbose: bool, color: str | None, json_errors: bool) -> None:
+    """What the command line says about the streams; main calls this once, before the command."""
+    global _quiet, _verbose, _color, _json_errors
+    _quiet, _verbose, _color, _json_errors = quiet, verbose, color, json_errors
+
+
+def stdin_is_terminal() -> bool:
+    return _is_terminal(0)
+
+
+def stdout_is_terminal() -> bool:
+    return _is_terminal(1)
+
+
+def stderr_is_terminal() -> bool:
+    return _is_terminal(2)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+def is_verbose() -> bool:
+    return _verbose
+
+
+def has_color(descriptor: int) -> bool:
+    """Whether text for this descriptor may be coloured. `--color` beats the environment, and there NO_COLOR wins over
+    FORCE_COLOR: no-color.org and force-color.org do not agree on which does."""
+    if _color in ("always", "never"):
+        return _color == "always"
+    environ = os.environ
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR") or environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    if environ.get("CLICOLOR") == "0" or environ.get("TERM") == "dumb":
+        return False
+    return _is_terminal(descriptor)
+
+
+def paint(text: str, style: str, descriptor: int) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if has_color(descriptor) else text
+
+
+def printable(text: str) -> str:
+    """`text` as one line without control characters: what a server or a name says must not drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def write(data: bytes) -> None:
+    """All of `data` to stdout, waiting where it is full; raises ClosedOutput when nobody reads it any more."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(1, view) :]
+        except BlockingIOError:
+            # Whoever shares the descriptor with us has made it non-blocking.
+            poll = select.poll()
+            poll.register(1, select.POLLOUT)
+            poll.poll()
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET):
+                raise ClosedOutput from None
+            raise
+
+
+def print_line(text: str) -> None:
+    write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def notice(text: str) -> None:
+    """What was done, for a person: one line on stderr, unless `--quiet`."""
+    if not _quiet:
+        _tell(printable(text))
+
+
+def detail(text: str) -> None:
+    """What only `--verbose` shows."""
+    if _verbose:
+        _tell(printable(text))
+
+
+def warn(text: str) -> None:
+    """Something that `--quiet` does not silence."""
+    _tell(paint("warning:", YELLOW, 2) + " " + printable(text))
+
+
+def error(failure: S2Error) -> None:
+    """What failed and why, and below it what to type next: one line each, however long."""
+    if _json_errors:
+        import json
+
+        fields = {"code": _code_of(failure), "message": failure.message, "exit_code": failure.exit_code}
+        if failure.hint:
+            fields["hint"] = failure.hint
+        _tell(json.dumps({"error": fields}))
+        return
+    _tell(paint("error:", RED, 2) + " " + printable(failure.message))
+    if failure.hint:
+        _tell(paint("hint:", CYAN, 2) + " " + printable(failure.hint))
+
+
+def _code_of(failure: S2Error) -> str:
+    """The API's code, else one made of the exception's name: NotFoundError is not_found."""
+    code = getattr(failure, "code", None)
+    if isinstance(code, str):
+        return code
+    name = type(failure).__name__.removesuffix("Error")
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def status(text: str) -> None:
+    """One live line on stderr, only where that is a terminal; the empty text takes it away."""
+    global _status_width
+    if _quiet or not _is_terminal(2):
+        return
+    line = printable(text)[: terminal_width() - 1]
+    _write_stderr("\r\x1b[K" + line)
+    _status_width = len(line)
+
+
+def terminal_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    for descriptor in (1, 2):
+        try:
+            width = os.get_terminal_size(descriptor).columns
+        except OSError:
+            continue
+        if width > 0:
+            return width
+    return 80
+
+
+def _tell(line: str) -> None:
+    global _status_width
+    before = "\r\x1b[K" if _status_width else ""
+    _status_width = 0
+    _write_stderr(before + line + "\n")
+
+
+def _write_stderr(text: str) -> None:
+    view = memoryview(text.encode("utf-8", "backslashreplace"))
+    while view:
+        try:
+            view = view[os.write(2, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(2, select.POLLOUT)
+            # Bounded: a reader of stderr that stands still must not hold up the data.
+            if not poll.poll(1000):
+                return
+        except OSError:
+            return
+
+
+class Table:
+    """Rows for people on a terminal (aligned), tab-separated and uncut elsewhere. Rows may come page by page."""
+
+    def __init__(self, headers: Sequence[str], *, show_headers: bool = True) -> None:
+        self._headers: list[str] | None = list(headers) if show_headers else None
+        self._aligned = stdout_is_terminal()
+        self._widths = [0] * len(headers)
+
+    def add(self, rows: Iterable[Sequence[str]]) -> None:
+        """Print these rows now, the headers before the first of them."""
+        lines = [[printable(cell) for cell in row] for row in rows]
+        if self._aligned:
+            for cells in [*lines, self._headers or []]:
+                for column, cell in enumerate(cells):
+                    self._widths[column] = max(self._widths[column], len(cell))
+        text = "".join(self._line(cells) + "\n" for cells in lines)
+        if self._headers is not None:
+            header = self._line(self._headers)
+            text = paint(header, BOLD, 1) + "\n" + text
+            self._headers = None
+        write(text.encode("utf-8", "surrogateescape"))
+
+    def _line(self, cells: Sequence[str]) -> str:
+        if not self._aligned:
+            return "\t".join(cells)
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)).rstrip()
