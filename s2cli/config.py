@@ -1,0 +1,230 @@
+"""Where to connect and as whom: option > environment > profile > the official config.toml > default.
+
+`--local` and `--profile` choose endpoints, credential and TLS as one unit. A token goes only to the endpoints it came
+with: where something above it chose the endpoints, it stays at home. Nothing here reads the network or prints.
+"""
+
+from __future__ import annotations
+
+import os
+
+from s2cli import configfiles, endpoints
+from s2cli.errors import AuthError, BadValueError, UsageError
+from s2cli.values import StreamUri, parse_uri
+from s2cli.wire.names import check_basin_name, check_stream_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s2cli.args import Args
+    from s2cli.endpoints import Target
+
+DEFAULT_TIMEOUT_S = 30.0
+WAYS_ON = "s2 --local … uses a server of your own on this machine; or export S2_ACCESS_TOKEN=… for s2.dev"
+
+# The layers that can choose a setting, the strongest first.
+OPTION, ENVIRONMENT, PROFILE, FILE, DEFAULT = range(5)
+
+
+class Settings:
+    """What the options, the environment and the files say together, for one command."""
+
+    __slots__ = ("_args", "_environ", "_target", "color", "notes", "quiet", "timeout_s", "verbose")
+
+    def __init__(self, args: Args, environ: Mapping[str, str]) -> None:
+        self._args = args
+        self._environ = environ
+        self._target: Target | None = None
+        self.quiet = args.quiet
+        self.verbose = args.verbose
+        self.color = args.color
+        self.timeout_s = DEFAULT_TIMEOUT_S if args.timeout_s is None else args.timeout_s
+        # What `-v` has to say about choices that may surprise.
+        self.notes: list[str] = []
+
+    def target(self) -> Target:
+        """Where to connect; for the profile `local` this finds or starts the server."""
+        if self._target is None:
+            self._target = _choose_target(self._args, self._environ, self.notes)
+            endpoints.refuse_proxy(self._target, self._environ)
+        return self._target
+
+    def stream_uri(self, text: str | None) -> StreamUri:
+        """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`."""
+        given, source = text, ""
+        if given is None:
+            given, source = self._args.stream, "--stream: "
+        if given is None:
+            given, source = self._environ.get("S2_STREAM") or None, "S2_STREAM: "
+        if given is None:
+            name = _profile_name(self._args, self._environ)
+            if name not in (None, endpoints.LOCAL):
+                profile = configfiles.read_profile(name, self._environ)
+                given, source = profile.stream, f"stream of the profile {name}: "
+        if given is None:
+            raise UsageError(
+                "no stream was given: write s2://BASIN/STREAM, or use --stream, S2_STREAM or the profile's stream",
+                hint="without an account: s2 --local append --create s2://BASIN/STREAM",
+            )
+        try:
+            uri = parse_uri(given)
+            check_basin_name(uri.basin)
+            check_stream_name(uri.stream)
+        except BadValueError as error:
+            raise BadValueError(source + error.message) from None
+        return uri
+
+
+def resolve(args: Args, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of one command; `environ` is the environment where None is given."""
+    return Settings(args, os.environ if environ is None else environ)
+
+
+def _profile_name(args: Args, environ: Mapping[str, str]) -> str | None:
+    if args.local and args.profile not in (None, endpoints.LOCAL):
+        raise UsageError(f"--local and --profile {args.profile} name two profiles: give one of them")
+    if args.local:
+        return endpoints.LOCAL
+    return args.profile or environ.get("S2_PROFILE") or None
+
+
+def _choose_target(args: Args, environ: Mapping[str, str], notes: list[str]) -> Target:
+    by_option = endpoints.pair(args.account_endpoint, args.basin_endpoint, "--account-endpoint", "--basin-endpoint")
+    by_environment = (environ.get("S2_ACCOUNT_ENDPOINT") or None, environ.get("S2_BASIN_ENDPOINT") or None)
+    profile_name = _profile_name(args, environ)
+    profile_by_option = args.local or args.profile is not None
+    if by_option and profile_by_option:
+        chosen = "--local" if args.local else "--profile"
+        raise UsageError(
+            f"{chosen} chooses the endpoints: it cannot be given together with --account-endpoint or --basin-endpoint"
+        )
+    if profile_name is not None and not by_option:
+        if not profile_by_option and any(by_environment):
+            which = "S2_ACCOUNT_ENDPOINT" if by_environment[0] else "S2_BASIN_ENDPOINT"
+            raise UsageError(
+                f"S2_PROFILE={profile_name} and {which} are both set, and each chooses the endpoints",
+                hint=f"unset one of them, or give --profile {profile_name}",
+            )
+        return _profile_target(profile_name, args, environ, notes)
+    return _plain_target(by_option, by_environment, args, environ, notes)
+
+
+def _profile_target(name: str, args: Args, environ: Mapping[str, str], notes: list[str]) -> Target:
+    """The endpoints, the credential and the TLS settings of a profile, as one unit."""
+    ignored = [
+        variable
+        for variable in ("S2_ACCESS_TOKEN", "S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT")
+        if environ.get(variable)
+    ]
+    if ignored:
+        notes.append(f"{' and '.join(ignored)} ignored: the profile {name} chooses endpoints and credential")
+    if name == endpoints.LOCAL:
+        if args.access_token_file is not None:
+            raise UsageError("the profile local takes no access token")
+        return _local_target(args)
+    profile = configfiles.read_profile(name, environ)
+    where = f"the profile {name}"
+    given = endpoints.pair(
+        profile.account_endpoint, profile.basin_endpoint, f"account_endpoint of {where}", f"basin_endpoint of {where}"
+    )
+    account, basin = given or (endpoints.CLOUD_ACCOUNT, endpoints.CLOUD_BASIN)
+    token_file = args.access_token_file or profile.access_token_file
+    token = configfiles.read_token_file(token_file) if token_file else None
+    if token is None and given is None:
+        raise AuthError(
+            f"{where} names neither a token nor endpoints",
+            hint=f'add access_token_file = "…" to it in {configfiles.profiles_path(environ)}',
+        )
+    return endpoints.make_target(
+        account,
+        basin,
+        token,
+        ca_file=args.ca_file or profile.ca_file,
+        http2=args.http2 or profile.http2,
+        insecure_http=_insecure_http(args, environ) or profile.insecure_http,
+        source=where,
+    )
+
+
+def _plain_target(
+    by_option: tuple[str, str] | None,
+    by_environment: tuple[str | None, str | None],
+    args: Args,
+    environ: Mapping[str, str],
+    notes: list[str],
+) -> Target:
+    """Without a profile: each setting from the first layer that has it."""
+    official = configfiles.OfficialConfig()
+    given, source, layer = by_option, "the options", OPTION
+    if given is None:
+        given = endpoints.pair(*by_environment, "S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT")
+        source, layer = "the environment", ENVIRONMENT
+    if given is None:
+        official = configfiles.read_official_config(environ)
+        where = official.path
+        given = endpoints.pair(
+            official.account_endpoint,
+            official.basin_endpoint,
+            f"account_endpoint in {where}",
+            f"basin_endpoint in {where}",
+        )
+        source, layer = where, FILE
+    if given is None:
+        given, source, layer = (endpoints.CLOUD_ACCOUNT, endpoints.CLOUD_BASIN), "the defaults", DEFAULT
+    token = None
+    withheld = None
+    if args.access_token_file is not None:
+        token = configfiles.read_token_file(args.access_token_file)
+    elif environ.get("S2_ACCESS_TOKEN"):
+        token = configfiles.checked_token(environ["S2_ACCESS_TOKEN"], "S2_ACCESS_TOKEN")
+        if layer == OPTION:
+            token = None
+            withheld = "S2_ACCESS_TOKEN was not sent to the endpoints of the options; use --access-token-file for them"
+            notes.append(withheld)
+    elif layer >= FILE:
+        token = official.token()
+        if token is None and layer == DEFAULT:
+            raise _no_credential(official)
+    return endpoints.make_target(
+        *given,
+        token,
+        ca_file=args.ca_file,
+        http2=args.http2,
+        insecure_http=_insecure_http(args, environ),
+        source=source,
+        withheld=withheld,
+    )
+
+
+def _no_credential(official: configfiles.OfficialConfig) -> AuthError:
+    why = ""
+    if official.keyring:
+        why = ": the token of the official tool lies in the keyring, which is not read"
+    return AuthError(
+        f"no access token, no endpoints and no profile{why}; the ways on: --local, S2_ACCESS_TOKEN, "
+        "or S2_ACCOUNT_ENDPOINT with S2_BASIN_ENDPOINT",
+        hint=WAYS_ON,
+    )
+
+
+def _local_target(args: Args) -> Target:
+    from s2cli.client import local
+
+    place = local.ensure_server()
+    socket_path = place if place.startswith("/") else None
+    origin = "http://localhost" if socket_path else place
+    return endpoints.Target(
+        account_url=origin,
+        basin_url=origin,
+        token=None,
+        socket_path=socket_path,
+        ca_file=None,
+        http2=args.http2,
+        local=True,
+        source="the profile local",
+    )
+
+
+def _insecure_http(args: Args, environ: Mapping[str, str]) -> bool:
+    return args.insecure_http or configfiles.is_true(environ.get("S2_INSECURE_HTTP", ""), "S2_INSECURE_HTTP")

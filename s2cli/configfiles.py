@@ -1,0 +1,195 @@
+"""The files that configure the client: our profiles.toml, the official tool's config.toml, and files with a token.
+
+`tomllib` (10 ms) is imported only where a file exists. No error quotes a file's text: a token may stand in it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from s2cli.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
+
+
+class Profile:
+    """One table of profiles.toml."""
+
+    __slots__ = (
+        "access_token_file",
+        "account_endpoint",
+        "basin_endpoint",
+        "ca_file",
+        "http2",
+        "insecure_http",
+        "stream",
+    )
+
+    def __init__(self, table: dict[str, object], where: str) -> None:
+        unknown = sorted(set(table) - set(self.__slots__))
+        if unknown:
+            raise UsageError(f"{where}: unknown setting {unknown[0]}", hint=f"there are {', '.join(self.__slots__)}")
+        self.account_endpoint = _text(table, "account_endpoint", where)
+        self.basin_endpoint = _text(table, "basin_endpoint", where)
+        self.access_token_file = _text(table, "access_token_file", where)
+        ca_file = _text(table, "ca_file", where)
+        self.ca_file = ca_file and os.path.expanduser(ca_file)
+        self.stream = _text(table, "stream", where)
+        self.http2 = _flag(table, "http2", where)
+        self.insecure_http = _flag(table, "insecure_http", where)
+
+
+class OfficialConfig:
+    """What the official tool's config.toml says; all None where there is none."""
+
+    __slots__ = ("_legacy_token", "_stored_id", "account_endpoint", "basin_endpoint", "keyring", "path")
+
+    def __init__(self, table: Mapping[str, object] | None = None, path: str = "") -> None:
+        table = table or {}
+        self.path = path
+        self.account_endpoint = _text(table, "account_endpoint", path)
+        self.basin_endpoint = _text(table, "basin_endpoint", path)
+        self._legacy_token = _text(table, "access_token", path)
+        stored = table.get("stored_access_token")
+        store = stored.get("credential_store") if isinstance(stored, dict) else None
+        # The token is in the keyring of the system, out of our reach.
+        self.keyring = store == "keyring"
+        self._stored_id = str(stored.get("credential_id")) if isinstance(stored, dict) and store == "file" else None
+
+    def token(self) -> str | None:
+        if self._stored_id is not None:
+            return _stored_token(os.path.dirname(self.path), self._stored_id)
+        if self._legacy_token:
+            return checked_token(self._legacy_token, f"access_token in {self.path}")
+        return None
+
+
+def is_true(text: str, name: str) -> bool:
+    """A switch in the environment."""
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise UsageError(f'{name} must be 1 or 0, not "{text}"')
+
+
+def profiles_path(environ: Mapping[str, str]) -> str:
+    """`profiles.toml` under XDG_CONFIG_HOME; a relative value of that is ignored, as its specification demands."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        base = os.path.join(_home(environ), ".config")
+    return os.path.join(base, "s2", "profiles.toml")
+
+
+def read_profile(name: str | None, environ: Mapping[str, str]) -> Profile:
+    path = profiles_path(environ)
+    table = _read_toml(path)
+    if table is None:
+        raise UsageError(
+            f"there is no profile {name}: {path} does not exist", hint="the profile local is built in: s2 --local …"
+        )
+    entry = table.get(str(name))
+    if not isinstance(entry, dict):
+        known = ", ".join(sorted(key for key, value in table.items() if isinstance(value, dict)))
+        raise UsageError(f"there is no profile {name} in {path}", hint=f"the profiles there: {known or 'none'}")
+    return Profile(entry, f"the profile {name} in {path}")
+
+
+def read_official_config(environ: Mapping[str, str]) -> OfficialConfig:
+    path = os.path.join(_home(environ), ".config", "s2", "config.toml")
+    return OfficialConfig(_read_toml(path), path)
+
+
+def read_token_file(path: str) -> str:
+    """The token in a file, or on standard input where the path is `-`."""
+    expanded = os.path.expanduser(path)
+    try:
+        if path == "-":
+            data = _read_descriptor(0)
+        else:
+            descriptor = os.open(expanded, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = _read_descriptor(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise UsageError(f"cannot read the access token from {expanded}: {error.strerror}") from error
+    return checked_token(data.decode("utf-8", "replace"), f"the access token in {expanded}")
+
+
+def checked_token(text: str, name: str) -> str:
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{name} is no token: it must be ASCII text without blanks")
+    return token
+
+
+def _read_descriptor(descriptor: int) -> bytes:
+    # More than any token; a directory or a device is not read for ever.
+    limit = 1 << 20
+    data = b""
+    while len(data) < limit and (piece := os.read(descriptor, limit)):
+        data += piece
+    return data
+
+
+def _stored_token(directory: str, credential_id: str) -> str:
+    """The token that the official tool keeps in a private file beside its config.toml."""
+    import json
+
+    for entry in sorted(os.listdir(directory)):
+        if not (entry.startswith("access-token-") and entry.endswith(".json")):
+            continue
+        path = os.path.join(directory, entry)
+        try:
+            with open(path, encoding="utf-8") as file:
+                fields = json.load(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read the stored access token in {path}") from error
+        if isinstance(fields, dict) and fields.get("credential_id") == credential_id:
+            return checked_token(str(fields.get("access_token", "")), f"the access token in {path}")
+    raise UsageError(
+        f"the stored access token that {directory}/config.toml points to is not there",
+        hint="export S2_ACCESS_TOKEN=…",
+    )
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def _read_toml(path: str) -> dict[str, object] | None:
+    try:
+        with open(path, "rb") as file:
+            import tomllib
+
+            try:
+                return tomllib.load(file)
+            except ValueError:
+                raise UsageError(f"{path} is not valid TOML") from None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _text(table: Mapping[str, object], key: str, where: str) -> str | None:
+    value = table.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {key} must be a text")
+    return value
+
+
+def _flag(table: Mapping[str, object], key: str, where: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{where}: {key} must be true or false")
+    return value
