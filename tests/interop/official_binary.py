@@ -1,0 +1,67 @@
+"""The official command-line tool, unchanged, against the embedded server.
+
+Not part of the suite, because building that tool takes ten minutes:
+
+    S2_PEER=/path/to/the/official/s2 pytest tests/interop/official_binary.py
+"""
+
+import os
+import select
+import subprocess
+
+PEER = os.environ["S2_PEER"]
+
+
+def start(server, *words, **options):
+    env = {
+        "HOME": "/nonexistent",
+        "S2_ACCESS_TOKEN": "token",
+        "S2_ACCOUNT_ENDPOINT": server.url,
+        "S2_BASIN_ENDPOINT": server.url,
+        "S2_NO_UPDATE_CHECK": "1",
+    }
+    return subprocess.Popen([PEER, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def official(server, *words, stdin=b"", code=0):
+    with start(server, *words, stdin=subprocess.PIPE) as process:
+        stdout, stderr = process.communicate(stdin, timeout=30)
+    assert process.returncode == code, stderr.decode()
+    return stdout
+
+
+def test_the_commands_of_the_main_job(server):
+    uri = "s2://official-basin/numbers"
+    official(server, "create-basin", "official-basin")
+    assert b"official-basin" in official(server, "list-basins")
+    official(server, "create-stream", uri, "--retention-policy", "30d", "--storage-class", "standard")
+    assert b"30days" in official(server, "get-stream-config", uri)
+    assert b"standard" in official(server, "get-stream-config", uri)
+    lines = b"".join(b"%d\n" % number for number in range(100_000))
+    official(server, "append", uri, stdin=lines)
+    assert official(server, "read", uri, "--seq-num", "0", "--count", "100000") == lines
+    assert official(server, "tail", uri, "-n", "3") == b"99997\n99998\n99999\n"
+    assert official(server, "check-tail", uri).startswith(b"100000 @ ")
+    official(server, "trim", uri, "99000")
+    official(server, "fence", uri, "mine")
+    official(server, "append", uri, "-f", "theirs", stdin=b"refused\n", code=1)
+    official(server, "append", uri, "-f", "mine", stdin=b"accepted\n")
+    read = official(server, "read", uri, "--seq-num", "0", "--count", "5000", "--format", "json")
+    assert read.startswith(b'{"seq_num":99000,')
+    assert len(read.splitlines()) == 1003
+    assert b'"body":"accepted"' in read.splitlines()[-1]
+    assert official(server, "ls", "official-basin").startswith(uri.encode())
+    official(server, "delete-stream", uri)
+    official(server, "delete-basin", "official-basin")
+
+
+def test_a_follower_prints_what_comes(server):
+    uri = "s2://official-follow/lines"
+    official(server, "create-basin", "official-follow", "--create-stream-on-append")
+    official(server, "append", uri, stdin=b"before\n")
+    with start(server, "tail", "-f", "-n", "1", uri) as follower:
+        assert follower.stdout.readline() == b"before\n"
+        official(server, "append", uri, stdin=b"after\n")
+        assert select.select([follower.stdout], [], [], 10)[0]
+        assert follower.stdout.readline() == b"after\n"
+        follower.terminate()

@@ -1,0 +1,244 @@
+"""The official Python SDK, unchanged, against the embedded server: every call that the server answers so far."""
+
+import asyncio
+import os
+from datetime import timedelta
+
+import pytest
+import s2_sdk
+from s2_sdk import (
+    AppendInput,
+    BasinConfig,
+    Batching,
+    CommandRecord,
+    Compression,
+    Endpoints,
+    EnsureStatus,
+    ReadLimit,
+    Record,
+    S2ServerError,
+    SeqNum,
+    StreamConfig,
+    TailOffset,
+    Timestamp,
+    Timestamping,
+    TimestampingMode,
+)
+
+BASIN = "sdk-basin"
+
+
+def drive(server, job, compression=Compression.NONE):
+    """Run `job(client)` with a client of the server, in a loop of its own."""
+
+    async def main():
+        endpoints = Endpoints(account=server.url, basin=server.url)
+        async with s2_sdk.S2("token", endpoints=endpoints, compression=compression) as client:
+            return await asyncio.wait_for(job(client), 60)
+
+    return asyncio.run(main())
+
+
+async def new_stream(client, name, config=None):
+    await client.ensure_basin(BASIN)
+    await client.basin(BASIN).create_stream(name, config=config)
+    return client.basin(BASIN).stream(name)
+
+
+async def read_all(stream, start=None, **options):
+    batches = stream.read_session(start=start or SeqNum(0), limit=ReadLimit(count=1_000_000), **options)
+    return [record async for batch in batches for record in batch.records]
+
+
+def bodies(records):
+    return [record.body for record in records]
+
+
+def test_basins(server):
+    async def job(client):
+        config = BasinConfig(
+            default_stream_config=StreamConfig(storage_class="standard", retention_policy=3600),
+            create_stream_on_append=True,
+        )
+        info = await client.create_basin("sdk-basins-1", config=config)
+        assert (info.name, info.deleted_at) == ("sdk-basins-1", None)
+        with pytest.raises(S2ServerError) as caught:
+            await client.create_basin("sdk-basins-1")
+        assert caught.value.code == "resource_already_exists"
+        got = await client.get_basin_config("sdk-basins-1")
+        assert got.default_stream_config.retention_policy == 3600
+        assert (got.create_stream_on_append, got.create_stream_on_read) == (True, False)
+        assert (await client.ensure_basin("sdk-basins-1", config=config)).status == EnsureStatus.NOOP
+        assert (await client.ensure_basin("sdk-basins-2")).status == EnsureStatus.CREATED
+        assert (await client.ensure_basin("sdk-basins-2", config=config)).status == EnsureStatus.UPDATED
+        page = await client.list_basins(prefix="sdk-basins-", limit=1)
+        assert ([basin.name for basin in page.items], page.has_more) == (["sdk-basins-1"], True)
+        names = [basin.name async for basin in client.list_all_basins(prefix="sdk-basins-")]
+        assert names == ["sdk-basins-1", "sdk-basins-2"]
+        await client.delete_basin("sdk-basins-1")
+        await client.delete_basin("no-such-basin", ignore_not_found=True)
+        left = [basin.name async for basin in client.list_all_basins(prefix="sdk-basins-")]
+        assert left == ["sdk-basins-2"]
+
+    drive(server, job)
+
+
+def test_streams(server):
+    async def job(client):
+        await client.ensure_basin(BASIN)
+        basin = client.basin(BASIN)
+        info = await basin.create_stream("streams/1", config=StreamConfig(retention_policy="infinite"))
+        assert info.name == "streams/1"
+        config = await basin.get_stream_config("streams/1")
+        assert (config.storage_class, config.retention_policy) == ("express", "infinite")
+        assert (await basin.ensure_stream("streams/1", config=StreamConfig(retention_policy=60))).status == (
+            EnsureStatus.UPDATED
+        )
+        assert (await basin.get_stream_config("streams/1")).retention_policy == 60
+        await basin.create_stream("streams/2")
+        assert [item.name for item in (await basin.list_streams(prefix="streams/", start_after="streams/1")).items] == [
+            "streams/2"
+        ]
+        await basin.delete_stream("streams/1")
+        assert [item.name async for item in basin.list_all_streams(prefix="streams/")] == ["streams/2"]
+        with pytest.raises(S2ServerError) as caught:
+            await client.basin("no-such-basin").list_streams()
+        assert caught.value.code == "basin_not_found"
+
+    drive(server, job)
+
+
+def test_unary_append_read_and_tail(server):
+    async def job(client):
+        stream = await new_stream(client, "unary")
+        tail = await stream.check_tail()
+        assert (tail.seq_num, tail.timestamp) == (0, 0)
+        records = [Record(body=b"one"), Record(body=b"", headers=[(b"name", b"\xff")]), Record(body=b"x" * 5000)]
+        ack = await stream.append(AppendInput(records=records, match_seq_num=0))
+        assert (ack.start.seq_num, ack.end.seq_num, ack.tail.seq_num) == (0, 3, 3)
+        batch = await stream.read(start=SeqNum(0), limit=ReadLimit(count=10))
+        assert bodies(batch.records) == [b"one", b"", b"x" * 5000]
+        assert batch.records[1].headers == [(b"name", b"\xff")]
+        assert bodies((await stream.read(start=TailOffset(1), limit=ReadLimit(count=10))).records) == [b"x" * 5000]
+        assert (await stream.check_tail()).seq_num == 3
+        with pytest.raises(s2_sdk.SeqNumMismatchError) as mismatch:
+            await stream.append(AppendInput(records=[Record(body=b"late")], match_seq_num=1))
+        assert mismatch.value.expected_seq_num == 3
+        with pytest.raises(s2_sdk.ReadUnwrittenError) as unwritten:
+            await stream.read(start=SeqNum(3), limit=ReadLimit(count=1))
+        assert unwritten.value.tail.seq_num == 3
+
+    drive(server, job)
+
+
+@pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
+def test_sessions(server, compression):
+    async def job(client):
+        stream = await new_stream(client, f"session-{compression.name}")
+        async with stream.append_session() as session:
+            tickets = [
+                await session.submit(
+                    AppendInput(records=[Record(body=b"%d" % (batch * 100 + at) * 20) for at in range(100)])
+                )
+                for batch in range(50)
+            ]
+            acks = [await ticket for ticket in tickets]
+        assert [ack.start.seq_num for ack in acks] == list(range(0, 5000, 100))
+        records = await read_all(stream)
+        assert [record.seq_num for record in records] == list(range(5000))
+        assert bodies(records) == [b"%d" % at * 20 for at in range(5000)]
+
+    drive(server, job, compression)
+
+
+def test_producer(server):
+    async def job(client):
+        stream = await new_stream(client, "producer")
+        async with stream.producer(
+            match_seq_num=0, batching=Batching(max_records=7, linger=timedelta(milliseconds=1))
+        ) as producer:
+            tickets = [await producer.submit(Record(body=b"%d" % at)) for at in range(100)]
+            acks = [await ticket for ticket in tickets]
+        assert [ack.seq_num for ack in acks] == list(range(100))
+        assert bodies(await read_all(stream)) == [b"%d" % at for at in range(100)]
+
+    drive(server, job)
+
+
+def test_a_follower_sees_what_is_appended_and_is_told_that_it_caught_up(server):
+    async def job(client):
+        stream = await new_stream(client, "follow")
+        await stream.append(AppendInput(records=[Record(body=b"before")]))
+        session = stream.read_session(start=SeqNum(0))
+        got, caught_up = [], asyncio.ensure_future(session.caught_up())
+        async for batch in session:
+            got += bodies(batch.records)
+            if got == [b"before"]:
+                await caught_up
+                await stream.append(AppendInput(records=[Record(body=b"after")]))
+            if len(got) == 2:
+                break
+        await session.close()
+        assert got == [b"before", b"after"]
+
+    drive(server, job)
+
+
+def test_trim_and_fence(server):
+    async def job(client):
+        stream = await new_stream(client, "commands")
+        await stream.append(AppendInput(records=[Record(body=b"%d" % at) for at in range(5)]))
+        await stream.append(AppendInput(records=[CommandRecord.trim(3)]))
+        await stream.append(AppendInput(records=[CommandRecord.fence("mine")], fencing_token=""))
+        with pytest.raises(s2_sdk.FencingTokenMismatchError) as caught:
+            await stream.append(AppendInput(records=[Record(body=b"no")], fencing_token="theirs"))
+        assert caught.value.expected_fencing_token == "mine"
+        await stream.append(AppendInput(records=[Record(body=b"yes")], fencing_token="mine"))
+        records = await read_all(stream)
+        assert [record.seq_num for record in records] == [3, 4, 5, 6, 7]
+        assert [record.is_command_record() for record in records] == [False, False, True, True, False]
+        assert bodies(await read_all(stream, ignore_command_records=True)) == [b"3", b"4", b"yes"]
+
+    drive(server, job)
+
+
+def test_timestamps(server):
+    async def job(client):
+        config = StreamConfig(timestamping=Timestamping(mode=TimestampingMode.CLIENT_REQUIRE, uncapped=True))
+        stream = await new_stream(client, "timestamps", config)
+        with pytest.raises(S2ServerError) as caught:
+            await stream.append(AppendInput(records=[Record(body=b"none")]))
+        assert caught.value.code == "invalid"
+        await stream.append(AppendInput(records=[Record(body=b"%d" % at, timestamp=at * 10) for at in range(1, 6)]))
+        assert bodies(await read_all(stream, Timestamp(30))) == [b"3", b"4", b"5"]
+        assert bodies(await read_all(stream, Timestamp(20), until_timestamp=40)) == [b"2", b"3"]
+
+    drive(server, job)
+
+
+def test_streams_are_made_by_appends_and_reads_where_the_basin_says_so(server):
+    async def job(client):
+        await client.create_basin(
+            "sdk-auto-basin", config=BasinConfig(create_stream_on_append=True, create_stream_on_read=True)
+        )
+        basin = client.basin("sdk-auto-basin")
+        await basin.stream("by-append").append(AppendInput(records=[Record(body=b"x")]))
+        assert (await basin.stream("by-tail").check_tail()).seq_num == 0
+        assert [stream.name async for stream in basin.list_all_streams()] == ["by-append", "by-tail"]
+
+    drive(server, job)
+
+
+def test_the_sdk_takes_its_endpoints_from_the_variables_that_the_server_prints(server, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("S2_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("S2_ACCOUNT_ENDPOINT", server.url)
+    monkeypatch.setenv("S2_BASIN_ENDPOINT", server.url)
+
+    async def main():
+        async with s2_sdk.S2("token", endpoints=Endpoints.from_env()) as client:
+            await client.ensure_basin(BASIN)
+            return [basin.name async for basin in client.list_all_basins(prefix=BASIN)]
+
+    assert asyncio.run(main()) == [BASIN]

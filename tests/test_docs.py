@@ -1,0 +1,106 @@
+"""README.md is true: every block of it runs, here or (what installs the package) in .ci/run."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
+# Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
+IN_THE_GATE = {"quick start", "test command", "install"}
+HERE = {"", "cloud", "server", "client"}
+
+
+def blocks(marker: str, language: str = "sh") -> list[str]:
+    found = [text for name, kind, text in BLOCKS if (name, kind) == (marker, language)]
+    assert found, f"README.md has no {language} block with the marker {marker!r}"
+    return found
+
+
+@pytest.fixture
+def home():
+    """An empty home, with a path short enough for the socket of the profile `local`, whose server is stopped after."""
+    with tempfile.TemporaryDirectory(prefix="s2-", dir="/tmp") as path:
+        yield Path(path)
+        run("s2 lite stop", Path(path), check=False)
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("S2_", "XDG_"))}
+    return kept | {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def run(script: str, home: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=home,
+        env=environment(home) | extra,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=100,
+    )
+    assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def served(home):
+    """The block of the server, running on a free port instead of the one that it names; gives that port."""
+    (command,) = blocks("server")
+    words = command.replace("--port 8080", "--port 0").split()
+    with subprocess.Popen(words, cwd=home, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            printed = [server.stdout.readline() for _ in range(3)]
+            (port,) = set(re.findall(r"http://127\.0\.0\.1:(\d+)", "".join(printed)))
+            yield port
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(15) == 0
+
+
+def test_every_block_is_run_by_somebody():
+    assert {name for name, _, _ in BLOCKS} == IN_THE_GATE | HERE
+    gate = (ROOT / ".ci" / "run").read_text()
+    for marker in IN_THE_GATE:
+        assert re.search(rf"block '?{marker}'?\)", gate), f".ci/run does not run the block {marker!r}"
+        assert len(blocks(marker)) == 1
+
+
+def test_the_blocks_for_the_profile_local(home):
+    done = run("\n".join(blocks("")), home)
+    assert done.stdout.startswith("one\ntwo\nthree\ntwo\nthree\n3 @ ")
+    assert "three\nfour\n" in done.stdout  # the follower
+    assert "shop-basin/orders\n" in done.stdout
+    assert (home / "s2.bash").stat().st_size > 0
+
+
+def test_the_blocks_for_the_server(home, served):
+    printed = run("\n".join(blocks("client")).replace("8080", served), home).stdout
+    assert printed.endswith("from curl\n")
+    (python,) = blocks("client", "python")
+    (home / "example.py").write_text(python.replace("8080", served))
+    run(f"{sys.executable} example.py", home)
+    url = f"http://127.0.0.1:{served}"
+    read = "s2 read s2://demo-basin/demo"
+    assert run(read, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout == "from curl\nfrom Python\n"
+
+
+def test_the_block_for_the_cloud_against_a_stand_in(home, served):
+    url = f"http://127.0.0.1:{served}"
+    (script,) = blocks("cloud")
+    script = script.replace("S2_ACCESS_TOKEN=…", "S2_ACCESS_TOKEN=secret")
+    assert run(script, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout.endswith("hello\n")
+
+
+def test_the_readme_names_every_file_at_the_top_that_a_reader_needs():
+    assert all((ROOT / name).exists() for name in re.findall(r"\]\((?!http)(.*?)\)", README))
