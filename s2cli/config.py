@@ -47,7 +47,6 @@ class Settings:
         """Where to connect; for the profile `local` this finds or starts the server."""
         if self._target is None:
             self._target = _choose_target(self._args, self._environ, self.notes)
-            endpoints.refuse_proxy(self._target, self._environ)
         return self._target
 
     def stream_uri(self, text: str | None) -> StreamUri:

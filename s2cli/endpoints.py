@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from s2cli.errors import UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 # Protocol section 1.1.
 CLOUD_ACCOUNT = "https://a.s2.dev"
 CLOUD_BASIN = "https://{basin}.b.s2.dev"
@@ -172,28 +168,3 @@ def is_loopback(host: str) -> bool:
         return True
     parts = host.split(".")
     return len(parts) == 4 and parts[0] == "127" and all(part.isascii() and part.isdigit() for part in parts)
-
-
-def refuse_proxy(target: Target, environ: Mapping[str, str]) -> None:
-    """Raise where the environment asks for a proxy on the way to this target: it must not be bypassed in silence."""
-    if target.socket_path is not None:
-        return
-    for url in (target.account_url, target.basin_url):
-        scheme, host, _ = split_origin(url)
-        if is_loopback(host):
-            continue
-        for variable in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"):
-            if environ.get(variable) and not _is_excepted(host, environ):
-                raise UsageError(
-                    f"{variable} is set, and requests through a proxy are not supported yet",
-                    hint=f"where {host} can be reached directly: export NO_PROXY={host.replace(_PLACEHOLDER, '')}",
-                )
-
-
-def _is_excepted(host: str, environ: Mapping[str, str]) -> bool:
-    exceptions = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    for entry in exceptions.split(","):
-        name = entry.strip().lower().lstrip("*").lstrip(".")
-        if entry.strip() == "*" or (name and (host == name or host.endswith("." + name))):
-            return True
-    return False
