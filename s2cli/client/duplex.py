@@ -1,0 +1,187 @@
+"""One HTTP exchange at a time whose two directions run independently, on a non-blocking socket.
+
+HTTP/1.1 on http:// and Unix sockets, HTTP/2 by prior knowledge where the Peer asks for it, and over TLS what ALPN
+chooses. The caller polls `fd` for `events` and calls on_ready(); call() does so itself for a request that has one
+answer. Every failure of the network is a LostError.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+
+from s2cli import __version__
+from s2cli.client.duplex_h1 import Http1
+from s2cli.client.proxy import refuse_proxy
+from s2cli.client.sockets import LostError, Peer, PlainSocket
+from s2cli.client.sockets import connect as connect_socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.client.duplex_h2 import Http2
+    from s2cli.client.interrupts import Waiter
+    from s2cli.client.tls import TlsSocket
+    from s2cli.endpoints import Target
+
+    Headers = list[tuple[str, str]]
+
+USER_AGENT = f"s2cli/{__version__}"
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # of a response to call(); a unary read brings 1 MiB of records
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Response:
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Connection:
+    """An open connection. After request() the parts of its body go out by send() and end(); what comes back is
+    in `status`, `headers`, the results of on_ready(), and `ended`."""
+
+    __slots__ = ("_http", "_socket", "fd", "used")
+
+    def __init__(self, socket: PlainSocket | TlsSocket, http: Http1 | Http2) -> None:
+        self._socket = socket
+        self._http = http
+        self.fd = socket.fd
+        self.used = False  # a request went out on it before
+
+    @property
+    def status(self) -> int | None:
+        return self._http.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._http.headers
+
+    @property
+    def ended(self) -> bool:
+        """Whether the response is complete."""
+        return self._http.ended
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request can follow, once the response is complete."""
+        return self._http.reusable and self._http.ended
+
+    @property
+    def pending(self) -> bool:
+        """Whether parts of the request wait for room at the kernel or the server."""
+        return self._socket.pending or self._http.pending
+
+    @property
+    def events(self) -> int:
+        """What to poll for."""
+        return select.POLLIN | select.POLLOUT if self._socket.pending else select.POLLIN
+
+    def request(self, method: str, path: str, headers: Headers, body: bytes | None) -> None:
+        """Starts a request; with None as `body` send() and end() follow."""
+        self._socket.send(self._http.request(method, path, headers, body))
+
+    def send(self, parts: list[bytes]) -> None:
+        """More of the request's body. What nobody takes now waits: see `pending`."""
+        self._socket.send(self._http.body(parts))
+
+    def end(self) -> None:
+        self._socket.send(self._http.end())
+
+    def on_ready(self, ready: int) -> bytes:
+        """What has come of the response's body, after poll() found `ready`. Raises LostError and ProtocolError."""
+        if ready & select.POLLOUT:
+            self._socket.flush()
+            if not ready & ~select.POLLOUT:
+                return b""
+        data = self._socket.receive()
+        if data == b"":
+            return data
+        body = self._http.receive(data)
+        if out := self._http.take():
+            self._socket.send(out)
+        return body
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def connect(peer: Peer, waiter: Waiter) -> Connection:
+    """Raises LostError, UsageError where a proxy would be bypassed, UnreachableError where trying again is no use."""
+    if peer.socket_path is None:
+        refuse_proxy(peer.scheme, peer.host, peer.port)
+    socket: PlainSocket | TlsSocket = connect_socket(peer, waiter)
+    http2 = peer.http2
+    if peer.scheme == "https":
+        from s2cli.client.tls import start_tls
+
+        assert isinstance(socket, PlainSocket)
+        socket = start_tls(socket, peer, waiter)
+        http2 = socket.protocol == "h2"
+        if peer.http2 and not http2:
+            socket.close()
+            raise LostError(f"{peer} does not speak HTTP/2")
+    if not http2:
+        return Connection(socket, Http1(peer.authority))
+    from s2cli.client.duplex_h2 import Http2
+
+    return Connection(socket, Http2(peer.authority, peer.scheme))
+
+
+def call(
+    connection: Connection, waiter: Waiter, method: str, path: str, headers: Headers, body: bytes, timeout_s: float
+) -> Response:
+    """A request with one answer. Raises LostError, also when the answer is not there in time."""
+    connection.request(method, path, headers, body)
+    deadline = time.monotonic() + timeout_s
+    pieces: list[bytes] = []
+    size = 0
+    while not connection.ended:
+        ready = waiter.wait(connection.fd, connection.events, deadline - time.monotonic())
+        if not ready:
+            raise LostError(f"no answer within {timeout_s:g} s")
+        piece = connection.on_ready(ready)
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_RESPONSE_BYTES:
+            raise LostError("the answer does not end")
+    return Response(connection.status or 0, connection.headers, b"".join(pieces))
+
+
+def basin_peer(target: Target, basin: str) -> tuple[Peer, Headers]:
+    """Where the streams of this basin are, and the headers of every request for them."""
+    scheme, host, port, names_basin = target.basin_origin(basin)
+    headers = _common_headers(target)
+    if names_basin:
+        headers.append(("s2-basin", basin))
+    return _peer(target, scheme, host, port), headers
+
+
+def account_peer(target: Target) -> tuple[Peer, Headers]:
+    """Where basins are made."""
+    return _peer(target, *target.account_origin()), _common_headers(target)
+
+
+def _peer(target: Target, scheme: str, host: str, port: int) -> Peer:
+    return Peer(scheme, host, port, socket_path=target.socket_path, ca_file=target.ca_file, http2=target.http2)
+
+
+def _common_headers(target: Target) -> Headers:
+    headers = [("user-agent", USER_AGENT)]
+    if target.token is not None:
+        headers.append(("authorization", f"Bearer {target.token}"))
+    return headers
+
+
+def quote(text: str) -> str:
+    """`text` as one segment of a path: everything but letters, digits and -._~ as %XX."""
+    data = text.encode()
+    if _UNRESERVED.issuperset(data):
+        return text
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in data)
+
+
+def records_path(stream: str) -> str:
+    return f"/v1/streams/{quote(stream)}/records"

@@ -1,0 +1,188 @@
+"""Plain sockets, non-blocking: connecting within a time limit, sending what the kernel takes now, receiving.
+
+`_socket` instead of `socket`: the wrapper costs each start 5 ms, and nothing here needs it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import select
+import time
+
+from s2cli.errors import UnreachableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.client.interrupts import Waiter
+
+CONNECT_TIMEOUT_S = 3  # for each address
+RECEIVE_BYTES = 256 * 1024  # smaller pieces cost a reading client 15 %
+# A peer that vanished without a word is noticed after 30 + 3 * 10 s, also by an append that is idle for hours.
+KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+
+
+class LostError(UnreachableError):
+    """A connection could not be made, or broke, or stayed silent: trying again may help."""
+
+
+class Peer:
+    """Where to connect: a host and port, by TLS if the scheme says so, or a Unix socket."""
+
+    __slots__ = ("ca_file", "host", "http2", "port", "scheme", "socket_path")
+
+    def __init__(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        *,
+        socket_path: str | None = None,
+        ca_file: str | None = None,
+        http2: bool = False,
+    ) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.socket_path = socket_path
+        self.ca_file = ca_file
+        self.http2 = http2
+
+    def __str__(self) -> str:
+        return self.socket_path or self.authority
+
+    @property
+    def authority(self) -> str:
+        """The value of the header Host: without the port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+class PlainSocket:
+    """A connected, non-blocking socket. `pending`: bytes wait until the kernel has room for them."""
+
+    __slots__ = ("_rest", "_socket", "_write_failed", "fd")
+
+    protocol = ""  # what ALPN chose; nothing chooses here
+
+    def __init__(self, connected: _socket.socket) -> None:
+        self._socket = connected
+        self.fd = connected.fileno()
+        self._rest: memoryview | None = None
+        self._write_failed = False
+
+    @property
+    def pending(self) -> bool:
+        return self._rest is not None
+
+    def send(self, data: bytes) -> None:
+        """Sends what the kernel takes now and keeps the rest."""
+        if self._rest is not None:
+            data = bytes(self._rest) + data
+        self._rest = memoryview(data) if data else None
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends more of what is pending."""
+        rest = self._rest
+        while rest is not None and not self._write_failed:
+            try:
+                sent = self._socket.send(rest)
+            except BlockingIOError:
+                return
+            except OSError:
+                # The peer may have said why before it closed: what it sent can still be read, and its end comes next.
+                self._write_failed = True
+                break
+            rest = self._rest = rest[sent:] if sent < len(rest) else None
+        self._rest = None
+
+    def receive(self) -> bytes | None:
+        """What has come: b"" if nothing has, None at the end of the stream. Raises LostError."""
+        try:
+            return self._socket.recv(RECEIVE_BYTES) or None
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise LostError(f"the connection broke: {describe(error)}") from error
+
+    def close(self) -> None:
+        self._rest = None
+        self._socket.close()
+
+
+def describe(error: OSError) -> str:
+    """An operating system error in words, without number and file name."""
+    return (error.strerror or str(error)).lower()
+
+
+def connect(peer: Peer, waiter: Waiter) -> PlainSocket:
+    """Tries the addresses of `peer` in turn. Raises LostError, or UnreachableError where the name does not exist."""
+    if peer.socket_path is not None:
+        return PlainSocket(_connect(_socket.AF_UNIX, peer.socket_path, peer, waiter))
+    reasons: list[str] = []
+    for family, address in _addresses(peer):
+        try:
+            return PlainSocket(_connect(family, address, peer, waiter))
+        except LostError as error:
+            if error.message not in reasons:
+                reasons.append(error.message)
+    raise LostError("; ".join(reasons))
+
+
+def _addresses(peer: Peer) -> list[tuple[int, object]]:
+    try:
+        found = _socket.getaddrinfo(peer.host, peer.port, 0, _socket.SOCK_STREAM)
+    except _socket.gaierror as error:
+        message = f"cannot look up the address of {peer.host}: {describe(error)}"
+        if error.errno == _socket.EAI_AGAIN:
+            raise LostError(message) from error
+        raise UnreachableError(message) from error
+    except UnicodeError as error:
+        raise UnreachableError(f'"{peer.host}" is no host name') from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _connect(family: int, address: object, peer: Peer, waiter: Waiter) -> _socket.socket:
+    connection = _socket.socket(family, _socket.SOCK_STREAM, 0)
+    try:
+        connection.setblocking(False)
+        if family != _socket.AF_UNIX:
+            _configure(connection)
+        code = connection.connect_ex(address)  # type: ignore[arg-type]  # an address of the family, from getaddrinfo
+        if family == _socket.AF_UNIX and code == errno.EAGAIN:
+            code = _connect_to_busy(connection, address, waiter)
+        elif code in (errno.EINPROGRESS, errno.EINTR):
+            ready = waiter.wait(connection.fileno(), select.POLLOUT, CONNECT_TIMEOUT_S)
+            code = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR) if ready else errno.ETIMEDOUT
+        if code:
+            raise LostError(f"cannot connect to {peer}: {os.strerror(code).lower()}")
+    except OSError as error:  # a socket path that is too long, an address family that is switched off
+        connection.close()
+        raise LostError(f"cannot connect to {peer}: {describe(error)}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_to_busy(connection: _socket.socket, address: object, waiter: Waiter) -> int:
+    """A Unix socket whose queue of new connections is full says so at once, and nothing tells when it has room."""
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while time.monotonic() < deadline:
+        waiter.sleep(0.01)
+        code = connection.connect_ex(address)  # type: ignore[arg-type]  # as above
+        if code != errno.EAGAIN:
+            return code
+    return errno.ETIMEDOUT
+
+
+def _configure(connection: _socket.socket) -> None:
+    # A batch must not wait for the acknowledgement of the bytes before it.
+    connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        option = getattr(_socket, name, None)  # macOS has the second name for the first
+        if option is not None:
+            connection.setsockopt(_socket.IPPROTO_TCP, option, value)
