@@ -13,7 +13,8 @@ LOCK_NAME = "LOCK"
 
 # File systems on which `flock` and the shared memory beside the database do not reach from one machine to another.
 _NETWORK_FILE_SYSTEMS = frozenset(
-    "9p afs ceph cifs fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 smb2 smb3 smbfs".split()
+    ("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs")
+    + ("nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs")
 )
 
 

@@ -35,7 +35,7 @@ def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | No
     if (present := get_basin(connection, row.name)) is not None:
         return present
     values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
-    connection.execute(f"INSERT INTO basin({_BASIN}) VALUES(?,?,?,?,?)", values)  # noqa: S608
+    connection.execute(f"INSERT INTO basin({_BASIN}) VALUES(?,?,?,?,?)", values)
     return None
 
 

@@ -1,0 +1,130 @@
+"""Statements over chunks, for the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, to_signed
+from s2cli.server.store import Append
+
+Result = TypeVar("Result")
+
+# Rows a statement may have. A group of no more rows and bytes than these is one statement that is its own transaction:
+# a third cheaper than BEGIN and COMMIT around it. A cached statement keeps its last values, so larger groups go through
+# three of them only. executemany would take the interpreter's lock once a row: 27 times slower beside a busy loop.
+STATEMENT_ROWS = 64
+STATEMENT_BYTES = 256 * 1024
+_SIZES = (STATEMENT_ROWS, 8, 1)
+
+# One slice of deletion, between groups: some milliseconds.
+SLICE_BYTES = 4 * 1024 * 1024
+SLICE_ROWS = 1000
+VACUUM_PAGES = 64
+# Giving pages back gets slower with the length of the list of free ones; a longer list waits to be used again.
+VACUUM_FREE_PAGES = 4096
+
+_INSERT = "INSERT INTO chunk(id, n, size, ts, exp, crc, kind, data) VALUES"
+_INSERTS = [_INSERT + ",".join(["(?,?,?,?,?,?,0,?)"] * rows) for rows in range(STATEMENT_ROWS + 1)]
+
+
+def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connection], Result]) -> Result:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = run(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some errors have rolled back by themselves.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def insert(connection: sqlite3.Connection, group: list[Append]) -> None:
+    """Make a group durable, all or nothing."""
+    changes = any(append.fencing_token is not None or append.trim_point is not None for append in group)
+    if (
+        not changes
+        and len(group) <= STATEMENT_ROWS
+        and sum([len(append.chunk.data) for append in group]) <= STATEMENT_BYTES
+    ):
+        connection.execute(_INSERTS[len(group)], _values(group))
+    else:
+        in_transaction(connection, lambda connection: _insert_rows(connection, group))
+
+
+def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
+    at = 0
+    while at < len(group):
+        for size in _SIZES:
+            rows = group[at : at + size]
+            if size == 1 or (len(rows) == size and sum([len(append.chunk.data) for append in rows]) <= STATEMENT_BYTES):
+                connection.execute(_INSERTS[size], _values(rows))
+                at += size
+                break
+    for append in group:
+        if append.fencing_token is not None:
+            change = (append.fencing_token, append.lane.stream_id)
+            connection.execute("UPDATE stream SET fencing_token=? WHERE id=?", change)
+        if append.trim_point is not None:
+            connection.execute("UPDATE stream SET trim_point=? WHERE id=?", (append.trim_point, append.lane.stream_id))
+
+
+def _values(group: list[Append]) -> list[Any]:
+    values: list[Any] = []
+    for append in group:
+        chunk = append.chunk
+        data = chunk.data
+        values += (
+            chunk_id(append.lane.stream_id, chunk.end_seq_num - 1),
+            chunk.count,
+            chunk.metered_bytes,
+            to_signed(chunk.last_timestamp),
+            append.expires_at_ms,
+            zlib.crc32(data),
+            data,
+        )
+    return values
+
+
+def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
+    """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
+    chunk of all, the place where the stream goes on is written into its row."""
+    first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num - 1)
+    size_bytes = 0
+    deleted: tuple[int, int] | None = None
+    more = False
+    rows = connection.execute(
+        "SELECT id, ts, length(data) FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+        (first, last, SLICE_ROWS + 1),
+    ).fetchall()
+    for number, (row_id, timestamp, length) in enumerate(rows):
+        if number == SLICE_ROWS or size_bytes >= SLICE_BYTES:
+            more = True
+            break
+        deleted = row_id, timestamp
+        size_bytes += length
+    if deleted is None:
+        return False
+    connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first, deleted[0]))
+    left = connection.execute(
+        "SELECT 1 FROM chunk WHERE id > ? AND id < ? LIMIT 1", (deleted[0], chunk_id(stream_id + 1, 0))
+    ).fetchone()
+    if left is None:
+        connection.execute(
+            "UPDATE stream SET next_seq=?, last_ts=? WHERE id=?", (seq_num_of(deleted[0]) + 1, deleted[1], stream_id)
+        )
+    return more
+
+
+def vacuum(connection: sqlite3.Connection) -> int:
+    """Give some free pages back to the file system; how many."""
+    free_pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    if not 0 < free_pages <= VACUUM_FREE_PAGES:
+        return 0
+    # executescript, because execute takes one step, which frees one page.
+    connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+    return min(free_pages, VACUUM_PAGES)
