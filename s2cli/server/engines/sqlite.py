@@ -36,7 +36,7 @@ class SqliteStore:
     settle: Settle
 
     def __init__(self, directory: LockedDirectory, loop: AbstractEventLoop, *, temporary: bool) -> None:
-        self.directory = directory
+        self._directory = directory
         self._loop = loop
         self._temporary = temporary
         self._lowest_free_id = 1
@@ -51,17 +51,18 @@ class SqliteStore:
         self._reader.submit(sqlite_reader.unfinished_trims).add_done_callback(self._go_on_trimming)
 
     @classmethod
-    async def open(cls, path: Path | None, *, allow_network: bool = False) -> SqliteStore:
-        """The store in the directory `path`, made if missing; None is a temporary one that is gone after `close`, and
-        does not wait for the disk. Raises S2Error where it cannot be had, DirectoryInUseError among them."""
+    async def open(cls, directory: LockedDirectory | None) -> SqliteStore:
+        """The store in `directory`, which stays the caller's to release. None is a temporary one, which is gone after
+        `close` and does not wait for the disk. Raises S2Error for a database that is not ours to write."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         keep_freed_memory()
-        temporary = path is None
-        directory = LockedDirectory(path or Path(tempfile.mkdtemp(prefix="s2-lite-")), allow_network=allow_network)
+        if directory is not None:
+            return cls(directory, asyncio.get_running_loop(), temporary=False)
+        path = Path(tempfile.mkdtemp(prefix="s2-lite-"))
         try:
-            return cls(directory, asyncio.get_running_loop(), temporary=temporary)
+            return cls(LockedDirectory(path), asyncio.get_running_loop(), temporary=True)
         except BaseException:
-            directory.release()
+            shutil.rmtree(path, ignore_errors=True)
             raise
 
     async def close(self) -> None:
@@ -70,9 +71,9 @@ class SqliteStore:
     def _close(self) -> None:
         self._reader.stop()
         self._writer.stop()
-        self.directory.release()
         if self._temporary:
-            shutil.rmtree(self.directory.path, ignore_errors=True)
+            self._directory.release()
+            shutil.rmtree(self._directory.path, ignore_errors=True)
 
     @property
     def failure(self) -> str | None:
