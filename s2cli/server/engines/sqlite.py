@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import shutil
 import sqlite3
-import sys
 import tempfile
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.directory import LockedDirectory
 from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_rows
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
 from s2cli.server.engines.sqlite_format import open_reader, open_writer
@@ -25,44 +22,39 @@ from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Lane, Settl
 
 Result = TypeVar("Result")
 
-# How long a thread may keep the interpreter when another wants it. With the default of 5 ms a commit beside a busy loop
-# takes 15 ms; 1e-4 costs a bulk load 10 %.
-SWITCH_INTERVAL_S = 5e-4
-
 
 class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
     settle: Settle
 
-    def __init__(self, directory: LockedDirectory, loop: AbstractEventLoop, *, temporary: bool) -> None:
+    def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
         self._directory = directory
         self._loop = loop
         self._temporary = temporary
         self._lowest_free_id = 1
         gate = Gate()
-        ballast = Ballast(directory.path, 0 if temporary else BALLAST_BYTES)
-        connection = open_writer(directory.path, durable=not temporary)
+        ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
+        connection = open_writer(directory, durable=not temporary)
         self._writer = Writer(connection, loop, gate, ballast, self._settle_group)
-        self._reader = Reader(open_reader(directory.path), loop, gate)
+        self._reader = Reader(open_reader(directory), loop, gate)
         ballast.restore()
         self._writer.start()
         self._reader.start()
         self._reader.submit(sqlite_reader.unfinished_trims).add_done_callback(self._go_on_trimming)
 
     @classmethod
-    async def open(cls, directory: LockedDirectory | None) -> SqliteStore:
-        """The store in `directory`, which stays the caller's to release. None is a temporary one, which is gone after
-        `close` and does not wait for the disk. Raises S2Error for a database that is not ours to write."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        keep_freed_memory()
+    async def open(cls, directory: Path | None) -> SqliteStore:
+        """The store in `directory`, whose lock the caller holds. None is a temporary one, which is gone after `close`
+        and does not wait for the disk. Raises S2Error for a database that is not ours to write."""
+        loop = asyncio.get_running_loop()
         if directory is not None:
-            return cls(directory, asyncio.get_running_loop(), temporary=False)
-        path = Path(tempfile.mkdtemp(prefix="s2-lite-"))
+            return cls(directory, loop, temporary=False)
+        temporary = Path(tempfile.mkdtemp(prefix="s2-lite-"))
         try:
-            return cls(LockedDirectory(path), asyncio.get_running_loop(), temporary=True)
+            return cls(temporary, loop, temporary=True)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
 
     async def close(self) -> None:
@@ -72,8 +64,7 @@ class SqliteStore:
         self._reader.stop()
         self._writer.stop()
         if self._temporary:
-            self._directory.release()
-            shutil.rmtree(self._directory.path, ignore_errors=True)
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def failure(self) -> str | None:
@@ -171,17 +162,3 @@ class SqliteStore:
         self._writer.put(Operation(run, future, stream_id))
         result: Result = await future
         return result
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep large blocks that are freed: batches come and go by the megabyte, and each time anew the kernel
-    would fault their pages in (joins of 1 MiB: 1300 -> 140 us). Elsewhere nothing happens."""
-    if not sys.platform.startswith("linux"):
-        return
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(m_mmap_threshold, 32 * 1024 * 1024)
-    mallopt(m_trim_threshold, 64 * 1024 * 1024)
