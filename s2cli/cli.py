@@ -1,0 +1,250 @@
+"""The command line by typer: every command that the strict parser was not sure about, help, and usage errors.
+
+A command is built when it is named: building all of them would cost each start 20 ms.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from s2cli import __version__, args, console, root
+from s2cli.declared import options
+from s2cli.errors import UsageError
+
+PROGRAM = "s2"
+HELP_FLAGS = ["-h", "--help"]
+
+# typer has its own copy of click from 0.26 on, so that its class can only be found by way of one that it exports.
+ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class S2Command(TyperCommand):
+    """A command whose parameters become Args, and whose run() stands in root.COMMANDS."""
+
+    def invoke(self, ctx: Any) -> args.Args:
+        raw: dict[str, object] = {}
+        for context in (ctx.parent and ctx.parent.parent, ctx.parent, ctx):
+            if context is not None:
+                raw.update(given(context))
+        return args.resolve(command_name(ctx), raw)
+
+    def get_help(self, ctx: Any) -> str:
+        """Print the help and leave: what click does with a text cannot be told to mind the terminal."""
+        text = inspect.cleandoc(self.help or "")
+        summary, _, rest = text.partition("\n")
+        introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(self.collect_usage_pieces(ctx))}\n{rest}\n"
+        own = [row for row in map(_help_row, self._own_params()) if row]
+        operands = [row for row in own if not row[0].startswith("-")]
+        common = f"`{PROGRAM} --help` lists the options of every command, exit codes and environment."
+        rows = [*(row for row in own if row[0].startswith("-")), *root.COMMON_OPTIONS[:1]]
+        root.print_page(introduction, [("Operands", operands), ("Options", rows)], common)
+        raise typer.Exit
+
+    def _own_params(self) -> list[Any]:
+        return [param for param in self.params if param.name not in root.GLOBAL_OPTIONS]
+
+
+class S2Group(TyperGroup):
+    """`s2` itself, or one of its groups."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        prefix = self._prefix(ctx)
+        names = [name[len(prefix) :] for name in root.COMMANDS if name.startswith(prefix)]
+        return [name for name in names if " " not in name] + ([] if prefix else list(root.GROUPS))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        name = self._prefix(ctx) + cmd_name
+        if name in root.COMMANDS:
+            return build_command(name)
+        return build_group(name) if name in root.GROUPS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        command = self.get_command(ctx, args[0])
+        if command is None:
+            raise unknown_command(self._prefix(ctx) + args[0], self.list_commands(ctx))
+        return args[0], command, args[1:]
+
+    def get_help(self, ctx: Any) -> str:
+        prefix = self._prefix(ctx)
+        if not prefix:
+            root.print_help()
+            raise typer.Exit
+        rows = [
+            (name[len(prefix) :], line or _summary(name))
+            for name, (_, _, line) in root.COMMANDS.items()
+            if name.startswith(prefix)
+        ]
+        introduction = f"{root.GROUPS[prefix.strip()]}\n\nUsage: {PROGRAM} {prefix}COMMAND [ARGS]…\n"
+        root.print_page(introduction, [("Commands", rows)], f"`{PROGRAM} {prefix}COMMAND --help` explains a command.")
+        raise typer.Exit
+
+    def invoke(self, ctx: Any) -> Any:
+        if not ctx._protected_args and not ctx.args:
+            self.get_help(ctx)
+        return super().invoke(ctx)
+
+    def _prefix(self, ctx: Any) -> str:
+        return f"{self.name} " if self.name in root.GROUPS else ""
+
+
+def run(argv: list[str]) -> args.Args | None:
+    """What `argv` means; None where typer has done all there was to do (help, version). Raises UsageError."""
+    try:
+        with build_group(PROGRAM).make_context(PROGRAM, list(argv)) as ctx:
+            meant = ctx.command.invoke(ctx)
+    except typer.Exit:
+        return None
+    except ClickUsageError as error:
+        raise our_usage_error(error, argv) from None
+    assert isinstance(meant, args.Args)
+    return meant
+
+
+def given(ctx: Any) -> dict[str, object]:
+    """The parameters that were written on the command line, by name."""
+    written: dict[str, object] = {}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            written[name] = tuple(value) if isinstance(value, list) else value
+    return written
+
+
+def command_name(ctx: Any) -> str:
+    """As in root.COMMANDS: "append", "basins list"."""
+    return str(ctx.command_path).removeprefix(PROGRAM).strip()
+
+
+def build_command(name: str) -> Any:
+    """The typer command of this name, with the options that every command has."""
+    _, declaration, _ = root.COMMANDS[name]
+    module, _, function = declaration.partition(":")
+    declared = getattr(importlib.import_module(f"s2cli.declared.{module}"), function)
+    command = _from_function(declared, name.rpartition(" ")[2], S2Command)
+    command.params += _global_params()
+    return command
+
+
+def build_group(name: str) -> Any:
+    group = S2Group(name=name, context_settings={"help_option_names": HELP_FLAGS}, invoke_without_command=True)
+    group.params += _global_params()
+    if name == PROGRAM:
+        group.params += _from_function(_root_options, PROGRAM, TyperCommand).params
+    return group
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print_line(version_line())
+        raise typer.Exit
+
+
+def _root_options(
+    version: bool = typer.Option(False, "-V", "--version", is_eager=True, callback=_show_version),
+) -> None:
+    """What only `s2` itself has."""
+
+
+def version_line() -> str:
+    return f"{PROGRAM} {__version__} (s2cli)"
+
+
+def _global_params() -> list[Any]:
+    return list(_from_function(options.global_options, "global", TyperCommand).params)
+
+
+def _from_function(function: Any, name: str, kind: type[TyperCommand]) -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(name, cls=kind, context_settings={"help_option_names": HELP_FLAGS})(function)
+    return typer.main.get_command(app)
+
+
+def _summary(name: str) -> str:
+    _, declaration, _ = root.COMMANDS[name]
+    return next(line for _, same, line in root.COMMANDS.values() if same == declaration and line)
+
+
+def _help_row(param: Any) -> tuple[str, str] | None:
+    """A parameter in the help: spelling and text."""
+    if getattr(param, "hidden", False):
+        return None
+    if not hasattr(param, "opts") or param.param_type_name == "argument":
+        return str(param.metavar or param.name), str(param.help or "")
+    spelling = ", ".join(param.opts) + "".join(f" / {name}" for name in param.secondary_opts)
+    default = param.default
+    text = str(param.help or "")
+    if not param.is_flag and default not in (None, "") and "[default" not in text and not callable(default):
+        text += f" [default: {default}]"
+    return spelling + ("" if param.is_flag else f" {param.metavar or 'VALUE'}"), text
+
+
+def unknown_command(name: str, known: list[str]) -> UsageError:
+    typed = name.rpartition(" ")[2]
+    near = get_close_matches(typed, known, n=1)
+    prefix = name[: len(name) - len(typed)]
+    hint = f"did you mean {PROGRAM} {prefix}{near[0]}?" if near else f"{PROGRAM} {prefix}--help lists the commands"
+    return UsageError(f"unrecognized subcommand '{name}'", hint=hint)
+
+
+def our_usage_error(error: Any, argv: list[str]) -> UsageError:
+    """An error of click in our words; where there are none, in its words."""
+    ctx = getattr(error, "ctx", None)
+    path = str(ctx.command_path) if ctx is not None else _path(argv)
+    hint = f"{path} --help shows the usage"
+    param = getattr(error, "param", None)
+    kind = type(error).__name__
+    if kind == "NoSuchOption":
+        near = get_close_matches(error.option_name, _option_names(ctx), n=1, cutoff=0.7)
+        return UsageError(
+            f"{path} has no option {error.option_name}", hint=f"did you mean {near[0]}?" if near else hint
+        )
+    if kind == "MissingParameter":
+        return UsageError(f"{path}: {getattr(param, 'metavar', None) or 'an operand'} is missing", hint=hint)
+    message = str(error.message).rstrip(".")
+    if message.startswith("Got unexpected extra argument"):
+        return UsageError(
+            f"{path}: one operand too many: {message.partition('(s) (')[2] or message}".rstrip(")"), hint=hint
+        )
+    if param is not None:
+        return UsageError(f"{path}: {_spelling(param)}: {_bad_value(param, message)}", hint=hint)
+    return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
+
+
+def _path(argv: list[str]) -> str:
+    """The command that these words name, as far as it can be told without parsing them."""
+    words = [word for word in argv if word[:1] != "-"]
+    names = (" ".join(words[:count]) for count in (2, 1))
+    return " ".join([PROGRAM, *(name for name in names if name in root.COMMANDS)][:2])
+
+
+def _bad_value(param: Any, message: str) -> str:
+    value = message.split("'")[1] if message.startswith("'") else ""
+    choices = getattr(param.type, "choices", None)
+    if choices is not None:
+        shown = shown_choices(param.name, tuple(map(str, choices)))
+        return f'"{value}" is none of {", ".join(shown)}'
+    if message.endswith(("is not a valid int range", "is not a valid integer range", "is not a valid integer")):
+        return f'"{value}" is no whole number'
+    return message
+
+
+def shown_choices(parameter: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the official spellings of the record formats, which are taken and not advertised."""
+    return tuple(choice for choice in choices if parameter != "format" or choice in ("text", "json", "json-base64"))
+
+
+def _spelling(param: Any) -> str:
+    """The long flag of an option, or the name of an operand."""
+    return str(max(param.opts, key=len)) if param.param_type_name == "option" else str(param.metavar or param.name)
+
+
+def _option_names(ctx: Any) -> list[str]:
+    if ctx is None:
+        return []
+    return [name for param in ctx.command.params for name in (*param.opts, *param.secondary_opts) if name[:1] == "-"]

@@ -1,0 +1,49 @@
+"""The embedded server, and completion."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from s2cli.declared.options import JsonOutput
+
+
+def lite(
+    action: Annotated[
+        Literal["status", "stop"] | None,
+        typer.Argument(metavar="[status|stop]", help="Ask about the running server, or end it"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR", help="Keep the data there [default: that of --local]")
+    ] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: the data goes with the server")] = False,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
+    ] = 8080,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False,
+    output: JsonOutput = None,
+) -> None:
+    """Run the embedded server until it is interrupted.
+
+    Examples:
+      s2 lite
+      s2 lite --data ./s2-data --port 9000
+      s2 lite --memory --port 0
+      s2 lite status
+
+    It prints the three lines to paste where a client is to use it. Without --data
+    and --memory it serves the same data as --local. An address other than the
+    machine's own needs --no-auth.
+    """
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="The shell")],
+) -> None:
+    """Print the completion script for a shell.
+
+    Examples:
+      source <(s2 completion bash)
+      s2 completion zsh > ~/.zfunc/_s2
+      s2 completion fish > ~/.config/fish/completions/s2.fish
+    """

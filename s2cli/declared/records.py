@@ -1,0 +1,204 @@
+"""The record commands: append, read, tail, check-tail, trim, fence."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from s2cli.declared.options import (
+    FencingToken,
+    JsonOutput,
+    MatchSeqNum,
+    MaxOutage,
+    OutputFile,
+    ReadFormat,
+    ReadOutput,
+    RecordFormat,
+    RetentionPolicy,
+    StorageClass,
+    Stream,
+    Uri,
+    Zero,
+)
+from s2cli.values import U64_MAX
+
+
+def append(
+    uri: Uri = None,
+    stream: Stream = None,
+    input: Annotated[  # noqa: A002 - the name of the option
+        str, typer.Option("-i", "--input", metavar="FILE", help="Read from there; - is standard input")
+    ] = "-",
+    format: Annotated[  # noqa: A002
+        RecordFormat, typer.Option("--format", metavar="FORMAT", help="Of the input: text, json or json-base64")
+    ] = "text",
+    zero: Zero = False,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create the basin and the stream where they are missing")
+    ] = False,
+    storage_class: StorageClass = None,
+    retention_policy: RetentionPolicy = None,
+    match_seq_num: MatchSeqNum = None,
+    fencing_token: FencingToken = None,
+    on_lost_ack: Annotated[
+        Literal["check", "resend", "stop"],
+        typer.Option(
+            "--on-lost-ack",
+            metavar="HOW",
+            help="When a connection breaks before an ack: check what is durable, resend all, or stop",
+        ),
+    ] = "check",
+    linger: Annotated[
+        str | None,
+        typer.Option("--linger", metavar="DURATION", help="Wait so long for more lines before a batch leaves"),
+    ] = None,
+    inflight: Annotated[
+        str | None,
+        typer.Option("--inflight", metavar="SIZE", help="Bytes sent and not acked [default: 4MiB nearby, else 8MiB]"),
+    ] = None,
+    max_outage: MaxOutage = None,
+    output: JsonOutput = None,
+) -> None:
+    """Append records to a stream, by default one for each line of standard input.
+
+    Examples:
+      cat access.log | s2 append s2://logs-prod/web
+      s2 --local append --create s2://quickstart/numbers -i numbers.txt
+      find . -print0 | s2 append -0 s2://backup-jobs/files
+      s2 read s2://a-basin/a --format json | s2 append s2://b-basin/b --format json
+
+    A line becomes one record, byte for byte, without its newline. No record is
+    lost or repeated in silence: when a connection breaks, the tail is asked what
+    became durable before anything is sent again. Every ending prints an account:
+    what was read, what is durable, and at which line to go on.
+
+    --format json takes one object a line: {"body": …, "headers": [[…, …]],
+    "timestamp": …}, each member optional; in json-base64 texts are Base64.
+    """
+
+
+def read(
+    uri: Uri = None,
+    stream: Stream = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="At the end, wait for more")] = False,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", metavar="N", min=0, max=U64_MAX, help="At most so many records")
+    ] = None,
+    output: ReadOutput = None,
+    output_file: OutputFile = None,
+    format: ReadFormat = None,  # noqa: A002 - the name of the option
+    zero: Zero = False,
+    clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False,
+    max_outage: MaxOutage = None,
+    seq_num: Annotated[
+        int | None,
+        typer.Option("-s", "--seq-num", metavar="N", min=0, max=U64_MAX, help="Start at this sequence number"),
+    ] = None,
+    timestamp: Annotated[
+        int | None, typer.Option("--timestamp", metavar="MS", min=0, max=U64_MAX, help="Start at this time")
+    ] = None,
+    ago: Annotated[str | None, typer.Option("--ago", metavar="DURATION", help="Start so long ago")] = None,
+    tail_offset: Annotated[
+        int | None,
+        typer.Option("--tail-offset", metavar="N", min=0, max=U64_MAX, help="Start so many records before the tail"),
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option("--until", metavar="MS", min=0, max=U64_MAX, help="Stop at this time, exclusive")
+    ] = None,
+    bytes: Annotated[  # noqa: A002
+        int | None, typer.Option("-b", "--bytes", metavar="N", min=0, max=U64_MAX, help="At most so many metered bytes")
+    ] = None,
+) -> None:
+    """Print the records of a stream from its beginning to its current end, like cat.
+
+    Examples:
+      s2 read s2://logs-prod/web
+      s2 read s2://logs-prod/web --from -100 --follow
+      s2 read s2://logs-prod/web --from '1h ago' --to '30m ago' -o json
+      s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
+
+    A POSITION is a sequence number, -N (N before the tail), start, end, 5m or
+    '5m ago', an RFC 3339 time, a date, or @EPOCH in seconds or milliseconds.
+    A start at the tail prints nothing and succeeds; one beyond it fails with 5.
+    The text format prints the body of each record, byte for byte, and a newline.
+    """
+
+
+def tail(
+    uri: Uri = None,
+    stream: Stream = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, max=U64_MAX, help="How many records")] = 10,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Then wait for more")] = False,
+    output: ReadOutput = None,
+    output_file: OutputFile = None,
+    format: ReadFormat = None,  # noqa: A002 - the name of the option
+    zero: Zero = False,
+) -> None:
+    """Print the last records of a stream.
+
+    Examples:
+      s2 tail s2://logs-prod/web
+      s2 tail -f s2://logs-prod/web
+      s2 tail -n 100 -o json s2://logs-prod/web
+    """
+
+
+def check_tail(uri: Uri = None, stream: Stream = None, output: JsonOutput = None) -> None:
+    """Print where the next record of a stream will be: SEQ_NUM @ TIMESTAMP.
+
+    Examples:
+      s2 check-tail s2://logs-prod/web
+      s2 check-tail s2://logs-prod/web -o json
+
+    The timestamp is that of the last record, in milliseconds since the epoch.
+    """
+
+
+def trim(
+    uri: Uri = None,
+    trim_point: Annotated[
+        str | None, typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays")
+    ] = None,
+    stream: Stream = None,
+    match_seq_num: MatchSeqNum = None,
+    fencing_token: FencingToken = None,
+    output: JsonOutput = None,
+) -> None:
+    """Delete the records of a stream before TRIM_POINT; they are gone for good.
+
+    Examples:
+      s2 trim s2://logs-prod/web 5000
+      S2_STREAM=s2://logs-prod/web s2 trim 5000
+
+    The operand that begins with s2:// is the stream.
+    """
+
+
+def fence(
+    uri: Uri = None,
+    new_token: Annotated[
+        str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' lifts the fence")
+    ] = None,
+    stream: Stream = None,
+    match_seq_num: MatchSeqNum = None,
+    fencing_token: FencingToken = None,
+    output: JsonOutput = None,
+) -> None:
+    """Set the fencing token of a stream: appends that name another one are refused.
+
+    Examples:
+      s2 fence s2://logs-prod/web writer-7
+      s2 fence s2://logs-prod/web writer-8 --fencing-token writer-7
+      s2 append s2://logs-prod/web --fencing-token writer-8
+
+    An append that names no token is always let in.
+    """

@@ -1,0 +1,281 @@
+"""The table of the strict parser. Made by completions/generate from s2cli/declared; do not edit.
+
+Flags of each command with their parameter and what they take: True or False (a switch that means this), "text",
+"many" (text, repeatable), a tuple of choices, a range of integers. Operands: parameter, kind, whether it must be there.
+"""
+# fmt: off
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Kind = bool | str | tuple[str, ...] | range
+    Flags = dict[str, tuple[str, Kind]]
+    Operands = tuple[tuple[str, Kind, bool], ...]
+
+U64 = range(1 << 64)
+
+GLOBAL: Flags = {
+    "--local": ("local", True),
+    "--profile": ("profile", "text"),
+    "--account-endpoint": ("account_endpoint", "text"),
+    "--basin-endpoint": ("basin_endpoint", "text"),
+    "--access-token-file": ("access_token_file", "text"),
+    "--ca-file": ("ca_file", "text"),
+    "--insecure-http": ("insecure_http", True),
+    "--http2": ("http2", True),
+    "--timeout": ("timeout", "text"),
+    "-q": ("quiet", True),
+    "--quiet": ("quiet", True),
+    "-v": ("verbose", True),
+    "--verbose": ("verbose", True),
+    "--color": ("color", ("always", "auto", "never")),
+    "--no-color": ("no_color", True),
+}
+
+GROUPS = ("records", "basins", "streams")
+
+COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
+    "append": ("s2cli.commands.append", (("uri", "text", False),), {
+        "--stream": ("stream", "text"),
+        "-i": ("input", "text"),
+        "--input": ("input", "text"),
+        "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
+        "-0": ("zero", True),
+        "--zero": ("zero", True),
+        "-H": ("header", "many"),
+        "--header": ("header", "many"),
+        "--create": ("create", True),
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "-m": ("match_seq_num", U64),
+        "--match-seq-num": ("match_seq_num", U64),
+        "-f": ("fencing_token", "text"),
+        "--fencing-token": ("fencing_token", "text"),
+        "--on-lost-ack": ("on_lost_ack", ("check", "resend", "stop")),
+        "--linger": ("linger", "text"),
+        "--inflight": ("inflight", "text"),
+        "--max-outage": ("max_outage", "text"),
+        "-o": ("output", ("json", "jsonl")),
+        "--output": ("output", ("json", "jsonl")),
+    }),
+    "read": ("s2cli.commands.read", (("uri", "text", False),), {
+        "--stream": ("stream", "text"),
+        "--from": ("from_", "text"),
+        "--to": ("to", "text"),
+        "-f": ("follow", True),
+        "--follow": ("follow", True),
+        "-n": ("count", U64),
+        "--count": ("count", U64),
+        "-o": ("output", "text"),
+        "--output": ("output", "text"),
+        "-O": ("output_file", "text"),
+        "--output-file": ("output_file", "text"),
+        "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
+        "-0": ("zero", True),
+        "--zero": ("zero", True),
+        "--clamp": ("clamp", True),
+        "--max-outage": ("max_outage", "text"),
+        "-s": ("seq_num", U64),
+        "--seq-num": ("seq_num", U64),
+        "--timestamp": ("timestamp", U64),
+        "--ago": ("ago", "text"),
+        "--tail-offset": ("tail_offset", U64),
+        "--until": ("until", U64),
+        "-b": ("bytes", U64),
+        "--bytes": ("bytes", U64),
+    }),
+    "tail": ("s2cli.commands.tail", (("uri", "text", False),), {
+        "--stream": ("stream", "text"),
+        "-n": ("lines", U64),
+        "--lines": ("lines", U64),
+        "-f": ("follow", True),
+        "--follow": ("follow", True),
+        "-o": ("output", "text"),
+        "--output": ("output", "text"),
+        "-O": ("output_file", "text"),
+        "--output-file": ("output_file", "text"),
+        "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
+        "-0": ("zero", True),
+        "--zero": ("zero", True),
+    }),
+    "check-tail": ("s2cli.commands.check_tail", (("uri", "text", False),), {
+        "--stream": ("stream", "text"),
+        "-o": ("output", ("json", "jsonl")),
+        "--output": ("output", ("json", "jsonl")),
+    }),
+    "trim": ("s2cli.commands.trim", (("uri", "text", False), ("trim_point", "text", False),), {
+        "--stream": ("stream", "text"),
+        "-m": ("match_seq_num", U64),
+        "--match-seq-num": ("match_seq_num", U64),
+        "-f": ("fencing_token", "text"),
+        "--fencing-token": ("fencing_token", "text"),
+        "-o": ("output", ("json", "jsonl")),
+        "--output": ("output", ("json", "jsonl")),
+    }),
+    "fence": ("s2cli.commands.fence", (("uri", "text", False), ("new_token", "text", False),), {
+        "--stream": ("stream", "text"),
+        "-m": ("match_seq_num", U64),
+        "--match-seq-num": ("match_seq_num", U64),
+        "-f": ("fencing_token", "text"),
+        "--fencing-token": ("fencing_token", "text"),
+        "-o": ("output", ("json", "jsonl")),
+        "--output": ("output", ("json", "jsonl")),
+    }),
+    "create": ("s2cli.commands.create", (("uri", "text", True),), {
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
+        "--timestamping-uncapped": ("timestamping_uncapped", ("true", "false")),
+        "--delete-on-empty-min-age": ("delete_on_empty_min_age", "text"),
+        "--create-stream-on-append": ("create_stream_on_append", True),
+        "--no-create-stream-on-append": ("create_stream_on_append", False),
+        "--create-stream-on-read": ("create_stream_on_read", True),
+        "--no-create-stream-on-read": ("create_stream_on_read", False),
+        "--stream-cipher": ("stream_cipher", ("aegis-256", "aes-256-gcm")),
+        "--location": ("location", "text"),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "basins list": ("s2cli.commands.basins", (), {
+        "-p": ("prefix", "text"),
+        "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"),
+        "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)),
+        "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "basins create": ("s2cli.commands.basins", (("basin", "text", True),), {
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
+        "--timestamping-uncapped": ("timestamping_uncapped", ("true", "false")),
+        "--delete-on-empty-min-age": ("delete_on_empty_min_age", "text"),
+        "--create-stream-on-append": ("create_stream_on_append", True),
+        "--no-create-stream-on-append": ("create_stream_on_append", False),
+        "--create-stream-on-read": ("create_stream_on_read", True),
+        "--no-create-stream-on-read": ("create_stream_on_read", False),
+        "--stream-cipher": ("stream_cipher", ("aegis-256", "aes-256-gcm")),
+        "--location": ("location", "text"),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "basins get": ("s2cli.commands.basins", (("basin", "text", True),), {
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "basins delete": ("s2cli.commands.basins", (("basin", "text", True),), {
+        "-y": ("yes", True),
+        "--yes": ("yes", True),
+    }),
+    "streams list": ("s2cli.commands.streams", (("basin", "text", True),), {
+        "-p": ("prefix", "text"),
+        "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"),
+        "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)),
+        "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "streams create": ("s2cli.commands.streams", (("uri", "text", True),), {
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
+        "--timestamping-uncapped": ("timestamping_uncapped", ("true", "false")),
+        "--delete-on-empty-min-age": ("delete_on_empty_min_age", "text"),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "streams get": ("s2cli.commands.streams", (("uri", "text", True),), {
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "streams delete": ("s2cli.commands.streams", (("uri", "text", True),), {
+        "-y": ("yes", True),
+        "--yes": ("yes", True),
+    }),
+    "lite": ("s2cli.commands.lite", (("action", ("status", "stop"), False),), {
+        "--data": ("data", "text"),
+        "--memory": ("memory", True),
+        "--host": ("host", "text"),
+        "--port": ("port", range(65536)),
+        "--no-auth": ("no_auth", True),
+        "-o": ("output", ("json", "jsonl")),
+        "--output": ("output", ("json", "jsonl")),
+    }),
+    "completion": ("s2cli.completion", (("shell", ("bash", "zsh", "fish"), True),), {
+    }),
+    "ls": ("s2cli.commands.official", (("basin", "text", False),), {
+        "-p": ("prefix", "text"),
+        "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"),
+        "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)),
+        "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+    }),
+    "list-basins": ("s2cli.commands.official", (), {
+        "-p": ("prefix", "text"),
+        "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"),
+        "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)),
+        "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+    }),
+    "list-streams": ("s2cli.commands.official", (("basin", "text", True),), {
+        "-p": ("prefix", "text"),
+        "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"),
+        "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)),
+        "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+    }),
+    "create-basin": ("s2cli.commands.official", (("basin", "text", True),), {
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
+        "--timestamping-uncapped": ("timestamping_uncapped", ("true", "false")),
+        "--delete-on-empty-min-age": ("delete_on_empty_min_age", "text"),
+        "--create-stream-on-append": ("create_stream_on_append", True),
+        "--no-create-stream-on-append": ("create_stream_on_append", False),
+        "--create-stream-on-read": ("create_stream_on_read", True),
+        "--no-create-stream-on-read": ("create_stream_on_read", False),
+        "--stream-cipher": ("stream_cipher", ("aegis-256", "aes-256-gcm")),
+        "--location": ("location", "text"),
+    }),
+    "create-stream": ("s2cli.commands.official", (("uri", "text", True),), {
+        "--storage-class": ("storage_class", "text"),
+        "--retention-policy": ("retention_policy", "text"),
+        "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
+        "--timestamping-uncapped": ("timestamping_uncapped", ("true", "false")),
+        "--delete-on-empty-min-age": ("delete_on_empty_min_age", "text"),
+    }),
+    "delete-basin": ("s2cli.commands.official", (("basin", "text", True),), {
+    }),
+    "delete-stream": ("s2cli.commands.official", (("uri", "text", True),), {
+    }),
+    "get-basin-config": ("s2cli.commands.official", (("basin", "text", True),), {
+    }),
+    "get-stream-config": ("s2cli.commands.official", (("uri", "text", True),), {
+    }),
+}
+COMMANDS["records append"] = COMMANDS["append"]
+COMMANDS["records read"] = COMMANDS["read"]
+COMMANDS["records tail"] = COMMANDS["tail"]
+COMMANDS["records check-tail"] = COMMANDS["check-tail"]
+COMMANDS["records trim"] = COMMANDS["trim"]
+COMMANDS["records fence"] = COMMANDS["fence"]

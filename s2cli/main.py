@@ -1,0 +1,126 @@
+"""The way in: what the command line means, the run of the command, and the one place that catches and picks the code.
+
+The version and, through the strict parser, most commands get by without typer.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from s2cli.errors import ExitCode, S2Error, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import NoReturn
+
+    from s2cli.args import Args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    from s2cli import console
+
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        _refuse_platform()
+        return _run(words)
+    except S2Error as error:
+        console.status("")
+        console.error(error)
+        return error.exit_code
+    except console.ClosedOutput:
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        console.status("")
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a bug: one line for the user, and where to report it
+        console.status("")
+        console.error(_bug(error))
+        return ExitCode.FAILURE
+
+
+def start() -> NoReturn:
+    """The whole life of the process. It ends without the interpreter's teardown, which would take 2 ms and has nothing
+    to do: every byte was written by os.write, and what runs in threads was ended by the command."""
+    os._exit(main())
+
+
+def _run(words: list[str]) -> int:
+    if words in (["--version"], ["-V"]):
+        from s2cli import __version__, console
+
+        console.write(f"s2 {__version__} (s2cli)\n".encode())
+        return ExitCode.OK
+    # Nothing that is imported from here to the command becomes garbage.
+    gc.disable()
+    module, args = _understand(words)
+    if args is None:
+        return ExitCode.OK
+    from s2cli import console
+
+    console.configure(
+        quiet=args.quiet,
+        verbose=args.verbose,
+        color=args.color,
+        json_errors=args.output in ("json", "jsonl"),
+    )
+    command = _import(module)
+    gc.freeze()
+    gc.enable()
+    code = command.run(args)
+    assert isinstance(code, int)
+    return code
+
+
+def _understand(words: list[str]) -> tuple[str, Args | None]:
+    """The module that runs the command, and its arguments; None where help or the version was all."""
+    from s2cli import args, fastargs
+
+    sure = fastargs.parse(words)
+    if sure is not None:
+        module, name, raw = sure
+        return module, args.resolve(name, raw)
+    from s2cli import root
+
+    if not words:
+        root.print_short_help()
+        return "", None
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
+    if words in (["--help"], ["-h"]):
+        root.print_help()
+        return "", None
+    from s2cli import cli
+
+    meant = cli.run(words)
+    return root.COMMANDS[meant.command][0] if meant is not None else "", meant
+
+
+def _import(module: str) -> ModuleType:
+    # importlib would cost 1 ms.
+    __import__(module)
+    return sys.modules[module]
+
+
+def _refuse_platform() -> None:
+    if sys.platform == "win32":
+        raise UsageError("s2 runs on Linux and macOS", hint="on Windows: run it inside WSL")
+
+
+def _bug(error: Exception) -> S2Error:
+    if os.environ.get("S2_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return S2Error(
+        f"this is a bug in s2: {type(error).__name__}: {error}{place}",
+        hint="report this line to the maintainers of s2cli; S2_DEBUG=1 shows the traceback",
+    )
