@@ -8,7 +8,7 @@ are queued by a plain call, written in groups over all streams, and settled by o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -165,7 +165,7 @@ class Store(Protocol):
         """The next sequence number and the last timestamp by the stream's last chunk; None if it has none."""
         ...
 
-    async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
+    def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> Awaitable[list[Chunk]]:
         """Chunks in order from the one that holds `first_seq_num` (or the next there is) up to the one before
         `end_seq_num`, until they have `max_bytes` or more."""
         ...

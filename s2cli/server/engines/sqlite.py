@@ -18,7 +18,7 @@ from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
 from s2cli.server.engines.sqlite_format import open_reader, open_writer
 from s2cli.server.engines.sqlite_reader import Reader
 from s2cli.server.engines.sqlite_writer import DISK_FULL, Gate, Operation, Writer
-from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Lane, Settle, StreamRow
+from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Settle, StreamRow
 
 Result = TypeVar("Result")
 
@@ -79,9 +79,6 @@ class SqliteStore:
 
     def _settle_group(self, group: Sequence[Append], error: S2Error | None) -> None:
         self.settle(group, error)
-
-    def lane(self, stream_id: int) -> Lane:
-        return Lane(stream_id)
 
     # Reading.
 

@@ -1,0 +1,67 @@
+"""From a batch to the chunk that is stored: timestamps (protocol section 4.5) and ReadBatch bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.wire.batch import encode_records
+from s2cli.wire.frames import MAX_MESSAGE_BYTES
+from s2cli.wire.s2_pb2 import ReadBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s2cli.server.batches import Batch
+
+    # ReadBatch bytes, timestamp of the first record, of the last.
+    Assembled = tuple[bytes, int, int]
+
+# A chunk must fit in a frame together with a tail.
+MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64
+
+
+def assemble(
+    batch: Batch, first_seq_num: int, now_ms: int, last_timestamp: int, mode: str, *, uncapped: bool
+) -> Assembled:
+    """Raises ApiError `invalid` where the stream's timestamping refuses the batch."""
+    if batch.bodies is not None:
+        if mode == "client-require":
+            raise _missing_timestamp()
+        timestamp = max(now_ms, last_timestamp)
+        return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
+    given = (timestamp for timestamp, _, _ in batch.records)
+    timestamps = _timestamps(given, now_ms, last_timestamp, mode, uncapped)
+    message = ReadBatch()
+    add = message.records.add
+    for seq_num, (timestamp, (_, headers, body)) in enumerate(
+        zip(timestamps, batch.records, strict=True), first_seq_num
+    ):
+        record = add(seq_num=seq_num, timestamp=timestamp, body=body)
+        for name, value in headers:
+            record.headers.add(name=name, value=value)
+    data = message.SerializeToString()
+    # Many tiny headers take twice their metered size.
+    if len(data) > MAX_CHUNK_BYTES:
+        raise ApiError("invalid", "the batch takes more than 2 MiB when it is encoded")
+    return data, timestamps[0], timestamps[-1]
+
+
+def _timestamps(given: Iterable[int | None], now_ms: int, last_timestamp: int, mode: str, uncapped: bool) -> list[int]:
+    timestamps = []
+    for timestamp in given:
+        if mode == "arrival":
+            timestamp = now_ms
+        elif timestamp is None:
+            if mode == "client-require":
+                raise _missing_timestamp()
+            timestamp = now_ms
+        if timestamp > now_ms and not uncapped:
+            timestamp = now_ms
+        last_timestamp = max(last_timestamp, timestamp)
+        timestamps.append(last_timestamp)
+    return timestamps
+
+
+def _missing_timestamp() -> ApiError:
+    return ApiError("invalid", "record timestamp was required but was missing")

@@ -1,0 +1,223 @@
+"""What an append brings: one batch, parsed and checked before anything else is looked at (protocol section 4)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from s2cli.errors import ApiError, BadValueError
+from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
+from s2cli.wire.codec import decode_append, split_append
+from s2cli.wire.names import check_fencing_token
+from s2cli.wire.records import check_batch, check_record, metered_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.wire.codec import BodiesOnly
+
+    # Its own timestamp or None, headers, body.
+    Record = tuple[int | None, list[tuple[bytes, bytes]], bytes]
+
+MAX_U64 = (1 << 64) - 1
+
+# From this size of its first record on a batch is taken apart by hand: it has few records then, and their bodies need
+# not be copied (100 kB records: 280 -> 323 MiB/s).
+LARGE_RECORD_BYTES = 2048
+
+
+class Batch:
+    """A batch that keeps all rules which do not depend on the stream. Either `bodies`, where the records are bodies
+    alone, or `records`; `commands` are those among the latter: which record, FENCE or TRIM, body."""
+
+    __slots__ = ("bodies", "commands", "count", "fencing_token", "match_seq_num", "metered_bytes", "records")
+
+    def __init__(
+        self,
+        bodies: list[bytes] | None,
+        records: list[Record],
+        commands: list[tuple[int, bytes, bytes]],
+        metered_bytes: int,
+        match_seq_num: int | None,
+        fencing_token: str | None,
+    ) -> None:
+        self.bodies = bodies
+        self.records = records
+        self.commands = commands
+        self.count = len(records) if bodies is None else len(bodies)
+        self.metered_bytes = metered_bytes
+        self.match_seq_num = match_seq_num
+        self.fencing_token = fencing_token
+        check_batch(self.count, metered_bytes)
+
+
+def parse_proto(data: bytes) -> Batch:
+    """The batch in an AppendInput. Raises ApiError `bad_proto`, or BadValueError for one that breaks a rule."""
+    found = _scan_large(data) if _first_record_bytes(data) >= LARGE_RECORD_BYTES else None
+    if found is None:
+        found = split_append(data)
+    if found is not None:
+        bodies, match_seq_num, fencing_token = found
+        if fencing_token is not None:
+            check_fencing_token(fencing_token)
+        return _of_bodies(bodies, match_seq_num, fencing_token)
+    message = decode_append(data)
+    fencing_token = message.fencing_token if message.HasField("fencing_token") else None
+    if fencing_token is not None:
+        check_fencing_token(fencing_token)
+    return _of_records(
+        [
+            (
+                record.timestamp if record.HasField("timestamp") else None,
+                [(header.name, header.value) for header in record.headers],
+                record.body,
+            )
+            for record in message.records
+        ],
+        message.match_seq_num if message.HasField("match_seq_num") else None,
+        fencing_token,
+    )
+
+
+def _of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
+    size_bytes = RECORD_OVERHEAD_BYTES * len(bodies) + sum(map(len, bodies))
+    return Batch(bodies, [], [], size_bytes, match_seq_num, fencing_token)
+
+
+def _of_records(records: list[Record], match_seq_num: int | None, fencing_token: str | None) -> Batch:
+    size_bytes = 0
+    commands = []
+    plain = True
+    for number, (timestamp, headers, body) in enumerate(records):
+        command = check_record(body, headers)
+        if command is not None:
+            commands.append((number, command, body))
+        size_bytes += metered_bytes(body, headers)
+        if headers or timestamp is not None:
+            plain = False
+    if plain:
+        return _of_bodies([body for _, _, body in records], match_seq_num, fencing_token)
+    return Batch(None, records, commands, size_bytes, match_seq_num, fencing_token)
+
+
+def _first_record_bytes(data: bytes) -> int:
+    """The size of the first record if its length has two or three bytes, else 0: then it is small, or no record."""
+    if len(data) < 4 or data[0] != 0x0A or data[1] < 0x80:
+        return 0
+    if data[2] < 0x80:
+        return data[1] & 0x7F | data[2] << 7
+    return data[1] & 0x7F | (data[2] & 0x7F) << 7 | (data[3] & 0x7F) << 14
+
+
+def _scan_large(data: bytes) -> BodiesOnly | None:
+    """Like `split_append`, for records that are worth it: the bodies are views into `data`."""
+    view = memoryview(data)
+    bodies: list[memoryview] = []
+    at = 0
+    try:
+        while at < len(data) and data[at] == 0x0A:
+            size, at = _varint(data, at + 1)
+            end = at + size
+            if end > len(data) or data[at] != 0x1A:
+                return None
+            size, at = _varint(data, at + 1)
+            if at + size != end:
+                return None
+            bodies.append(view[at:end])
+            at = end
+    except IndexError:
+        return None
+    # What stands behind the records; anything strange in there is found by that function.
+    rest = split_append(data[at:])
+    if rest is None or rest[0]:
+        return None
+    return cast("list[bytes]", bodies), rest[1], rest[2]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A length of at most three bytes; a longer one raises IndexError, as one that is cut short does."""
+    value = 0
+    for shift in (0, 7, 14):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise IndexError
+
+
+def parse_json(data: bytes, *, as_base64: bool) -> Batch:
+    """The batch in a JSON AppendInput; `as_base64` by the `s2-format` header. Raises ApiError, or BadValueError for one
+    that breaks a rule."""
+    try:
+        value = json.loads(data.decode())
+    except RecursionError as error:
+        raise _bad_json("it is nested too deeply") from error
+    except ValueError as error:
+        raise _bad_json(str(error)) from error
+    if not isinstance(value, dict):
+        raise _bad_json("it must be an object")
+    records = value.get("records")
+    if not isinstance(records, list):
+        raise _bad_json("`records` must be an array" if "records" in value else "missing field `records`")
+    match_seq_num, fencing_token = value.get("match_seq_num"), value.get("fencing_token")
+    if match_seq_num is not None:
+        _check_u64(match_seq_num, "match_seq_num")
+    if fencing_token is not None:
+        try:
+            check_fencing_token(_text(fencing_token, "fencing_token"))
+        except BadValueError as error:
+            raise _bad_json(error.message) from error
+    decode = _decode_base64 if as_base64 else _encode_utf8
+    return _of_records([_json_record(record, decode) for record in records], match_seq_num, fencing_token)
+
+
+def _json_record(record: Any, decode: Callable[[Any, str], bytes]) -> Record:
+    if not isinstance(record, dict):
+        raise _bad_json("a record must be an object")
+    timestamp, headers, body = record.get("timestamp"), record.get("headers"), record.get("body", "")
+    if timestamp is not None:
+        _check_u64(timestamp, "timestamp")
+    decoded = []
+    if headers:
+        if not isinstance(headers, list):
+            raise _bad_json("`headers` must be an array")
+        for header in headers:
+            if not isinstance(header, list) or len(header) != 2:
+                raise _bad_json("a header must be an array of a name and a value")
+            decoded.append((decode(header[0], "header"), decode(header[1], "header")))
+    elif headers is not None and not isinstance(headers, list):
+        raise _bad_json("`headers` must be an array")
+    return timestamp, decoded, decode(body, "body")
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise _bad_json(f"`{name}` must be a string")
+    return value
+
+
+def _encode_utf8(value: Any, name: str) -> bytes:
+    try:
+        return _text(value, name).encode()
+    except UnicodeEncodeError as error:
+        # Half of a surrogate pair: JSON can write it, UTF-8 cannot.
+        raise _bad_json(f"`{name}` is not valid Unicode") from error
+
+
+def _decode_base64(value: Any, name: str) -> bytes:
+    try:
+        return base64.b64decode(_text(value, name), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ApiError("invalid", "invalid Base64 encoding") from error
+
+
+def _check_u64(value: Any, name: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_U64:
+        raise _bad_json(f"`{name}` must be an integer from 0 to 2^64 - 1")
+
+
+def _bad_json(why: str) -> ApiError:
+    return ApiError("bad_json", f"the body is not a valid append: {why}")

@@ -1,0 +1,169 @@
+"""All streams in memory: found, loaded on demand, made on first use, and told what the store has to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server import streams
+from s2cli.server.store import Append, Lane, StreamRow
+from s2cli.server.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream, wake_all
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Sequence
+
+    from s2cli.server.serve import Server
+
+# Streams that stay in memory while nobody uses them.
+MAX_IDLE_STREAMS = 1024
+
+
+class _Loading:
+    """A stream on its way into memory; `stale` if its row has changed meanwhile."""
+
+    __slots__ = ("done", "stale")
+
+    def __init__(self, done: Future[Stream | None]) -> None:
+        self.done = done
+        self.stale = False
+
+
+class StreamRegistry:
+    """The streams in memory, and what they share."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.pending_bytes = 0
+        self.recent_bytes = 0
+        self.room_waiters: list[Future[None]] = []
+        self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
+        self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
+        self._loading: dict[tuple[str, str], _Loading] = {}
+        server.store.settle = self._settle
+
+    def find(self, basin: str, name: str) -> Stream | None:
+        """The stream if it is in memory; without an await, so for the many."""
+        stream = self._known.get((basin, name))
+        if stream is not None:
+            stream.used = True
+        return stream
+
+    async def open(self, basin: str, name: str, create_on: str | None) -> Stream:
+        """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created."""
+        while True:
+            stream = self.find(basin, name) or await self._load_once(basin, name)
+            if stream is not None:
+                return stream
+            if create_on is None:
+                raise await streams.missing_stream(self.server, basin, name)
+            await streams.auto_create(self.server, basin, name, create_on)
+
+    async def _load_once(self, basin: str, name: str) -> Stream | None:
+        """Of several who want a stream, one loads it."""
+        key = basin, name
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = _Loading(asyncio.get_running_loop().create_future())
+            try:
+                stream = await self._load(basin, name, loading)
+                if stream is not None:
+                    self._remember(stream)
+                loading.done.set_result(stream)
+            except BaseException as error:
+                loading.done.set_exception(error if isinstance(error, Exception) else ApiError("unavailable", "gone"))
+                loading.done.exception()  # seen, even if nobody else waits
+                raise
+            finally:
+                del self._loading[key]
+        return await loading.done
+
+    async def _load(self, basin: str, name: str, loading: _Loading) -> Stream | None:
+        store = self.server.store
+        while True:
+            loading.stale = False
+            row = await store.get_stream(basin, name)
+            if row is None:
+                return None
+            if row.deleted_at_ms is not None:
+                raise deletion_pending()
+            tail = await store.tail(row.id)
+            if tail is None:
+                # The last chunk may have been deleted in between: only now does the row say where the stream goes on.
+                row = await store.get_stream(basin, name)
+                if row is None:
+                    continue
+                tail = row.next_seq_num, row.last_timestamp
+            if not loading.stale:
+                return Stream(self, row, Lane(row.id), tail)
+
+    def _remember(self, stream: Stream) -> None:
+        self._known[stream.key] = stream
+        self._idle.append(stream)
+        while len(self._idle) > MAX_IDLE_STREAMS:
+            oldest = self._idle.popleft()
+            if oldest.used and oldest.failure is None:
+                oldest.used = False
+                self._idle.append(oldest)
+
+    def config_changed(self, row: StreamRow) -> None:
+        stream = self._known.get((row.basin, row.name))
+        if stream is not None:
+            stream.configure(row)
+        self._mark_stale(row)
+
+    def deleted(self, row: StreamRow) -> None:
+        """The stream is marked as deleted, or is gone."""
+        stream = self._known.pop((row.basin, row.name), None)
+        if stream is not None:
+            stream.fail(deletion_pending(), lost=False)
+        self._mark_stale(row)
+
+    gone = deleted
+
+    async def close(self) -> None:
+        """Turn away whoever is left."""
+        for stream in list(self._known.values()):
+            stream.fail(ApiError("server_draining", "the server is shutting down"), lost=False)
+
+    def _mark_stale(self, row: StreamRow) -> None:
+        if (loading := self._loading.get((row.basin, row.name))) is not None:
+            loading.stale = True
+
+    def _settle(self, group: Sequence[Append], error: S2Error | None) -> None:
+        """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each
+        small append a turn of the loop."""
+        touched: dict[Stream, None] = {}
+        for admitted in group:
+            assert isinstance(admitted, Admitted)
+            stream = admitted.stream
+            touched[stream] = None
+            self.pending_bytes -= len(admitted.chunk.data)
+            if error is None:
+                stream.on_durable(admitted)
+            else:
+                stream.pending_bytes -= len(admitted.chunk.data)
+        if error is not None:
+            for stream in touched:
+                if self._known.get(stream.key) is stream:
+                    del self._known[stream.key]
+                stream.fail(error, lost=True)
+        owners: dict[Owner, None] = {}
+        for admitted in group:
+            assert isinstance(admitted, Admitted)
+            if admitted.owner.on_settled(admitted, error):
+                owners[admitted.owner] = None
+        for owner in owners:
+            owner.flush()
+        if error is None:
+            for stream in touched:
+                stream.wake()
+        if self.room_waiters and self.pending_bytes < MAX_PENDING_BYTES_TOTAL:
+            wake_all(self.room_waiters)
+
+
+def deletion_pending() -> ApiError:
+    return ApiError("stream_deletion_pending", "stream deletion pending")

@@ -1,0 +1,257 @@
+"""A stream in memory: where it stands, what is on its way to the disk, and who waits for what.
+
+State changes are plain functions on the event loop, so each is atomic; awaits stand around them. `next_seq_num` and
+`last_timestamp` are where the next batch goes on, `tail_seq_num` and `tail_timestamp` are what is durable: readers,
+acks and errors speak of the latter alone (protocol section 13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
+from s2cli.server.assembly import assemble
+from s2cli.server.store import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
+from s2cli.wire.records import FENCE
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from s2cli.server.batches import Batch
+    from s2cli.server.registry import StreamRegistry
+
+# What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
+# a small append waits behind all that a bulk one has in flight.
+MAX_PENDING_BYTES = 2 * 1024 * 1024
+MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
+# Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
+MAX_RECENT_BYTES = 2 * 1024 * 1024
+MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
+
+
+class Owner(Protocol):
+    """Whoever sent an append, to be told of its end on the event loop, without a task between."""
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        """The append is durable, or has failed. Whether `flush` is to be called after the whole group."""
+        ...
+
+    def flush(self) -> None: ...
+
+
+class Follower(Protocol):
+    """A reader that waits at the tail."""
+
+    next_seq_num: int
+
+    def on_durable(self) -> None:
+        """`recent` has new chunks, and the tail has moved."""
+        ...
+
+    def on_failure(self) -> None:
+        """The stream has gone, see its `failure`."""
+        ...
+
+
+class Admitted(Append):
+    """An append with its sequence numbers, on its way to the disk."""
+
+    __slots__ = ("first_timestamp", "owner", "stream")
+
+    def __init__(self, stream: Stream, owner: Owner, chunk: Chunk, first_timestamp: int, expires_at_ms: int) -> None:
+        super().__init__(stream.lane, chunk, expires_at_ms)
+        self.stream = stream
+        self.owner = owner
+        self.first_timestamp = first_timestamp
+
+
+class Stream:
+    """One stream. Whoever uses it keeps a reference: it is forgotten when nobody does, and never is there a second
+    object for it while one is in use."""
+
+    __slots__ = (
+        "__weakref__",
+        "_admitted_trim_point",
+        "_durable_waiters",
+        "_registry",
+        "_retention_ms",
+        "_room_waiters",
+        "_timestamping",
+        "_uncapped",
+        "failure",
+        "fencing_token",
+        "followers",
+        "id",
+        "key",
+        "lane",
+        "last_timestamp",
+        "next_seq_num",
+        "pending_bytes",
+        "recent",
+        "recent_bytes",
+        "tail_seq_num",
+        "tail_timestamp",
+        "trim_point",
+        "used",
+    )
+
+    def __init__(self, registry: StreamRegistry, row: StreamRow, lane: Lane, tail: tuple[int, int]) -> None:
+        self._registry = registry
+        self.key = row.basin, row.name
+        self.id = row.id
+        self.lane = lane
+        self.next_seq_num, self.last_timestamp = tail
+        self.tail_seq_num, self.tail_timestamp = tail
+        self.fencing_token = row.fencing_token  # as admitted
+        self.trim_point = self._admitted_trim_point = row.trim_point
+        self.failure: S2Error | None = None
+        self.pending_bytes = 0
+        self.followers: set[Follower] = set()
+        self.recent: deque[Chunk] = deque()
+        self.recent_bytes = 0
+        self.used = True
+        self._durable_waiters: list[tuple[int, Future[None]]] = []
+        self._room_waiters: list[Future[None]] = []
+        self.configure(row)
+
+    def configure(self, row: StreamRow) -> None:
+        """Take over the stream's config; it counts from the next append on."""
+        timestamping = row.config["timestamping"]
+        self._timestamping: str = timestamping["mode"]
+        self._uncapped: bool = timestamping["uncapped"]
+        self._retention_ms: int = row.config["retention_policy"].get("age", 0) * 1000
+
+    def admit(self, batch: Batch, owner: Owner) -> None:
+        """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
+        refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
+        yet, so wait `until_durable` before saying it."""
+        if self.failure is not None:
+            raise self.failure
+        if batch.fencing_token is not None and batch.fencing_token != self.fencing_token:
+            raise FencingTokenMismatchError(self.fencing_token)
+        first_seq_num = self.next_seq_num
+        if batch.match_seq_num is not None and batch.match_seq_num != first_seq_num:
+            raise SeqNumMismatchError(first_seq_num)
+        end_seq_num = first_seq_num + batch.count
+        if end_seq_num > MAX_SEQ_NUM:
+            raise ApiError("invalid", f"a stream of this server cannot hold more than {MAX_SEQ_NUM} records")
+        now_ms = self._registry.server.clock_ms()
+        data, first_timestamp, last_timestamp = assemble(
+            batch, first_seq_num, now_ms, self.last_timestamp, self._timestamping, uncapped=self._uncapped
+        )
+        # From here on nothing fails.
+        admitted = Admitted(
+            self,
+            owner,
+            Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data),
+            first_timestamp,
+            now_ms + self._retention_ms if self._retention_ms else 0,
+        )
+        if batch.commands:
+            self._obey(batch, first_seq_num, admitted)
+        self.next_seq_num = end_seq_num
+        self.last_timestamp = last_timestamp
+        self.pending_bytes += len(data)
+        self._registry.pending_bytes += len(data)
+        self._registry.server.store.append(admitted)
+
+    def _obey(self, batch: Batch, first_seq_num: int, admitted: Admitted) -> None:
+        """Command records count from the next batch on; what they change is written with their own."""
+        for number, command, body in batch.commands:
+            if command == FENCE:
+                self.fencing_token = admitted.fencing_token = body.decode()
+                continue
+            trim_point = min(int.from_bytes(body, "big"), first_seq_num + number + 1)
+            if trim_point > self._admitted_trim_point:
+                self._admitted_trim_point = admitted.trim_point = trim_point
+
+    @property
+    def has_room(self) -> bool:
+        return self.pending_bytes < MAX_PENDING_BYTES and self._registry.pending_bytes < MAX_PENDING_BYTES_TOTAL
+
+    async def room(self) -> None:
+        """Wait until there is room for another append, here and in the whole server."""
+        while not self.has_room and self.failure is None:
+            waiter = asyncio.get_running_loop().create_future()
+            waiters = self._room_waiters if self.pending_bytes >= MAX_PENDING_BYTES else self._registry.room_waiters
+            waiters.append(waiter)
+            await waiter
+
+    async def until_durable(self, seq_num: int) -> None:
+        """Wait until all that was admitted before `seq_num` is durable. Raises if it cannot become so."""
+        if self.tail_seq_num < seq_num:
+            waiter: Future[None] = asyncio.get_running_loop().create_future()
+            self._durable_waiters.append((seq_num, waiter))
+            await waiter
+
+    # What the registry calls, once the store has spoken.
+
+    def on_durable(self, admitted: Admitted) -> None:
+        chunk = admitted.chunk
+        self.tail_seq_num = chunk.end_seq_num
+        self.tail_timestamp = chunk.last_timestamp
+        self.pending_bytes -= len(chunk.data)
+        if admitted.trim_point is not None:
+            self.trim_point = admitted.trim_point
+        if self.followers:
+            self.recent.append(chunk)
+            self.recent_bytes += len(chunk.data)
+            self._registry.recent_bytes += len(chunk.data)
+
+    def wake(self) -> None:
+        """Tell everybody who waits for what has become durable."""
+        for follower in list(self.followers):
+            follower.on_durable()
+        if self.recent:
+            self._forget_recent()
+        if self._durable_waiters:
+            waiters, self._durable_waiters = self._durable_waiters, []
+            for seq_num, waiter in waiters:
+                if self.tail_seq_num < seq_num:
+                    self._durable_waiters.append((seq_num, waiter))
+                elif not waiter.done():
+                    waiter.set_result(None)
+        if self._room_waiters and self.pending_bytes < MAX_PENDING_BYTES:
+            wake_all(self._room_waiters)
+
+    def follow(self, follower: Follower) -> None:
+        self.followers.add(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        self.followers.discard(follower)
+        self._forget_recent()
+
+    def _forget_recent(self) -> None:
+        """Drop the chunks that all followers have sent, and the oldest of too many."""
+        registry = self._registry
+        sent_seq_num = min([follower.next_seq_num for follower in self.followers], default=self.tail_seq_num)
+        while self.recent and (
+            self.recent[0].end_seq_num <= sent_seq_num
+            or self.recent_bytes > MAX_RECENT_BYTES
+            or registry.recent_bytes > MAX_RECENT_BYTES_TOTAL
+        ):
+            size_bytes = len(self.recent.popleft().data)
+            self.recent_bytes -= size_bytes
+            registry.recent_bytes -= size_bytes
+
+    def fail(self, error: S2Error, *, lost: bool) -> None:
+        """Admit nothing more. `lost`: what was admitted will not become durable either."""
+        if self.failure is None or lost:
+            self.failure = error
+        wake_all(self._room_waiters)
+        if lost:
+            for _, waiter in self._durable_waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            self._durable_waiters.clear()
+        for follower in list(self.followers):
+            follower.on_failure()
+
+
+def wake_all(waiters: list[Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
