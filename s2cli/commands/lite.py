@@ -1,0 +1,201 @@
+"""`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs.
+
+The server gets a process image of its own: `run` replaces the one it is in, which by then has loaded the whole command
+line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from s2cli import console
+from s2cli.client import local
+from s2cli.errors import ExitCode, NotFoundError, S2Error, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+
+# What self-hosted servers do not look at, but every official client demands.
+PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
+
+
+def run(args: Args) -> int:
+    if args.action == "status":
+        return _status(args)
+    if args.action == "stop":
+        return _stop(args)
+    return _serve(args)
+
+
+def _serve(args: Args) -> int:
+    from s2cli.client import local_start
+
+    if args.memory and args.data is not None:
+        raise UsageError("--memory and --data exclude each other: data is kept in memory or in a directory")
+    if not args.no_auth and not _is_loopback(args.host):
+        raise UsageError(
+            f"--host {args.host} lets other machines reach the server, which does not ask for a token",
+            hint="add --no-auth if that is what you want, or leave --host away",
+        )
+    options = ["--host", args.host, "--port", str(args.port)]
+    if args.quiet:
+        options += ["--quiet"]
+    if args.memory:
+        _replace_process([*options, "--memory"])
+    default = local.data_dir()
+    directory = default if args.data is None else os.path.abspath(args.data)
+    options += ["--data", directory]
+    if os.path.realpath(directory) != os.path.realpath(default):
+        _replace_process(options)
+    # The directory of the `local` profile: clients with --local are to find this server from now on.
+    with local_start.start_lock(directory) as descriptor:
+        note = local.read_note(directory) or {}
+        if note.get("started") == "itself" and local_start.is_locked(directory):
+            local_start.stop_server(directory)
+            console.notice(f"took over {directory} from the server that had started itself")
+        # Nobody may start another one before the new image has the directory.
+        os.set_inheritable(descriptor, True)
+        socket_path = local_start.local_socket_path(directory)
+        _replace_process([*options, "--socket", socket_path, "--start-lock", str(descriptor)])
+    return ExitCode.OK
+
+
+def _replace_process(options: list[str]) -> None:
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "s2cli.commands.lite", *options])  # noqa: S606
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+def _status(args: Args) -> int:
+    from s2cli.client import local_start
+
+    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
+    note = local.read_note(directory)
+    if note is None or not local_start.is_locked(directory):
+        raise NotFoundError(f"no server is running for {directory}")
+    answers = "socket" not in note or local.probe(note["socket"]) is None
+    facts = {
+        "data": directory,
+        "pid": int(note["pid"]),
+        "version": note["version"],
+        "started_by": note["started"],
+        "socket": note.get("socket"),
+        "url": note.get("url"),
+        "log": local_start.local_log_path(directory) if note["started"] == "itself" else None,
+        "answers": answers,
+    }
+    if args.output in ("json", "jsonl"):
+        import json
+
+        console.print_line(json.dumps(facts))
+    else:
+        for name, value in facts.items():
+            if value is not None:
+                console.print_line(f"{name.replace('_', ' '):<11} {_word(value)}")
+    return ExitCode.OK
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _stop(args: Args) -> int:
+    from s2cli.client import local_start
+
+    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
+    stopped = local_start.stop_server(directory)
+    console.notice(f"stopped the server of {directory}" if stopped else f"no server was running for {directory}")
+    return ExitCode.OK
+
+
+# From here on: the process image that `run` and the `local` profile start.
+
+
+def main(argv: list[str]) -> int:
+    """Serves as `argv` says, which only our own code writes: `--name value` pairs, and two flags."""
+    given: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        given[word] = "" if word in ("--memory", "--quiet") else next(words)
+    if "--ready" in given:
+        # The server must be nobody's child: who started it may live long, and would have to wait for it.
+        if os.fork():
+            os._exit(ExitCode.OK)
+        return _serve_unattended(given, int(given["--ready"]))
+    console.configure(quiet="--quiet" in given, verbose=False, color=None, json_errors=False)
+    try:
+        return _serve_attended(given)
+    except S2Error as error:
+        console.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _serve_attended(given: dict[str, str]) -> int:
+    from s2cli.server.logfile import log_to_terminal
+    from s2cli.server.serve import Options, run
+
+    log_to_terminal()
+    host = given["--host"]
+    data = given.get("--data")
+
+    def on_ready(origin: str | None) -> None:
+        if "--start-lock" in given:
+            os.close(int(given["--start-lock"]))
+        place = "memory" if data is None else data
+        # Whoever has closed stdout does not want to paste them.
+        with contextlib.suppress(console.ClosedOutput):
+            for name in ("S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT"):
+                console.print_line(f"export {name}={origin}")
+            console.print_line(f"export S2_ACCESS_TOKEN={PLACEHOLDER_TOKEN}")
+        console.notice(f"serving {place} at {origin}; Ctrl-C ends it")
+
+    run(Options(data=data, host=host, port=int(given["--port"]), socket_path=given.get("--socket")), on_ready)
+    return ExitCode.OK
+
+
+def _serve_unattended(given: dict[str, str], ready: int) -> int:
+    """Serves the `local` profile, and tells the process at the other end of `ready` how it went."""
+    os.write(ready, b"pid %d\n" % os.getpid())
+    os.set_inheritable(ready, False)
+    from s2cli.server.logfile import log_to_file
+    from s2cli.server.serve import Options, run
+
+    log_to_file(given["--log"])
+    options = Options(
+        data=given["--data"],
+        port=None,
+        socket_path=given["--socket"],
+        idle_exit_s=float(given["--idle-exit"]),
+        started_by=given["--started-by"],
+    )
+
+    waiting = True
+
+    def tell(text: str) -> None:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            # Whoever started us may have been interrupted.
+            with contextlib.suppress(OSError):
+                os.write(ready, text.encode())
+            os.close(ready)
+
+    try:
+        run(options, lambda _origin: tell("ready\n"))
+    except S2Error as error:
+        said = f"error {error.message}\n" + (f"hint {error.hint}\n" if error.hint else "")
+        tell(said)
+        print(said, end="", file=sys.stderr)
+        return error.exit_code
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The operations on basins (protocol section 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import ApiError
+from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
+from s2cli.server.store import BasinRow
+from s2cli.wire.configs import parse_basin_config, show_basin_config
+from s2cli.wire.names import check_basin_name, check_basin_prefix
+
+if TYPE_CHECKING:
+    from s2cli.server.request import Response
+    from s2cli.server.serve import Server
+
+
+async def list_basins(request: Request) -> Response:
+    prefix, start_after, limit = request.page(check_basin_prefix)
+    rows, has_more = await request.server.store.list_basins(prefix, start_after, limit)
+    return json_response(200, {"basins": [_info(row) for row in rows], "has_more": has_more})
+
+
+async def create_basin(request: Request) -> Response:
+    members = await request.members()
+    name = string_member(members, "basin", check_basin_name)
+    config = _config(members.get("config"))
+    key = request.request_key(config)
+    row = BasinRow(name, config, request.server.clock_ms(), request_key=key)
+    existing = await request.server.store.insert_basin(row)
+    if existing is None:
+        return json_response(201, _info(row), b"created")
+    _refuse_deleting(existing)
+    if key is None or existing.request_key != key:
+        raise ApiError("resource_already_exists", f"basin `{name}` already exists")
+    return json_response(201, _info(existing), b"noop")
+
+
+async def get_basin_config(request: Request) -> Response:
+    row = await request.server.store.get_basin(request.name)
+    if row is None:
+        raise not_found(request.name)
+    return json_response(200, show_basin_config(row.config))
+
+
+async def ensure_basin(request: Request) -> Response:
+    body = await request.optional_json()
+    if body is not None and not isinstance(body, dict):
+        raise ApiError("bad_json", "the body must be a JSON object")
+    # A full desired state: without a config it is the default one (protocol section 2.4).
+    config = _config((body or {}).get("config"))
+    server = request.server
+    async with server.changing:
+        row = BasinRow(request.name, config, server.clock_ms())
+        existing = await server.store.insert_basin(row)
+        if existing is None:
+            return json_response(201, _info(row), b"created")
+        _refuse_deleting(existing)
+        if existing.config == config:
+            return json_response(200, _info(existing), b"noop")
+        existing.config = config
+        await server.store.update_basin(existing)
+        return json_response(200, _info(existing), b"updated")
+
+
+async def delete_basin(request: Request) -> Response:
+    """Marks the basin. Its streams, and then it, are removed by upkeep."""
+    server = request.server
+    async with server.changing:
+        row = await server.store.get_basin(request.name)
+        if row is None:
+            raise not_found(request.name)
+        if row.deleted_at_ms is None:
+            row.deleted_at_ms = server.clock_ms()
+            await server.store.update_basin(row)
+            server.upkeep.remove_basin(row)
+    return 202, b"", []
+
+
+async def active_basin(server: Server, name: str) -> BasinRow:
+    """The basin, for something that is to be created in it."""
+    row = await server.store.get_basin(name)
+    if row is None:
+        raise not_found(name)
+    _refuse_deleting(row)
+    return row
+
+
+def not_found(name: str) -> ApiError:
+    return ApiError("basin_not_found", f"basin `{name}` not found")
+
+
+def _refuse_deleting(row: BasinRow) -> None:
+    if row.deleted_at_ms is not None:
+        raise ApiError("basin_deletion_pending", f"basin `{row.name}` is being deleted")
+
+
+def _config(value: object) -> dict[str, Any]:
+    config = checked_config(parse_basin_config, value)
+    if config["stream_cipher"] is not None:
+        # Storing in the clear what was to be encrypted would be worse than any error.
+        raise ApiError("not_implemented", "this server does not encrypt: `stream_cipher` cannot be set")
+    return config
+
+
+def _info(row: BasinRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "location": None,
+        "created_at": rfc3339(row.created_at_ms),
+        "deleted_at": rfc3339(row.deleted_at_ms),
+        # Deprecated, for old clients.
+        "state": "active" if row.deleted_at_ms is None else "deleting",
+    }

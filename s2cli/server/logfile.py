@@ -1,0 +1,50 @@
+"""Standard error as a log file of bounded size, for a server that has no terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+MAX_LOG_BYTES = 1024 * 1024
+
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class LogFile(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs, not at run time
+    """Writes to stderr, which is the file at `path`; a full one becomes `path`.1, in the place of the one before.
+
+    Whatever else writes to stderr, a dying interpreter for example, so lands in the same file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(sys.stderr)
+        self._path = path
+        self._rotate_if_full()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        self._rotate_if_full()
+
+    def _rotate_if_full(self) -> None:
+        try:
+            if os.fstat(2).st_size < MAX_LOG_BYTES:
+                return
+            os.replace(self._path, self._path + ".1")
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
+        except OSError:
+            return
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+
+
+def log_to_file(path: str) -> None:
+    """Has everything logged to stderr, bounded, as the file at `path`."""
+    # A full disk must not make a log line an error of its own.
+    logging.raiseExceptions = False
+    logging.basicConfig(handlers=[LogFile(path)], level=logging.INFO, format=_FORMAT)
+
+
+def log_to_terminal() -> None:
+    """Has warnings and errors logged to stderr."""
+    logging.basicConfig(level=logging.WARNING, format=_FORMAT)

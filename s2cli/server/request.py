@@ -1,0 +1,196 @@
+"""A control-plane request as its handlers see it: names, query and JSON body, each checked with the API's own error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from s2cli.errors import ApiError, BadValueError
+from s2cli.server.exchange import encode_json, header, read_body
+from s2cli.wire.configs import ConfigShapeError
+from s2cli.wire.names import check_basin_name, check_request_token
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.exchange import Receive, Scope
+    from s2cli.server.serve import Server
+
+    # Status, body, extra headers. An empty body goes without a content type.
+    Response = tuple[int, bytes, list[tuple[bytes, bytes]]]
+    Handler = Callable[["Request"], Awaitable[Response]]
+
+MAX_LIST_LIMIT = 1000
+MAX_U64 = (1 << 64) - 1
+
+
+class Request:
+    """One request. `name` is the decoded last segment of the path of one resource, "" for a collection."""
+
+    __slots__ = ("_receive", "_scope", "name", "server")
+
+    def __init__(self, server: Server, scope: Scope, receive: Receive, name: str) -> None:
+        self.server = server
+        self.name = name
+        self._scope = scope
+        self._receive = receive
+
+    def basin(self) -> str:
+        """The basin that the `s2-basin` header selects."""
+        return basin_of(self._scope)
+
+    def page(self, check: Callable[[str, str], None]) -> tuple[str, str, int]:
+        """`prefix`, `start_after` and `limit` of a list; `check(value, kind)` knows the rules for the first two."""
+        query = self._query()
+        prefix, start_after = query.get("prefix", ""), query.get("start_after", "")
+        try:
+            check(prefix, "prefix")
+            check(start_after, "start-after")
+        except BadValueError as error:
+            raise ApiError("bad_query", error.message) from error
+        limit = _u64(query["limit"], "limit") if "limit" in query else MAX_LIST_LIMIT
+        # 0 and everything above the maximum mean the maximum (protocol section 2.1).
+        return prefix, start_after, min(limit, MAX_LIST_LIMIT) or MAX_LIST_LIMIT
+
+    def _query(self) -> dict[str, str]:
+        try:
+            text = self._scope["query_string"].decode("ascii")
+            return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
+        except ValueError as error:
+            raise ApiError("bad_query", "the query is not valid UTF-8") from error
+
+    async def members(self) -> dict[str, Any]:
+        """The JSON object in the body."""
+        value = await self._json()
+        if not isinstance(value, dict):
+            raise ApiError("bad_json", "the body must be a JSON object")
+        return value
+
+    async def optional_json(self) -> Any:
+        """The JSON body of a PUT; None where there is none, or it is `null` (protocol section 2.1)."""
+        content_type = header(self._scope, b"content-type")
+        if content_type is not None and not is_json(content_type):
+            raise _unexpected_type()
+        body = await self._body()
+        if not body:
+            return None
+        if content_type is None:
+            raise _unexpected_type()
+        return _parse(body)
+
+    async def _json(self) -> Any:
+        content_type = header(self._scope, b"content-type")
+        if content_type is None or not is_json(content_type):
+            raise _unexpected_type()
+        return _parse(await self._body())
+
+    async def _body(self) -> bytes:
+        too_large = ApiError("bad_json", "the body exceeds 2 MiB")
+        return await read_body(self._scope, self._receive, too_large)
+
+    def request_key(self, config: object) -> bytes | None:
+        """What identifies a create that may be repeated: a hash of the `s2-request-token` and the requested config
+        (protocol section 9.1). None without a token."""
+        value = header(self._scope, b"s2-request-token")
+        if value is None:
+            return None
+        try:
+            token = value.decode()
+            check_request_token(token)
+        except UnicodeDecodeError as error:
+            raise ApiError("bad_header", "Invalid header `s2-request-token`: not valid UTF-8") from error
+        except BadValueError as error:
+            raise ApiError("bad_header", f"Invalid header `s2-request-token`: {error.message}") from error
+        canonical = json.dumps(config, separators=(",", ":"), sort_keys=True)
+        return hashlib.sha256(token.encode() + b"\0" + canonical.encode()).digest()
+
+
+_known_basins: dict[bytes, str] = {}
+
+
+def basin_of(scope: Scope) -> str:
+    """The basin that the `s2-basin` header of a stream's request selects (protocol section 1.2)."""
+    value = header(scope, b"s2-basin")
+    if value is None:
+        raise ApiError("bad_header", "Missing header `s2-basin`")
+    # The names that clients use are few, and each record request brings one: check each once.
+    name = _known_basins.get(value)
+    if name is None:
+        name = value.decode("latin-1")
+        try:
+            check_basin_name(name)
+        except BadValueError as error:
+            raise ApiError("bad_header", f"Invalid header `s2-basin`: {error.message}") from error
+        if len(_known_basins) >= 1024:
+            _known_basins.clear()
+        _known_basins[value] = name
+    return name
+
+
+def is_json(content_type: bytes) -> bool:
+    media_type = content_type.split(b";", 1)[0].strip().lower()
+    return media_type == b"application/json" or (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    )
+
+
+def _unexpected_type() -> ApiError:
+    return ApiError("bad_json", "Expected request with `Content-Type: application/json`")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ApiError("bad_json", "the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise ApiError("bad_json", f"the body is not valid JSON: {error}") from error
+
+
+def string_member(members: dict[str, Any], name: str, check: Callable[[str], None]) -> str:
+    """A required member of a JSON body that is a name."""
+    value = members.get(name)
+    if not isinstance(value, str):
+        raise ApiError("bad_json", f"missing field `{name}`" if value is None else f"`{name}` must be a string")
+    try:
+        # Half of a surrogate pair: JSON can write it, UTF-8 cannot.
+        value.encode()
+        check(value)
+    except UnicodeEncodeError as error:
+        raise ApiError("bad_json", f"`{name}` is not valid Unicode") from error
+    except BadValueError as error:
+        raise ApiError("bad_json", error.message) from error
+    return value
+
+
+def checked_config(parse: Callable[[object], dict[str, Any]], value: object) -> dict[str, Any]:
+    """A configuration out of a JSON body: its wrong types are `bad_json`, its wrong values `invalid`."""
+    try:
+        return parse({} if value is None else value)
+    except ConfigShapeError as error:
+        raise ApiError("bad_json", error.message) from error
+    except BadValueError as error:
+        raise ApiError("invalid", error.message) from error
+
+
+def _u64(text: str, name: str) -> int:
+    # int() alone would take underscores, signs, spaces and other scripts' digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_U64):
+        raise ApiError("bad_query", f"invalid value for `{name}`: not an integer from 0 to 2^64 - 1")
+    return int(text)
+
+
+def json_response(status: int, value: object, provision_result: bytes | None = None) -> Response:
+    headers = [] if provision_result is None else [(b"s2-provision-result", provision_result)]
+    return status, encode_json(value), headers
+
+
+def rfc3339(time_ms: int | None) -> str | None:
+    """A time as the API writes it, with milliseconds."""
+    if time_ms is None:
+        return None
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

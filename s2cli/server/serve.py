@@ -1,0 +1,297 @@
+"""The life of a server process: directory, engine, sockets, signals, and an end in which nothing acked is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2cli import __version__
+from s2cli.errors import S2Error
+from s2cli.server.app import application
+from s2cli.server.directory import DirectoryInUseError, LockedDirectory
+from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
+from s2cli.server.stream import StreamRegistry
+from s2cli.server.upkeep import Upkeep
+from s2cli.wire.lock_note import decode_note, encode_note
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.store import Store
+
+log = logging.getLogger("s2cli.server")
+
+# The end takes 10 s at most (protocol section 14): sessions get this much of it to finish by themselves.
+DRAIN_S = 7.0
+HOST_STOP_S = 1.0
+# A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
+LOCK_PATIENCE_S = 1.0
+LOCK_RETRY_S = 0.02
+# Told to whoever has a network file system that keeps its promises.
+ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
+# How often an idle server looks at the time, and whether its socket is still there.
+WATCH_S = 5.0
+
+
+class Options:
+    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever."""
+
+    __slots__ = ("data", "host", "idle_exit_s", "open_store", "port", "socket_path", "started_by")
+
+    def __init__(
+        self,
+        *,
+        data: str | None,
+        host: str = "127.0.0.1",
+        port: int | None = 8080,
+        socket_path: str | None = None,
+        idle_exit_s: float | None = None,
+        started_by: str = "user",
+        open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
+    ) -> None:
+        self.data = data
+        self.host = host
+        self.port = port
+        self.socket_path = socket_path
+        self.idle_exit_s = idle_exit_s
+        self.started_by = started_by
+        self.open_store = open_store
+
+
+class Server:
+    """What the handlers share."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock_ms: Callable[[], int] = _clock_ms
+        self.now: Callable[[], float] = time.monotonic
+        self.draining = False
+        # Exchanges that are running, and since when there may be none.
+        self.exchanges = 0
+        self.quiet_since = self.now()
+        # Around every change of a row that depends on what stands in it.
+        self.changing = asyncio.Lock()
+        self._on_drain: list[Callable[[], None]] = []
+        self._quiet = asyncio.Event()
+        self.streams = StreamRegistry(self)
+        self.upkeep = Upkeep(self)
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Has `callback` called once, when the server begins to shut down; also at once if it has begun."""
+        self._on_drain.append(callback)
+        if self.draining:
+            callback()
+        return callback
+
+    def off_drain(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._on_drain.remove(callback)
+
+    def begin_drain(self) -> None:
+        self.draining = True
+        for callback in list(self._on_drain):
+            try:
+                callback()
+            except Exception:
+                log.exception("a session could not be told to end")
+
+    def exchange_ended(self) -> None:
+        self.exchanges -= 1
+        self.quiet_since = self.now()
+        if self.draining and not self.exchanges:
+            self._quiet.set()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Waits until no exchange is running, at most that long."""
+        if self.exchanges:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), timeout_s)
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def run(options: Options, on_ready: Callable[[str | None], None]) -> None:
+    """Serves until a signal says stop. Calls `on_ready` with the origin (None without TCP) once requests are answered.
+    Raises S2Error if it cannot begin."""
+    _keep_freed_memory()
+    # How long a thread may keep the interpreter when another wants it. With the default of 5 ms a commit beside a busy
+    # loop takes 15 ms; 1e-4 costs a bulk load 10 %.
+    sys.setswitchinterval(5e-4)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.get_loop().set_exception_handler(_on_loop_exception)
+        runner.run(_serve_until_signal(options, on_ready))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve_until_signal(options: Options, on_ready: Callable[[str | None], None]) -> None:
+    await serve(options, on_ready, _stop_on_signals())
+
+
+async def serve(options: Options, on_ready: Callable[[str | None], None], stopped: asyncio.Event) -> None:
+    """Serves in the running loop until `stopped` is set, and then drains; see `run`."""
+    async with contextlib.AsyncExitStack() as stack:
+        listeners: list[socket.socket] = []
+        origin = None
+        if options.port is not None:
+            # First of all: a taken port is the most likely failure, and changes nothing.
+            listeners.append(listen_tcp(options.host, options.port))
+            stack.callback(listeners[0].close)
+            origin = _origin(*address_of(listeners[0]))
+        directory = None if options.data is None else await _lock(options.data)
+        if directory is not None:
+            stack.callback(directory.release)
+        store = await options.open_store(None if directory is None else directory.path)
+        stack.push_async_callback(store.close)
+        server = Server(store)
+        stack.push_async_callback(server.streams.close)
+        await server.upkeep.start()
+        stack.push_async_callback(server.upkeep.stop)
+        if options.socket_path is not None:
+            # Only now: the lock says that nobody else listens on it.
+            listeners.append(listen_unix(options.socket_path))
+            stack.callback(_remove_socket, options.socket_path, os.stat(options.socket_path).st_ino)
+        hosts = [Host(application(server), listener) for listener in listeners]
+        for host in hosts:
+            host.start()
+        # granian accepts from the next turns of the loop on; the kernel queues until then.
+        if directory is not None:
+            directory.write_note(encode_note(_note(options, origin)))
+        log.info("s2 %s serves %s", __version__, origin or options.socket_path)
+        on_ready(origin)
+        await _until_end(server, options, hosts, stopped)
+        await _drain(server, hosts)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stopped.is_set():
+            # Whoever insists does not want to wait. What was acked is on the disk.
+            os._exit(128 + number)
+        log.info("stopping on %s", number.name)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stopped
+
+
+async def _until_end(server: Server, options: Options, hosts: list[Host], stopped: asyncio.Event) -> None:
+    socket_inode = None if options.socket_path is None else os.stat(options.socket_path).st_ino
+    while not stopped.is_set():
+        wait_s = WATCH_S if options.idle_exit_s is None else min(WATCH_S, options.idle_exit_s / 4)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), wait_s)
+        if any(host.failed for host in hosts):
+            raise S2Error("the HTTP server ended by itself")
+        if options.idle_exit_s is None:
+            continue
+        if server.exchanges == 0 and server.now() - server.quiet_since >= options.idle_exit_s:
+            log.info("stopping after %d s without a request", options.idle_exit_s)
+            return
+        # Nobody finds us any more, and nobody else can have the directory while we live.
+        if options.socket_path is not None and _inode(options.socket_path) != socket_inode:
+            log.warning("stopping: %s is gone", options.socket_path)
+            return
+
+
+async def _drain(server: Server, hosts: list[Host]) -> None:
+    # Listening ends first: a client that is told to come back must not come back to us.
+    for host in hosts:
+        host.stop()
+    server.begin_drain()
+    await server.drained(DRAIN_S)
+    if server.exchanges:
+        log.warning("%d exchanges did not end in time", server.exchanges)
+    await asyncio.gather(*(host.finished(HOST_STOP_S) for host in hosts))
+
+
+async def _lock(data: str) -> LockedDirectory:
+    allow_network = bool(os.environ.get(ALLOW_NETWORK_VARIABLE))
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return LockedDirectory(Path(data), allow_network=allow_network)
+        except DirectoryInUseError as error:
+            if time.monotonic() > deadline:
+                raise _in_use(data, decode_note(error.note) or {}) from error
+        await asyncio.sleep(LOCK_RETRY_S)
+
+
+def _in_use(path: str, note: dict[str, str]) -> S2Error:
+    holder = f"the server with process id {note['pid']}" if "pid" in note else "another server"
+    where = f" at {note['url']}" if "url" in note else ""
+    return S2Error(
+        f"the data directory {path} is in use by {holder}{where}",
+        hint="stop that server first, or choose another directory with --data",
+    )
+
+
+def _note(options: Options, origin: str | None) -> dict[str, str]:
+    note = {"version": __version__, "pid": str(os.getpid()), "started": options.started_by}
+    if options.socket_path is not None:
+        note["socket"] = options.socket_path
+    if origin is not None:
+        note["url"] = origin
+    return note
+
+
+def _origin(address: str, port: int) -> str:
+    # An address that means all of them is none to connect to.
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104  # compared, not bound
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def _remove_socket(path: str, inode: int) -> None:
+    if _inode(path) == inode:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _on_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Stopping granian sets the result of its future twice now and then; nobody waits for the second.
+    if isinstance(context.get("exception"), asyncio.InvalidStateError) and "shutdown_glue" in repr(context):
+        return
+    log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep large blocks for the next batch. Given back, their pages fault anew each time, which costs reads
+    of 100 kB records a third of their throughput."""
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD, at its maximum
+    mallopt(-1, 64 * 1024 * 1024)  # M_TRIM_THRESHOLD

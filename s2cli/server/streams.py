@@ -1,0 +1,142 @@
+"""The operations on streams as resources (protocol section 2.5), and their creation on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import ApiError
+from s2cli.server import basins
+from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
+from s2cli.server.store import StreamRow
+from s2cli.wire.configs import parse_stream_config, resolve_stream_config
+from s2cli.wire.names import check_stream_name, check_stream_prefix
+
+if TYPE_CHECKING:
+    from s2cli.server.request import Response
+    from s2cli.server.serve import Server
+
+
+async def list_streams(request: Request) -> Response:
+    basin = request.basin()
+    prefix, start_after, limit = request.page(check_stream_prefix)
+    if await request.server.store.get_basin(basin) is None:
+        raise basins.not_found(basin)
+    rows, has_more = await request.server.store.list_streams(basin, prefix, start_after, limit)
+    return json_response(200, {"streams": [_info(row) for row in rows], "has_more": has_more})
+
+
+async def create_stream(request: Request) -> Response:
+    basin = request.basin()
+    members = await request.members()
+    name = string_member(members, "stream", check_stream_name)
+    layer = checked_config(parse_stream_config, members.get("config"))
+    # Of the layer as requested: changed defaults of the basin must not break a replay (protocol section 9.1).
+    key = request.request_key(layer)
+    row, is_new = await _insert(request.server, basin, name, layer, key)
+    if is_new:
+        return json_response(201, _info(row), b"created")
+    _refuse_deleting(row)
+    if key is None or row.request_key != key:
+        raise ApiError("resource_already_exists", f"stream `{name}` in basin `{basin}` already exists")
+    return json_response(201, _info(row), b"noop")
+
+
+async def get_stream_config(request: Request) -> Response:
+    row = await _stored(request.server, request.basin(), request.name)
+    _refuse_deleting(row)
+    return json_response(200, row.config)
+
+
+async def ensure_stream(request: Request) -> Response:
+    basin = request.basin()
+    layer = checked_config(parse_stream_config, await request.optional_json())
+    server = request.server
+    async with server.changing:
+        row, is_new = await _insert(server, basin, request.name, layer, None)
+        if is_new:
+            return json_response(201, _info(row), b"created")
+        _refuse_deleting(row)
+        defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
+        config = resolve_stream_config(layer, defaults)
+        if row.config == config:
+            return json_response(200, _info(row), b"noop")
+        row.config = config
+        await server.store.update_stream(row)
+        server.streams.config_changed(row)
+        return json_response(200, _info(row), b"updated")
+
+
+async def delete_stream(request: Request) -> Response:
+    """Marks the stream. Its records, and then it, are removed by upkeep."""
+    server, basin = request.server, request.basin()
+    async with server.changing:
+        row = await _stored(server, basin, request.name)
+        if row.deleted_at_ms is None:
+            await mark_deleted(server, row)
+    return 202, b"", []
+
+
+async def mark_deleted(server: Server, row: StreamRow) -> None:
+    """Marks a stream as deleted, so that whatever is asked of it from now on fails, and has it removed. The caller
+    holds `server.changing`."""
+    row.deleted_at_ms = server.clock_ms()
+    await server.store.update_stream(row)
+    server.streams.deleted(row)
+    server.upkeep.remove_stream(row)
+
+
+async def auto_create(server: Server, basin: str, name: str, on: str) -> StreamRow:
+    """The stream that an append or a read (which of them `on` says) found missing, if its basin creates streams so.
+    Of several first users one creates it; the others get the same one."""
+    row = await basins.active_basin(server, basin)
+    if not row.config[f"create_stream_on_{on}"]:
+        raise not_found(basin, name)
+    stream, _ = await _insert(server, basin, name, {}, None)
+    _refuse_deleting(stream)
+    return stream
+
+
+async def missing_stream(server: Server, basin: str, name: str) -> ApiError:
+    """What to answer to a request for records where the stream is not there: it may be the basin that is missing
+    (protocol section 13)."""
+    if await server.store.get_basin(basin) is None:
+        return basins.not_found(basin)
+    return not_found(basin, name)
+
+
+def not_found(basin: str, name: str) -> ApiError:
+    return ApiError("stream_not_found", f"stream `{name}` in basin `{basin}` not found")
+
+
+async def _insert(
+    server: Server, basin: str, name: str, layer: dict[str, Any], key: bytes | None
+) -> tuple[StreamRow, bool]:
+    """The new stream and True, or the one that has the name already and False."""
+    # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
+    with server.upkeep.creating_in(basin):
+        defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
+        row = StreamRow(basin, name, resolve_stream_config(layer, defaults), server.clock_ms(), request_key=key)
+        existing = await server.store.insert_stream(row)
+    return (row, True) if existing is None else (existing, False)
+
+
+async def _stored(server: Server, basin: str, name: str) -> StreamRow:
+    row = await server.store.get_stream(basin, name)
+    if row is None:
+        # Whether the basin is there is not looked at: so does the official server (protocol section 2.5).
+        raise not_found(basin, name)
+    return row
+
+
+def _refuse_deleting(row: StreamRow) -> None:
+    if row.deleted_at_ms is not None:
+        raise ApiError("stream_deletion_pending", "stream deletion pending")
+
+
+def _info(row: StreamRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "created_at": rfc3339(row.created_at_ms),
+        "deleted_at": rfc3339(row.deleted_at_ms),
+        "cipher": row.cipher,
+    }

@@ -1,0 +1,130 @@
+"""What goes on behind the requests: the removal of deleted streams and basins, slice by slice.
+
+A DELETE only marks. The marks are durable, so that after a restart `resume` goes on where the last process stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from s2cli.errors import S2Error
+from s2cli.server import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s2cli.server.serve import Server
+    from s2cli.server.store import BasinRow, StreamRow
+
+# After a failure, of a full disk for example, the removal tries again at this pace.
+RETRY_S = 5.0
+LIST_LIMIT = 1000
+
+log = logging.getLogger("s2cli.server")
+
+
+class Upkeep:
+    """Removes one slice at a time, of the streams in turn: a large one does not keep the name of a small one."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._streams: deque[StreamRow] = deque()
+        self._basins: deque[BasinRow] = deque()
+        self._creating: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Takes up what was marked before the last process ended, and begins."""
+        basins, rows = await self._server.store.deleting()
+        self._basins.extend(basins)
+        self._streams.extend(rows)
+        for row in rows:
+            self._server.streams.deleted(row)
+        self._changed.set()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def remove_stream(self, row: StreamRow) -> None:
+        """`row` is marked as deleted: see to the rest."""
+        self._streams.append(row)
+        self._changed.set()
+
+    def remove_basin(self, row: BasinRow) -> None:
+        """`row` is marked as deleted: delete its streams, then remove it."""
+        self._basins.append(row)
+        self._changed.set()
+
+    @contextlib.contextmanager
+    def creating_in(self, basin: str) -> Iterator[None]:
+        """Around the creation of a stream, from before its basin is looked at. A basin that is marked as deleted is
+        searched for streams only after every creation that may still have seen it unmarked has ended."""
+        self._creating[basin] += 1
+        try:
+            yield
+        finally:
+            self._creating[basin] -= 1
+            if not self._creating[basin]:
+                del self._creating[basin]
+                self._changed.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                while self._streams or self._basins:
+                    moved = await self._remove_slice() or await self._search_basin()
+                    if not moved:
+                        break
+            except S2Error as error:
+                log.warning("cannot remove what was deleted, trying again: %s", error.message)
+                await self._pause()
+            except Exception:
+                # Nobody waits for this task: unseen, it would end and deleted names would never be free again.
+                log.exception("cannot remove what was deleted, trying again")
+                await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(RETRY_S)
+        self._changed.set()
+
+    async def _remove_slice(self) -> bool:
+        """One slice of the first stream in the queue; False if there is none."""
+        if not self._streams:
+            return False
+        row = self._streams[0]
+        if await self._server.store.delete_slice(row.id):
+            self._streams.rotate(-1)
+        else:
+            await self._server.store.remove_stream(row.id)
+            self._server.streams.gone(row)
+            self._streams.popleft()
+        return True
+
+    async def _search_basin(self) -> bool:
+        """Marks the streams of the first basin that can be searched, or removes it if it has none left."""
+        for row in list(self._basins):
+            if self._creating[row.name]:
+                continue
+            found, _ = await self._server.store.list_streams(row.name, "", "", LIST_LIMIT)
+            if not found:
+                await self._server.store.remove_basin(row.name)
+                self._basins.remove(row)
+                return True
+            async with self._server.changing:
+                for stream in found:
+                    current = await self._server.store.get_stream(stream.basin, stream.name)
+                    if current is not None and current.deleted_at_ms is None:
+                        await streams.mark_deleted(self._server, current)
+            return True
+        return False

@@ -1,0 +1,30 @@
+"""What a server writes into the LOCK file of its data directory, for the clients of the `local` profile to find it.
+
+The lock on the file says that a server is alive, its text says how to reach it. Lines of `name value`, and `end` as the
+last: a text that breaks off before it was read while it was written. No JSON: a plain append would pay for the import.
+"""
+
+from __future__ import annotations
+
+LOCK_FILE = "LOCK"
+MAX_NOTE_BYTES = 4096
+
+
+def encode_note(fields: dict[str, str]) -> bytes:
+    """The text for these fields: `version`, `pid`, `socket` (a path), `url`, `started` ("user" or "itself")."""
+    lines = [f"{name} {value}\n" for name, value in fields.items()]
+    return "".join([*lines, "end\n"]).encode("utf-8", "surrogateescape")
+
+
+def decode_note(data: bytes) -> dict[str, str] | None:
+    """The fields, or None for a text that is empty, cut off, or none of ours."""
+    if not data.endswith(b"end\n"):
+        return None
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
+    # The last two are `end` and what follows its newline.
+    return dict(line.split(" ", 1) for line in lines[:-2] if " " in line)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """A version in a form that compares; what is no number counts as 0."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))

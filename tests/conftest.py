@@ -1,0 +1,258 @@
+"""Servers and command lines for all tests: real ones, on free ports, in homes of their own."""
+
+import asyncio
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+TIMEOUT_S = 30.0
+_names = itertools.count()
+
+
+def unique_basin() -> str:
+    """The name of a basin that no other test of this run uses."""
+    return f"basin-{os.getpid()}-{next(_names)}"
+
+
+class Answer:
+    """A whole HTTP response; header names in lower case."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.body[:200]!r}>"
+
+
+class Endpoint:
+    """Where a server listens, and unary requests to it over HTTP/1.1."""
+
+    host = "127.0.0.1"
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def request(self, method, path, *, json_body=None, body=None, headers=None, basin=None) -> Answer:
+        headers = dict(headers or {})
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            headers.setdefault("content-type", "application/json")
+        if basin is not None:
+            headers["s2-basin"] = basin
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+
+    def create_basin(self, name=None, **config) -> str:
+        """A new basin; `config` are members of its configuration."""
+        name = name or unique_basin()
+        answer = self.request("POST", "/v1/basins", json_body={"basin": name, "config": config})
+        assert answer.status == 201, answer
+        return name
+
+    def create_stream(self, basin, name="stream", **config) -> str:
+        answer = self.request("POST", "/v1/streams", basin=basin, json_body={"stream": name, "config": config})
+        assert answer.status == 201, answer
+        return name
+
+    def env(self) -> dict[str, str]:
+        """What `s2 lite` says to paste."""
+        return {"S2_ACCOUNT_ENDPOINT": self.url, "S2_BASIN_ENDPOINT": self.url, "S2_ACCESS_TOKEN": "ignored"}
+
+
+class LiteProcess(Endpoint):
+    """A server in a process of its own, as `s2 lite` starts it. `data` None keeps everything in memory."""
+
+    def __init__(self, data: Path | None, port: int = 0, options: tuple[str, ...] = ()) -> None:
+        self.data = data
+        self.port = port
+        self._options = options
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "LiteProcess":
+        """Starts it (again: on the same port) and waits until it answers."""
+        command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", self.host, "--port", str(self.port)]
+        command += ["--memory"] if self.data is None else ["--data", str(self.data)]
+        self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.PIPE, bufsize=0)
+        said = read_lines(self.process.stdout, 3)
+        assert said[0].startswith(b"export S2_ACCOUNT_ENDPOINT=http://"), said
+        self.port = int(said[0].rpartition(b":")[2])
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code after the drain."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait(TIMEOUT_S)
+        self.process.stdout.close()
+        return code
+
+
+def read_lines(pipe, count: int) -> list[bytes]:
+    """The first lines of an unbuffered pipe, within the time that anything may take here."""
+    said = b""
+    deadline = time.monotonic() + TIMEOUT_S
+    while said.count(b"\n") < count:
+        readable, _, _ = select.select([pipe], [], [], max(0, deadline - time.monotonic()))
+        assert readable, f"waited in vain for {count} lines: {said!r}"
+        piece = pipe.read(4096)
+        assert piece, f"ended after {said!r}"
+        said += piece
+    return said.splitlines()
+
+
+class LiteThread(Endpoint):
+    """A server in a thread of this process, for tests that reach into it: `open_store` may wrap the engine."""
+
+    def __init__(self, data: Path | None = None, port: int = 0, open_store=None) -> None:
+        self.port = port
+        self._data = data
+        self._open_store = open_store
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> "LiteThread":
+        self._thread.start()
+        assert self._ready.wait(TIMEOUT_S), "the server did not start"
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(TIMEOUT_S)
+        assert not self._thread.is_alive(), "the server did not end"
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        from s2cli.server.serve import Options, serve
+
+        self.loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        options = Options(data=None if self._data is None else str(self._data), port=self.port)
+        if self._open_store is not None:
+            options.open_store = self._open_store
+        await serve(options, self._on_ready, self._stopped)
+
+    def _on_ready(self, origin: str) -> None:
+        self.port = int(origin.rpartition(":")[2])
+        self._ready.set()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch) -> Path:
+    """An empty home directory, and nothing of S2 in the environment: no test sees the person's own."""
+    place = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("S2_", "XDG_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def shared_server():
+    """One server for all tests that need nothing but a basin of their own. It keeps its data in memory."""
+    server = LiteProcess(None).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def basin(shared_server) -> str:
+    """A basin on `shared_server`."""
+    return shared_server.create_basin()
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Starts servers that are gone after the test: `make_server(data=…, port=…, options=(…))`. Data lies in `tmp_path`
+    unless `data` is given; None is memory."""
+    servers = []
+
+    def make(data=tmp_path / "data", port=0, options=()) -> LiteProcess:
+        server = LiteProcess(data, port, options)
+        servers.append(server)
+        return server.start()
+
+    yield make
+    for server in servers:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
+
+
+@pytest.fixture
+def server(make_server) -> LiteProcess:
+    """A server of this test alone, with a data directory."""
+    return make_server()
+
+
+@pytest.fixture
+def make_thread_server():
+    """Starts servers in threads that are stopped after the test: `make_thread_server(data=…, open_store=…)`."""
+    servers = []
+
+    def make(**options) -> LiteThread:
+        server = LiteThread(**options).start()
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def run_s2():
+    """Runs the command line: `run_s2("append", "s2://b/s", input=b"…", env={…})`. The result has bytes."""
+
+    def run(*arguments, input=b"", env=None, timeout=TIMEOUT_S, check=False) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "s2cli", *map(str, arguments)],
+            input=input,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            timeout=timeout,
+            check=check,
+        )
+
+    return run
