@@ -180,13 +180,19 @@ class LiteThread(Endpoint):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch) -> Path:
-    """An empty home directory, and nothing of S2 in the environment: no test sees the person's own."""
+    """An empty home directory, and nothing of S2 in the environment: no test sees the person's own. A server of the
+    profile `local` that the test has started ends with it."""
     place = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name.startswith(("S2_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(place))
-    return place
+    yield place
+    directory = str(place / ".local/share/s2/lite")
+    if os.path.exists(directory):
+        from s2cli.client.local_start import stop_server
+
+        stop_server(directory)
 
 
 @pytest.fixture(scope="session")
@@ -243,12 +249,12 @@ def make_thread_server():
 
 @pytest.fixture
 def run_s2():
-    """Runs the command line: `run_s2("append", "s2://b/s", input=b"…", env={…})`. The result has bytes."""
+    """Runs the command line: `run_s2("append", "s2://b/s", stdin=b"…", env={…})`. The result has bytes."""
 
-    def run(*arguments, input=b"", env=None, timeout=TIMEOUT_S, check=False) -> subprocess.CompletedProcess:
+    def run(*arguments, stdin=b"", env=None, timeout=TIMEOUT_S, check=False) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "s2cli", *map(str, arguments)],
-            input=input,
+            input=stdin,
             capture_output=True,
             env={**os.environ, **(env or {})},
             timeout=timeout,

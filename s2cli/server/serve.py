@@ -19,7 +19,7 @@ from s2cli.server.app import application
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
-from s2cli.server.stream import StreamRegistry
+from s2cli.server.registry import StreamRegistry
 from s2cli.server.upkeep import Upkeep
 from s2cli.wire.lock_note import decode_note, encode_note
 
