@@ -110,6 +110,8 @@ def resolve(command: str, raw: dict[str, object]) -> Args:
                 given[attribute] = convert(text)
             except UsageError as error:
                 raise UsageError(f"{option}: {error.message}", hint=error.hint) from None
+    if "timestamping_uncapped" in given:
+        given["timestamping_uncapped"] = given["timestamping_uncapped"] == "true"
     if given.pop("no_color", False):
         given.setdefault("color", "never")
     verb = command.rpartition(" ")[2]

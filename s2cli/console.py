@@ -126,6 +126,11 @@ def warn(text: str) -> None:
     _tell(paint("warning:", YELLOW, 2) + " " + printable(text))
 
 
+def prompt(question: str) -> None:
+    """A question on stderr, whose answer comes on the same line."""
+    _write_stderr(printable(question))
+
+
 def error(failure: S2Error) -> None:
     """What failed and why, and below it what to type next: one line each, however long."""
     if _json_errors:

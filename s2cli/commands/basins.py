@@ -1,0 +1,87 @@
+"""`s2 basins list|create|get|delete`."""
+
+from __future__ import annotations
+
+from s2cli import console
+from s2cli.client import api
+from s2cli.client.http import Connection
+from s2cli.commands.asking import confirm_deletion
+from s2cli.commands.opening import open_settings
+from s2cli.commands.printing import BASIN_HEADERS, basin_row, print_config, print_created, print_list
+from s2cli.commands.requested import basin_config, new_request_token
+from s2cli.errors import ExitCode
+from s2cli.values import parse_basin
+from s2cli.wire.names import check_basin_name, check_basin_prefix, check_location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s2cli.args import Args
+    from s2cli.client.api import Resource
+
+
+def run(args: Args) -> int:
+    return VERBS[args.command.rpartition(" ")[2]](args)
+
+
+def list_basins(args: Args) -> int:
+    print_list(args, basin_pages(args), BASIN_HEADERS, basin_row, lambda item: str(item.get("name")))
+    return ExitCode.OK
+
+
+def basin_pages(args: Args) -> Iterator[list[Resource]]:
+    """The pages of basins that the options ask for."""
+    check_basin_prefix(args.prefix, "prefix")
+    check_basin_prefix(args.start_after, "start after")
+    connection = connect(args)
+    return api.pages(
+        lambda start_after, size: api.list_basins(connection, args.prefix, start_after, size),
+        args.start_after,
+        args.limit,
+        only_one=args.no_auto_paginate,
+    )
+
+
+def create_basin(args: Args) -> int:
+    name = basin_name(args.basin)
+    print_created(args, make_basin(args, name), BASIN_HEADERS, basin_row, name)
+    console.notice(f"created basin {name}")
+    return ExitCode.OK
+
+
+def make_basin(args: Args, name: str) -> Resource:
+    """Create the basin with the config that the options ask for."""
+    config = basin_config(args)
+    if args.location is not None:
+        check_location(args.location)
+    return api.create_basin(connect(args), name, config, args.location, new_request_token())
+
+
+def get_basin(args: Args) -> int:
+    name = basin_name(args.basin)
+    print_config(args, api.get_basin(connect(args), name), name)
+    return ExitCode.OK
+
+
+def delete_basin(args: Args) -> int:
+    name = basin_name(args.basin)
+    if not confirm_deletion(f"basin {name} with all its streams and records", name=name, yes=args.yes):
+        return ExitCode.FAILURE
+    api.delete_basin(connect(args), name)
+    console.notice(f"basin {name} is being deleted")
+    return ExitCode.OK
+
+
+def basin_name(text: str) -> str:
+    name = parse_basin(text)
+    check_basin_name(name)
+    return name
+
+
+def connect(args: Args) -> Connection:
+    settings = open_settings(args)
+    return Connection(settings.target(), settings.timeout_s, console.notice)
+
+
+VERBS = {"list": list_basins, "create": create_basin, "get": get_basin, "delete": delete_basin}

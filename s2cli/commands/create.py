@@ -1,0 +1,26 @@
+"""`s2 create URI`: a basin or a stream, whichever the URI names."""
+
+from __future__ import annotations
+
+from s2cli.commands import basins, streams
+from s2cli.errors import UsageError
+from s2cli.values import parse_resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+
+# Options that mean something for a basin alone, by attribute.
+_OF_BASINS = ("create_stream_on_append", "create_stream_on_read", "stream_cipher", "location")
+
+
+def run(args: Args) -> int:
+    uri = parse_resource(args.uri or "")
+    if uri.stream is None:
+        args.basin = uri.basin
+        return basins.create_basin(args)
+    for attribute in _OF_BASINS:
+        if getattr(args, attribute) is not None:
+            option = "--" + attribute.replace("_", "-")
+            raise UsageError(f"{option} is for basins, and {uri} is a stream")
+    return streams.create_stream(args)
