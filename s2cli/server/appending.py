@@ -1,0 +1,206 @@
+"""Appends (protocol sections 4 and 6.3): one batch in a request, or a session of many."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
+from s2cli.server.batches import Batch, parse_json, parse_proto
+from s2cli.server.channel import Inbox, Outlet
+from s2cli.server.exchange import error_response, read_body
+from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.wire.batch import encode_ack
+from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable
+
+    from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.serve import Server
+    from s2cli.server.stream import Admitted, Stream
+
+# How long a session that has failed listens to a client that still sends.
+LINGER_S = 2.0
+
+_JSON_ACK = (
+    b'{"start":{"seq_num":%d,"timestamp":%d},"end":{"seq_num":%d,"timestamp":%d},"tail":{"seq_num":%d,"timestamp":%d}}'
+)
+
+
+def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
+    """Start, end and tail of an acknowledgement, each with its timestamp."""
+    chunk, stream = admitted.chunk, admitted.stream
+    return (
+        chunk.first_seq_num,
+        admitted.first_timestamp,
+        chunk.end_seq_num,
+        chunk.last_timestamp,
+        stream.tail_seq_num,
+        stream.tail_timestamp,
+    )
+
+
+async def append_one(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    if media.sends_protobuf:
+        data = await read_body(scope, receive, ApiError("bad_proto", "the body exceeds 2 MiB"))
+        batch = parse_proto(data)
+    elif media.sends_json:
+        data = await read_body(scope, receive, ApiError("bad_json", "the body exceeds 2 MiB"))
+        batch = parse_json(data, as_base64=media.as_base64)
+    else:
+        raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
+    registry = server.streams
+    stream = registry.find(basin, name) or await registry.open(basin, name, "append")
+    if not stream.has_room:
+        await stream.room()
+    request = _Request(send, as_protobuf=media.wants_protobuf)
+    await _admit(stream, batch, request)
+    for sent in await request.answered:
+        await sent
+
+
+async def _admit(stream: Stream, batch: Batch, owner: Any) -> None:
+    """Admit a batch; if a condition refuses it, say so only when the state that it observed is durable."""
+    try:
+        stream.admit(batch, owner)
+    except (SeqNumMismatchError, FencingTokenMismatchError):
+        await stream.until_durable(stream.next_seq_num)
+        raise
+
+
+class _Request:
+    """The owner of a unary append. It answers from the callback of the group; `answered` gives what `send` returned."""
+
+    __slots__ = ("_as_protobuf", "_send", "answered")
+
+    def __init__(self, send: Send, *, as_protobuf: bool) -> None:
+        self._send = send
+        self._as_protobuf = as_protobuf
+        self.answered: Future[tuple[Awaitable[None], ...]] = asyncio.get_running_loop().create_future()
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        if self.answered.done():
+            return False
+        if error is not None:
+            self.answered.set_exception(error)
+            return False
+        positions = _positions(admitted)
+        payload = encode_ack(*positions) if self._as_protobuf else _JSON_ACK % positions
+        headers = [
+            (b"content-length", b"%d" % len(payload)),
+            (b"content-type", PROTOBUF if self._as_protobuf else JSON),
+        ]
+        try:
+            start = self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            body = self._send({"type": "http.response.body", "body": payload, "more_body": False})
+        except Exception as failure:  # noqa: BLE001 - it belongs to this request, not to the group
+            self.answered.set_exception(failure)
+        else:
+            self.answered.set_result((start, body))
+        return False
+
+    def flush(self) -> None: ...
+
+
+async def append_session(server: Server, receive: Receive, send: Send, basin: str, name: str) -> None:
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append")
+    session = _Session(stream, Inbox(receive), Outlet(send))
+    await session.outlet.start(200, SESSION_HEADERS)
+    on_drain = server.on_drain(session.drain)
+    try:
+        await session.run()
+    finally:
+        server.off_drain(on_drain)
+
+
+class _Session:
+    """The owner of the appends of a session: acks in the order of the inputs, those of a group in one piece."""
+
+    __slots__ = ("_acks", "_error", "_inbox", "_settled", "_stream", "_unsettled", "outlet")
+
+    def __init__(self, stream: Stream, inbox: Inbox, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self._stream = stream
+        self._inbox = inbox
+        self._acks: list[bytes] = []
+        self._unsettled = 0
+        self._settled: Future[None] | None = None  # somebody waits for all to be settled
+        self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
+
+    def drain(self) -> None:
+        self._end(ApiError("server_draining", "the server is shutting down"))
+
+    def _end(self, error: S2Error) -> None:
+        if self._error is None:
+            self._error = error
+        self._inbox.interrupt()
+
+    async def run(self) -> None:
+        error = None
+        try:
+            await self._take_inputs()
+        except S2Error as refusal:
+            error = refusal
+        # Whatever was accepted is acked before an error is said.
+        if self._unsettled:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
+        error = error or self._error
+        if self._inbox.disconnected:
+            return
+        if error is None:
+            await self.outlet.end()
+            return
+        status, body, _ = error_response(error)
+        await self.outlet.end(encode_terminal(status, body))
+        await self._inbox.discard(LINGER_S)
+
+    async def _take_inputs(self) -> None:
+        frames = FrameReader()
+        stream, inbox, outlet = self._stream, self._inbox, self.outlet
+        while data := await inbox.read():
+            try:
+                received = frames.feed(data)
+            except FrameError as error:
+                raise ApiError("bad_frame", error.message) from error
+            for frame in received:
+                if frame.status is not None:
+                    raise ApiError("bad_frame", "a terminal frame from the client")
+                batch = _parse(frame.message)
+                if not stream.has_room:
+                    await stream.room()
+                if outlet.blocked:
+                    await outlet.drained()
+                await _admit(stream, batch, self)
+                self._unsettled += 1
+        if inbox.ended and not frames.at_boundary:
+            raise ApiError("bad_frame", "the body ends within a frame")
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        self._unsettled -= 1
+        if error is not None:
+            self._end(error)
+        else:
+            ack = encode_ack(*_positions(admitted))
+            self._acks.append(frame_header(len(ack)) + ack)
+        return True
+
+    def flush(self) -> None:
+        if self._acks:
+            acks, self._acks = b"".join(self._acks), []
+            self.outlet.write(acks)
+        if not self._unsettled and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+
+
+def _parse(message: bytes) -> Batch:
+    try:
+        return parse_proto(message)
+    except ApiError as error:
+        if error.code == "bad_proto":
+            raise ApiError("bad_frame", error.message) from error
+        raise

@@ -1,0 +1,143 @@
+"""The two directions of a long exchange, by what the host's `receive` and `send` do beyond ASGI's promises.
+
+`receive()` must never be cancelled: what it would have brought is lost. `send()` has queued its message when the call
+returns, and the awaitable that it gives is of one type when there was room in the queue and of another when there was
+none: so a callback on the loop can send without a task, and know when to stop. A `send` that is an ordinary coroutine
+function is awaited in a task instead. tests/server/test_channel.py holds this against the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.exchange import Headers, Message, Receive, Send
+
+
+class Inbox:
+    """What the client sends. After `read` has given nothing, `ended` says that the body is complete, `disconnected`
+    that the client has gone, and neither that `interrupt` was called."""
+
+    __slots__ = ("_interrupted", "_loop", "_pending", "_receive", "_waiter", "disconnected", "ended")
+
+    def __init__(self, receive: Receive) -> None:
+        self.ended = False
+        self.disconnected = False
+        self._interrupted = False
+        self._loop = asyncio.get_running_loop()
+        self._receive = receive
+        self._pending: Future[Message] | None = None
+        self._waiter: Future[None] | None = None
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, at least one; b"" at its end, and once `interrupt` was called."""
+        while not (self.ended or self.disconnected or self._interrupted):
+            pending = self._pending
+            if pending is None:
+                pending = self._pending = asyncio.ensure_future(self._receive())
+                pending.add_done_callback(self._wake)
+            if not pending.done():
+                self._waiter = self._loop.create_future()
+                await self._waiter
+                continue
+            self._pending = None
+            message = pending.result()
+            if message["type"] == "http.disconnect":
+                self.disconnected = True
+                break
+            body: bytes = message.get("body", b"")
+            self.ended = not message.get("more_body", False)
+            if body:
+                return body
+        return b""
+
+    def interrupt(self) -> None:
+        """Let `read` return now, and from now on."""
+        self._interrupted = True
+        self._wake()
+
+    async def discard(self, timeout_s: float) -> None:
+        """Read on to the end of the body or the connection, at most that long, and throw it away. A connection that is
+        closed over unread data resets, and the client may never see what was said last."""
+        self._interrupted = False
+        timer = self._loop.call_later(timeout_s, self.interrupt)
+        while await self.read():
+            pass
+        timer.cancel()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def watch_disconnect(receive: Receive, on_disconnect: Callable[[], None]) -> None:
+    """Have a callback called when the client goes; until then whatever it sends is thrown away."""
+
+    def on_message(pending: Future[Message]) -> None:
+        if pending.cancelled() or pending.exception() is not None or pending.result()["type"] == "http.disconnect":
+            on_disconnect()
+        else:
+            watch_disconnect(receive, on_disconnect)
+
+    asyncio.ensure_future(receive()).add_done_callback(on_message)
+
+
+class Outlet:
+    """A response body that is sent piece by piece, from tasks and callbacks alike."""
+
+    __slots__ = ("_blocked", "_held", "_queued_type", "_send", "_waiter")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._queued_type: type | None = None
+        self._blocked: Future[None] | None = None
+        self._held: list[bytes] = []
+        self._waiter: Future[None] | None = None
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head at once: clients wait for it before they send."""
+        started: Any = self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        if not asyncio.iscoroutine(started):
+            self._queued_type = type(started)
+        await started
+        # The host holds the head back until the first piece of the body.
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the host's queue is full: what is written now is held, and must be bounded by the writer."""
+        return self._blocked is not None
+
+    def write(self, data: bytes) -> None:
+        if self._blocked is not None:
+            self._held.append(data)
+            return
+        sent: Awaitable[None] = self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if type(sent) is not self._queued_type:
+            self._blocked = asyncio.ensure_future(sent)
+            self._blocked.add_done_callback(self._unblock)
+
+    async def drained(self) -> None:
+        """Wait until the host has taken everything; at once if the client has gone."""
+        while self._blocked is not None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece."""
+        await self.drained()
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def _unblock(self, sent: Future[None]) -> None:
+        self._blocked = None
+        if not sent.cancelled():
+            sent.exception()  # seen: a client that has gone is noticed by whoever reads from it
+        if self._held:
+            held, self._held = b"".join(self._held), []
+            self.write(held)
+        if self._blocked is None and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,86 @@
+"""What a record request says about formats in its headers (protocol sections 4.2, 4.7, 5.7 and 6.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.server.request import is_json
+
+if TYPE_CHECKING:
+    from s2cli.server.exchange import Scope
+
+JSON = b"application/json"
+PROTOBUF = b"application/protobuf"
+SESSION = b"s2s/proto"
+
+_PROTOBUF_TYPES = frozenset((PROTOBUF, b"application/x-protobuf"))
+_FORMATS = {b"raw": False, b"json": False, b"base64": True, b"json-binsafe": True}
+
+SESSION_HEADERS = (
+    (b"content-type", SESSION),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Media:
+    """The formats of one exchange."""
+
+    __slots__ = ("_accept_encoding", "_content_type", "as_base64", "wants_protobuf")
+
+    def __init__(self, scope: Scope) -> None:
+        self._content_type = b""
+        self._accept_encoding = b""
+        self.as_base64 = False
+        self.wants_protobuf = False
+        # In one pass: this is done for each append.
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                self._content_type = value
+            elif name == b"accept":
+                # Of the media types that it names only the first counts.
+                self.wants_protobuf = _media_type(value.split(b",", 1)[0]) in _PROTOBUF_TYPES
+            elif name == b"s2-format":
+                as_base64 = _FORMATS.get(value.strip())
+                if as_base64 is None:
+                    raise ApiError("bad_header", "Invalid header `s2-format`: must be `raw` or `base64`")
+                self.as_base64 = as_base64
+            elif name == b"accept-encoding":
+                self._accept_encoding = self._accept_encoding + b"," + value
+
+    @property
+    def is_session(self) -> bool:
+        return self._content_type == SESSION or _media_type(self._content_type) == SESSION
+
+    @property
+    def sends_protobuf(self) -> bool:
+        return _media_type(self._content_type) in _PROTOBUF_TYPES
+
+    @property
+    def sends_json(self) -> bool:
+        return self._content_type == JSON or is_json(self._content_type)
+
+    @property
+    def compression(self) -> str | None:
+        """How the frames to the client may be compressed: "zstd", "gzip" or not."""
+        codings = set()
+        for item in self._accept_encoding.lower().split(b","):
+            coding, *parameters = (part.strip() for part in item.split(b";"))
+            if not any(_is_zero_weight(parameter) for parameter in parameters):
+                codings.add(coding)
+        if b"zstd" in codings:
+            return "zstd"
+        return "gzip" if b"gzip" in codings else None
+
+
+def _media_type(value: bytes) -> bytes:
+    return value.split(b";", 1)[0].strip().lower()
+
+
+def _is_zero_weight(parameter: bytes) -> bool:
+    name, _, value = parameter.partition(b"=")
+    try:
+        return name.strip() == b"q" and float(value) == 0
+    except ValueError:
+        return False

@@ -1,0 +1,31 @@
+"""The routes of records: append, read, tail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.server.appending import append_one, append_session
+from s2cli.server.exchange import send_json
+from s2cli.server.media import Media
+
+if TYPE_CHECKING:
+    from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.serve import Server
+
+
+async def append(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
+    media = Media(scope)
+    if media.is_session:
+        await append_session(server, receive, send, basin, stream)
+    else:
+        await append_one(server, scope, receive, send, basin, stream, media)
+
+
+async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
+    raise NotImplementedError
+
+
+async def tail(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
+    """Where the stream ends; it is made if the basin makes streams on a read."""
+    found = server.streams.find(basin, stream) or await server.streams.open(basin, stream, "read")
+    await send_json(send, 200, b'{"tail":{"seq_num":%d,"timestamp":%d}}' % (found.tail_seq_num, found.tail_timestamp))
