@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s2cli.server")
 
-# The end takes 10 s at most (protocol section 14): sessions get this much of it to finish by themselves.
-DRAIN_S = 7.0
+# The end takes 10 s at most (protocol section 14). Sessions end within milliseconds, unless a client does not read.
+SESSIONS_END_S = 2.0
+# What the application has sent is still on its way through the threads of the host.
+FLUSH_S = 0.05
+EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
 # A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
 LOCK_PATIENCE_S = 1.0
@@ -218,11 +221,14 @@ async def _until_end(server: Server, options: Options, hosts: list[Host], stoppe
 
 
 async def _drain(server: Server, hosts: list[Host]) -> None:
-    # Listening ends first: a client that is told to come back must not come back to us.
+    server.begin_drain()
+    # Sessions first, while everything is open: to a client of the Python library h2 a GOAWAY ends the connection, and
+    # with it the acks that are still on their way. New requests get 503 meanwhile, so this phase is short.
+    await server.drained(SESSIONS_END_S)
+    await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
-    server.begin_drain()
-    await server.drained(DRAIN_S)
+    await server.drained(EXCHANGES_END_S)
     if server.exchanges:
         log.warning("%d exchanges did not end in time", server.exchanges)
     await asyncio.gather(*(host.finished(HOST_STOP_S) for host in hosts))

@@ -1,0 +1,290 @@
+"""What we rely on in granian without its makers promising it, and what our sockets must be."""
+
+import asyncio
+import os
+import socket
+import stat
+import threading
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from s2cli.errors import S2Error
+from s2cli.server.host import MAX_CONNECTIONS, Host, address_of, connection_limit, listen_tcp, listen_unix
+
+TIMEOUT_S = 10
+
+
+class HostThread:
+    """Hosts that serve `app` on the given listeners, in a loop of their own."""
+
+    def __init__(self, app, *listeners):
+        self._app, self._listeners = app, listeners
+        self._ready = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self.thread.start()
+        assert self._ready.wait(TIMEOUT_S)
+
+    async def _main(self):
+        self.loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self.hosts = [Host(self._app, listener) for listener in self._listeners]
+        for host in self.hosts:
+            host.start()
+        self.loop.call_later(0, self._ready.set)
+        await self._stopped.wait()
+        for host in self.hosts:
+            host.stop()
+        for host in self.hosts:
+            await host.finished(TIMEOUT_S)
+
+    def begin_stop(self):
+        self.loop.call_soon_threadsafe(self._stopped.set)
+
+    def stop(self):
+        if self.thread.is_alive():
+            self.begin_stop()
+            self.thread.join(TIMEOUT_S)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def serve():
+    threads = []
+
+    def serve(app, *listeners):
+        thread = HostThread(app, *listeners)
+        threads.append(thread)
+        return thread
+
+    yield serve
+    for thread in threads:
+        thread.stop()
+
+
+async def echo(scope, receive, send):
+    """Answers each piece of the body at once, and its end with `END`."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+        if message["body"]:
+            await send({"type": "http.response.body", "body": b"<%s>" % message["body"], "more_body": True})
+    await send({"type": "http.response.body", "body": b"END", "more_body": False})
+
+
+def connect(listener_or_address) -> socket.socket:
+    address = listener_or_address
+    if isinstance(address, socket.socket):
+        address = address_of(address)
+    connection = socket.create_connection(address, timeout=TIMEOUT_S)
+    connection.settimeout(TIMEOUT_S)
+    return connection
+
+
+def read_until(connection, end):
+    data = b""
+    while end not in data:
+        piece = connection.recv(65536)
+        assert piece, f"closed after {data!r}"
+        data += piece
+    return data
+
+
+GOAWAY = bytes.fromhex("000008 07 00 00000000")
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_full_duplex_over_http1(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as connection:
+        connection.sendall(POST)
+        # The head comes before the first byte of the body is sent.
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+        for piece in b"one", b"two":
+            connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+            read_until(connection, b"<%s>" % piece)
+        connection.sendall(b"0\r\n\r\n")
+        read_until(connection, b"END\r\n0\r\n\r\n")
+        # Keep-alive.
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        read_until(connection, b"END")
+
+
+class H2Client:
+    def __init__(self, connection):
+        self.connection = connection
+        self.state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self.state.initiate_connection()
+        self.flush()
+
+    def flush(self):
+        self.connection.sendall(self.state.data_to_send())
+
+    def open(self, path="/"):
+        stream_id = self.state.get_next_available_stream_id()
+        head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "x")]
+        self.state.send_headers(stream_id, head)
+        self.flush()
+        return stream_id
+
+    def send(self, stream_id, data, end=False):
+        self.state.send_data(stream_id, data, end_stream=end)
+        self.flush()
+
+    def until(self, wanted):
+        """Events up to the first for which `wanted` holds."""
+        events = []
+        while not any(wanted(event) for event in events):
+            data = self.connection.recv(65536)
+            assert data, f"closed after {events}"
+            events += self.state.receive_data(data)
+            self.flush()
+        return events
+
+
+def test_full_duplex_over_h2_by_prior_knowledge_on_the_same_port(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as connection:
+        client = H2Client(connection)
+        stream_id = client.open()
+        events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        settings = next(e for e in events if isinstance(e, h2.events.RemoteSettingsChanged)).changed_settings
+        limit = settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS].new_value
+        assert limit >= 100, "official clients put a hundred streams on a connection"
+        client.send(stream_id, b"one")
+        client.until(lambda event: isinstance(event, h2.events.DataReceived) and event.data == b"<one>")
+        client.send(stream_id, b"", end=True)
+        client.until(lambda event: isinstance(event, h2.events.StreamEnded))
+
+
+def test_a_stopped_host_lets_running_exchanges_end(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    address = address_of(listener)
+    thread = serve(echo, listener)
+    with connect(address) as one, connect(address) as two, connect(address) as idle:
+        one.sendall(POST)
+        read_until(one, b"\r\n\r\n")
+        client = H2Client(two)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        read_until(idle, b"END\r\n0\r\n\r\n")
+        thread.begin_stop()
+        # An announcement, before which the library of this client would have to know every answer: serve.py therefore
+        # has the sessions end before it stops the host.
+        read_until(two, GOAWAY)
+        assert idle.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            connect(address)
+        one.sendall(b"3\r\none\r\n0\r\n\r\n")
+        read_until(one, b"<one>")
+        read_until(one, b"END\r\n0\r\n\r\n")
+        thread.stop()
+
+
+def test_a_client_that_leaves_is_noticed(serve):
+    seen = threading.Event()
+
+    async def wait_for_the_end(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        seen.set()
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(wait_for_the_end, listener)
+    with connect(listener) as connection:
+        connection.sendall(POST)
+    assert seen.wait(TIMEOUT_S)
+
+
+def test_the_path_stays_raw(serve):
+    paths = []
+
+    async def note(scope, receive, send):
+        paths.append(scope["raw_path"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(note, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"GET /a%2Fb//%E2%82%AC/../x?q=1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        read_until(connection, b"\r\n\r\n")
+    assert paths == [b"/a%2Fb//%E2%82%AC/../x"]
+
+
+def test_a_response_cannot_be_begun_twice(serve):
+    """app.py answers an exception with an error response: where a response has begun, the host must refuse that."""
+    raised = []
+
+    async def twice(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+        except RuntimeError as error:
+            raised.append(error)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(twice, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert len(raised) == 1
+
+
+def test_a_unix_socket_is_for_our_own_user_and_replaces_a_stale_one(serve, tmp_path):
+    path = str(tmp_path / "s2.sock")
+    listen_unix(path).close()
+    listener = listen_unix(path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    serve(echo, listener)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT_S)
+        connection.connect(path)
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        read_until(connection, b"END")
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(tmp_path):
+    path = tmp_path / "s2.sock"
+    path.write_text("mine")
+    with pytest.raises(S2Error, match="cannot listen on"):
+        listen_unix(str(path))
+    assert path.read_text() == "mine"
+
+
+def test_a_taken_port_is_refused():
+    with listen_tcp("127.0.0.1", 0) as listener:
+        port = address_of(listener)[1]
+        with pytest.raises(S2Error, match=f"cannot listen on 127.0.0.1:{port}: the port is in use") as caught:
+            listen_tcp("127.0.0.1", port)
+    assert caught.value.exit_code == 1
+    assert "--port" in caught.value.hint
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(S2Error, match=r"cannot listen on 192\.0\.2\.1:0"):
+        listen_tcp("192.0.2.1", 0)
+
+
+def test_small_answers_do_not_wait():
+    with listen_tcp("127.0.0.1", 0) as listener, connect(listener) as connection:
+        connection.sendall(b"x")
+        listener.settimeout(TIMEOUT_S)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_more_connections_than_granian_takes_by_itself():
+    assert 128 < connection_limit() <= MAX_CONNECTIONS
