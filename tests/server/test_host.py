@@ -188,7 +188,7 @@ def test_a_stopped_host_lets_running_exchanges_end(serve):
         one.sendall(b"3\r\none\r\n0\r\n\r\n")
         read_until(one, b"<one>")
         read_until(one, b"END\r\n0\r\n\r\n")
-        thread.stop()
+    thread.stop()
 
 
 def test_a_client_that_leaves_is_noticed(serve):
