@@ -1,0 +1,226 @@
+# Completion of s2 for bash. Made by completions/generate; do not edit.
+
+# The flags of a command.
+_s2_flags() {
+    case "$1" in
+        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num -f --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage -s --seq-num --timestamp --ago --tail-offset --until -b --bytes" ;;
+        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
+        "check-tail") echo "--stream -o --output" ;;
+        "trim") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+        "fence") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+        "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
+        "basins list") echo "-p --prefix -s --start-after -n --limit -o --output --no-headers" ;;
+        "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
+        "basins get") echo "-o --output --no-headers" ;;
+        "basins delete") echo "-y --yes" ;;
+        "streams list") echo "-p --prefix -s --start-after -n --limit -o --output --no-headers" ;;
+        "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -o --output --no-headers" ;;
+        "streams get") echo "-o --output --no-headers" ;;
+        "streams delete") echo "-y --yes" ;;
+        "lite") echo "--data --memory --host --port --no-auth -o --output" ;;
+        "completion") echo "" ;;
+        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num -f --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage -s --seq-num --timestamp --ago --tail-offset --until -b --bytes" ;;
+        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
+        "records check-tail") echo "--stream -o --output" ;;
+        "records trim") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+        "records fence") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+    esac
+    echo "--local --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --insecure-http --http2 --timeout -q --quiet -v --verbose --color -h --help"
+}
+
+# What follows a flag of a command: words, <file>, <dir>, - for what nobody can name; empty for a switch.
+_s2_values() {
+    case "$1 $2" in
+        "append --stream") echo "-"; return ;;
+        "append -i"|"append --input") echo "<file>"; return ;;
+        "append --format") echo "text json json-base64"; return ;;
+        "append -H"|"append --header") echo "-"; return ;;
+        "append --storage-class") echo "-"; return ;;
+        "append --retention-policy") echo "-"; return ;;
+        "append -m"|"append --match-seq-num") echo "-"; return ;;
+        "append -f"|"append --fencing-token") echo "-"; return ;;
+        "append --on-lost-ack") echo "check resend stop"; return ;;
+        "append --linger") echo "-"; return ;;
+        "append --inflight") echo "-"; return ;;
+        "append --max-outage") echo "-"; return ;;
+        "append -o"|"append --output") echo "json jsonl"; return ;;
+        "read --stream") echo "-"; return ;;
+        "read --from") echo "-"; return ;;
+        "read --to") echo "-"; return ;;
+        "read -n"|"read --count") echo "-"; return ;;
+        "read -o"|"read --output") echo "text json json-base64"; return ;;
+        "read -O"|"read --output-file") echo "<file>"; return ;;
+        "read --format") echo "text json json-base64"; return ;;
+        "read --max-outage") echo "-"; return ;;
+        "read -s"|"read --seq-num") echo "-"; return ;;
+        "read --timestamp") echo "-"; return ;;
+        "read --ago") echo "-"; return ;;
+        "read --tail-offset") echo "-"; return ;;
+        "read --until") echo "-"; return ;;
+        "read -b"|"read --bytes") echo "-"; return ;;
+        "tail --stream") echo "-"; return ;;
+        "tail -n"|"tail --lines") echo "-"; return ;;
+        "tail -o"|"tail --output") echo "text json json-base64"; return ;;
+        "tail -O"|"tail --output-file") echo "<file>"; return ;;
+        "tail --format") echo "text json json-base64"; return ;;
+        "check-tail --stream") echo "-"; return ;;
+        "check-tail -o"|"check-tail --output") echo "json jsonl"; return ;;
+        "trim --stream") echo "-"; return ;;
+        "trim -m"|"trim --match-seq-num") echo "-"; return ;;
+        "trim -f"|"trim --fencing-token") echo "-"; return ;;
+        "trim -o"|"trim --output") echo "json jsonl"; return ;;
+        "fence --stream") echo "-"; return ;;
+        "fence -m"|"fence --match-seq-num") echo "-"; return ;;
+        "fence -f"|"fence --fencing-token") echo "-"; return ;;
+        "fence -o"|"fence --output") echo "json jsonl"; return ;;
+        "create --storage-class") echo "-"; return ;;
+        "create --retention-policy") echo "-"; return ;;
+        "create --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "create --timestamping-uncapped") echo "true false"; return ;;
+        "create --delete-on-empty-min-age") echo "-"; return ;;
+        "create --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
+        "create --location") echo "-"; return ;;
+        "create -o"|"create --output") echo "table json jsonl name"; return ;;
+        "basins list -p"|"basins list --prefix") echo "-"; return ;;
+        "basins list -s"|"basins list --start-after") echo "-"; return ;;
+        "basins list -n"|"basins list --limit") echo "-"; return ;;
+        "basins list -o"|"basins list --output") echo "table json jsonl name"; return ;;
+        "basins create --storage-class") echo "-"; return ;;
+        "basins create --retention-policy") echo "-"; return ;;
+        "basins create --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "basins create --timestamping-uncapped") echo "true false"; return ;;
+        "basins create --delete-on-empty-min-age") echo "-"; return ;;
+        "basins create --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
+        "basins create --location") echo "-"; return ;;
+        "basins create -o"|"basins create --output") echo "table json jsonl name"; return ;;
+        "basins get -o"|"basins get --output") echo "table json jsonl name"; return ;;
+        "streams list -p"|"streams list --prefix") echo "-"; return ;;
+        "streams list -s"|"streams list --start-after") echo "-"; return ;;
+        "streams list -n"|"streams list --limit") echo "-"; return ;;
+        "streams list -o"|"streams list --output") echo "table json jsonl name"; return ;;
+        "streams create --storage-class") echo "-"; return ;;
+        "streams create --retention-policy") echo "-"; return ;;
+        "streams create --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "streams create --timestamping-uncapped") echo "true false"; return ;;
+        "streams create --delete-on-empty-min-age") echo "-"; return ;;
+        "streams create -o"|"streams create --output") echo "table json jsonl name"; return ;;
+        "streams get -o"|"streams get --output") echo "table json jsonl name"; return ;;
+        "lite --data") echo "<dir>"; return ;;
+        "lite --host") echo "-"; return ;;
+        "lite --port") echo "-"; return ;;
+        "lite -o"|"lite --output") echo "json jsonl"; return ;;
+        "records append --stream") echo "-"; return ;;
+        "records append -i"|"records append --input") echo "<file>"; return ;;
+        "records append --format") echo "text json json-base64"; return ;;
+        "records append -H"|"records append --header") echo "-"; return ;;
+        "records append --storage-class") echo "-"; return ;;
+        "records append --retention-policy") echo "-"; return ;;
+        "records append -m"|"records append --match-seq-num") echo "-"; return ;;
+        "records append -f"|"records append --fencing-token") echo "-"; return ;;
+        "records append --on-lost-ack") echo "check resend stop"; return ;;
+        "records append --linger") echo "-"; return ;;
+        "records append --inflight") echo "-"; return ;;
+        "records append --max-outage") echo "-"; return ;;
+        "records append -o"|"records append --output") echo "json jsonl"; return ;;
+        "records read --stream") echo "-"; return ;;
+        "records read --from") echo "-"; return ;;
+        "records read --to") echo "-"; return ;;
+        "records read -n"|"records read --count") echo "-"; return ;;
+        "records read -o"|"records read --output") echo "text json json-base64"; return ;;
+        "records read -O"|"records read --output-file") echo "<file>"; return ;;
+        "records read --format") echo "text json json-base64"; return ;;
+        "records read --max-outage") echo "-"; return ;;
+        "records read -s"|"records read --seq-num") echo "-"; return ;;
+        "records read --timestamp") echo "-"; return ;;
+        "records read --ago") echo "-"; return ;;
+        "records read --tail-offset") echo "-"; return ;;
+        "records read --until") echo "-"; return ;;
+        "records read -b"|"records read --bytes") echo "-"; return ;;
+        "records tail --stream") echo "-"; return ;;
+        "records tail -n"|"records tail --lines") echo "-"; return ;;
+        "records tail -o"|"records tail --output") echo "text json json-base64"; return ;;
+        "records tail -O"|"records tail --output-file") echo "<file>"; return ;;
+        "records tail --format") echo "text json json-base64"; return ;;
+        "records check-tail --stream") echo "-"; return ;;
+        "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
+        "records trim --stream") echo "-"; return ;;
+        "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;
+        "records trim -f"|"records trim --fencing-token") echo "-"; return ;;
+        "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
+        "records fence --stream") echo "-"; return ;;
+        "records fence -m"|"records fence --match-seq-num") echo "-"; return ;;
+        "records fence -f"|"records fence --fencing-token") echo "-"; return ;;
+        "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
+    esac
+    case "$2" in
+        "--profile") echo "local"; return ;;
+        "--account-endpoint") echo "-"; return ;;
+        "--basin-endpoint") echo "-"; return ;;
+        "--access-token-file") echo "<file>"; return ;;
+        "--ca-file") echo "<file>"; return ;;
+        "--timeout") echo "-"; return ;;
+        "--color") echo "always auto never"; return ;;
+    esac
+}
+
+# The operands of a command, as far as they can be named.
+_s2_operands() {
+    case "$1" in
+        "lite") echo "status stop" ;;
+        "completion") echo "bash zsh fish" ;;
+        "") echo "append read tail check-tail trim fence create lite completion records basins streams" ;;
+        records) echo "append read tail check-tail trim fence" ;;
+        basins) echo "list create get delete" ;;
+        streams) echo "list create get delete" ;;
+    esac
+}
+
+_s2_completion() {
+    local current="${COMP_WORDS[COMP_CWORD]}" previous="" command="" word="" values="" at
+    # bash splits --flag=value at the =.
+    if [[ $current == "=" ]]; then
+        current="" previous="${COMP_WORDS[COMP_CWORD - 1]}"
+    elif (( COMP_CWORD >= 2 )) && [[ ${COMP_WORDS[COMP_CWORD - 1]} == "=" ]]; then
+        previous="${COMP_WORDS[COMP_CWORD - 2]}"
+    else
+        previous="${COMP_WORDS[COMP_CWORD - 1]}"
+    fi
+    for (( at = 1; at < COMP_CWORD; at++ )); do
+        word="${COMP_WORDS[at]}"
+        if [[ $word == -* ]]; then
+            if [[ -n $(_s2_values "$command" "$word") ]]; then
+                [[ ${COMP_WORDS[at + 1]} == "=" ]] && (( at++ ))
+                (( at++ ))
+            fi
+        elif [[ -z $command ]]; then
+            command="$word"
+        else
+            case "$command" in
+                records|basins|streams) command="$command $word" ;;
+            esac
+        fi
+    done
+    COMPREPLY=()
+    [[ $previous == -* ]] && values="$(_s2_values "$command" "$previous")"
+    if [[ -z $values ]]; then
+        if [[ $current == -* ]]; then
+            values="$(_s2_flags "$command")"
+        else
+            values="$(_s2_operands "$command")"
+        fi
+    fi
+    local IFS=$' \t\n'
+    case "$values" in
+        "<file>" | "<dir>") IFS=$'\n'; compopt -o filenames 2> /dev/null ;;
+    esac
+    case "$values" in
+        "" | "-") ;;
+        "<file>") COMPREPLY=($(compgen -f -- "$current")) ;;
+        "<dir>") COMPREPLY=($(compgen -d -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "$values" -- "$current")) ;;
+    esac
+}
+
+complete -o bashdefault -F _s2_completion s2
