@@ -1,0 +1,349 @@
+"""The poll loop of `append`: input to batches to the server, acknowledgements back, through losses and signals.
+
+One thread waits for the input, the connection and the signals together. The decisions are those of wire/append.py;
+here is when to read, to send, to flush, to connect again and to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from s2cli.client.interrupts import Interrupted, Waiter
+from s2cli.client.outage import Outage
+from s2cli.client.placing import Placing
+from s2cli.client.session import SESSION_HEADERS, SILENCE_S, read_refusal
+from s2cli.client.sockets import LostError, describe
+from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from s2cli.client.duplex import Connection
+    from s2cli.client.interrupts import Interrupts
+    from s2cli.client.placing import Creation
+    from s2cli.client.records import StreamClient
+    from s2cli.wire.append import AppendSession
+
+    Encoded = tuple[bytes, int, int]
+
+    class RecordInput(Protocol):
+        """See formats/record_input.py."""
+
+        error: S2Error | None
+
+        @property
+        def has_rest(self) -> bool: ...
+        def feed(self, data: bytes) -> list[Encoded]: ...
+        def finish(self) -> list[Encoded]: ...
+        def take_rest(self) -> Encoded: ...
+
+
+INPUT_BYTES = 256 * 1024  # of one read of the input: one that holds ten batches costs no more than one that holds one
+SEND_BYTES = 1024 * 1024  # of batches that are joined to one send
+PIPE_BYTES = 1024 * 1024
+# With so many batches under way, one that is not full waits for more lines: a hosted stream takes 200 batches a second,
+# and a queue of tiny ones would grow without end.
+EAGER_BATCHES = 32
+DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
+ADVICE_S = 60.0  # at most one advised reconnect in so many seconds (protocol section 6.5)
+TICK_S = 0.5
+
+
+class AppendOptions:
+    """What a user may choose. `linger_ms` None: a batch leaves when it is full or when the input pauses."""
+
+    __slots__ = ("create", "inflight_bytes", "linger_ms", "max_outage_s")
+
+    def __init__(
+        self,
+        *,
+        inflight_bytes: int,
+        linger_ms: int | None = None,
+        max_outage_s: float = 60.0,
+        create: Creation | None = None,
+    ) -> None:
+        self.inflight_bytes = inflight_bytes
+        self.linger_ms = linger_ms
+        self.max_outage_s = max_outage_s
+        self.create = create
+
+
+class Stopped(Exception):
+    """A signal ended the append before everything was durable, or before the input was at its end."""
+
+
+class _Advised(Exception):
+    """The server asked for a new connection, and everything on this one is acknowledged."""
+
+
+class AppendLoop:
+    """run() returns when the input has ended and every record of it is durable; else it raises Stopped or an S2Error,
+    and the AppendSession has the account. `notice` and `detail` tell a person; `tick` is called twice a second."""
+
+    def __init__(
+        self,
+        stream: StreamClient,
+        session: AppendSession,
+        source: RecordInput,
+        input_fd: int,
+        options: AppendOptions,
+        interrupts: Interrupts,
+        notice: Callable[[str], None],
+        detail: Callable[[str], None],
+        tick: Callable[[], None] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._session = session
+        self._source = source
+        self._input_fd = input_fd
+        self._options = options
+        self._interrupts = interrupts
+        self._waiter = Waiter(interrupts)
+        self._notice = notice
+        self._detail = detail
+        self._tick = tick
+        self._next_tick = time.monotonic() + TICK_S
+        self._outage = Outage(options.max_outage_s, notice)
+        self._placing = Placing(stream, session, self._waiter, options.create, detail)
+        self._ready: list[Encoded] = []  # batches that wait until the session takes them
+        self._input_open = input_fd >= 0
+        self._in_session = False  # errors answer what was appended, not a question about it
+        self._mismatches = 0  # since the last progress
+        self._rest_since = 0.0  # when the batch that is not full got its first record
+        self._last_advice = -ADVICE_S
+
+    def add(self, records: bytes, count: int, size: int) -> None:
+        """A batch that is there from the start."""
+        self._ready.append((records, count, size))
+
+    def run(self) -> None:
+        while True:
+            connection: Connection | None = None
+            self._in_session = False
+            try:
+                if self._placing.began and self._is_idle():
+                    self._wait_for_input()
+                connection = self._stream.connect(self._waiter)
+                self._prepare(connection)
+                if not self._is_done():
+                    self._converse(connection)
+                if self._placing.missing is not None and not self._session.lines:
+                    raise self._placing.missing
+                return
+            except Interrupted:
+                if self._in_session:
+                    self._session.lose()
+                self._on_signal()
+            except _Advised:
+                self._detail("the server asked for a new connection")
+            except S2Error as error:
+                self._on_error(self._stream.explain(error))
+            finally:
+                if connection is not None:
+                    connection.close()
+
+    # Before and after a session
+
+    def _is_idle(self) -> bool:
+        """Whether there is nothing to send and nothing to wait for but input."""
+        return self._input_open and not (self._ready or self._source.has_rest or self._session.in_flight)
+
+    def _is_done(self) -> bool:
+        return not (self._input_open or self._ready or self._source.has_rest or self._session.in_flight)
+
+    def _wait_for_input(self) -> None:
+        started = time.monotonic()
+        while not self._waiter.wait(self._input_fd, select.POLLIN, 3600):
+            pass
+        if time.monotonic() - started > 1:
+            self._outage.restart()
+
+    def _prepare(self, connection: Connection) -> None:
+        """Finds out where the next batch belongs, and after a loss what became of those under way."""
+        placing = self._placing
+        if not placing.began:
+            placing.begin(connection)
+        if self._session.needs_look() and placing.look(connection):
+            self._outage.progress()
+            self._mismatches = 0
+
+    def _on_error(self, error: S2Error) -> None:
+        """Decides whether to go on; sleeps first, if something is to get better."""
+        session = self._session
+        if isinstance(error, LostError):
+            if self._in_session:
+                session.lose()
+            # That an idle connection goes away is nothing to talk about.
+            self._outage.failed(error, self._waiter, quiet=self._placing.began and self._is_idle())
+            return
+        retryable = isinstance(error, ApiError) and error.retryable
+        if self._in_session:
+            was_shared = session.shared
+            session.refused(error)  # raises what ends the append
+            if session.shared and not was_shared:
+                self._detail("another writer appends to this stream: going on without conditions")
+        elif not retryable:
+            raise error
+        if retryable or self._mismatches:
+            self._outage.failed(error, self._waiter)
+        if isinstance(error, SeqNumMismatchError):
+            self._mismatches += 1
+
+    def _on_signal(self) -> None:
+        """The first signal: no more input, and a bound for the rest. The second: Stopped."""
+        interrupts = self._interrupts
+        interrupts.seen = interrupts.count
+        self._input_open = False
+        if interrupts.count > 1 or not self._placing.began or self._is_done():
+            raise Stopped
+        self._waiter.deadline = time.monotonic() + DRAIN_S
+        self._notice(f"stopping: waiting up to {DRAIN_S:g} s for what is under way; once more to leave at once")
+
+    # The session
+
+    def _converse(self, connection: Connection) -> None:
+        """One append session, until everything is durable. Raises what ends it before."""
+        session, source, interrupts = self._session, self._source, self._interrupts
+        connection.request("POST", self._stream.path, self._stream.headers + SESSION_HEADERS, None)
+        session.start()
+        self._in_session = True
+        poll = select.poll()
+        if interrupts.fd >= 0:
+            poll.register(interrupts.fd, select.POLLIN)
+        ended = polls_input = False
+        heard = time.monotonic()
+        while True:
+            if not session.in_flight:
+                if self._is_done():
+                    return
+                heard = time.monotonic()
+            if not ended and self._send(connection):
+                connection.end()
+                ended = True
+            wants_input = self._wants_input(connection)
+            if wants_input != polls_input:
+                # Not a mask of 0: a pipe whose writer is gone would report that again and again.
+                polls_input = wants_input
+                if wants_input:
+                    poll.register(self._input_fd, select.POLLIN)
+                else:
+                    poll.unregister(self._input_fd)
+            poll.register(connection.fd, connection.events)
+            ready, readable = 0, False
+            for fd, found in poll.poll(self._timeout_ms(heard, wants_input)):
+                if fd == connection.fd:
+                    ready = found
+                elif fd == self._input_fd:
+                    readable = True
+                else:
+                    interrupts.drain()
+            now = time.monotonic()
+            if interrupts.count > interrupts.seen:
+                self._on_signal()
+            if ready and self._receive(connection, ready):
+                heard = now
+            elif session.in_flight and now - heard > SILENCE_S:
+                raise LostError(f"no acknowledgement within {SILENCE_S:g} s")
+            if readable and self._input_open:
+                self._read()
+            elif source.has_rest and self._may_flush(now, wants_input):
+                self._ready.append(source.take_rest())
+            if self._waiter.deadline is not None and now >= self._waiter.deadline:
+                raise Stopped
+            if self._tick is not None and now >= self._next_tick:
+                self._next_tick = now + TICK_S
+                self._tick()
+
+    def _send(self, connection: Connection) -> bool:
+        """Sends what there is; whether that was all, and nothing will follow on this connection."""
+        session, ready = self._session, self._ready
+        if session.advised:
+            return True
+        while ready and session.can_add:
+            session.add(*ready.pop(0))
+        while session.unsent and not connection.pending:
+            connection.send(session.take(SEND_BYTES))
+        done = not (self._input_open or ready or self._source.has_rest)
+        return done and not session.unsent and not connection.pending
+
+    def _wants_input(self, connection: Connection) -> bool:
+        session = self._session
+        return (
+            self._input_open
+            and not self._ready
+            and not connection.pending
+            and session.in_flight_bytes < self._options.inflight_bytes
+            and session.can_add
+        )
+
+    def _timeout_ms(self, heard: float, wants_input: bool) -> float | None:
+        now = time.monotonic()
+        ends = [self._waiter.deadline, self._next_tick if self._tick is not None else None]
+        if self._source.has_rest:
+            if self._options.linger_ms is not None:
+                ends.append(self._rest_since + self._options.linger_ms / 1000)
+            elif wants_input and self._session.in_flight < EAGER_BATCHES:
+                return 0  # if the input has nothing more right now, the batch leaves as it is
+        if self._session.in_flight:
+            ends.append(heard + SILENCE_S)
+        end = min((end for end in ends if end is not None), default=None)
+        return None if end is None else max(0.0, (end - now) * 1000)
+
+    def _may_flush(self, now: float, looked: bool) -> bool:
+        """Whether a batch that is not full leaves: we `looked`, and the input has nothing more right now, or the linger
+        is over."""
+        if not self._input_open:
+            return True
+        if self._options.linger_ms is not None:
+            return now >= self._rest_since + self._options.linger_ms / 1000
+        return looked and self._session.in_flight < EAGER_BATCHES
+
+    def _read(self) -> None:
+        source = self._source
+        if not source.has_rest:
+            self._rest_since = time.monotonic()
+        try:
+            data = os.read(self._input_fd, INPUT_BYTES)
+        except BlockingIOError:  # whoever shares it with us was faster
+            return
+        except OSError as error:
+            source.error = S2Error(f"cannot read the input: {describe(error)}")
+            self._input_open = False
+            return
+        self._ready += source.feed(data) if data else source.finish()
+        if not data or source.error is not None:
+            self._input_open = False
+
+    def _receive(self, connection: Connection, ready: int) -> bool:
+        """Takes what has come; whether anything has."""
+        data = connection.on_ready(ready)
+        if connection.status not in (None, 200):
+            body = read_refusal(connection, self._waiter, data)
+            raise self._stream.error(connection.status or 0, body, connection.headers)
+        session = self._session
+        if data:
+            before = session.durable
+            session.receive(data)
+            if session.durable > before:
+                self._outage.progress()
+                self._mismatches = 0
+            if session.advised and not self._heeds_advice():
+                session.advised = False
+        if session.advised and session.in_flight == session.unsent:
+            raise _Advised
+        if connection.ended and session.in_flight > session.unsent:
+            raise LostError("the server ended the session before it acknowledged everything")
+        if connection.ended and not self._is_done():
+            raise LostError("the server ended the session")
+        return bool(data)
+
+    def _heeds_advice(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_advice < ADVICE_S:
+            return False
+        self._last_advice = now
+        return True

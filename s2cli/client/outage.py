@@ -1,0 +1,66 @@
+"""How long to go on without a server: backoff, and the point where it is enough (protocol section 9.2)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from s2cli.errors import S2Error, UnreachableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.client.interrupts import Waiter
+
+FIRST_DELAY_S = 0.1
+LAST_DELAY_S = 1.0
+
+
+class Outage:
+    """Counts failures since the last progress. `limit_s` is None where only the user ends it."""
+
+    __slots__ = ("_attempts", "_limit_s", "_notice", "_reason", "_since")
+
+    def __init__(self, limit_s: float | None, notice: Callable[[str], None]) -> None:
+        self._limit_s = limit_s
+        self._notice = notice
+        self._attempts = 0
+        self._since = 0.0
+        self._reason = ""
+
+    def failed(self, error: S2Error, waiter: Waiter, *, quiet: bool = False) -> None:
+        """Says what failed and sleeps. Raises UnreachableError when it has lasted too long, Interrupted at a signal."""
+        now = time.monotonic()
+        if not self._attempts:
+            self._since = now
+        left_s = None if self._limit_s is None else self._since + self._limit_s - now
+        if left_s is not None and left_s <= 0:
+            raise self._over(error) from error
+        if error.message != self._reason and not quiet:
+            self._reason = error.message
+            bound = "" if self._limit_s is None else f" for up to {self._limit_s:g} s (--max-outage)"
+            self._notice(f"{error.message}; trying again{bound}")
+        base_s = min(FIRST_DELAY_S * 2**self._attempts, LAST_DELAY_S)
+        self._attempts += 1
+        # os.urandom instead of `random`: it is imported already.
+        delay_s = base_s * (1 + os.urandom(1)[0] / 256)
+        retry_after_ms = getattr(error, "retry_after_ms", None)
+        if retry_after_ms is not None:
+            delay_s = max(delay_s, retry_after_ms / 1000)
+        waiter.sleep(delay_s if left_s is None else min(delay_s, left_s))
+
+    def _over(self, error: S2Error) -> UnreachableError:
+        return UnreachableError(f"gave up after {self._limit_s:g} s without progress: {error.message}", hint=error.hint)
+
+    def progress(self) -> None:
+        """Something arrived: says so after a failure, and counts from the beginning again."""
+        if self._attempts:
+            if self._reason:
+                self._notice(f"connected again after {time.monotonic() - self._since:.1f} s")
+            self._attempts = 0
+            self._reason = ""
+
+    def restart(self) -> None:
+        """Time has passed in which nothing was wanted from the server: it does not count."""
+        self._attempts = 0

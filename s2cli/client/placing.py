@@ -1,0 +1,89 @@
+"""Where the next batch of an append belongs: after the tail at first, after those that arrived once one was lost."""
+
+from __future__ import annotations
+
+from s2cli.client.records import is_forbidden, is_missing
+from s2cli.errors import RangeNotSatisfiableError, S2Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.client.duplex import Connection
+    from s2cli.client.interrupts import Waiter
+    from s2cli.client.records import StreamClient
+    from s2cli.wire.append import AppendSession
+
+    Creation = tuple[dict[str, object], str]  # the config and the request token of a stream that is missing
+
+
+class Placing:
+    """Asks the server the questions that an AppendSession has. `missing` is the error of a stream that was not there,
+    where the first batch may make it."""
+
+    __slots__ = ("_create", "_detail", "_session", "_stream", "_waiter", "began", "missing")
+
+    def __init__(
+        self,
+        stream: StreamClient,
+        session: AppendSession,
+        waiter: Waiter,
+        create: Creation | None,
+        detail: Callable[[str], None],
+    ) -> None:
+        self._stream = stream
+        self._session = session
+        self._waiter = waiter
+        self._create = create
+        self._detail = detail
+        self.began = False
+        self.missing: S2Error | None = None
+
+    def begin(self, connection: Connection) -> None:
+        """Before the first batch: asks for the tail, and makes the stream where it is missing and that is wanted."""
+        if self._session.asks_for_tail or self._create is not None:
+            self._session.begin(self._find_tail(connection))
+        self.began = True
+
+    def _find_tail(self, connection: Connection) -> int | None:
+        try:
+            return self._stream.check_tail(connection, self._waiter)[0]
+        except S2Error as error:
+            if is_forbidden(error):
+                # Whether appending is allowed is another question: the first acknowledgement tells where it went.
+                return None
+            if not is_missing(error):
+                raise
+            return self._on_missing(error, connection)
+
+    def _on_missing(self, error: S2Error, connection: Connection) -> int:
+        code = getattr(error, "code", "")
+        if self._create is None:
+            if code != "stream_not_found":
+                raise error
+            # The basin may make the stream when something is appended to it; then it begins at 0.
+            self.missing = error
+            return 0
+        config, token = self._create
+        if self._stream.create(self._waiter, config, token, basin_too=code == "basin_not_found"):
+            self._detail(f"created s2://{self._stream.basin}/{self._stream.stream}")
+            return 0
+        return self._stream.check_tail(connection, self._waiter)[0]  # somebody else was faster
+
+    def look(self, connection: Connection) -> int:
+        """After a loss: finds out which batches are durable; how many. Raises what ends the append."""
+        look = self._session.look()
+        try:
+            look.on_tail(self._stream.check_tail(connection, self._waiter)[0])
+            while look.wanted is not None:
+                look.on_records(self._stream.read(connection, self._waiter, *look.wanted))
+        except RangeNotSatisfiableError:
+            look.recreated = True  # the tail has moved back while we read
+        except S2Error as error:
+            if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
+                raise
+            look.give_up(f"the stream cannot be looked at: {error.message}")
+        pending = self._session.in_flight
+        found = self._session.settle(look)
+        self._detail(f"looked at {pending} batches that were under way: {found} had arrived")
+        return found

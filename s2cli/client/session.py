@@ -1,0 +1,38 @@
+"""What append and read sessions share: their limits, and what to make of an answer that is none."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from s2cli.client.sockets import LostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.client.duplex import Connection
+    from s2cli.client.interrupts import Waiter
+
+# Protocol section 5.5: a server sends something every 15 s at the least.
+SILENCE_S = 20.0
+# An answer that says why a session was refused: how long its rest may take, and how much of it is read.
+REFUSAL_S = 5.0
+REFUSAL_BYTES = 64 * 1024
+
+SESSION_HEADERS = [("content-type", "s2s/proto")]
+
+
+def read_refusal(connection: Connection, waiter: Waiter, data: bytes) -> bytes:
+    """The whole body of an error response that began with `data`; what there is of it, if the connection breaks."""
+    pieces, size = [data], len(data)
+    deadline = time.monotonic() + REFUSAL_S
+    try:
+        while not connection.ended and size < REFUSAL_BYTES:
+            ready = waiter.wait(connection.fd, select.POLLIN, deadline - time.monotonic())
+            if not ready:
+                break
+            piece = connection.on_ready(ready)
+            pieces.append(piece)
+            size += len(piece)
+    except LostError:
+        pass
+    return b"".join(pieces)

@@ -1,0 +1,80 @@
+"""Lines of `json` and `json-base64` into records: `body`, `headers` and `timestamp`, each optional; unknown members,
+such as the `seq_num` that a read wrote, are passed over."""
+
+from __future__ import annotations
+
+import json
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+
+from s2cli.errors import BadInputError, BadValueError
+from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
+from s2cli.wire.inputs import encode_headers, encode_record
+from s2cli.wire.records import check_record, metered_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Headers = list[tuple[bytes, bytes]]
+
+U64_MAX = (1 << 64) - 1
+
+
+def parse_record(line: bytes, extra_headers: Headers, *, base64: bool) -> tuple[bytes, int]:
+    """One line as an encoded AppendRecord, and its metered size without RECORD_OVERHEAD_BYTES.
+
+    Raises BadInputError without a line number.
+    """
+    decode = _from_base64 if base64 else _from_text
+    try:
+        fields = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadInputError("not valid UTF-8, as JSON must be") from error
+    except json.JSONDecodeError as error:
+        raise BadInputError(f"not valid JSON: {error.msg.lower()} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands
+        raise BadInputError(f"not JSON that can be read: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadInputError('a record is an object, as in {"body":"text"}')
+    body = b"" if fields.get("body") is None else decode(fields["body"], "body")
+    headers = _parse_headers(fields.get("headers"), decode) + extra_headers
+    timestamp = fields.get("timestamp")
+    if timestamp is not None and not (type(timestamp) is int and 0 <= timestamp <= U64_MAX):
+        raise BadInputError('"timestamp" must be a whole number of milliseconds')
+    try:
+        check_record(body, headers)
+    except BadValueError as error:
+        raise BadInputError(error.message) from error
+    return encode_record(body, encode_headers(headers), timestamp), metered_bytes(body, headers) - RECORD_OVERHEAD_BYTES
+
+
+def _parse_headers(value: object, decode: Callable[[object, str], bytes]) -> Headers:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadInputError('"headers" must be an array of pairs, as in [["name","value"]]')
+    headers = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise BadInputError('"headers" must be an array of pairs, as in [["name","value"]]')
+        headers.append((decode(pair[0], "a header's name"), decode(pair[1], "a header's value")))
+    return headers
+
+
+def _from_text(value: object, what: str) -> bytes:
+    if not isinstance(value, str):
+        raise BadInputError(f"{what} must be a string")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise BadInputError(f"{what} has half of a surrogate pair, which is no text") from error
+
+
+def _from_base64(value: object, what: str) -> bytes:
+    if not isinstance(value, str):
+        raise BadInputError(f"{what} must be a string")
+    try:
+        return a2b_base64(value.encode("ascii"), strict_mode=True)
+    except (Base64Error, UnicodeEncodeError) as error:
+        raise BadInputError(f"{what} is not valid Base64") from error

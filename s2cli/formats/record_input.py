@@ -1,0 +1,131 @@
+"""Input bytes into batches that are ready to be sent, in each of the formats that `append` reads."""
+
+from __future__ import annotations
+
+from s2cli.errors import BadInputError
+from s2cli.formats.lines import LineSplitter
+from s2cli.wire.batch import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, encode_append
+from s2cli.wire.batcher import Batcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Headers = list[tuple[bytes, bytes]]
+    # An AppendInput without conditions, how many records it has, and the size of their bodies and headers
+    Encoded = tuple[bytes, int, int]
+
+
+class TextInput:
+    """A line is a record, byte for byte.
+
+    Where a line cannot be one, the batches before it still come; then `error` is set, and nothing more comes.
+    """
+
+    __slots__ = ("_batcher", "_lines", "error")
+
+    def __init__(self, separator: bytes, limit_bytes: int = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES) -> None:
+        self._lines = LineSplitter(separator, limit_bytes)
+        self._batcher = Batcher()
+        self.error: BadInputError | None = None
+
+    @property
+    def lines(self) -> int:
+        """How many lines have come."""
+        return self._lines.lines
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there are records that make no full batch yet."""
+        return len(self._batcher) > 0
+
+    def feed(self, data: bytes) -> list[Encoded]:
+        """The batches that are full now."""
+        return self._add(self._lines.feed(data), len(data))
+
+    def finish(self) -> list[Encoded]:
+        """At the end of the input: takes a last line that nothing ends."""
+        return self._add(self._lines.finish(), MAX_RECORD_BYTES)
+
+    def take_rest(self) -> Encoded:
+        """What has come and makes no full batch; only where has_rest."""
+        return self._encode(*self._batcher.take_rest())
+
+    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Encoded]:
+        if self._lines.error is not None:
+            self.error = self._lines.error
+        if not lines:
+            return []
+        # The first line may have begun in an earlier piece.
+        return [self._encode(*batch) for batch in self._batcher.add(lines, bound_bytes + len(lines[0]))]
+
+    def _encode(self, records: list[bytes], size: int) -> Encoded:
+        return encode_append(records), len(records), size
+
+
+class EncodedInput(TextInput):
+    """Lines that become records with headers or timestamps: `parse` makes of a line an encoded AppendRecord and its
+    metered size without RECORD_OVERHEAD_BYTES, or raises BadInputError without a line number."""
+
+    __slots__ = ("_parse", "_parsed")
+
+    def __init__(self, separator: bytes, limit_bytes: int, parse: Parse) -> None:
+        super().__init__(separator, limit_bytes)
+        self._parse = parse
+        self._parsed = 0
+
+    @property
+    def lines(self) -> int:
+        return self._parsed
+
+    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Encoded]:
+        records, sizes = [], []
+        for line in lines:
+            if self.error is not None:
+                break
+            try:
+                record, size = self._parse(line)
+            except BadInputError as error:
+                self.error = BadInputError(error.message, line=self._parsed + 1, hint=error.hint)
+                break
+            self._parsed += 1
+            records.append(record)
+            sizes.append(size)
+        if self.error is None and self._lines.error is not None:
+            self.error = self._lines.error
+        if not records:
+            return []
+        return [self._encode(*batch) for batch in self._batcher.add(records, sum(sizes), sizes)]
+
+    def _encode(self, records: list[bytes], size: int) -> Encoded:
+        from s2cli.wire.inputs import encode_input
+
+        return encode_input(records), len(records), size
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Parse = Callable[[bytes], tuple[bytes, int]]
+
+
+def open_input(record_format: str, separator: bytes, headers: Headers) -> TextInput:
+    """What reads `record_format` ("text", "json" or "json-base64"); every record gets `headers` besides its own."""
+    if record_format == "text":
+        if not headers:
+            return TextInput(separator)
+        return _headed_text(separator, headers)
+    from s2cli.formats.json_input import parse_record
+
+    base64 = record_format == "json-base64"
+    # Escapes and Base64 make a line longer than its record, sixfold at the most (\u0000).
+    limit_bytes = 8 * MAX_RECORD_BYTES
+    return EncodedInput(separator, limit_bytes, lambda line: parse_record(line, headers, base64=base64))
+
+
+def _headed_text(separator: bytes, headers: Headers) -> TextInput:
+    from s2cli.wire.inputs import encode_headers, encode_record
+    from s2cli.wire.records import metered_bytes
+
+    encoded = encode_headers(headers)
+    headers_bytes = metered_bytes(b"", headers) - RECORD_OVERHEAD_BYTES
+    limit_bytes = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES - headers_bytes
+    return EncodedInput(separator, limit_bytes, lambda line: (encode_record(line, encoded), headers_bytes + len(line)))

@@ -1,0 +1,348 @@
+"""The state of an append: which batches are under way, what is durable, what to send again after a loss.
+
+No socket and no clock. The owner of a connection calls start() when a session begins, take() for bytes to send and
+receive() with bytes that came, and lose() when the connection breaks. Where something may have arrived without our
+knowing, doubtful() says so, and look() with settle() finds out (wire/look.py) before anything is sent again.
+
+While we write alone every batch demands the one sequence number where it belongs, so that a late copy of it is refused.
+Once another writer is seen, batches go without demands: shared mode.
+"""
+
+from __future__ import annotations
+
+from s2cli.errors import (
+    ApiError,
+    FencingTokenMismatchError,
+    PreconditionError,
+    ProtocolError,
+    S2Error,
+    SeqNumMismatchError,
+    UndecidedError,
+    error_from_response,
+)
+from s2cli.wire.batch import decode_ack
+from s2cli.wire.frames import FrameReader, frame_header
+from s2cli.wire.inputs import encode_conditions
+from s2cli.wire.look import Look
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.wire.batch import Ack
+
+    Range = tuple[int, int]  # of input lines, both ends included
+
+# What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
+BATCH_OVERHEAD_BYTES = 256
+
+# What to do when acknowledgements were lost (--on-lost-ack)
+CHECK, RESEND, STOP = "check", "resend", "stop"
+
+
+class Batch:
+    """One batch under way: its records as an AppendInput without conditions, its first input line, and `start`, its one
+    place in the stream (None in shared mode). `doubtful`: a copy may be on its way, or in the stream already."""
+
+    __slots__ = ("count", "doubtful", "line", "records", "sent", "size", "start")
+
+    def __init__(self, records: bytes, count: int, size: int, line: int, start: int | None) -> None:
+        self.records = records
+        self.count = count
+        self.size = size
+        self.line = line
+        self.start = start
+        self.doubtful = False
+        self.sent = False  # ever
+
+    @property
+    def lines(self) -> Range:
+        return self.line, self.line + self.count - 1
+
+
+class AppendSession:
+    """`demanded` is the match_seq_num of the user: then another writer ends the append instead of being put up with."""
+
+    __slots__ = (
+        "_bytes", "_demanded", "_fenced", "_floor", "_head", "_in_flight", "_next", "_reader", "_sent", "_shared",
+        "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "first_seq_num", "last_seq_num", "lines",
+        "policy", "repeated", "sent", "tail",
+    )  # fmt: skip
+
+    def __init__(self, *, fencing_token: bytes | None = None, demanded: int | None = None, policy: str = CHECK) -> None:
+        self._token = fencing_token
+        self._demanded = demanded
+        self.policy = policy
+        self._shared = policy == RESEND and demanded is None
+        self._floor = demanded  # nothing of ours that is not acknowledged lies below
+        self._next = demanded  # where the next batch belongs
+        self._reader = FrameReader()
+        self._in_flight: list[Batch] = []  # from _head on; what lies before is acknowledged
+        self._head = 0
+        self._sent = 0  # how many of them went out on this connection
+        self._bytes = 0
+        self._fenced: FencingTokenMismatchError | None = None
+        self.advised = False  # the server asked for a new connection (protocol section 6.5)
+        # The account
+        self.lines = 0  # given to add()
+        self.sent = 0  # records that ever went out
+        self.durable = 0
+        self.batches = 0  # durable ones
+        self.bytes = 0  # of durable bodies and headers
+        self.first_seq_num: int | None = None
+        self.last_seq_num: int | None = None
+        self.tail: tuple[int, int] | None = None  # sequence number and timestamp, as of the last acknowledgement
+        self.repeated: list[Range] = []  # lines that may be in the stream twice
+        self.durable_beyond: list[Range] = []  # durable lines after one that is not: only where an end comes early
+
+    # What the owner asks
+
+    @property
+    def shared(self) -> bool:
+        return self._shared
+
+    @property
+    def asks_for_tail(self) -> bool:
+        """Whether begin() is needed before the first batch."""
+        return self._demanded is None and not self._shared
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return self._bytes
+
+    @property
+    def in_flight(self) -> int:
+        """Batches without an acknowledgement."""
+        return len(self._in_flight) - self._head
+
+    @property
+    def unsent(self) -> int:
+        """Batches that have not gone out on this connection."""
+        return self.in_flight - self._sent
+
+    @property
+    def can_add(self) -> bool:
+        """Whether another batch may be added: not while the first one has to find out where it is."""
+        return self._next is not None or self._shared or not self.in_flight
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a batch may be in the stream without our knowing."""
+        return any(batch.doubtful for batch in self._unacknowledged())
+
+    @property
+    def next_line(self) -> int:
+        """The first input line that is not known to be durable."""
+        return self._in_flight[self._head].line if self.in_flight else self.lines + 1
+
+    @property
+    def unknown(self) -> list[Range]:
+        """Lines that may be durable or not: out on this connection, or on one that was lost."""
+        rest = self._unacknowledged()
+        return _merged([batch.lines for at, batch in enumerate(rest) if batch.doubtful or at < self._sent])
+
+    def _unacknowledged(self) -> list[Batch]:
+        return self._in_flight[self._head :]
+
+    # Sending
+
+    def begin(self, tail_seq_num: int | None) -> None:
+        """The tail before anything was sent; None where nobody tells: then the first acknowledgement will."""
+        if self.asks_for_tail:
+            self._floor = self._next = tail_seq_num
+
+    def add(self, records: bytes, count: int, size: int) -> None:
+        """Puts a batch under way: an AppendInput without conditions, how many records it has, and their size."""
+        self._in_flight.append(Batch(records, count, size, self.lines + 1, None if self._shared else self._next))
+        self.lines += count
+        self._bytes += len(records) + BATCH_OVERHEAD_BYTES
+        if self._next is not None:
+            self._next += count
+
+    def start(self) -> None:
+        """A new session begins: everything without an acknowledgement is to be sent on it."""
+        self._reader = FrameReader()
+        self._sent = 0
+        self.advised = False
+
+    def take(self, limit_bytes: int) -> list[bytes]:
+        """The frames that are to be sent next, in parts to be joined: no more once there are `limit_bytes` of them."""
+        parts: list[bytes] = []
+        size = 0
+        while self._sent < self.in_flight and size < limit_bytes:
+            batch = self._in_flight[self._head + self._sent]
+            self._sent += 1
+            if not batch.sent:
+                batch.sent = True
+                self.sent += batch.count
+            elif batch.doubtful and batch.start is None:
+                self._add_range(self.repeated, batch.lines)
+            conditions = encode_conditions(batch.start, self._token)
+            parts += (frame_header(len(batch.records) + len(conditions)), batch.records, conditions)
+            size += len(batch.records)
+        return parts
+
+    # Receiving
+
+    def receive(self, data: bytes) -> None:
+        """Raises the error of a terminal frame (see refused()), or ProtocolError."""
+        for frame in self._reader.feed(data):
+            if frame.status is not None:
+                if frame.status >= 400:
+                    raise error_from_response(frame.status, frame.message)
+                return
+            self.advised |= frame.reconnect_advised
+            self._on_ack(decode_ack(frame.message))
+
+    def _on_ack(self, ack: Ack) -> None:
+        start, _, end, _, tail, tail_timestamp = ack
+        if not self._sent:
+            raise ProtocolError("the server acknowledged a batch that was never sent")
+        batch = self._in_flight[self._head]
+        if end - start != batch.count:
+            raise ProtocolError(f"the server acknowledged {end - start} records where {batch.count} were sent")
+        if batch.start is not None and start != batch.start:
+            raise ProtocolError(f"the server put a batch at sequence number {start} that demanded {batch.start}")
+        self._sent -= 1
+        self._head += 1
+        self._settle_one(batch, start)
+        self.tail = tail, tail_timestamp
+        if self._next is None and not self._shared:
+            self._next = end
+        if self._floor is not None and start < self._floor:
+            raise self._recreated()
+        self._floor = end
+        if self._head >= 64 and self._head * 2 >= len(self._in_flight):
+            del self._in_flight[: self._head]
+            self._head = 0
+
+    def _settle_one(self, batch: Batch, start: int) -> None:
+        """Counts a batch as durable from `start` on; it has been taken out of those in flight."""
+        self._bytes -= len(batch.records) + BATCH_OVERHEAD_BYTES
+        self.durable += batch.count
+        self.batches += 1
+        self.bytes += batch.size
+        last = start + batch.count - 1
+        # What a look found in shared mode need not be in order.
+        self.first_seq_num = start if self.first_seq_num is None else min(start, self.first_seq_num)
+        self.last_seq_num = last if self.last_seq_num is None else max(last, self.last_seq_num)
+
+    # Losing
+
+    def lose(self) -> None:
+        """The connection broke: what went out on it may have arrived."""
+        for batch in self._in_flight[self._head : self._head + self._sent]:
+            batch.doubtful = True
+        self._sent = 0
+        if self.policy == STOP and self.doubtful:
+            raise self._undecided("the connection was lost before they were acknowledged (--on-lost-ack stop)")
+
+    def refused(self, error: S2Error) -> bool:
+        """What an error means that the server answered: True to go on (after a look, where doubtful()), at once or
+        later as `error.retryable` says. Raises what ends the append."""
+        first = self._in_flight[self._head] if self.in_flight else None
+        exact = first is None or not first.doubtful
+        if isinstance(error, ApiError) and error.retryable and not error.no_side_effect:
+            self.lose()
+            return True
+        if not isinstance(error, (ApiError, SeqNumMismatchError, FencingTokenMismatchError)):
+            raise error  # our own finding about the peer: what it did with the rest is not known
+        # A session ends at its first error: nothing from the refused batch on was applied.
+        self._sent = 0
+        if isinstance(error, ApiError):
+            if error.retryable:
+                return True
+        elif not exact:
+            # A late copy of ours may be what stands there now, and the account must be true: look first.
+            if isinstance(error, FencingTokenMismatchError):
+                self._fenced = error
+            return True
+        elif isinstance(error, SeqNumMismatchError):
+            if self._floor is not None and error.expected < self._floor:
+                raise self._recreated() from error
+            self._share(error)
+            self._floor = error.expected
+            return True
+        raise error
+
+    def needs_look(self) -> bool:
+        """Whether the stream has to be looked at before anything is sent: where batches are doubtful, and either a
+        mismatch said that something is there or the user did not ask to send again blindly."""
+        return self.doubtful and not (self._shared and self.policy == RESEND)
+
+    def look(self) -> Look:
+        """What finds out which of the doubtful batches are durable; settle() takes it when it is done."""
+        if self._floor is None:
+            raise self._undecided("the connection was lost before anything told where they belong")
+        return Look([batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared)
+
+    def settle(self, look: Look) -> int:
+        """Takes what a look found; the number of batches that turned out to be durable. Raises where the append
+        cannot go on."""
+        if look.recreated:
+            raise self._recreated()
+        if look.undecided is not None:
+            raise self._undecided(look.undecided)
+        rest = self._unacknowledged()
+        self._in_flight, self._head, self._sent = [], 0, 0
+        found = 0
+        for batch in rest:
+            start = look.found.get(batch.line)
+            if start is None:
+                self._in_flight.append(batch)
+                continue
+            found += 1
+            self._settle_one(batch, start)
+            if self._in_flight:
+                self._add_range(self.durable_beyond, batch.lines)
+            if not self._shared:
+                self._floor = start + batch.count
+        if self._shared:
+            self._floor = look.tail
+        elif look.foreign:
+            # Whatever copies are on their way demand places that are taken: they can do no more harm.
+            for batch in self._in_flight:
+                batch.doubtful = False
+            self._share(SeqNumMismatchError(look.tail))
+            self._floor = look.tail
+        if self._fenced is not None and self._in_flight:
+            raise self._fenced
+        self._fenced = None
+        return found
+
+    def _share(self, error: SeqNumMismatchError) -> None:
+        """Another writer is here: go on without demands, or end where the user made one."""
+        if self._demanded is not None:
+            raise error
+        self._shared = True
+        self._next = None
+        for batch in self._unacknowledged():
+            batch.start = None
+
+    def _recreated(self) -> PreconditionError:
+        return PreconditionError(
+            "the stream was deleted and created again while the append was running: its sequence numbers begin anew"
+        )
+
+    def _undecided(self, why: str) -> UndecidedError:
+        lines = format_ranges(_merged([batch.lines for batch in self._unacknowledged() if batch.doubtful]))
+        return UndecidedError(f"nobody can tell whether {lines} are durable: {why}")
+
+    @staticmethod
+    def _add_range(ranges: list[Range], lines: Range) -> None:
+        ranges[:] = _merged([*ranges, lines])
+
+
+def _merged(ranges: list[Range]) -> list[Range]:
+    merged: list[Range] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def format_ranges(ranges: list[Range]) -> str:
+    """`line 7`, `lines 1 to 1000, 3001 to 4000`."""
+    texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
+    single = len(ranges) == 1 and ranges[0][0] == ranges[0][1]
+    return ("line " if single else "lines ") + ", ".join(texts)
