@@ -20,8 +20,7 @@ TIMEOUT_S = 30.0
 _names = itertools.count()
 
 
-def unique_basin() -> str:
-    """The name of a basin that no other test of this run uses."""
+def name_basin() -> str:
     return f"basin-{os.getpid()}-{next(_names)}"
 
 
@@ -66,7 +65,7 @@ class Endpoint:
 
     def create_basin(self, name=None, **config) -> str:
         """A new basin; `config` are members of its configuration."""
-        name = name or unique_basin()
+        name = name or name_basin()
         answer = self.request("POST", "/v1/basins", json_body={"basin": name, "config": config})
         assert answer.status == 201, answer
         return name
@@ -201,6 +200,12 @@ def shared_server():
     server = LiteProcess(None).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def unique_basin():
+    """Gives a name for a basin that no other test of this run uses, at each call."""
+    return name_basin
 
 
 @pytest.fixture

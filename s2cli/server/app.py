@@ -62,7 +62,7 @@ def application(server: Server) -> Callable[[Scope, Receive, Send], Awaitable[No
             # The data path first, and at little cost: one append is worth about 40 microseconds.
             if path.startswith(STREAMS_PREFIX):
                 end = path.find(b"/", len(STREAMS_PREFIX))
-                if end > 0 and (methods := RECORD_ROUTES.get(path[end:])) is not None:
+                if end > len(STREAMS_PREFIX) and (methods := RECORD_ROUTES.get(path[end:])) is not None:
                     await _records(server, scope, receive, send, methods, path[len(STREAMS_PREFIX) : end])
                     return
             await _control(server, scope, receive, send, path)
