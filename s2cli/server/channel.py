@@ -122,14 +122,20 @@ class Outlet:
             self._blocked.add_done_callback(self._unblock)
 
     async def drained(self) -> None:
-        """Wait until the host has taken everything; at once if the client has gone."""
-        while self._blocked is not None:
+        """Wait until the host has taken everything, or `interrupt` is called."""
+        if self._blocked is not None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
+    def interrupt(self) -> None:
+        """Let `drained` return now."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     async def end(self, data: bytes = b"") -> None:
         """The last piece."""
-        await self.drained()
+        while self._blocked is not None:
+            await self.drained()
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     def _unblock(self, sent: Future[None]) -> None:
@@ -139,5 +145,5 @@ class Outlet:
         if self._held:
             held, self._held = b"".join(self._held), []
             self.write(held)
-        if self._blocked is None and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._blocked is None:
+            self.interrupt()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from s2cli.server.appending import append_one, append_session
 from s2cli.server.exchange import send_json
 from s2cli.server.media import Media
+from s2cli.server.reading import read_one, read_session
 
 if TYPE_CHECKING:
     from s2cli.server.exchange import Receive, Scope, Send
@@ -22,7 +23,11 @@ async def append(server: Server, scope: Scope, receive: Receive, send: Send, bas
 
 
 async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
-    raise NotImplementedError
+    media = Media(scope)
+    if media.is_session:
+        await read_session(server, scope, receive, send, basin, stream, media)
+    else:
+        await read_one(server, scope, receive, send, basin, stream, media)
 
 
 async def tail(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:

@@ -220,8 +220,9 @@ class Stream:
         self.followers.add(follower)
 
     def unfollow(self, follower: Follower) -> None:
-        self.followers.discard(follower)
-        self._forget_recent()
+        if follower in self.followers:
+            self.followers.remove(follower)
+            self._forget_recent()
 
     def _forget_recent(self) -> None:
         """Drop the chunks that all followers have sent, and the oldest of too many."""

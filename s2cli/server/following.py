@@ -1,0 +1,212 @@
+"""Read sessions (protocol sections 5.5 and 6.4): a scan of what is stored, then whatever comes.
+
+A session scans the store page by page, in its task. At the tail it becomes a follower: new chunks are sent from the
+callback of the group that made them durable, the same bytes. A client that cannot keep up blocks the outlet; then the
+task takes over again, from the chunks that the stream still remembers or from the store. So a slow reader holds a page
+at most, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.channel import Outlet, watch_disconnect
+from s2cli.server.exchange import error_response
+from s2cli.server.packing import Cursor, Packer
+from s2cli.server.scanning import Limits
+from s2cli.wire.batch import encode_tail
+from s2cli.wire.frames import encode_terminal
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from s2cli.server.exchange import Headers, Receive, Send
+    from s2cli.server.query import ReadQuery
+    from s2cli.server.serve import Server
+    from s2cli.server.store import Chunk
+    from s2cli.server.stream import Stream
+
+# One page of a scan. Batches of a megabyte come one by one.
+PAGE_BYTES = 768 * 1024
+HEARTBEAT_S = (5.0, 15.0)
+# How long a session that is to end waits for a client that does not read.
+PATIENCE_S = 2.0
+
+
+class ReadSession:
+    """One session, from the first byte of its response to the last. Also a Follower."""
+
+    def __init__(
+        self, server: Server, stream: Stream, start: int, query: ReadQuery, send: Send, compression: str | None
+    ) -> None:
+        self.next_seq_num = start
+        self._server = server
+        self._stream = stream
+        self._limits = Limits(query)
+        self._may_follow = query.may_follow
+        self._wait_s = query.wait_s
+        self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
+        self._outlet = Outlet(send)
+        self._packer = Packer(self._outlet, compression)
+        self._loop = asyncio.get_running_loop()
+        self._live = False  # stands at the tail, and all before it is sent
+        self._gone = False
+        self._error: S2Error | None = None
+        self._woken: Future[None] | None = None
+        self._sent_s = 0.0  # when the last batch was sent
+
+    async def run(self, receive: Receive, headers: Headers) -> None:
+        await self._outlet.start(200, headers)
+        watch_disconnect(receive, self._on_disconnect)
+        on_drain = self._server.on_drain(self._on_drain)
+        try:
+            while not self._ended():
+                await self._scan()
+                if self._ended() or not self._may_follow or not await self._wait_at_tail():
+                    break
+        except S2Error as error:
+            self._error = error
+        finally:
+            self._server.off_drain(on_drain)
+            self._stream.unfollow(self)
+        if self._gone:
+            return
+        last = b""
+        if self._error is not None:
+            status, body, _ = error_response(self._error)
+            last = encode_terminal(status, body)
+        # An exchange that is left without an end is aborted.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._outlet.end(last), None if self._error is None else PATIENCE_S)
+
+    def _ended(self) -> bool:
+        """Whether nothing more is to be sent. Raises what ends the session as a failure."""
+        failure = self._error or self._stream.failure
+        if failure is not None:
+            raise failure
+        return self._gone or self._limits.reached
+
+    async def _scan(self) -> None:
+        """Send what is stored, up to where the stream ends by then, or where it ended at first if that is all."""
+        stream = self._stream
+        while not self._ended():
+            if self._outlet.blocked:
+                await self._outlet.drained()
+                continue
+            end = stream.tail_seq_num if self._may_follow else self._stop_seq_num
+            self.next_seq_num = max(self.next_seq_num, min(stream.trim_point, end))
+            if self.next_seq_num >= end:
+                return
+            page = self._remembered()
+            stored = not page
+            if stored:
+                page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
+            cursor = Cursor(page, self.next_seq_num, self._limits)
+            while parts := cursor.message():
+                self._packer.add(parts)
+                if self._outlet.blocked:
+                    await self._outlet.drained()
+                    if self._ended():
+                        return
+            self._packer.flush()
+            # Nothing at all: trimmed up to the end.
+            self.next_seq_num = cursor.next_seq_num if page else end
+            if self.next_seq_num >= end and self._may_follow:
+                # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
+                stream.follow(self)
+            elif stored:
+                stream.unfollow(self)
+
+    def _remembered(self) -> list[Chunk]:
+        """A page of chunks that the stream has in memory, if the next one is among them."""
+        page: list[Chunk] = []
+        recent = self._stream.recent
+        if recent and recent[0].first_seq_num <= self.next_seq_num:
+            size_bytes = 0
+            for chunk in recent:
+                if chunk.end_seq_num > self.next_seq_num:
+                    page.append(chunk)
+                    size_bytes += len(chunk.data)
+                    if size_bytes >= PAGE_BYTES:
+                        break
+        return page
+
+    async def _wait_at_tail(self) -> bool:
+        """Follow until the client lags or something ends the session. Whether the session goes on."""
+        if self._wait_s == 0:
+            return False
+        self._stream.follow(self)
+        self._live = True
+        self._beat()
+        beaten_s = self._sent_s = self._loop.time()
+        pause_s = _pause_s()
+        try:
+            while self._live and not self._ended():
+                # Batches move both times without touching a timer.
+                now_s = self._loop.time()
+                beat_s = max(beaten_s, self._sent_s) + pause_s
+                end_s = beat_s if self._wait_s is None else self._sent_s + self._wait_s
+                if self._wait_s is not None and now_s >= end_s:
+                    return False
+                if now_s >= beat_s:
+                    self._beat()
+                    beaten_s, pause_s = now_s, _pause_s()
+                else:
+                    await self._sleep_until(min(beat_s, end_s))
+        finally:
+            self._live = False
+        return True
+
+    async def _sleep_until(self, time_s: float) -> None:
+        self._woken = self._loop.create_future()
+        timer = self._loop.call_at(time_s, self._wake)
+        await self._woken
+        timer.cancel()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+        self._outlet.interrupt()
+
+    def _beat(self) -> None:
+        self._packer.add([encode_tail(self._stream.tail_seq_num, self._stream.tail_timestamp)])
+        self._packer.flush()
+
+    def on_durable(self) -> None:
+        if not self._live:
+            return
+        stream = self._stream
+        new = [chunk for chunk in stream.recent if chunk.first_seq_num >= self.next_seq_num]
+        tail = encode_tail(stream.tail_seq_num, stream.tail_timestamp)
+        cursor = Cursor(new, self.next_seq_num, self._limits)
+        while not self._outlet.blocked and (parts := cursor.message()):
+            parts.append(tail)
+            self._packer.add(parts)
+        self._packer.flush()
+        self.next_seq_num = cursor.next_seq_num
+        self._sent_s = self._loop.time()
+        if self._outlet.blocked or self._limits.reached:
+            self._live = False
+            self._wake()
+
+    def on_failure(self) -> None:
+        self._end(self._stream.failure or ApiError("unavailable", "the stream has gone"))
+
+    def _on_drain(self) -> None:
+        self._end(ApiError("server_draining", "the server is shutting down"))
+
+    def _end(self, error: S2Error) -> None:
+        self._error = self._error or error
+        self._wake()
+
+    def _on_disconnect(self) -> None:
+        self._gone = True
+        self._wake()
+
+
+def _pause_s() -> float:
+    return random.uniform(*HEARTBEAT_S)  # noqa: S311 - spreads the load, guards nothing

@@ -1,0 +1,91 @@
+"""Chunks into messages, frames, and pieces of the size in which they are sent best (protocol section 6.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, frame_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s2cli.server.channel import Outlet
+    from s2cli.server.scanning import Limits
+    from s2cli.server.store import Chunk
+
+# The host queues four pieces a connection, whatever their size, so they bound what a stalled reader holds; pieces of
+# 64 KiB would halve the rate.
+PIECE_BYTES = 256 * 1024
+# What a tail at the end of a message may take.
+TAIL_BYTES = 32
+
+
+class Cursor:
+    """Walks over chunks, message by message: small chunks share one, and limits cut the first and the last."""
+
+    __slots__ = ("_at", "_chunks", "_limits", "next_seq_num")
+
+    def __init__(self, chunks: Sequence[Chunk], next_seq_num: int, limits: Limits) -> None:
+        self._chunks = chunks
+        self._at = 0
+        self._limits = limits
+        self.next_seq_num = next_seq_num
+
+    def message(self) -> list[bytes]:
+        """The parts of the next message; none at the end, and when the limits are reached."""
+        parts: list[bytes] = []
+        count = metered_bytes = size_bytes = 0
+        while self._at < len(self._chunks) and not self._limits.reached:
+            chunk = self._chunks[self._at]
+            count += chunk.count
+            metered_bytes += chunk.metered_bytes
+            size_bytes += len(chunk.data)
+            if parts and (
+                count > MAX_BATCH_RECORDS
+                or metered_bytes > MAX_BATCH_BYTES
+                or size_bytes > MAX_MESSAGE_BYTES - TAIL_BYTES
+            ):
+                break
+            part = self._limits.take(chunk, self.next_seq_num)
+            self.next_seq_num = chunk.end_seq_num
+            self._at += 1
+            if part is not None:
+                parts.append(part.data)
+        return parts
+
+
+class Packer:
+    """Sends messages as frames. Only whole frames are ever under way, so a session may end after any of them."""
+
+    __slots__ = ("_compression", "_outlet", "_waiting", "_waiting_bytes")
+
+    def __init__(self, outlet: Outlet, compression: str | None) -> None:
+        self._outlet = outlet
+        self._compression = compression
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def add(self, parts: list[bytes]) -> None:
+        """Send a message of these parts, now or with `flush`."""
+        if self._compression is not None:
+            frame = [encode_frame(b"".join(parts), self._compression)]
+        else:
+            frame = [frame_header(sum(map(len, parts))), *parts]
+        self._waiting += frame
+        self._waiting_bytes += sum(map(len, frame))
+        if self._waiting_bytes >= PIECE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting_bytes:
+            return
+        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        # A rest of less than half a piece goes with the last one.
+        at = 0
+        while len(data) - at > PIECE_BYTES + PIECE_BYTES // 2:
+            self._outlet.write(data[at : at + PIECE_BYTES])
+            at += PIECE_BYTES
+        self._outlet.write(data[at:] if at else data)

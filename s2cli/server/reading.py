@@ -1,0 +1,142 @@
+"""Reads (protocol section 5): one answer, or a session that may follow the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.server.channel import watch_disconnect
+from s2cli.server.exchange import DisconnectedError, send_bytes
+from s2cli.server.following import PAGE_BYTES, ReadSession
+from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.query import ReadQuery
+from s2cli.server.rendering import render_batch
+from s2cli.server.scanning import Limits, find_start
+from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.media import Media
+    from s2cli.server.serve import Server
+    from s2cli.server.store import Chunk
+    from s2cli.server.stream import Stream
+
+# Protocol section 14, for unary reads.
+MAX_WAIT_S = 60
+
+
+async def read_one(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    query = ReadQuery(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read")
+    limits = Limits(query, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
+    chunks: list[Chunk] = []
+    tail = None
+    if not query.wants_nothing:
+        # A unary read is always bounded, so it follows only where it is told to wait.
+        wait_s = min(query.wait_s or 0, MAX_WAIT_S)
+        start = await find_start(server.store, stream, query, may_follow=wait_s > 0)
+        chunks = await _take_stored(server, stream, start, limits)
+        if not chunks and wait_s and not limits.reached:
+            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s)
+            tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+    if media.wants_protobuf:
+        parts = [chunk.data for chunk in chunks]
+        if tail is not None:
+            parts.append(encode_tail(*tail))
+        await send_bytes(send, 200, PROTOBUF, b"".join(parts))
+    else:
+        await send_bytes(send, 200, JSON, render_batch(chunks, tail, as_base64=media.as_base64))
+
+
+async def _take_stored(server: Server, stream: Stream, start: int, limits: Limits) -> list[Chunk]:
+    """What there is, as far as the limits let it."""
+    taken: list[Chunk] = []
+    while not limits.reached:
+        start = max(start, stream.trim_point)
+        if start >= stream.tail_seq_num:
+            break
+        page = await server.store.read(stream.id, start, stream.tail_seq_num, PAGE_BYTES)
+        if not page:
+            break
+        for chunk in page:
+            part = limits.take(chunk, start)
+            if part is not None:
+                taken.append(part)
+            start = chunk.end_seq_num
+            if limits.reached:
+                break
+    return taken
+
+
+class _FirstBatch:
+    """A follower that waits at the tail for one batch."""
+
+    __slots__ = ("_arrived", "_limits", "_server", "_stream", "next_seq_num")
+
+    def __init__(self, server: Server, stream: Stream, limits: Limits) -> None:
+        self.next_seq_num = stream.tail_seq_num
+        self._server = server
+        self._stream = stream
+        self._limits = limits
+        self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
+
+    async def arrived(self, receive: Receive, wait_s: float) -> list[Chunk]:
+        """What the limits let through of it; nothing if none came. Raises what ends the wait otherwise."""
+        if self._stream.failure is not None:
+            raise self._stream.failure
+        timer = asyncio.get_running_loop().call_later(wait_s, self._end, [])
+        on_drain = self._server.on_drain(self._on_drain)
+        self._stream.follow(self)
+        watch_disconnect(receive, self._on_disconnect)
+        try:
+            return await self._arrived
+        finally:
+            self._stream.unfollow(self)
+            self._server.off_drain(on_drain)
+            timer.cancel()
+
+    def on_durable(self) -> None:
+        if self._arrived.done():
+            return
+        taken = []
+        for chunk in self._stream.recent:
+            if chunk.first_seq_num >= self.next_seq_num and not self._limits.reached:
+                part = self._limits.take(chunk, self.next_seq_num)
+                if part is not None:
+                    taken.append(part)
+        self.next_seq_num = self._stream.tail_seq_num
+        self._end(taken)
+
+    def on_failure(self) -> None:
+        self._end(self._stream.failure)
+
+    def _on_drain(self) -> None:
+        self._end(ApiError("server_draining", "the server is shutting down"))
+
+    def _on_disconnect(self) -> None:
+        self._end(DisconnectedError())
+
+    def _end(self, outcome: list[Chunk] | Exception | None) -> None:
+        if self._arrived.done():
+            return
+        if isinstance(outcome, list):
+            self._arrived.set_result(outcome)
+        else:
+            self._arrived.set_exception(outcome or ApiError("unavailable", "the stream has gone"))
+
+
+async def read_session(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    query = ReadQuery(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read")
+    start = stream.tail_seq_num
+    if not query.wants_nothing:
+        start = await find_start(server.store, stream, query, may_follow=query.may_follow)
+    session = ReadSession(server, stream, start, query, send, media.compression)
+    await session.run(receive, SESSION_HEADERS)

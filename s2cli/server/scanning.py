@@ -1,0 +1,117 @@
+"""Where a read starts, and how much of each chunk it gets (protocol sections 5.3 and 5.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import RangeNotSatisfiableError
+from s2cli.server.store import Chunk
+from s2cli.wire.batch import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
+from s2cli.wire.codec import cut, decode_read
+
+if TYPE_CHECKING:
+    from s2cli.server.query import ReadQuery
+    from s2cli.server.store import Store
+    from s2cli.server.stream import Stream
+    from s2cli.wire.s2_pb2 import SequencedRecord
+
+# No record is smaller.
+_LEAST_RECORD_BYTES = RECORD_OVERHEAD_BYTES
+
+
+async def find_start(store: Store, stream: Stream, query: ReadQuery, *, may_follow: bool) -> int:
+    """The sequence number that the read starts at. Raises RangeNotSatisfiableError."""
+    tail_seq_num, tail_timestamp = stream.tail_seq_num, stream.tail_timestamp
+    beyond = RangeNotSatisfiableError(tail_seq_num, tail_timestamp)
+    value = query.start_value
+    if query.start == "tail_offset":
+        start = max(0, tail_seq_num - value)
+    elif value > (tail_seq_num if query.start == "seq_num" else tail_timestamp):
+        if not query.clamp:
+            raise beyond
+        start = tail_seq_num
+    elif query.start == "seq_num":
+        start = value
+    else:
+        start = await _find_timestamp(store, stream, value, tail_seq_num)
+    if start == tail_seq_num and not may_follow:
+        raise beyond
+    return start
+
+
+async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq_num: int) -> int:
+    """The first record that is not before `timestamp`, or the tail."""
+    trim_point = stream.trim_point
+    if trim_point >= tail_seq_num:
+        return tail_seq_num
+    first_seq_num = await store.find_timestamp(stream.id, timestamp, trim_point, tail_seq_num)
+    if first_seq_num is None:
+        return tail_seq_num
+    for chunk in await store.read(stream.id, first_seq_num, tail_seq_num, 1):
+        for record in decode_read(chunk.data).records:
+            if record.timestamp >= timestamp and record.seq_num >= trim_point:
+                return record.seq_num
+    # It has been trimmed in the meantime: then nothing older is left either.
+    return max(first_seq_num, min(stream.trim_point, tail_seq_num))
+
+
+class Limits:
+    """What a read may still get. `reached` once it gets no more."""
+
+    __slots__ = ("_count", "_size_bytes", "_until", "reached")
+
+    def __init__(self, query: ReadQuery, *, most_count: int | None = None, most_bytes: int | None = None) -> None:
+        counts = [count for count in (query.count, most_count) if count is not None]
+        sizes = [size for size in (query.size_bytes, most_bytes) if size is not None]
+        self._count = min(counts, default=None)
+        self._size_bytes = min(sizes, default=None)
+        self._until = query.until
+        self.reached = query.wants_nothing
+
+    def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
+        """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing."""
+        if (
+            from_seq_num <= chunk.first_seq_num
+            and (self._count is None or chunk.count <= self._count)
+            and (self._size_bytes is None or chunk.metered_bytes <= self._size_bytes)
+            and (self._until is None or chunk.last_timestamp < self._until)
+        ):
+            self._spend(chunk)
+            return chunk
+        part = self._cut(chunk, max(0, from_seq_num - chunk.first_seq_num))
+        if part is not None:
+            self._spend(part)
+        return part
+
+    def _cut(self, chunk: Chunk, skip: int) -> Chunk | None:
+        keep = size_bytes = last_timestamp = 0
+        for record in decode_read(chunk.data).records[skip:]:
+            record_bytes = _metered_bytes(record)
+            if (
+                (self._count is not None and keep == self._count)
+                or (self._size_bytes is not None and size_bytes + record_bytes > self._size_bytes)
+                or (self._until is not None and record.timestamp >= self._until)
+            ):
+                self.reached = True
+                break
+            keep += 1
+            size_bytes += record_bytes
+            last_timestamp = record.timestamp
+        if keep == 0:
+            return None
+        return Chunk(chunk.first_seq_num + skip, keep, size_bytes, last_timestamp, cut(chunk.data, skip, keep))
+
+    def _spend(self, chunk: Chunk) -> None:
+        if self._count is not None:
+            self._count -= chunk.count
+            self.reached = self.reached or self._count == 0
+        if self._size_bytes is not None:
+            self._size_bytes -= chunk.metered_bytes
+            self.reached = self.reached or self._size_bytes < _LEAST_RECORD_BYTES
+
+
+def _metered_bytes(record: SequencedRecord) -> int:
+    size = RECORD_OVERHEAD_BYTES + len(record.body)
+    for header in record.headers:
+        size += HEADER_OVERHEAD_BYTES + len(header.name) + len(header.value)
+    return size
