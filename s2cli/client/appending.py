@@ -56,7 +56,7 @@ TICK_S = 0.5
 class AppendOptions:
     """What a user may choose. `linger_ms` None: a batch leaves when it is full or when the input pauses."""
 
-    __slots__ = ("create", "inflight_bytes", "linger_ms", "max_outage_s")
+    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s")
 
     def __init__(
         self,
@@ -65,11 +65,13 @@ class AppendOptions:
         linger_ms: int | None = None,
         max_outage_s: float = 60.0,
         create: Creation | None = None,
+        create_on_append: bool = False,
     ) -> None:
         self.inflight_bytes = inflight_bytes
         self.linger_ms = linger_ms
         self.max_outage_s = max_outage_s
         self.create = create
+        self.create_on_append = create_on_append  # a missing stream may be made by the first batch
 
 
 class Stopped(Exception):
@@ -108,7 +110,7 @@ class AppendLoop:
         self._tick = tick
         self._next_tick = time.monotonic() + TICK_S
         self._outage = Outage(options.max_outage_s, notice)
-        self._placing = Placing(stream, session, self._waiter, options.create, detail)
+        self._placing = Placing(stream, session, self._waiter, options, detail)
         self._ready: list[Encoded] = []  # batches that wait until the session takes them
         self._input_open = input_fd >= 0
         self._in_session = False  # errors answer what was appended, not a question about it

@@ -18,12 +18,15 @@ LAST_DELAY_S = 1.0
 
 
 class Outage:
-    """Counts failures since the last progress. `limit_s` is None where only the user ends it."""
+    """Counts failures since the last progress. `limit_s` and `max_attempts` are None where they do not end it."""
 
-    __slots__ = ("_attempts", "_limit_s", "_notice", "_reason", "_since")
+    __slots__ = ("_attempts", "_limit_s", "_max_attempts", "_notice", "_reason", "_since")
 
-    def __init__(self, limit_s: float | None, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self, limit_s: float | None, notice: Callable[[str], None], *, max_attempts: int | None = None
+    ) -> None:
         self._limit_s = limit_s
+        self._max_attempts = max_attempts
         self._notice = notice
         self._attempts = 0
         self._since = 0.0
@@ -35,12 +38,13 @@ class Outage:
         if not self._attempts:
             self._since = now
         left_s = None if self._limit_s is None else self._since + self._limit_s - now
+        if self._max_attempts is not None and self._attempts + 1 >= self._max_attempts:
+            raise self._over(f"gave up after {self._max_attempts} attempts", error) from error
         if left_s is not None and left_s <= 0:
-            raise self._over(error) from error
+            raise self._over(f"gave up after {self._limit_s:g} s without progress", error) from error
         if error.message != self._reason and not quiet:
             self._reason = error.message
-            bound = "" if self._limit_s is None else f" for up to {self._limit_s:g} s (--max-outage)"
-            self._notice(f"{error.message}; trying again{bound}")
+            self._notice(f"{error.message}; trying again{self._bound()}")
         base_s = min(FIRST_DELAY_S * 2**self._attempts, LAST_DELAY_S)
         self._attempts += 1
         # os.urandom instead of `random`: it is imported already.
@@ -50,8 +54,14 @@ class Outage:
             delay_s = max(delay_s, retry_after_ms / 1000)
         waiter.sleep(delay_s if left_s is None else min(delay_s, left_s))
 
-    def _over(self, error: S2Error) -> UnreachableError:
-        return UnreachableError(f"gave up after {self._limit_s:g} s without progress: {error.message}", hint=error.hint)
+    def _bound(self) -> str:
+        if self._limit_s is None or self._max_attempts is not None:
+            return ""
+        return f" for up to {self._limit_s:g} s (--max-outage)"
+
+    @staticmethod
+    def _over(why: str, error: S2Error) -> UnreachableError:
+        return UnreachableError(f"{why}: {error.message}", hint=error.hint)
 
     def progress(self) -> None:
         """Something arrived: says so after a failure, and counts from the beginning again."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 from s2cli.client import duplex
 from s2cli.client.sockets import LostError
-from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, error_from_response
+from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error, error_from_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from s2cli.client.duplex import Connection, Headers, Response
     from s2cli.client.interrupts import Waiter
+    from s2cli.client.outage import Outage
     from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
-    from s2cli.errors import S2Error
+
+    Answer = TypeVar("Answer")
 
 PROTOBUF = "application/protobuf"
 READ_RECORDS = 1000  # the most that one unary read brings (protocol section 5.2)
@@ -22,7 +27,7 @@ READ_RECORDS = 1000  # the most that one unary read brings (protocol section 5.2
 class StreamClient:
     """One stream, where it is, and how long a call may take."""
 
-    __slots__ = ("_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
+    __slots__ = ("_spare", "_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
 
     def __init__(self, target: Target, basin: str, stream: str, timeout_s: float) -> None:
         self._target = target
@@ -31,8 +36,19 @@ class StreamClient:
         self.timeout_s = timeout_s
         self.peer, self.headers = duplex.basin_peer(target, basin)
         self.path = duplex.records_path(stream)
+        self._spare: Connection | None = None
+
+    def keep(self, connection: Connection) -> None:
+        """Gives a connection back, for the next connect(), or closes it."""
+        if connection.reusable and self._spare is None:
+            self._spare = connection
+        else:
+            connection.close()
 
     def connect(self, waiter: Waiter) -> Connection:
+        if self._spare is not None:
+            connection, self._spare = self._spare, None
+            return connection
         try:
             return duplex.connect(self.peer, waiter)
         except LostError:
@@ -108,6 +124,28 @@ class StreamClient:
         elif error.status in (401, 403):
             error.hint = self._target.withheld
         return error
+
+
+def keep_trying(
+    stream: StreamClient, waiter: Waiter, outage: Outage, call: Callable[[Connection, Waiter], Answer]
+) -> Answer:
+    """What `call` returns in the end. Raises what cannot get better, or UnreachableError when the outage lasts."""
+    while True:
+        try:
+            connection = stream.connect(waiter)
+            try:
+                answer = call(connection, waiter)
+            except BaseException:
+                connection.close()
+                raise
+            stream.keep(connection)
+        except S2Error as error:
+            if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
+                raise
+            outage.failed(error, waiter)
+        else:
+            outage.progress()
+            return answer
 
 
 def parse_tail(body: bytes) -> tuple[int, int]:

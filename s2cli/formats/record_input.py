@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.errors import BadInputError
+from s2cli.errors import BadInputError, S2Error
 from s2cli.formats.lines import LineSplitter
 from s2cli.wire.batch import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, encode_append
 from s2cli.wire.batcher import Batcher
@@ -25,7 +25,7 @@ class TextInput:
     def __init__(self, separator: bytes, limit_bytes: int = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES) -> None:
         self._lines = LineSplitter(separator, limit_bytes)
         self._batcher = Batcher()
-        self.error: BadInputError | None = None
+        self.error: S2Error | None = None  # the owner may set it too
 
     @property
     def lines(self) -> int:

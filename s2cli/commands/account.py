@@ -1,0 +1,126 @@
+"""The account of an append: what was read, what is durable and where, what is undecided, and how to go on."""
+
+from __future__ import annotations
+
+import time
+
+from s2cli import console
+from s2cli.errors import ExitCode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.wire.append import AppendSession
+
+    Range = tuple[int, int]
+
+OUTCOMES = {
+    ExitCode.OK: "ok",
+    ExitCode.NOT_FOUND: "not_found",
+    ExitCode.AUTH: "auth",
+    ExitCode.PRECONDITION: "precondition",
+    ExitCode.UNREACHABLE: "unreachable",
+    ExitCode.BAD_DATA: "bad_data",
+    ExitCode.UNDECIDED: "undecided",
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "terminated",
+}
+
+
+class Account:
+    def __init__(self, uri: str, session: AppendSession) -> None:
+        self._uri = uri
+        self._session = session
+        self._started = time.monotonic()
+
+    def show(self, read: int, exit_code: int, *, as_json: bool, resumable: bool = True) -> None:
+        """One line on stderr, or one object on stdout. `resumable`: the input has lines to go on from."""
+        if as_json:
+            self._write_json(read, exit_code)
+        else:
+            console.notice(self._text(read, exit_code, resumable))
+
+    def show_progress(self) -> None:
+        """The live line, while it lasts."""
+        session = self._session
+        seconds = time.monotonic() - self._started
+        rate = session.durable / seconds if seconds else 0.0
+        under_way = session.sent - session.durable
+        console.status(
+            f"{self._uri}: {session.durable} durable, {format_bytes(session.bytes)}, {rate:,.0f} records/s"
+            f", {under_way} under way"
+        )
+
+    def _text(self, read: int, exit_code: int, resumable: bool) -> str:
+        session = self._session
+        seconds = time.monotonic() - self._started
+        place = ""
+        if session.first_seq_num is not None:
+            place = f" at {session.first_seq_num}..{session.last_seq_num}"
+        amount = f"{format_bytes(session.bytes)}, {_count(session.batches, 'batch', 'batches')}, {seconds:.2f} s"
+        if exit_code == ExitCode.OK:
+            text = f"{self._uri}: {_count(session.durable, 'record', 'records')} durable{place} ({amount})"
+        else:
+            text = f"{self._uri}: {read} read, {session.sent} sent, {session.durable} durable{place} ({amount})"
+        if session.unknown:
+            text += f"; undecided: {format_ranges(session.unknown)}"
+        if session.repeated:
+            text += f"; perhaps in the stream twice: {format_ranges(session.repeated)}"
+        if exit_code != ExitCode.OK:
+            text += f"; next line: {session.next_line}"
+            if session.durable_beyond:
+                text += f", but durable already: {format_ranges(session.durable_beyond)}"
+            if resumable and not session.unknown:
+                text += f"; to go on: tail -n +{session.next_line} FILE | s2 append {self._uri}"
+        return text
+
+    def _write_json(self, read: int, exit_code: int) -> None:
+        import json
+
+        session = self._session
+        fields: dict[str, object] = {
+            "stream": self._uri,
+            "read": read,
+            "sent": session.sent,
+            "durable": session.durable,
+            "unknown": sum(last - first + 1 for first, last in session.unknown),
+            "repeated_lines": session.repeated,
+            "first_seq_num": session.first_seq_num,
+            "last_seq_num": session.last_seq_num,
+            "next_line": session.next_line,
+            "bytes": session.bytes,
+            "batches": session.batches,
+            "seconds": round(time.monotonic() - self._started, 3),
+            "outcome": OUTCOMES.get(exit_code, "failed"),
+        }
+        if session.unknown:
+            fields["unknown_lines"] = session.unknown
+        if session.durable_beyond:
+            fields["durable_beyond_next_line"] = session.durable_beyond
+        try:
+            console.print_line(json.dumps(fields, ensure_ascii=False))
+        except console.ClosedOutput:
+            if exit_code == ExitCode.OK:
+                raise  # else why the append ended matters more than who reads this
+
+
+def format_ranges(ranges: list[Range]) -> str:
+    """`line 7`, `lines 1 to 1000, 3001 to 4000`."""
+    texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
+    single = len(ranges) == 1 and ranges[0][0] == ranges[0][1]
+    return ("line " if single else "lines ") + ", ".join(texts)
+
+
+def format_bytes(count: int) -> str:
+    """`17 B`, `5.9 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024 or unit == "GiB":
+            return f"{size:.1f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

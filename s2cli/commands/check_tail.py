@@ -1,0 +1,29 @@
+"""`s2 check-tail`: where the next record will be."""
+
+from __future__ import annotations
+
+from s2cli import console
+from s2cli.client.interrupts import Interrupts, Waiter
+from s2cli.client.outage import Outage
+from s2cli.client.records import StreamClient, keep_trying
+from s2cli.commands.opening import open_settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+
+# Protocol section 9.2
+ATTEMPTS = 3
+
+
+def run(args: Args) -> int:
+    settings = open_settings(args)
+    uri = settings.stream_uri(args.uri)
+    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    outage = Outage(stream.timeout_s, console.detail, max_attempts=ATTEMPTS)
+    seq_num, timestamp = keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)
+    if args.output is None:
+        console.print_line(f"{seq_num} @ {timestamp}")
+    else:
+        console.print_line(f'{{"seq_num":{seq_num},"timestamp":{timestamp}}}')
+    return 0

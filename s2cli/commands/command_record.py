@@ -1,0 +1,68 @@
+"""What `trim` and `fence` share: one command record (protocol section 4.3), appended as carefully as any other."""
+
+from __future__ import annotations
+
+from s2cli import console
+from s2cli.client.appending import AppendLoop, AppendOptions, Stopped
+from s2cli.client.interrupts import Interrupts
+from s2cli.client.records import StreamClient
+from s2cli.commands.account import OUTCOMES
+from s2cli.commands.append import fencing_token_bytes, inflight_bytes
+from s2cli.commands.opening import open_settings
+from s2cli.errors import S2Error, UndecidedError
+from s2cli.formats.record_input import TextInput
+from s2cli.wire.append import AppendSession
+from s2cli.wire.inputs import encode_headers, encode_input, encode_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.args import Args
+
+
+def append_command(
+    args: Args, command: bytes, body: bytes, fact: tuple[str, object], is_done: Callable[[S2Error], bool]
+) -> int:
+    """Appends a command record and says so; `fact` is its name and value for people and in JSON. `is_done` tells of an
+    error whether the command has taken effect all the same."""
+    settings = open_settings(args)
+    uri = settings.stream_uri(args.uri)
+    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    session = AppendSession(fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num)
+    options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=args.max_outage_s)
+    headers = [(b"", command)]
+    record = encode_record(body, encode_headers(headers))
+    with Interrupts() as interrupts:
+        loop = AppendLoop(stream, session, TextInput(b"\n"), -1, options, interrupts, console.notice, console.detail)
+        loop.add(encode_input([record]), 1, len(body))
+        try:
+            loop.run()
+        except Stopped:
+            if session.unknown:
+                console.warn(f"{uri}: it is undecided whether the {command.decode()} was appended")
+            return interrupts.exit_code
+        except UndecidedError as error:
+            raise UndecidedError(
+                f"nobody can tell whether the {command.decode()} was appended: {error.message.rpartition(': ')[2]}"
+            ) from error
+        except S2Error as error:
+            if not is_done(error):
+                raise
+    _report(args, str(uri), session, fact)
+    return 0
+
+
+def _report(args: Args, uri: str, session: AppendSession, fact: tuple[str, object]) -> None:
+    name, value = fact
+    seq_num = session.last_seq_num
+    if args.output is None:
+        shown = f'"{value}"' if isinstance(value, str) else value
+        where = "in effect already" if seq_num is None else f"appended at {seq_num}"
+        console.notice(f"{uri}: {name.replace('_', ' ')} {shown} {where}")
+        return
+    import json
+
+    tail = None if session.tail is None else {"seq_num": session.tail[0], "timestamp": session.tail[1]}
+    fields = {"stream": uri, name: value, "seq_num": seq_num, "tail": tail, "outcome": OUTCOMES[0]}
+    console.print_line(json.dumps(fields, ensure_ascii=False))

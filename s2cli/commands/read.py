@@ -1,0 +1,131 @@
+"""`s2 read`: the records of a stream, from its beginning to its current end unless told otherwise."""
+
+from __future__ import annotations
+
+import time
+
+from s2cli import console
+from s2cli.client.interrupts import Interrupts, Waiter
+from s2cli.client.outage import Outage
+from s2cli.client.reading import ReadLoop
+from s2cli.client.records import StreamClient, is_forbidden, keep_trying
+from s2cli.commands.opening import open_settings
+from s2cli.commands.output import RecordWriter
+from s2cli.errors import S2Error, UsageError
+from s2cli.values import Position, parse_duration_ms, parse_position
+from s2cli.wire.read import ReadSession, beyond_tail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+
+
+def run(args: Args) -> int:
+    now_ms = time.time_ns() // 1_000_000
+    start = _start(args, now_ms)
+    end = parse_position(args.to, now_ms) if args.to is not None else None
+    if args.until is not None:
+        if end is not None:
+            raise UsageError("--to and --until name two ends: give one of them")
+        end = Position("timestamp", args.until)
+    return print_records(args, start, end, clamp=args.clamp, count=args.count)
+
+
+def _start(args: Args, now_ms: int) -> Position:
+    given: list[tuple[str, Position]] = []
+    if args.from_ is not None:
+        given.append(("--from", parse_position(args.from_, now_ms)))
+    if args.seq_num is not None:
+        given.append(("--seq-num", Position("seq_num", args.seq_num)))
+    if args.timestamp is not None:
+        given.append(("--timestamp", Position("timestamp", args.timestamp)))
+    if args.ago is not None:
+        given.append(("--ago", Position("timestamp", max(0, now_ms - parse_duration_ms(args.ago)))))
+    if args.tail_offset is not None:
+        given.append(("--tail-offset", Position("tail_offset", args.tail_offset)))
+    if len(given) > 1:
+        raise UsageError(f"{given[0][0]} and {given[1][0]} name two starts: give one of them")
+    return given[0][1] if given else Position("start", 0)
+
+
+def print_records(args: Args, start: Position, end: Position | None, *, clamp: bool, count: int | None) -> int:
+    """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
+    settings = open_settings(args)
+    uri = settings.stream_uri(args.uri)
+    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
+    waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
+    outage = Outage(None if args.follow else args.max_outage_s, console.notice)
+    tail = None
+    if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
+        tail = _find_tail(stream, waiter, outage)
+    session = _plan(args, start, end, tail, clamp=clamp, count=count, bodies_only=writer.bodies_only)
+    ReadLoop(stream, session, writer.write, writer.fd, waiter, outage, console.notice).run()
+    writer.open()
+    return 0
+
+
+def _needs_tail(position: Position) -> bool:
+    return position.kind in ("tail_offset", "end")
+
+
+def _find_tail(stream: StreamClient, waiter: Waiter, outage: Outage) -> int | None:
+    """None where the token does not allow to ask: then the server decides where the tail is."""
+    try:
+        return keep_trying(stream, waiter, outage, stream.check_tail)[0]
+    except S2Error as error:
+        if is_forbidden(error):
+            return None
+        raise
+
+
+def _plan(
+    args: Args,
+    start: Position,
+    end: Position | None,
+    tail: int | None,
+    *,
+    clamp: bool,
+    count: int | None,
+    bodies_only: bool,
+) -> ReadSession:
+    """Everything that depends on the tail is settled here, once: a reconnect must not move it."""
+    name, value = start.kind, start.value
+    if name == "start":
+        name, value = "seq_num", 0
+    elif name == "end":
+        name, value = "tail_offset", 0
+    if name == "tail_offset" and tail is not None:
+        name, value = "seq_num", max(0, tail - value)
+    if name == "seq_num" and tail is not None and value > tail:
+        if not clamp:
+            raise beyond_tail(value, tail)
+        value = tail
+    until = end.value if end is not None and end.kind == "timestamp" else None
+    end_seq_num = None if args.follow else tail
+    if end is not None and end.kind != "timestamp":
+        wanted = _end_seq_num(end, tail)
+        end_seq_num = wanted if end_seq_num is None else min(wanted, end_seq_num)
+    if name == "timestamp" and until is not None and value >= until:
+        count = 0  # the server would refuse a range that is empty
+    return ReadSession(
+        (name, value),
+        follow=args.follow,
+        # A start at a time after the last record is a start at the tail.
+        clamp=(clamp and tail is None) or name == "timestamp",
+        count=count,
+        bytes_limit=args.bytes,
+        until=until,
+        end_seq_num=end_seq_num,
+        bodies_only=bodies_only,
+    )
+
+
+def _end_seq_num(end: Position, tail: int | None) -> int:
+    if end.kind == "start":
+        return 0
+    if end.kind == "seq_num":
+        return end.value
+    if tail is None:
+        raise UsageError("--to counts from the tail, and the token does not allow to ask for it")
+    return max(0, tail - end.value)

@@ -1,0 +1,245 @@
+"""The state of a read: the cursor, the limits that are left, and the request that goes on from there.
+
+No socket and no clock. query() is asked for each new session, receive() takes the bytes that came, on_end() the clean
+end of one; after a loss the next query() resumes exactly behind what was delivered (protocol section 9.5).
+"""
+
+from __future__ import annotations
+
+from s2cli.errors import PreconditionError, ProtocolError, RangeNotSatisfiableError, error_from_response
+from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
+from s2cli.wire.codec import decode_read, read_bodies
+from s2cli.wire.frames import FrameReader
+from s2cli.wire.records import metered_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s2cli.wire.s2_pb2 import SequencedRecord
+
+# A bound that no stream reaches: a session with one, and without `wait`, ends at the tail that it found at its start.
+ENDLESS = (1 << 63) - 1
+# With a bound, a session waits for more only if it is told how long (protocol section 5.2). A month; then a new one.
+WAIT_S = 30 * 24 * 3600
+
+
+class Delivered:
+    """Records in order: `bodies` where they are nothing else and follow one another from `first_seq_num`, else None
+    and `records`."""
+
+    __slots__ = ("bodies", "first_seq_num", "records")
+
+    def __init__(self, first_seq_num: int, bodies: list[bytes] | None, records: Sequence[SequencedRecord] = ()) -> None:
+        self.first_seq_num = first_seq_num
+        self.bodies = bodies
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records if self.bodies is None else self.bodies)
+
+
+class ReadSession:
+    """`start` is the name and value of a start parameter: "seq_num", "timestamp" or "tail_offset". All ends are
+    exclusive: `end_seq_num`, and `until` in milliseconds. With `bodies_only` the records are taken apart no further
+    than their bodies, where that is possible."""
+
+    __slots__ = (
+        "_bytes_left", "_clamp", "_count_left", "_end_seq_num", "_got_any", "_reader", "_start", "_until",
+        "bodies_only", "cursor", "delivered", "done", "follow", "gap",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        start: tuple[str, int],
+        *,
+        follow: bool = False,
+        clamp: bool = False,
+        count: int | None = None,
+        bytes_limit: int | None = None,
+        until: int | None = None,
+        end_seq_num: int | None = None,
+        bodies_only: bool = False,
+    ) -> None:
+        self._start = start
+        self._clamp = clamp
+        self._count_left = count
+        self._bytes_left = bytes_limit
+        self._until = until
+        self._end_seq_num = end_seq_num
+        self._reader = FrameReader()
+        self._got_any = False  # in the session that runs
+        self.follow = follow
+        self.bodies_only = bodies_only
+        # The next sequence number; None until something tells it
+        self.cursor: int | None = start[1] if start[0] == "seq_num" and not clamp else None
+        self.delivered = 0  # records
+        self.gap: tuple[int, int] | None = None  # sequence numbers that are gone, both included; the owner clears it
+        self.done = count == 0 or bytes_limit == 0
+        self._check_end()
+
+    # The request
+
+    def query(self) -> str:
+        """The query of the request that starts or resumes the read."""
+        self._reader = FrameReader()
+        self._got_any = False
+        name, value = self._start if self.cursor is None else ("seq_num", self.cursor)
+        terms = [f"{name}={value}"]
+        count = self._count()
+        bounded = True
+        if count is not None:
+            terms.append(f"count={count}")
+        if self._bytes_left is not None:
+            terms.append(f"bytes={self._bytes_left}")
+        if self._until is not None:
+            terms.append(f"until={self._until}")
+        if len(terms) == 1:
+            bounded = False
+            if not self.follow:
+                terms.append(f"count={ENDLESS}")
+        if self._clamp and self.cursor is None:
+            terms.append("clamp=true")
+        if self.follow and bounded:
+            terms.append(f"wait={WAIT_S}")
+        return "&".join(terms)
+
+    def _count(self) -> int | None:
+        """How many records are wanted at the most, as far as that is known."""
+        if self._end_seq_num is None or self.cursor is None:
+            return self._count_left
+        left = self._end_seq_num - self.cursor
+        return left if self._count_left is None else min(left, self._count_left)
+
+    # What comes
+
+    def receive(self, data: bytes) -> list[Delivered]:
+        """Raises the error of a terminal frame, or ProtocolError."""
+        delivered = []
+        for frame in self._reader.feed(data):
+            if frame.status is not None:
+                if frame.status >= 400:
+                    raise error_from_response(frame.status, frame.message)
+                break
+            if self.done:
+                break
+            batch = self._take(frame.message)
+            if batch is not None:
+                delivered.append(batch)
+        return delivered
+
+    def _take(self, message: bytes) -> Delivered | None:
+        cursor = self.cursor
+        if cursor is not None and self.bodies_only:
+            bodies = read_bodies(message, cursor)
+            if bodies:
+                return self._deliver(Delivered(cursor, bodies))
+        batch = decode_read(message)
+        records = batch.records
+        if not records:
+            self._on_heartbeat(batch.tail.seq_num if batch.HasField("tail") else None)
+            return None
+        first = records[0].seq_num
+        if cursor is not None and first != cursor:
+            if first < cursor:
+                raise ProtocolError(f"the server sent sequence number {first} where {cursor} was next")
+            if self.delivered or self._got_any:
+                self.gap = cursor, first - 1
+        for expected, record in enumerate(records, first):
+            if record.seq_num < expected:
+                raise ProtocolError(f"the server sent sequence number {record.seq_num} twice")
+        self.cursor = first
+        return self._deliver(Delivered(first, None, records))
+
+    def _deliver(self, batch: Delivered) -> Delivered:
+        """Counts a batch, and cuts it where a limit says so."""
+        keep = len(batch)
+        if self._count_left is not None:
+            keep = min(keep, self._count_left)
+        if self._end_seq_num is not None:
+            keep = min(keep, self._before_end(batch, self._end_seq_num))
+        if keep < len(batch):
+            batch = Delivered(
+                batch.first_seq_num, None if batch.bodies is None else batch.bodies[:keep], batch.records[:keep]
+            )
+            self.done = True
+        if not keep:
+            return batch
+        last = batch.records[-1].seq_num if batch.bodies is None else batch.first_seq_num + keep - 1
+        self.cursor = last + 1
+        self.delivered += keep
+        self._got_any = True
+        if self._count_left is not None:
+            self._count_left -= keep
+            self.done |= self._count_left == 0
+        if self._bytes_left is not None:
+            self._bytes_left = max(0, self._bytes_left - _metered(batch))
+        self._check_end()
+        return batch
+
+    @staticmethod
+    def _before_end(batch: Delivered, end_seq_num: int) -> int:
+        if batch.bodies is not None:
+            return max(0, end_seq_num - batch.first_seq_num)
+        return sum(record.seq_num < end_seq_num for record in batch.records)
+
+    def _on_heartbeat(self, tail_seq_num: int | None) -> None:
+        if tail_seq_num is None:
+            return
+        if self.cursor is None:
+            # A start by time or from the tail, at the tail: that is where to go on after a loss.
+            self.cursor = tail_seq_num
+            self._check_end()
+        elif tail_seq_num < self.cursor:
+            raise self._recreated(tail_seq_num)
+
+    def _check_end(self) -> None:
+        if self._end_seq_num is not None and self.cursor is not None and self.cursor >= self._end_seq_num:
+            self.done = True
+
+    def on_end(self) -> bool:
+        """A session has ended cleanly; whether that was all. Raises ProtocolError in the middle of a frame."""
+        if not self._reader.at_boundary:
+            raise ProtocolError("the server ended the session in the middle of a frame")
+        bounded = self._until is not None or self._bytes_left is not None or self._count_left is not None
+        if self.follow:
+            # Only a limit ends a session that follows, or a month of silence.
+            self.done |= bounded and self._count_left is None
+        elif bounded or self._end_seq_num is None or self.cursor is None or not self._got_any:
+            self.done = True
+        return self.done
+
+    def on_unsatisfiable(self, error: RangeNotSatisfiableError) -> None:
+        """A 416: the end of the read, where there is just nothing more. Raises PreconditionError where it is more."""
+        tail = error.tail_seq_num
+        name, value = self._start
+        if self.cursor is not None and self.delivered:
+            if tail < self.cursor:
+                raise self._recreated(tail)
+        elif name == "seq_num" and value > tail and not self._clamp:
+            raise beyond_tail(value, tail)
+        self.done = True
+
+    @staticmethod
+    def _recreated(tail_seq_num: int) -> PreconditionError:
+        return PreconditionError(
+            "the stream was deleted and created again while it was read: "
+            f"it now ends at sequence number {tail_seq_num}, before what was read already"
+        )
+
+
+def beyond_tail(seq_num: int, tail_seq_num: int) -> PreconditionError:
+    """The error of a read that is to start where nothing can be yet."""
+    return PreconditionError(
+        f"the stream ends at sequence number {tail_seq_num}: a read cannot start at {seq_num}",
+        hint="to start at the end instead: --clamp",
+    )
+
+
+def _metered(batch: Delivered) -> int:
+    if batch.bodies is not None:
+        return RECORD_OVERHEAD_BYTES * len(batch.bodies) + sum(map(len, batch.bodies))
+    return sum(
+        metered_bytes(record.body, [(header.name, header.value) for header in record.headers])
+        for record in batch.records
+    )
