@@ -56,14 +56,15 @@ def start_server(directory: str) -> str:
             error = probe(note["socket"])
             if error is None:
                 return note["socket"]
-            # One whose socket has been removed ends by itself, within seconds; one that hangs has to be named.
-            if not is_absent(error) or time.monotonic() > deadline:
-                raise UnreachableError(
-                    f"the local server (process id {note.get('pid', 'unknown')}) holds {directory} "
-                    f"but does not answer on {note['socket']}: {error.strerror or error}",
-                    hint="s2 lite stop",
-                )
-            time.sleep(POLL_S)
+            if is_absent(error) and note.get("started") == "itself" and time.monotonic() < deadline:
+                # Its socket was removed, by whatever tidies temporary directories: nobody can reach it any more.
+                _stop_holder(directory, note)
+                continue
+            raise UnreachableError(
+                f"the local server (process id {note.get('pid', 'unknown')}) holds {directory} "
+                f"but does not answer on {note['socket']}: {error.strerror or error}",
+                hint="s2 lite stop",
+            )
         return _spawn(directory)
 
 
