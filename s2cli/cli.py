@@ -38,7 +38,8 @@ class S2Command(TyperCommand):
         """Print the help and leave: what click does with a text cannot be told to mind the terminal."""
         text = inspect.cleandoc(self.help or "")
         summary, _, rest = text.partition("\n")
-        introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(self.collect_usage_pieces(ctx))}\n{rest}\n"
+        names = [str(param.metavar) for param in self.params if param.param_type_name == "argument"]
+        introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(['[OPTIONS]', *names])}\n{rest}\n"
         own = [row for row in map(_help_row, self._own_params()) if row]
         operands = [row for row in own if not row[0].startswith("-")]
         common = f"`{PROGRAM} --help` lists the options of every command, exit codes and environment."

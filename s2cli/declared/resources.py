@@ -57,7 +57,7 @@ def list_basins(
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
-    """List basins in the order of their names, those being deleted too.
+    """List basins by name, those being deleted too.
 
     Examples:
       s2 basins list
@@ -82,13 +82,14 @@ def create_basin(
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
-    """Create a basin; the options for streams are the defaults of the streams in it.
+    """Create a basin.
 
     Examples:
       s2 basins create logs-prod --create-stream-on-append
       s2 basins create logs-prod --retention-policy 30d -o json
 
-    A name has 8 to 48 lowercase letters, digits and hyphens.
+    A name has 8 to 48 lowercase letters, digits and hyphens. The options for
+    streams are the defaults of the streams in the basin.
     """
 
 
@@ -122,7 +123,7 @@ def list_streams(
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
-    """List the streams of a basin in the order of their names, those being deleted too.
+    """List the streams of a basin by name, those being deleted too.
 
     Examples:
       s2 streams list logs-prod

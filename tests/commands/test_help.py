@@ -1,0 +1,208 @@
+"""Help, the version, and what a wrong command line is told."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+
+import pytest
+
+from s2cli import __version__, root, tables
+
+SHOWN = [name for name, (_, _, line) in root.COMMANDS.items() if line]
+FOR_PEOPLE = re.compile(r"\x1b|[─-╿]")  # escape sequences, and the characters that boxes are made of
+
+
+def test_no_arguments_print_short_help_and_succeed(run_s2):
+    done = run_s2()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.splitlines()) < 10
+    assert done.stdout.count(b"s2 --local") == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["--local", "--help"]])
+def test_help_lists_every_command_and_option(run_s2, arguments):
+    done = run_s2(*arguments)
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    for name in SHOWN:
+        assert f"  {name} " in text
+    for spelling, _, _ in root.GLOBAL_OPTIONS.values():
+        assert f"  {spelling}" in text
+    for code in root.EXIT_CODES:
+        assert f"  {code} " in text
+    assert not FOR_PEOPLE.search(text)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_shows_no_hidden_command(run_s2):
+    text = run_s2("--help").stdout.decode()
+    assert "list-basins" not in text
+
+
+@pytest.mark.parametrize("name", root.COMMANDS)
+def test_every_command_has_help_with_examples_and_all_its_options(run_s2, name):
+    done = run_s2(*name.split(), "--help")
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert text.index("Usage: s2 " + name) < text.index("Examples:") < text.index("Options:")
+    command = next(command for command in tables.read_commands() if command.name == name)
+    for option in command.options:
+        if not option.hidden:
+            assert all(flag in text for flag in option.flags)
+    assert not FOR_PEOPLE.search(text)
+    assert max(map(len, text.splitlines())) <= 80
+    assert run_s2("help", *name.split()).stdout == done.stdout
+
+
+@pytest.mark.parametrize("group", root.GROUPS)
+def test_a_group_alone_lists_its_commands(run_s2, group):
+    done = run_s2(group)
+    assert done.returncode == 0
+    for name in root.COMMANDS:
+        if name.startswith(group + " "):
+            assert f"  {name.partition(' ')[2]} " in done.stdout.decode()
+    assert run_s2(group, "--help").stdout == done.stdout
+
+
+def test_examples_of_the_help_are_command_lines_that_exist():
+    from s2cli import cli
+
+    for name in SHOWN:
+        for line in cli.build_command(name).help.splitlines():
+            for words in re.findall(r"(?:^| )s2 ([^|>]*)", line.strip()) if line.startswith("      ") else []:
+                cleaned = words.replace("'", "").replace(")", "").split(" xargs")[0]
+                if "[" not in cleaned and "ago" not in cleaned:
+                    assert cli.run(cleaned.split()), line
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"], ["--local", "--version"], ["-qV"]])
+def test_version(run_s2, arguments):
+    done = run_s2(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"s2 {__version__} (s2cli)\n".encode(), b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("frobnicate", "unrecognized subcommand 'frobnicate'", "s2 --help lists the commands"),
+        ("apend s2://b/s", "unrecognized subcommand 'apend'", "did you mean s2 append?"),
+        ("basins lst", "unrecognized subcommand 'basins lst'", "did you mean s2 basins list?"),
+        ("tokens list", "unrecognized subcommand 'tokens'", "s2 --help lists the commands"),
+        ("read --folow", "s2 read has no option --folow", "did you mean --follow?"),
+        ("read --fol", "s2 read has no option --fol", "did you mean --follow?"),
+        ("read -X", "s2 read has no option -X", "s2 read --help shows the usage"),
+        ("--colour always", "s2 has no option --colour", "did you mean --color?"),
+        ("read -n five", 's2 read: --count: "five" is no whole number', "s2 read --help shows the usage"),
+        ("append --format yaml", 's2 append: --format: "yaml" is none of text, json, json-base64', None),
+        ("basins get", "s2 basins get: BASIN is missing", None),
+        ("read a b", "s2 read: one operand too many: b", None),
+        ("append -m", "s2 append: option '-m' requires an argument", None),
+        ("append --linger soon", '--linger: "soon" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d', None),
+        ("append --inflight lots", '--inflight: "lots" is no size: write 65536, 512KiB or 4MiB', None),
+        (
+            "read -o yaml",
+            '--output: "yaml" is no format: text, json or json-base64',
+            "to write to a file of that name: -O yaml",
+        ),
+        ("read -o json --format text", "--format text and --output json ask for two formats", None),
+        ("read -o x.json -O y", "--output x.json and --output-file y name two files", None),
+        ("trim s2://my-basin/s", "TRIM_POINT is missing", "s2 trim s2://BASIN/STREAM TRIM_POINT"),
+        ("trim s2://my-basin/s five", 'TRIM_POINT must be a whole number, not "five"', None),
+        ("trim my-basin/s 5", 'neither "my-basin/s" nor "5" is a stream: it must begin with s2://', None),
+        ("fence s2://a/b s2://c/d", "two streams were given, and no NEW_TOKEN: s2://a/b and s2://c/d", None),
+        ("lite start", 's2 lite: [status|stop]: "start" is none of status, stop', None),
+        ("completion tcsh", 's2 completion: bash|zsh|fish: "tcsh" is none of bash, zsh, fish', None),
+        (
+            "create my-basin/s",
+            '"my-basin/s" is no basin or stream: a stream begins with s2://, as in s2://BASIN/STREAM',
+            None,
+        ),
+        ("create s2://my-basin/s --location x", "--location is for basins, and s2://my-basin/s is a stream", None),
+        ("basins create b", "Basin name must be between 8 and 48 bytes, not 1", None),
+        ("basins list --prefix ÄÖ", "basin prefix must have at most 48 lowercase letters, numbers, and hyphens", None),
+        ("streams list s2://my-basin/a -p b", "s2://my-basin/a and --prefix b name two prefixes: give one of them", ""),
+        ("create my-basin --retention-policy 0s", "--retention-policy must be at least one second, or infinite", None),
+        ("create s2://my-basin --retention-policy 1ms", "--retention-policy counts whole seconds, 1ms is none", None),
+    ],
+)
+def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_type(run_s2, line, message, hint):
+    done = run_s2(*line.split())
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert lines[0] == f"error: {message}"
+    assert len(lines) <= 2
+    if hint:
+        assert lines[1] == f"hint: {hint}"
+
+
+def test_an_error_in_json_mode_is_json_on_stderr(run_s2):
+    import json
+
+    done = run_s2("basins", "list", "-o", "json", "--prefix", "ÄÖ")
+    assert (done.returncode, done.stdout) == (2, b"")
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "bad_value"
+    assert error["exit_code"] == 2
+    assert "basin prefix" in error["message"]
+
+
+def test_a_bug_is_one_line_with_where_to_report_it(run_s2, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n\nclass Broken:\n    def run(args):\n"
+        "        raise RuntimeError('oh\\nno')\n"
+        "sys.modules['s2cli.commands.basins'] = Broken\n"
+    )
+    done = run_s2("basins", "list", env={"PYTHONPATH": str(tmp_path)})
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert lines[0] == "error: this is a bug in s2: RuntimeError: oh\\nno at sitecustomize.py:5"
+    assert lines[1].startswith("hint: report this line")
+    traced = run_s2("basins", "list", env={"PYTHONPATH": str(tmp_path), "S2_DEBUG": "1"})
+    assert b"Traceback" in traced.stderr
+
+
+def test_closed_stdout_is_no_failure():
+    for arguments in (["--help"], ["--version"], [], ["read", "--help"], ["completion", "bash"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run([sys.executable, "-m", "s2cli", *arguments], stdout=write_end, stderr=subprocess.PIPE)
+        os.close(write_end)
+        assert (done.returncode, done.stderr) == (0, b""), arguments
+
+
+def test_closed_stderr_does_not_change_the_code():
+    done = subprocess.run(
+        [sys.executable, "-m", "s2cli", "frobnicate"], stderr=subprocess.DEVNULL, preexec_fn=lambda: os.close(2)
+    )
+    assert done.returncode == 2
+
+
+def on_a_terminal(arguments, columns, environ=None):
+    """What the command prints where stdout is a terminal of that width."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **(environ or {})}
+    process = subprocess.Popen([sys.executable, "-m", "s2cli", *arguments], stdout=follower, env=env)
+    os.close(follower)
+    data = b""
+    while select.select([leader], [], [], 30)[0]:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        data += piece
+    os.close(leader)
+    assert process.wait(30) == 0
+    return data.decode().replace("\r\n", "\n")
+
+
+def test_help_on_a_terminal_has_bold_headings_and_its_width():
+    text = on_a_terminal(["read", "--help"], 60)
+    assert "\x1b[1mExamples:\x1b[0m" in text
+    options = text[text.index("Options:") : text.index("`s2 --help`")]
+    assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in options.splitlines()) <= 60
+    assert "\x1b" not in on_a_terminal(["read", "--help"], 60, {"NO_COLOR": "1"})

@@ -1,0 +1,246 @@
+"""The strict parser and typer understand a command line alike; where the strict one is not sure, typer has the word."""
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2cli import args, cli, fastargs, fasttable, root, tables
+from s2cli.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+
+# Command lines that people type every day: none of them may cost the start of typer.
+GOLDEN = """
+append s2://b/s
+append --create s2://b/s
+--local append --create s2://quickstart/numbers
+append --local --create s2://quickstart/numbers
+append s2://b/s --create --local -q
+append -i file.txt s2://b/s
+append -i - s2://b/s
+append -m5 -f token s2://b/s
+append --match-seq-num=5 --fencing-token= s2://b/s
+append --linger 5ms --inflight 8MiB --format json s2://b/s
+append -H a=b -H c=d s2://b/s -o json
+append -0 --on-lost-ack stop --max-outage 5s s2://b/s
+records append s2://b/s
+read s2://b/s
+read s2://b/s --from -5
+read s2://b/s --from=-5
+read s2://b/s --from 0
+read --follow s2://b/s --from end
+read -f s2://b/s
+read -fn5 s2://b/s
+read -n 5 s2://b/s -o json
+read s2://b/s --seq-num 0 --count 100 --format text
+read s2://b/s --ago 5m --until 1700000000000 --bytes 100 --clamp
+read s2://b/s --to 2026-01-31T12:00:00Z --from @1700000000
+read -- s2://b/s
+read
+--profile x read --timeout 5s
+tail s2://b/s
+tail -f -n 0 s2://b/s
+tail -fn0 s2://b/s
+tail -n5 -o json-base64 s2://b/s -O out.json
+check-tail s2://b/s
+check-tail -q --local s2://b/s
+trim s2://b/s 5
+trim 5
+fence s2://b/s token -f old
+fence s2://b/s token --color never
+create s2://b/s --retention-policy 7d
+create s2://basin --create-stream-on-append
+basins list
+basins list -o json -n 5 --prefix a
+--local basins list
+basins --local list
+basins delete -y my-basin
+streams list my-basin
+list-basins
+ls
+lite
+lite --data d --port 0
+lite status
+completion bash
+""".strip().splitlines()
+
+# What typer has to explain, or what only it knows.
+UNSURE = """
+--help
+--version
+append --help
+read -h
+read --folow
+read --fol
+read -n five
+read -n -5
+read -n 99999999999999999999999
+read -f -f
+read -o
+read --from --to
+read --count=
+append --format yaml
+append --on-lost-ack never
+append --create=yes
+append a b
+basins
+basins get
+basins lst
+unknown
+lite --port 70000
+lite sttus
+basins list -n 0
+completion
+completion powershell
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("line", GOLDEN)
+def test_golden_command_lines_need_no_typer(line):
+    words = line.split()
+    sure = fastargs.parse(words)
+    assert sure is not None
+    module, name, raw = sure
+    assert root.COMMANDS[name][0] == module
+    assert vars(args.resolve(name, raw)) == vars(cli.run(words))
+
+
+@pytest.mark.parametrize("line", UNSURE)
+def test_what_needs_an_explanation_goes_to_typer(line):
+    assert fastargs.parse(line.split()) is None
+
+
+def test_generated_files_are_those_that_the_declarations_make():
+    done = subprocess.run([sys.executable, ROOT / "completions/generate", "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "run completions/generate"
+
+
+def test_every_command_has_its_declaration_and_every_parameter_its_attribute():
+    for command in tables.read_commands():
+        for entry in (*command.operands, *command.options):
+            converted = args._CONVERSIONS.get(entry.parameter, (entry.parameter,))[0]
+            assert hasattr(args.Args, converted) or entry.parameter == "no_color", (command.name, entry.parameter)
+
+
+def test_defaults_that_help_shows_are_those_of_args():
+    for name in root.COMMANDS:
+        for param in cli.build_command(name).params:
+            if param.default is not None and hasattr(args.Args, param.name) and not param.required:
+                expected = getattr(args.Args, param.name)
+                assert param.default == expected or (param.default is False and expected is None), (name, param.name)
+
+
+def test_no_letter_has_two_meanings_in_what_is_advertised():
+    """But for -f, -s, which the official tool gave two: those are kept and said in the manual."""
+    meanings: dict[str, set[str]] = {}
+    for command in tables.read_commands():
+        for option in command.options:
+            for flag in option.flags:
+                if len(flag) == 2:
+                    meanings.setdefault(flag, set()).add(option.parameter)
+    allowed = {"-f": {"follow", "fencing_token"}, "-s": {"start_after", "seq_num"}, "-n": {"count", "lines", "limit"}}
+    assert {flag: names for flag, names in meanings.items() if len(names) > 1} == allowed
+
+
+# --- both parsers, on anything
+
+
+TEXTS = ["5", "-", "json", "s2://my-basin/s", "my-basin", "", "a=b", "7d", "x.y", "5m ago", "é", " ", "true", "=", "-5"]
+ODD = ["--", "--local", "1" * 25, "007", "-n5", "--help", "-qv", "text", "65536"]
+
+
+def option_words(flag: str, kind: tables.Kind) -> st.SearchStrategy[list[str]]:
+    """The flag with a value, mostly one that fits."""
+    if isinstance(kind, bool):
+        return st.sampled_from([[flag]] * 6 + [[flag + "=x"], [flag + "q"]])
+    fitting = st.sampled_from(TEXTS)
+    if isinstance(kind, tuple):
+        fitting = st.sampled_from(kind)
+    elif isinstance(kind, range):
+        fitting = st.integers(max(0, kind.start - 1), 70_000).map(str)
+    values = st.integers(0, 9).flatmap(lambda dice: fitting if dice else st.sampled_from(TEXTS + ODD))
+    equals = "=" if flag.startswith("--") else ""
+    return st.tuples(values, st.booleans()).map(
+        lambda drawn: [flag + equals + drawn[0]] if drawn[1] else [flag, drawn[0]]
+    )
+
+
+def words_of(command: str) -> st.SearchStrategy[list[str]]:
+    _, operands, flags = fasttable.COMMANDS[command]
+
+    def options(table: dict, size: int) -> st.SearchStrategy[list[list[str]]]:
+        if not table:
+            return st.just([])
+        names = st.lists(st.sampled_from(sorted(table)), max_size=size, unique_by=lambda flag: table[flag][0])
+        return names.flatmap(lambda drawn: st.tuples(*(option_words(flag, table[flag][1]) for flag in drawn)))
+
+    def operand(kind: tables.Kind) -> st.SearchStrategy[str]:
+        return st.sampled_from(
+            kind if isinstance(kind, tuple) else ["s2://my-basin/s", "my-basin", "5", "-", "", "a b"]
+        )
+
+    wanted = st.tuples(*(operand(kind) for _, kind, _ in operands)).flatmap(
+        lambda drawn: st.sampled_from([drawn, drawn, drawn, drawn[:1], (), (*drawn, "more")])
+    )
+    noise = st.sampled_from([[]] * 12 + [["--"], ["--nothing"], ["-5"], ["--help"], ["-qv"]])
+
+    def build(before, after, written, odd, at):
+        pieces = [*after, [*written]] if at % 2 else [*after[:1], [*written], *after[1:]]
+        pieces.insert(at % (len(pieces) + 1), odd)
+        return [word for piece in (*before, command.split(), *pieces) for word in piece]
+
+    return st.builds(build, options(fasttable.GLOBAL, 2), options(flags, 4), wanted, noise, st.integers(0, 5))
+
+
+COMMAND_LINES = st.sampled_from(sorted(fasttable.COMMANDS)).flatmap(words_of)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def commands_built_once():
+    """As the process has one command line and a test has thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "build_command", functools.cache(cli.build_command))
+        patch.setattr(cli, "build_group", functools.cache(cli.build_group))
+        yield
+
+
+def outcome(function):
+    try:
+        return vars(function())
+    except UsageError as error:
+        return error.message, error.hint
+
+
+@settings(max_examples=2500, deadline=None)
+@given(COMMAND_LINES)
+def test_what_the_strict_parser_is_sure_of_typer_understands_alike(words):
+    sure = fastargs.parse(words)
+    if sure is None:
+        return
+    _, name, raw = sure
+    assert outcome(lambda: args.resolve(name, raw)) == outcome(lambda: cli.run(words))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.text(max_size=6), max_size=6))
+def test_the_strict_parser_takes_any_words(words):
+    fastargs.parse(words)
+
+
+def test_the_strict_parser_is_sure_of_what_it_should_be():
+    """The property above says nothing where everything is unsure."""
+    sure = 0
+
+    @settings(max_examples=500, deadline=None, database=None)
+    @given(COMMAND_LINES)
+    def count(words):
+        nonlocal sure
+        sure += fastargs.parse(words) is not None
+
+    count()
+    assert sure > 150
