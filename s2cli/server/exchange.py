@@ -17,6 +17,7 @@ from s2cli.errors import (
     S2Error,
     SeqNumMismatchError,
 )
+from s2cli.wire.content import ContentError, inflate_content
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -49,13 +50,30 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, too_large: S2Error, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:
-    """The whole body of a unary request. Raises `too_large` beyond the limit, DisconnectedError if the client left."""
-    declared = header(scope, b"content-length")
-    # The host has parsed the number already; without one the body ends where the host says so.
-    length = int(declared) if declared is not None else None
+async def read_body(scope: Scope, receive: Receive, too_large: ApiError, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:
+    """The whole body of a unary request, inflated. Raises `too_large` beyond the limit, an error with its code for a
+    body that cannot be inflated, DisconnectedError if the client left."""
+    length = encoding = None
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            # The host has parsed the number already; without one the body ends where the host says so.
+            length = int(value)
+        elif name == b"content-encoding":
+            encoding = value.strip().lower().decode("latin-1")
+    if encoding not in (None, "gzip", "zstd", "identity"):
+        raise ApiError("bad_header", f"Invalid header `content-encoding`: {encoding} is not supported", status=415)
     if length is not None and length > limit:
         raise too_large
+    body = await _collect_in_time(receive, too_large, limit, length)
+    if encoding is None or encoding == "identity":
+        return body
+    try:
+        return inflate_content(body, encoding, limit)
+    except ContentError as error:
+        raise ApiError(too_large.code, error.message) from error
+
+
+async def _collect_in_time(receive: Receive, too_large: S2Error, limit: int, length: int | None) -> bytes:
     task = asyncio.current_task()
     expired = False
 

@@ -1,9 +1,11 @@
 """Routing, methods, errors and limits: what is the same for every operation."""
 
+import gzip
 import json
 import socket
 
 import pytest
+import zstandard
 
 JSON = {"content-type": "application/json"}
 
@@ -174,6 +176,23 @@ def test_a_unary_body_ends_at_2_mib(shared_server):
 
     answer = shared_server.request("POST", "/v1/basins", headers=JSON, body=pieces())
     assert "exceeds 2 MiB" in assert_refused(answer, 400, "bad_json")
+
+
+@pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("ZSTD", zstandard.compress)])
+def test_a_body_may_be_compressed(shared_server, unique_basin, encoding, encode):
+    headers = {**JSON, "content-encoding": encoding}
+    body = json.dumps({"basin": unique_basin()}).encode()
+    assert shared_server.request("POST", "/v1/basins", headers=headers, body=encode(body)).status == 201
+    answer = shared_server.request("POST", "/v1/basins", headers=headers, body=body)
+    assert_refused(answer, 400, "bad_json")
+    bomb = encode(b" " * (2 * 1024 * 1024 + 1))
+    answer = shared_server.request("POST", "/v1/basins", headers=headers, body=bomb)
+    assert "inflates to more than" in assert_refused(answer, 400, "bad_json")
+
+
+def test_an_unknown_compression_is_415(shared_server):
+    headers = {**JSON, "content-encoding": "br"}
+    assert_refused(shared_server.request("POST", "/v1/basins", headers=headers, body=b"{}"), 415, "bad_header")
 
 
 def test_a_body_in_many_pieces_and_a_late_one(shared_server):

@@ -1,0 +1,63 @@
+"""Bodies of unary requests and responses that are compressed as a whole (`Content-Encoding`, protocol section 10)."""
+
+from __future__ import annotations
+
+from s2cli.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import zstandard
+
+
+class ContentError(ProtocolError):
+    """A body is not in the form that its headers name, or inflates to more than it may."""
+
+
+def inflate_content(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+    """`body` as it was before `encoding` ("gzip" or "zstd") was applied; never makes more than the limit and a little.
+    Raises ContentError."""
+    if not body:
+        return body  # some clients name an encoding with no body at all
+    inflated = _inflate_zstd(body, limit_bytes) if encoding == "zstd" else _inflate_gzip(body, limit_bytes)
+    if len(inflated) > limit_bytes:
+        raise ContentError(f"the body inflates to more than {limit_bytes} bytes")
+    return inflated
+
+
+def _inflate_gzip(body: bytes, limit_bytes: int) -> bytes:
+    import zlib
+
+    gzip = zlib.decompressobj(wbits=31)
+    try:
+        inflated = gzip.decompress(body, limit_bytes + 1)
+    except zlib.error as error:
+        raise ContentError(f"the body is not in gzip form: {error}") from error
+    if len(inflated) <= limit_bytes and (not gzip.eof or gzip.unused_data):
+        raise ContentError("the body in gzip form is cut short or has bytes after its end")
+    return inflated
+
+
+def _inflate_zstd(body: bytes, limit_bytes: int) -> bytes:
+    import zstandard
+
+    try:
+        # Looked at first: the one-shot call allocates what the header claims. -1 is a header that claims nothing.
+        size = zstandard.frame_content_size(body)
+        if size > limit_bytes:
+            raise ContentError(f"the body inflates to more than {limit_bytes} bytes")
+        # The window is bounded too: a header may ask for gigabytes of it before the first byte comes out.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+        inflated = decompressor.decompress(body, max_output_size=limit_bytes + 1, allow_extra_data=False)
+        if size == -1 and _has_extra_data(decompressor, body):
+            raise ContentError("the body in zstd form has bytes after its end")
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise ContentError(f"the body is not in zstd form, or inflates to more than it may: {error}") from error
+    return inflated
+
+
+def _has_extra_data(decompressor: zstandard.ZstdDecompressor, body: bytes) -> bool:
+    """`allow_extra_data` does not look at frames that do not name their size. Only for a body that is known to inflate
+    to no more than it may."""
+    stream = decompressor.decompressobj()
+    stream.decompress(body)
+    return bool(stream.unused_data)
