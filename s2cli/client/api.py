@@ -110,6 +110,7 @@ def _call(
         return parse(connection.request(method, path, basin=basin, json=json, query=query, headers=headers))
     except S2Error as error:
         error.message = f"cannot {what}: {error.message}"
+        error.args = (error.message,)
         if error.hint is None:
             error.hint = _hint(error, connection, basin)
         raise
