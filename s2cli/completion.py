@@ -211,15 +211,17 @@ def _zsh_specs(options: Iterable[Option]) -> list[str]:
     specs = []
     for option in options:
         text = f"[{_zsh_text(option.help)}]"
+        flags = list(option.flags)
         if not isinstance(option.kind, bool):
             values = _zsh_action(_values(option.parameter, option.kind, option.metavar))
             text += f":{_zsh_text(option.metavar or 'value')}:{values}"
-        repeatable = option.kind == "many"
-        if len(option.flags) == 1:
-            specs.append(f"        {_quoted(('*' if repeatable else '') + option.flags[0] + text)}")
+            # The value may be attached: --flag=value, -fvalue.
+            flags = [flag + ("=" if flag.startswith("--") else "+") for flag in flags]
+        before = "*" if option.kind == "many" else f"({' '.join(option.flags)})" if len(flags) > 1 else ""
+        if len(flags) == 1:
+            specs.append(f"        {_quoted(before + flags[0] + text)}")
         else:
-            exclusion = "'*'" if repeatable else f"'({' '.join(option.flags)})'"
-            specs.append(f"        {exclusion}{{{','.join(option.flags)}}}{_quoted(text)}")
+            specs.append(f"        {_quoted(before)}{{{','.join(flags)}}}{_quoted(text)}")
     return specs
 
 
