@@ -68,9 +68,9 @@ def test_basins(server):
         got = await client.get_basin_config("sdk-basins-1")
         assert got.default_stream_config.retention_policy == 3600
         assert (got.create_stream_on_append, got.create_stream_on_read) == (True, False)
-        assert (await client.ensure_basin("sdk-basins-1", config=config)).status == EnsureStatus.NOOP
+        assert (await client.ensure_basin("sdk-basins-1", config=config)).status == EnsureStatus.CONFIG_UNCHANGED
         assert (await client.ensure_basin("sdk-basins-2")).status == EnsureStatus.CREATED
-        assert (await client.ensure_basin("sdk-basins-2", config=config)).status == EnsureStatus.UPDATED
+        assert (await client.ensure_basin("sdk-basins-2", config=config)).status == EnsureStatus.CONFIG_UPDATED
         page = await client.list_basins(prefix="sdk-basins-", limit=1)
         assert ([basin.name for basin in page.items], page.has_more) == (["sdk-basins-1"], True)
         names = [basin.name async for basin in client.list_all_basins(prefix="sdk-basins-")]
@@ -92,7 +92,7 @@ def test_streams(server):
         config = await basin.get_stream_config("streams/1")
         assert (config.storage_class, config.retention_policy) == ("express", "infinite")
         assert (await basin.ensure_stream("streams/1", config=StreamConfig(retention_policy=60))).status == (
-            EnsureStatus.UPDATED
+            EnsureStatus.CONFIG_UPDATED
         )
         assert (await basin.get_stream_config("streams/1")).retention_policy == 60
         await basin.create_stream("streams/2")
