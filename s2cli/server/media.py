@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 PROTOBUF = b"application/protobuf"
 SESSION = b"s2s/proto"
+EVENT_STREAM = b"text/event-stream"
 
 _PROTOBUF_TYPES = frozenset((PROTOBUF, b"application/x-protobuf"))
 _FORMATS = {b"raw": False, b"json": False, b"base64": True, b"json-binsafe": True}
@@ -27,20 +28,20 @@ SESSION_HEADERS = (
 class Media:
     """The formats of one exchange."""
 
-    __slots__ = ("_accept_encoding", "_content_type", "as_base64", "wants_protobuf")
+    __slots__ = ("_accept_encoding", "_content_type", "accepts", "as_base64")
 
     def __init__(self, scope: Scope) -> None:
         self._content_type = b""
         self._accept_encoding = b""
         self.as_base64 = False
-        self.wants_protobuf = False
+        self.accepts = b""
         # In one pass: this is done for each append.
         for name, value in scope["headers"]:
             if name == b"content-type":
                 self._content_type = value
             elif name == b"accept":
                 # Of the media types that it names only the first counts.
-                self.wants_protobuf = _media_type(value.split(b",", 1)[0]) in _PROTOBUF_TYPES
+                self.accepts = _media_type(value.split(b",", 1)[0])
             elif name == b"s2-format":
                 as_base64 = _FORMATS.get(value.strip())
                 if as_base64 is None:
@@ -52,6 +53,10 @@ class Media:
     @property
     def is_session(self) -> bool:
         return self._content_type == SESSION or _media_type(self._content_type) == SESSION
+
+    @property
+    def wants_protobuf(self) -> bool:
+        return self.accepts in _PROTOBUF_TYPES
 
     @property
     def sends_protobuf(self) -> bool:

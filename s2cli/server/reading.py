@@ -9,7 +9,7 @@ from s2cli.errors import ApiError
 from s2cli.server.channel import watch_disconnect
 from s2cli.server.exchange import DisconnectedError, send_bytes
 from s2cli.server.following import PAGE_BYTES, ReadSession
-from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.media import EVENT_STREAM, JSON, PROTOBUF, SESSION_HEADERS
 from s2cli.server.query import ReadQuery
 from s2cli.server.rendering import render_batch
 from s2cli.server.scanning import Limits, find_start
@@ -31,6 +31,8 @@ MAX_WAIT_S = 60
 async def read_one(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
+    if media.accepts == EVENT_STREAM:
+        raise ApiError("not_implemented", "server-sent events are not served: read with S2S, or one batch at a time")
     query = ReadQuery(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read")
     limits = Limits(query, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)

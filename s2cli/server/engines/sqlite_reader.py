@@ -19,9 +19,6 @@ from s2cli.server.store import Chunk
 Result = TypeVar("Result")
 Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
 
-# Rows asked for at a time; each takes the interpreter's lock anew.
-_ROWS = 64
-
 
 class Reader:
     """The thread and its connection."""
@@ -92,18 +89,16 @@ def read(
     )
     chunks: list[Chunk] = []
     size_bytes = 0
-    rows = 1
-    while size_bytes < max_bytes and (found := cursor.fetchmany(rows)):
-        for row_id, count, metered_bytes, timestamp, crc, data in found:
-            seq_num = seq_num_of(row_id)
-            if zlib.crc32(data) != crc:
-                raise ApiError(
-                    "storage", f"the records up to sequence number {seq_num} are damaged on disk: wrong checksum"
-                )
-            chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data))
-            size_bytes += len(data)
-        # As many as fit if the rest are like these, so that none is read for nothing.
-        rows = max(1, min(_ROWS, (max_bytes - size_bytes) * len(chunks) // max(1, size_bytes)))
+    for row_id, count, metered_bytes, timestamp, crc, data in cursor:
+        seq_num = seq_num_of(row_id)
+        if zlib.crc32(data) != crc:
+            raise ApiError(
+                "storage", f"the records up to sequence number {seq_num} are damaged on disk: wrong checksum"
+            )
+        chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data))
+        size_bytes += len(data)
+        if size_bytes >= max_bytes:
+            break
     cursor.close()  # ends the read: a page holds no snapshot once it is made
     return chunks
 

@@ -1,0 +1,554 @@
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
+from s2cli.server.engines import sqlite_chunks, sqlite_writer
+from s2cli.server.engines.ballast import Ballast
+from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.engines.sqlite_format import FILE_NAME
+from s2cli.server.store import Append, BasinRow, Chunk, Lane, StreamRow
+
+MIB = 1024 * 1024
+TIMEOUT_S = 30
+
+
+class Engine:
+    """A store, and what it has settled."""
+
+    def __init__(self, store):
+        self.store = store
+        self.settled = []
+        self.changed = asyncio.Event()
+        store.settle = self._settle
+
+    def _settle(self, group, error):
+        self.settled += [(append, error) for append in group]
+        self.changed.set()
+
+    async def stream(self, name="stream"):
+        row = StreamRow("some-basin", name, {}, 1)
+        assert await self.store.insert_stream(row) is None
+        return row.id
+
+    def append(self, lane, first, count=1, size=10, **changes):
+        data = random.Random(first).randbytes(size)
+        self.store.append(Append(lane, Chunk(first, count, size, 1000 + first, data), 0, **changes))
+        return data
+
+    async def wait(self, count):
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(self.settled) < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def execute(self, statement):
+        return await self.store._change(lambda connection: connection.execute(statement).fetchall())
+
+
+def with_engine(tmp_path, run):
+    async def main():
+        store = await SqliteStore.open(tmp_path)
+        try:
+            return await run(Engine(store))
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def test_chunks_come_back_after_reopening(tmp_path):
+    async def write(engine):
+        lane = Lane(await engine.stream())
+        # One row, a small group, and a large one.
+        sizes = [10, *[20] * 30, *[50_000] * 20, MIB, 0, *[700] * 200]
+        data, first = [], 0
+        for size in sizes:
+            data.append(engine.append(lane, first, count=3, size=size))
+            first += 3
+            if size == 10:
+                await engine.wait(1)
+        await engine.wait(len(sizes))
+        assert all(error is None for _, error in engine.settled)
+        assert [append.chunk.first_seq_num for append, _ in engine.settled] == list(range(0, first, 3))
+        return data
+
+    async def read(engine):
+        assert await engine.store.tail(1) == (len(written) * 3, 1000 + len(written) * 3 - 3)
+        chunks, first = [], 0
+        while page := await engine.store.read(1, first, len(written) * 3, 300_000):
+            assert sum(len(chunk.data) for chunk in page[:-1]) < 300_000
+            chunks += page
+            first = page[-1].end_seq_num
+        return chunks
+
+    written = with_engine(tmp_path, write)
+    chunks = with_engine(tmp_path, read)
+    assert [chunk.data for chunk in chunks] == written
+    assert [chunk.first_seq_num for chunk in chunks] == list(range(0, len(written) * 3, 3))
+    assert {chunk.count for chunk in chunks} == {3}
+    assert [chunk.last_timestamp for chunk in chunks] == [1000 + chunk.first_seq_num for chunk in chunks]
+
+
+def test_a_read_starts_with_the_chunk_that_holds_the_number(tmp_path):
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        other = Lane(await engine.stream("other"))
+        for first in range(0, 50, 5):
+            engine.append(lane, first, count=5)
+            engine.append(other, first, count=5)
+        await engine.wait(20)
+        for first in range(50):
+            page = await engine.store.read(lane.stream_id, first, 50, MIB)
+            assert page[0].first_seq_num == first // 5 * 5
+            assert page[-1].end_seq_num == 50
+        assert (await engine.store.read(lane.stream_id, 0, 20, MIB))[-1].end_seq_num == 20
+        assert await engine.store.read(lane.stream_id, 50, 50, MIB) == []
+
+    with_engine(tmp_path, run)
+
+
+def test_timestamps_are_found_by_bisection(tmp_path):
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        generator = random.Random(7)
+        # Gaps, equal ones, and those beyond 2^63, which SQLite sees as negative.
+        timestamps = sorted(
+            generator.choice([5, 100, 100 + generator.randrange(50), 2**63 + 7, 2**64 - 1]) for _ in range(60)
+        )
+        for number, timestamp in enumerate(timestamps):
+            engine.store.append(Append(lane, Chunk(number * 2, 2, 10, timestamp, b"x"), 0))
+        await engine.wait(60)
+        for wanted in {0, 2**62, 2**64 - 1, *timestamps, *[timestamp + 1 for timestamp in timestamps]}:
+            for first in (0, 30):
+                expected = next(
+                    (at * 2 for at, timestamp in enumerate(timestamps) if at * 2 >= first and timestamp >= wanted), None
+                )
+                assert await engine.store.find_timestamp(lane.stream_id, wanted, first, 120) == expected
+
+    with_engine(tmp_path, run)
+
+
+WRITER = """
+import asyncio, pathlib, sys
+from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.store import Append, Chunk, Lane, StreamRow
+
+async def main():
+    store = await SqliteStore.open(pathlib.Path(sys.argv[1]))
+    lanes = []
+    for name in "abc":
+        row = StreamRow("some-basin", name, {}, 1)
+        row = await store.insert_stream(row) or row
+        lanes.append((Lane(row.id), (await store.tail(row.id) or (0, 0))[0]))
+    def settle(group, error):
+        assert error is None
+        for append in group:
+            chunk = append.chunk
+            sys.stdout.write(f"{append.lane.stream_id} {chunk.end_seq_num}\\n")
+        sys.stdout.flush()
+    store.settle = settle
+    number = 0
+    while True:
+        number += 1
+        for at, (lane, next_seq_num) in enumerate(lanes):
+            count = 1 + number % 7
+            size = (20, 3000, 200_000)[at]
+            store.append(Append(lane, Chunk(next_seq_num, count, size, number, b"%d:" % next_seq_num + bytes(size)), 0))
+            lanes[at] = lane, next_seq_num + count
+        await asyncio.sleep(0.001)
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_acked_survives_kill_9(tmp_path):
+    generator = random.Random(3)
+    acked = {}
+    for _ in range(6):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE)
+        lines = [process.stdout.readline() for _ in range(generator.randrange(20, 400))]
+        process.send_signal(signal.SIGKILL)
+        lines += process.communicate(timeout=TIMEOUT_S)[0].splitlines(keepends=True)
+        for line in lines:
+            if line.endswith(b"\n"):
+                stream_id, end = map(int, line.split())
+                acked[stream_id] = end
+
+        async def check(engine):
+            for stream_id, end in acked.items():
+                tail, _ = await engine.store.tail(stream_id)
+                assert tail >= end
+                first = 0
+                while page := await engine.store.read(stream_id, first, tail, MIB):
+                    for chunk in page:
+                        assert chunk.first_seq_num == first
+                        assert chunk.data.startswith(b"%d:" % first)
+                        first = chunk.end_seq_num
+                assert first == tail
+
+        with_engine(tmp_path, check)
+    assert len(acked) == 3
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    with_engine(tmp_path, lambda engine: engine.stream())
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("PRAGMA user_version=2")
+    connection.close()
+    with pytest.raises(S2Error, match=r"newer version of s2 \(format 2") as caught:
+        with_engine(tmp_path, None)
+    assert "upgrade" in caught.value.hint
+
+
+def test_a_database_of_another_program_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("CREATE TABLE theirs(x)")
+    connection.close()
+    with pytest.raises(S2Error, match="of another program"):
+        with_engine(tmp_path, None)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / FILE_NAME).write_bytes(b"text" * 5000)
+    with pytest.raises(S2Error, match="cannot open"):
+        with_engine(tmp_path, None)
+
+
+def test_a_directory_is_locked_against_others(tmp_path):
+    held = LockedDirectory(tmp_path / "new" / "data")
+    held.write_note(b"about me")
+    with pytest.raises(DirectoryInUseError, match="in use by another server") as caught:
+        LockedDirectory(tmp_path / "new" / "data")
+    assert caught.value.note == b"about me"
+    assert held.path.stat().st_mode & 0o077 == 0
+    held.release()
+    LockedDirectory(tmp_path / "new" / "data").release()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(S2Error, match=r"cannot use .* as a data directory"):
+        LockedDirectory(tmp_path / "file" / "data")
+
+
+def test_the_file_system_of_a_directory_is_known(tmp_path):
+    assert network_file_system(tmp_path) is None
+
+
+def test_a_full_disk_refuses_and_a_trim_makes_room(tmp_path):
+    async def run(engine):
+        store = engine.store
+        lane = Lane(await engine.stream())
+        for first in range(10):
+            engine.append(lane, first, size=MIB)
+        await engine.wait(10)
+        assert store.failure is None
+        pages = (await engine.execute("PRAGMA page_count"))[0][0]
+        await engine.execute(f"PRAGMA max_page_count={pages + 20}")
+        for first in range(10, 14):
+            engine.append(lane, first, size=MIB)
+        await engine.wait(14)
+        refused = [error for _, error in engine.settled[10:]]
+        assert all(isinstance(error, ApiError) and error.code == "storage" for error in refused)
+        assert "disk is full" in refused[0].message
+        assert "disk is full" in store.failure
+        assert lane.broken
+        # What is behind them in that lane has no place; the next lane goes on where the disk stands.
+        engine.append(lane, 14, size=10)
+        await engine.wait(15)
+        assert engine.settled[14][1] is not None
+        assert (await store.tail(lane.stream_id))[0] == 10
+        lane = Lane(lane.stream_id)
+        engine.append(lane, 10, size=10)
+        await engine.wait(16)
+        assert engine.settled[15][1] is None
+        assert store.failure is None
+        engine.append(lane, 11, size=10, trim_point=9)
+        await engine.wait(17)
+        await engine.execute("SELECT 1")
+        for first in range(12, 17):
+            engine.append(lane, first, size=MIB)
+        await engine.wait(22)
+        assert [error for _, error in engine.settled[16:]] == [None] * 6
+        assert [chunk.first_seq_num for chunk in await store.read(lane.stream_id, 0, 17, 100 * MIB)] == list(
+            range(9, 17)
+        )
+
+    with_engine(tmp_path, run)
+
+
+def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
+    async def run(engine):
+        large, small = Lane(await engine.stream()), Lane(await engine.stream("small"))
+        engine.append(small, 0)
+        await engine.wait(1)
+        pages = (await engine.execute("PRAGMA page_count"))[0][0]
+        await engine.execute(f"PRAGMA max_page_count={pages + 2}")
+        # One group, since the thread stands still until both are queued.
+        standing = threading.Event()
+        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        engine.append(large, 0, size=60_000)
+        engine.append(small, 1)
+        standing.set()
+        await stopped
+        await engine.wait(3)
+        outcome = {append.lane: error for append, error in engine.settled[1:]}
+        assert outcome[small] is None
+        assert outcome[large].code == "storage"
+
+    with_engine(tmp_path, run)
+
+
+def test_the_ballast_is_let_go_of_once_and_taken_aboard_again(tmp_path):
+    ballast = Ballast(tmp_path, 3 * MIB)
+    assert not ballast.release()
+    ballast.restore()
+    assert (tmp_path / "ballast").stat().st_size == 3 * MIB
+    assert ballast.release()
+    assert not ballast.release()
+    Ballast(tmp_path, 1 << 60).restore()
+    assert not (tmp_path / "ballast").exists()
+
+
+def test_an_io_error_stops_all_writes(tmp_path, monkeypatch):
+    def fail(*_):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+        raise error
+
+    check_that_nothing_is_written_after(tmp_path, monkeypatch, fail, "disk I/O error")
+
+
+def test_a_dead_writer_leaves_nobody_waiting(tmp_path, monkeypatch):
+    def die(*_):
+        raise SystemExit("gone")
+
+    check_that_nothing_is_written_after(tmp_path, monkeypatch, die, "SystemExit: gone")
+
+
+def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
+    async def run(engine):
+        lane, other = Lane(await engine.stream()), Lane(await engine.stream("other"))
+        engine.append(other, 0)
+        await engine.wait(1)
+        monkeypatch.setattr(sqlite_chunks, "insert", insert)
+        standing = threading.Event()
+        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        engine.append(lane, 0, size=MIB)
+        engine.append(lane, 1, size=MIB)
+        engine.append(other, 1)
+        last = asyncio.ensure_future(engine.store._change(lambda _: None))
+        standing.set()
+        await stopped
+        await asyncio.wait_for(asyncio.wait([last]), TIMEOUT_S)
+        await engine.wait(4)
+        monkeypatch.undo()
+        engine.append(Lane(lane.stream_id), 0)
+        await engine.wait(5)
+        for _, error in engine.settled[1:]:
+            assert isinstance(error, ApiError)
+            assert error.code == "storage"
+            assert reason in error.message
+        with pytest.raises(ApiError, match="storage has failed"):
+            await engine.store.insert_basin(BasinRow("some-basin", {}, 1))
+        assert reason in engine.store.failure
+        # Reading goes on.
+        assert await engine.store.tail(other.stream_id) == (1, 1000)
+        assert await engine.store.tail(lane.stream_id) is None
+
+    with_engine(tmp_path, run)
+
+
+def test_damage_is_noticed_when_read(tmp_path):
+    async def write(engine):
+        lane = Lane(await engine.stream())
+        engine.append(lane, 0)
+        engine.append(lane, 1)
+        await engine.wait(2)
+
+    async def read(engine):
+        assert len(await engine.store.read(1, 0, 1, MIB)) == 1
+        with pytest.raises(ApiError, match="up to sequence number 1 are damaged") as caught:
+            await engine.store.read(1, 1, 2, MIB)
+        assert caught.value.code == "storage"
+
+    with_engine(tmp_path, write)
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("UPDATE chunk SET data = CAST('0123456789' AS BLOB) WHERE id & 255 = 1")
+    connection.close()
+    with_engine(tmp_path, read)
+
+
+def test_an_emptied_stream_goes_on_where_it_was(tmp_path):
+    async def write(engine):
+        lane = Lane(await engine.stream())
+        engine.append(lane, 0, count=7)
+        engine.append(lane, 7, count=3, fencing_token="mine", trim_point=10)
+        await engine.wait(2)
+        while await engine.store.read(lane.stream_id, 0, 10, MIB):
+            pass
+
+    async def read(engine):
+        assert await engine.store.tail(1) is None
+        row = await engine.store.get_stream("some-basin", "stream")
+        assert (row.next_seq_num, row.last_timestamp) == (10, 1007)
+        assert (row.fencing_token, row.trim_point) == ("mine", 10)
+
+    with_engine(tmp_path, write)
+    with_engine(tmp_path, read)
+
+
+def test_a_trim_that_was_cut_short_goes_on_after_a_restart(tmp_path, monkeypatch):
+    async def write(engine):
+        lane = Lane(await engine.stream())
+        for first in range(20):
+            engine.append(lane, first)
+        engine.append(lane, 20, trim_point=15)
+        await engine.wait(21)
+        return await engine.store.read(lane.stream_id, 0, 21, MIB)
+
+    async def read(engine):
+        async with asyncio.timeout(TIMEOUT_S):
+            while (page := await engine.store.read(1, 0, 21, MIB))[0].first_seq_num != 15:
+                pass
+        assert len(page) == 6
+
+    monkeypatch.setattr(sqlite_writer.Writer, "_trim_slice", lambda writer: writer._trims.clear())
+    assert len(with_engine(tmp_path, write)) == 21
+    monkeypatch.undo()
+    with_engine(tmp_path, read)
+
+
+def test_a_trim_deletes_in_slices_and_the_file_shrinks(tmp_path):
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        for first in range(40):
+            engine.append(lane, first, size=MIB)
+        await engine.wait(40)
+        engine.append(lane, 40, trim_point=39)
+        await engine.wait(41)
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(await engine.store.read(lane.stream_id, 0, 41, 100 * MIB)) != 2:
+                pass
+        pages, free = [(await engine.execute(f"PRAGMA {name}"))[0][0] for name in ("page_count", "freelist_count")]
+        assert pages < 40 * 64
+        assert free > 0
+
+    with_engine(tmp_path, run)
+
+
+def test_the_log_stays_short(tmp_path):
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        for first in range(100):
+            engine.append(lane, first, size=MIB)
+            if first % 8 == 7:
+                await engine.wait(first)
+        await engine.wait(100)
+        assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 16 * MIB
+
+    with_engine(tmp_path, run)
+
+
+def test_ids_of_removed_streams_are_used_again(tmp_path):
+    async def run(engine):
+        store = engine.store
+        assert [await engine.stream(name) for name in "abcd"] == [1, 2, 3, 4]
+        lane = Lane(2)
+        for first in range(3):
+            engine.append(lane, first)
+        await engine.wait(3)
+        await store.remove_stream(2)
+        await store.remove_stream(3)
+        assert [await engine.stream(name) for name in "efg"] == [2, 3, 5]
+        assert await store.tail(2) is None
+        row = await store.get_stream("some-basin", "e")
+        assert (row.next_seq_num, row.trim_point, row.fencing_token) == (0, 0, "")
+
+    with_engine(tmp_path, run)
+
+
+def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        standing = threading.Event()
+        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        for first in range(20):
+            engine.append(lane, first, size=MIB)
+        deletion = asyncio.ensure_future(engine.store.delete_slice(lane.stream_id))
+        standing.set()
+        await stopped
+        assert await deletion
+        assert len(engine.settled) == 20
+        slices = 1
+        while await engine.store.delete_slice(lane.stream_id):
+            slices += 1
+        assert slices >= 4
+        assert await engine.store.tail(lane.stream_id) is None
+
+    with_engine(tmp_path, run)
+
+
+def test_rows_of_basins_and_streams(tmp_path):
+    async def run(engine):
+        store = engine.store
+        names = ["basin-a", "basin-b", "basin-ba", "basin-c", "other-a"]
+        for name in names:
+            assert await store.insert_basin(BasinRow(name, {"x": name}, 5, None, b"key")) is None
+        assert (await store.insert_basin(BasinRow("basin-b", {}, 6))).config == {"x": "basin-b"}
+        rows, more = await store.list_basins("basin-", "", 3)
+        assert ([row.name for row in rows], more) == (["basin-a", "basin-b", "basin-ba"], True)
+        rows, more = await store.list_basins("basin-", "basin-ba", 3)
+        assert ([row.name for row in rows], more) == (["basin-c"], False)
+        assert await store.list_basins("", "other-a", 3) == ([], False)
+        row = await store.get_basin("basin-a")
+        assert row == BasinRow("basin-a", {"x": "basin-a"}, 5, None, b"key")
+        row.deleted_at_ms = 9
+        await store.update_basin(row)
+        for name in ("\U0010ffff\U0010ffff", "\U0010ffff", "é", "a/b", "a"):
+            await store.insert_stream(StreamRow("basin-b", name, {"y": 1}, 7))
+        await store.insert_stream(StreamRow("basin-c", "a", {}, 7))
+        rows, more = await store.list_streams("basin-b", "", "", 10)
+        assert [row.name for row in rows] == ["a", "a/b", "é", "\U0010ffff", "\U0010ffff\U0010ffff"]
+        rows, more = await store.list_streams("basin-b", "\U0010ffff", "a", 10)
+        assert [row.name for row in rows] == ["\U0010ffff", "\U0010ffff\U0010ffff"]
+        stream = await store.get_stream("basin-b", "é")
+        stream.deleted_at_ms, stream.config = 11, {"y": 2}
+        await store.update_stream(stream)
+        assert await store.get_stream("basin-b", "é") == stream
+        basins, streams = await store.deleting()
+        assert ([row.name for row in basins], [row.name for row in streams]) == (["basin-a"], ["é"])
+        await store.remove_stream(stream.id)
+        await store.remove_basin("basin-a")
+        assert await store.deleting() == ([], [])
+        assert await store.get_basin("basin-a") is None
+
+    with_engine(tmp_path, run)
+
+
+def test_a_temporary_store_leaves_nothing_behind():
+    async def run():
+        store = await SqliteStore.open(None)
+        directory = store._directory
+        assert (directory / FILE_NAME).exists()
+        await store.close()
+        return directory
+
+    assert not asyncio.run(run()).exists()
+
+
+def test_the_database_is_for_our_own_user(tmp_path):
+    async def run(engine):
+        await engine.stream()
+        for file in tmp_path.glob(f"{FILE_NAME}*"):
+            assert file.stat().st_mode & 0o077 == 0
+
+    with_engine(tmp_path, run)
