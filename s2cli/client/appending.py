@@ -286,6 +286,8 @@ class AppendLoop:
         now = time.monotonic()
         ends = [self._waiter.deadline, self._next_tick if self._tick is not None else None]
         if self._source.has_rest:
+            if not self._input_open:
+                return 0  # nothing can join the last batch any more
             if self._options.linger_ms is not None:
                 ends.append(self._rest_since + self._options.linger_ms / 1000)
             elif wants_input and self._session.in_flight < EAGER_BATCHES:
