@@ -54,9 +54,9 @@ class Http1:
             raise ProtocolError("a line end in a header of the request")
         return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
-    def body(self, parts: list[bytes]) -> bytes:
-        """The bytes that send the joined parts."""
-        return b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"))
+    def body(self, parts: list[bytes]) -> list[bytes]:
+        """The bytes that send the parts, in parts too."""
+        return [b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"]
 
     def end(self) -> bytes:
         """The bytes that end the request."""

@@ -93,11 +93,11 @@ class Http2:
             self._send_body()
         return self.take()
 
-    def body(self, parts: list[bytes]) -> bytes:
+    def body(self, parts: list[bytes]) -> list[bytes]:
         # Joined: a frame for each part would cost more than the copy.
         self._body.append(memoryview(b"".join(parts)))
         self._send_body()
-        return self.take()
+        return [self.take()]
 
     def end(self) -> bytes:
         self._end = True

@@ -70,6 +70,7 @@ class ReadLoop:
     def _converse(self, connection: Connection) -> bool:
         """One read session; whether the read is over."""
         stream, session = self._stream, self._session
+        connection.expect_bulk()
         connection.request("GET", f"{stream.path}?{session.query()}", stream.headers + SESSION_HEADERS, b"")
         poll = select.poll()
         if self._output_fd >= 0:

@@ -73,7 +73,7 @@ class TlsSocket:
                 ) from error
             except ssl.SSLError as error:
                 raise LostError(f"no TLS connection to {peer}: {error.reason or error}") from error
-            self._plain.send(self._outgoing.read())
+            self._send_pending()
             events = select.POLLIN | (select.POLLOUT if self._plain.pending else 0)
             if not waiter.wait(self.fd, events, CONNECT_TIMEOUT_S):
                 raise LostError(f"no TLS connection to {peer}: it does not answer")
@@ -82,17 +82,30 @@ class TlsSocket:
             if data is None:
                 raise LostError(f"no TLS connection to {peer}: it closed the connection")
             self._incoming.write(data)
-        self._plain.send(self._outgoing.read())
+        self._send_pending()
         self.protocol = self._tls.selected_alpn_protocol() or ""
+
+    @property
+    def receive_bytes(self) -> int:
+        return self._plain.receive_bytes
+
+    @receive_bytes.setter
+    def receive_bytes(self, value: int) -> None:
+        self._plain.receive_bytes = value
 
     @property
     def pending(self) -> bool:
         return self._plain.pending
 
-    def send(self, data: bytes) -> None:
+    def send(self, parts: list[bytes]) -> None:
+        data = b"".join(parts)
         if data:
             self._tls.write(data)  # into memory, always the whole
-        self._plain.send(self._outgoing.read())
+        self._send_pending()
+
+    def _send_pending(self) -> None:
+        if self._outgoing.pending:
+            self._plain.send([self._outgoing.read()])
 
     def flush(self) -> None:
         self._plain.flush()
@@ -116,8 +129,7 @@ class TlsSocket:
                 return None
         except ssl.SSLError as error:
             raise LostError(f"the connection broke: {error.reason or error}") from error
-        if self._outgoing.pending:
-            self._plain.send(self._outgoing.read())
+        self._send_pending()
         if data is None and not pieces:
             return None
         return b"".join(pieces)

@@ -12,7 +12,7 @@ from s2cli.commands.opening import open_settings
 from s2cli.errors import S2Error, UndecidedError
 from s2cli.formats.record_input import TextInput
 from s2cli.wire.append import AppendSession
-from s2cli.wire.inputs import encode_headers, encode_input, encode_record
+from s2cli.wire.inputs import encode_headers, encode_record, encoded_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def append_command(
     record = encode_record(body, encode_headers(headers))
     with Interrupts() as interrupts:
         loop = AppendLoop(stream, session, TextInput(b"\n"), -1, options, interrupts, console.notice, console.detail)
-        loop.add(encode_input([record]), 1, len(body))
+        loop.add(encoded_records([record], len(body)))
         try:
             loop.run()
         except Stopped:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from s2cli.errors import BadInputError, S2Error
 from s2cli.formats.lines import LineSplitter
-from s2cli.wire.batch import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, encode_append
+from s2cli.wire.batch import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
 from s2cli.wire.batcher import Batcher
+from s2cli.wire.inputs import Records, bodies_records, encoded_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Headers = list[tuple[bytes, bytes]]
-    # An AppendInput without conditions, how many records it has, and the size of their bodies and headers
-    Encoded = tuple[bytes, int, int]
 
 
 class TextInput:
@@ -37,19 +36,24 @@ class TextInput:
         """Whether there are records that make no full batch yet."""
         return len(self._batcher) > 0
 
-    def feed(self, data: bytes) -> list[Encoded]:
+    @property
+    def rest_bytes(self) -> int:
+        """About how large these are."""
+        return self._batcher.size_bytes
+
+    def feed(self, data: bytes) -> list[Records]:
         """The batches that are full now."""
         return self._add(self._lines.feed(data), len(data))
 
-    def finish(self) -> list[Encoded]:
+    def finish(self) -> list[Records]:
         """At the end of the input: takes a last line that nothing ends."""
         return self._add(self._lines.finish(), MAX_RECORD_BYTES)
 
-    def take_rest(self) -> Encoded:
+    def take_rest(self) -> Records:
         """What has come and makes no full batch; only where has_rest."""
         return self._encode(*self._batcher.take_rest())
 
-    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Encoded]:
+    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Records]:
         if self._lines.error is not None:
             self.error = self._lines.error
         if not lines:
@@ -57,8 +61,8 @@ class TextInput:
         # The first line may have begun in an earlier piece.
         return [self._encode(*batch) for batch in self._batcher.add(lines, bound_bytes + len(lines[0]))]
 
-    def _encode(self, records: list[bytes], size: int) -> Encoded:
-        return encode_append(records), len(records), size
+    def _encode(self, records: list[bytes], size: int) -> Records:
+        return bodies_records(records, size)
 
 
 class EncodedInput(TextInput):
@@ -76,7 +80,7 @@ class EncodedInput(TextInput):
     def lines(self) -> int:
         return self._parsed
 
-    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Encoded]:
+    def _add(self, lines: list[bytes], bound_bytes: int) -> list[Records]:
         records, sizes = [], []
         for line in lines:
             if self.error is not None:
@@ -95,10 +99,8 @@ class EncodedInput(TextInput):
             return []
         return [self._encode(*batch) for batch in self._batcher.add(records, sum(sizes), sizes)]
 
-    def _encode(self, records: list[bytes], size: int) -> Encoded:
-        from s2cli.wire.inputs import encode_input
-
-        return encode_input(records), len(records), size
+    def _encode(self, records: list[bytes], size: int) -> Records:
+        return encoded_records(records, size)
 
 
 if TYPE_CHECKING:

@@ -23,11 +23,12 @@ from s2cli.errors import (
 from s2cli.wire.batch import decode_ack
 from s2cli.wire.frames import FrameReader, frame_header
 from s2cli.wire.inputs import encode_conditions
-from s2cli.wire.look import Look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.wire.batch import Ack
+    from s2cli.wire.inputs import Records
+    from s2cli.wire.look import Look
 
     Range = tuple[int, int]  # of input lines, both ends included
 
@@ -39,15 +40,14 @@ CHECK, RESEND, STOP = "check", "resend", "stop"
 
 
 class Batch:
-    """One batch under way: its records as an AppendInput without conditions, its first input line, and `start`, its one
-    place in the stream (None in shared mode). `doubtful`: a copy may be on its way, or in the stream already."""
+    """One batch under way: its records, its first input line, and `start`, its one place in the stream (None in shared
+    mode). `doubtful`: a copy may be on its way, or in the stream already."""
 
-    __slots__ = ("count", "doubtful", "line", "records", "sent", "size", "start")
+    __slots__ = ("count", "doubtful", "line", "records", "sent", "start")
 
-    def __init__(self, records: bytes, count: int, size: int, line: int, start: int | None) -> None:
+    def __init__(self, records: Records, line: int, start: int | None) -> None:
         self.records = records
-        self.count = count
-        self.size = size
+        self.count = records.count
         self.line = line
         self.start = start
         self.doubtful = False
@@ -149,13 +149,13 @@ class AppendSession:
         if self.asks_for_tail:
             self._floor = self._next = tail_seq_num
 
-    def add(self, records: bytes, count: int, size: int) -> None:
-        """Puts a batch under way: an AppendInput without conditions, how many records it has, and their size."""
-        self._in_flight.append(Batch(records, count, size, self.lines + 1, None if self._shared else self._next))
-        self.lines += count
-        self._bytes += len(records) + BATCH_OVERHEAD_BYTES
+    def add(self, records: Records) -> None:
+        """Puts a batch under way."""
+        self._in_flight.append(Batch(records, self.lines + 1, None if self._shared else self._next))
+        self.lines += records.count
+        self._bytes += records.encoded_bytes + BATCH_OVERHEAD_BYTES
         if self._next is not None:
-            self._next += count
+            self._next += records.count
 
     def start(self) -> None:
         """A new session begins: everything without an acknowledgement is to be sent on it."""
@@ -176,8 +176,11 @@ class AppendSession:
             elif batch.doubtful and batch.start is None:
                 self._add_range(self.repeated, batch.lines)
             conditions = encode_conditions(batch.start, self._token)
-            parts += (frame_header(len(batch.records) + len(conditions)), batch.records, conditions)
-            size += len(batch.records)
+            encoded_bytes = batch.records.encoded_bytes + len(conditions)
+            parts.append(frame_header(encoded_bytes))
+            parts += batch.records.parts
+            parts.append(conditions)
+            size += encoded_bytes
         return parts
 
     # Receiving
@@ -216,10 +219,12 @@ class AppendSession:
 
     def _settle_one(self, batch: Batch, start: int) -> None:
         """Counts a batch as durable from `start` on; it has been taken out of those in flight."""
-        self._bytes -= len(batch.records) + BATCH_OVERHEAD_BYTES
+        records = batch.records
+        self._bytes -= records.encoded_bytes + BATCH_OVERHEAD_BYTES
         self.durable += batch.count
         self.batches += 1
-        self.bytes += batch.size
+        self.bytes += records.size
+        records.parts = []  # the list lets go of the batch itself later
         last = start + batch.count - 1
         # What a look found in shared mode need not be in order.
         self.first_seq_num = start if self.first_seq_num is None else min(start, self.first_seq_num)
@@ -272,6 +277,8 @@ class AppendSession:
         """What finds out which of the doubtful batches are durable; settle() takes it when it is done."""
         if self._floor is None:
             raise self._undecided("the connection was lost before anything told where they belong")
+        from s2cli.wire.look import Look
+
         return Look([batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared)
 
     def settle(self, look: Look) -> int:

@@ -52,11 +52,17 @@ def metered_bodies_bytes(bodies: list[bytes]) -> int:
     return RECORD_OVERHEAD_BYTES * len(bodies) + sum(map(len, bodies))
 
 
-def encode_append(bodies: list[bytes], match_seq_num: int | None = None, fencing_token: bytes | None = None) -> bytes:
-    """An AppendInput of bodies alone, byte for byte as protobuf writes it."""
+def append_parts(bodies: list[bytes]) -> list[bytes]:
+    """An AppendInput of bodies alone, in parts to be joined: the bodies themselves, and what stands before each."""
     parts = bodies * 2
     parts[1::2] = bodies
     parts[::2] = map(_append_prefix_of, map(len, bodies))
+    return parts
+
+
+def encode_append(bodies: list[bytes], match_seq_num: int | None = None, fencing_token: bytes | None = None) -> bytes:
+    """An AppendInput of bodies alone, byte for byte as protobuf writes it."""
+    parts = append_parts(bodies)
     if match_seq_num is not None:
         parts.append(b"\x10" + encode_varint(match_seq_num))
     if fencing_token is not None:

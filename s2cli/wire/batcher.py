@@ -22,6 +22,11 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def size_bytes(self) -> int:
+        """At least the metered size of what has been collected."""
+        return self._bound
+
     def add(
         self, records: list[bytes], bound_bytes: int, sizes: list[int] | None = None
     ) -> list[tuple[list[bytes], int]]:

@@ -6,7 +6,7 @@ and gives each ReadBatch to on_records(), until `wanted` is None. tests/wire/tes
 
 from __future__ import annotations
 
-from s2cli.wire.inputs import input_keys, record_key
+from s2cli.wire.inputs import keys_of, record_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Places:
         """Whether the next record still equals ours."""
         batch = self._batches[self._index]
         if not self._at:
-            self._keys = input_keys(batch.records)
+            self._keys = keys_of(batch.records)
         if key != self._keys[self._at]:
             return False
         self._at += 1
@@ -141,10 +141,9 @@ class _Search:
     __slots__ = ("_by_first", "_count", "_keys", "_longest", "_places", "_window")
 
     def __init__(self, batches: list[Batch]) -> None:
-        keys_of = {batch.line: tuple(input_keys(batch.records)) for batch in batches}
         lines_of: dict[tuple[bytes, ...], list[int]] = {}
-        for line, keys in keys_of.items():
-            lines_of.setdefault(keys, []).append(line)
+        for batch in batches:
+            lines_of.setdefault(tuple(keys_of(batch.records)), []).append(batch.line)
         # Equal batches cannot be told apart: none of them is looked for.
         self._keys = {lines[0]: list(keys) for keys, lines in lines_of.items() if len(lines) == 1}
         self._by_first: dict[bytes, list[int]] = {}
