@@ -115,7 +115,7 @@ def main() -> int:
     args = parser.parse_args()
     failed = False
     print(
-        "| way | append MiB/s | client peak MB | read MiB/s | client peak MB | server peak MB | bytes |\n|---|--:|--:|--:|--:|--:|---|"
+        "| way | append MiB/s | client MB | read MiB/s | client MB | server MB | bytes |\n|---|--:|--:|--:|--:|--:|---|"
     )
     with tempfile.TemporaryDirectory(prefix="roundtrip-") as top:
         source, target = Path(top, "input"), Path(top, "output")
