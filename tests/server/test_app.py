@@ -225,6 +225,18 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(shared_serv
     assert shared_server.request("GET", "/health").status == 200
 
 
+def test_a_body_that_does_not_come_is_given_up(make_thread_server, monkeypatch):
+    monkeypatch.setattr("s2cli.server.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
+    server = make_thread_server()
+    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+        )
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"request_timeout"' in answer
+
+
 def test_no_token_is_asked_for(shared_server):
     for headers in {}, {"authorization": "Bearer anything"}:
         assert shared_server.request("GET", "/v1/basins", headers=headers).status == 200
