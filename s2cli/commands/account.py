@@ -6,6 +6,7 @@ import time
 
 from s2cli import console
 from s2cli.errors import ExitCode
+from s2cli.wire.append import format_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Account:
             text += f"; undecided: {format_ranges(session.unknown)}"
         if session.repeated:
             text += f"; perhaps in the stream twice: {format_ranges(session.repeated)}"
+        if session.recognized:
+            text += f"; not acknowledged, but found there: {format_ranges(session.recognized)}"
         if exit_code != ExitCode.OK:
             text += f"; next line: {session.next_line}"
             if session.durable_beyond:
@@ -94,6 +97,8 @@ class Account:
         }
         if session.unknown:
             fields["unknown_lines"] = session.unknown
+        if session.recognized:
+            fields["recognized_lines"] = session.recognized
         if session.durable_beyond:
             fields["durable_beyond_next_line"] = session.durable_beyond
         try:
@@ -101,13 +106,6 @@ class Account:
         except console.ClosedOutput:
             if exit_code == ExitCode.OK:
                 raise  # else why the append ended matters more than who reads this
-
-
-def format_ranges(ranges: list[Range]) -> str:
-    """`line 7`, `lines 1 to 1000, 3001 to 4000`."""
-    texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
-    single = len(ranges) == 1 and ranges[0][0] == ranges[0][1]
-    return ("line " if single else "lines ") + ", ".join(texts)
 
 
 def format_bytes(count: int) -> str:

@@ -26,17 +26,6 @@ def _base64(data: bytes) -> str:
     return f'"{b2a_base64(data, newline=False).decode("ascii")}"'
 
 
-def format_bodies(bodies: list[bytes], first_seq_num: int, timestamp: int, separator: str, *, base64: bool) -> bytes:
-    """The objects of records that have no headers and one timestamp, and follow one another from `first_seq_num`."""
-    encode = _base64 if base64 else _text
-    stamp = f',"timestamp":{timestamp}'
-    end = "}" + separator
-    return "".join(
-        f'{{"seq_num":{seq_num}{stamp},"body":{encode(body)}{end}' if body else f'{{"seq_num":{seq_num}{stamp}{end}'
-        for seq_num, body in enumerate(bodies, first_seq_num)
-    ).encode()
-
-
 def format_records(records: Sequence[SequencedRecord], separator: str, *, base64: bool) -> bytes:
     """The objects of any records, command records among them. No headers and an empty body are left out."""
     encode = _base64 if base64 else _text

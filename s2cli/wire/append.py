@@ -64,7 +64,7 @@ class AppendSession:
     __slots__ = (
         "_bytes", "_demanded", "_fenced", "_floor", "_head", "_in_flight", "_next", "_reader", "_sent", "_shared",
         "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "first_seq_num", "last_seq_num", "lines",
-        "policy", "repeated", "sent", "tail",
+        "policy", "recognized", "repeated", "sent", "tail",
     )  # fmt: skip
 
     def __init__(self, *, fencing_token: bytes | None = None, demanded: int | None = None, policy: str = CHECK) -> None:
@@ -91,6 +91,8 @@ class AppendSession:
         self.last_seq_num: int | None = None
         self.tail: tuple[int, int] | None = None  # sequence number and timestamp, as of the last acknowledgement
         self.repeated: list[Range] = []  # lines that may be in the stream twice
+        # Lines that no acknowledgement but a look found: equal ones of another writer look the same
+        self.recognized: list[Range] = []
         self.durable_beyond: list[Range] = []  # durable lines after one that is not: only where an end comes early
 
     # What the owner asks
@@ -300,6 +302,7 @@ class AppendSession:
             self._settle_one(batch, start)
             if self._in_flight:
                 self._add_range(self.durable_beyond, batch.lines)
+            self._add_range(self.recognized, batch.lines)
             if not self._shared:
                 self._floor = start + batch.count
         if self._shared:

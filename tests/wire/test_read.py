@@ -1,0 +1,203 @@
+"""ReadSession: the request that starts and resumes a read, and what is made of what comes."""
+
+import pytest
+
+from s2cli.errors import ApiError, PreconditionError, ProtocolError, RangeNotSatisfiableError
+from s2cli.wire.batch import encode_records, encode_tail
+from s2cli.wire.frames import encode_frame, encode_terminal
+from s2cli.wire.read import ENDLESS, WAIT_S, ReadSession
+from s2cli.wire.s2_pb2 import ReadBatch
+
+
+def batch(first, *bodies, tail=None):
+    data = encode_records(list(bodies), first, 5)
+    return encode_frame(data if tail is None else data + encode_tail(tail, 5))
+
+
+def odd_batch(*records):
+    """Records with a header, or with numbers that leave gaps."""
+    message = ReadBatch()
+    for seq_num, body in records:
+        message.records.add(seq_num=seq_num, timestamp=5, body=body).headers.add(name=b"n", value=b"v")
+    return encode_frame(message.SerializeToString())
+
+
+def bodies(delivered):
+    return [
+        body
+        for piece in delivered
+        for body in (piece.bodies if piece.bodies is not None else [record.body for record in piece.records])
+    ]
+
+
+def query(session):
+    return dict(term.split("=") for term in session.query().split("&"))
+
+
+@pytest.fixture(params=[True, False], ids=["bodies", "records"])
+def only(request):
+    return {"bodies_only": request.param}
+
+
+# The request
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "expected"),
+    [
+        (("seq_num", 5), {}, {"seq_num": 5, "count": ENDLESS}),
+        (("seq_num", 5), {"follow": True}, {"seq_num": 5}),
+        (("seq_num", 5), {"end_seq_num": 9}, {"seq_num": 5, "count": 4}),
+        (("seq_num", 5), {"end_seq_num": 9, "count": 2}, {"seq_num": 5, "count": 2}),
+        (("seq_num", 5), {"follow": True, "count": 2}, {"seq_num": 5, "count": 2, "wait": WAIT_S}),
+        (("seq_num", 5), {"bytes_limit": 80, "until": 7}, {"seq_num": 5, "bytes": 80, "until": 7}),
+        (("timestamp", 5), {"clamp": True, "end_seq_num": 9}, {"timestamp": 5, "count": ENDLESS, "clamp": "true"}),
+        (("tail_offset", 5), {"follow": True}, {"tail_offset": 5}),
+    ],
+)
+def test_the_first_request(start, options, expected):
+    assert query(ReadSession(start, **options)) == {name: str(value) for name, value in expected.items()}
+
+
+def test_the_request_that_resumes_has_the_limits_that_are_left(only):
+    session = ReadSession(("timestamp", 5), count=10, bytes_limit=100, until=9, clamp=True, **only)
+    session.query()
+    session.receive(batch(40, b"ab", b""))
+    assert session.cursor == 42
+    assert query(session) == {"seq_num": "42", "count": "8", "bytes": str(100 - 18), "until": "9"}
+
+
+def test_a_heartbeat_anchors_a_start_that_has_no_number():
+    session = ReadSession(("tail_offset", 0), follow=True)
+    session.query()
+    assert session.receive(encode_frame(encode_tail(77, 5))) == []
+    assert query(session) == {"seq_num": "77"}
+
+
+def test_a_session_of_nothing_is_done_before_it_starts():
+    assert ReadSession(("seq_num", 5), count=0).done
+    assert ReadSession(("seq_num", 5), end_seq_num=5).done
+    assert not ReadSession(("seq_num", 5), end_seq_num=6).done
+
+
+# What comes
+
+
+def test_batches_come_out_in_any_split(only):
+    data = batch(0, b"a", b"b") + encode_frame(encode_tail(2, 5)) + batch(2, b"c", tail=3)
+    session = ReadSession(("seq_num", 0), follow=True, **only)
+    session.query()
+    assert bodies(session.receive(data)) == [b"a", b"b", b"c"]
+    session = ReadSession(("seq_num", 0), follow=True, **only)
+    session.query()
+    assert bodies(piece for at in range(len(data)) for piece in session.receive(data[at : at + 1])) == [
+        b"a",
+        b"b",
+        b"c",
+    ]
+    assert (session.cursor, session.delivered) == (3, 3)
+
+
+def test_bodies_are_taken_apart_only_where_they_are_all():
+    session = ReadSession(("seq_num", 0), follow=True, bodies_only=True)
+    session.query()
+    plain, headed = session.receive(batch(0, b"a", b"") + odd_batch((2, b"b")))
+    assert (plain.bodies, plain.first_seq_num) == ([b"a", b""], 0)
+    assert headed.bodies is None
+    assert headed.records[0].headers[0].name == b"n"
+
+
+def test_a_limit_cuts_what_is_too_much(only):
+    session = ReadSession(("seq_num", 0), count=3, **only)
+    session.query()
+    assert bodies(session.receive(batch(0, b"a", b"b") + batch(2, b"c", b"d") + batch(4, b"e"))) == [b"a", b"b", b"c"]
+    assert session.done
+    session = ReadSession(("seq_num", 0), end_seq_num=3, **only)
+    session.query()
+    assert bodies(session.receive(batch(0, b"a", b"b") + batch(2, b"c", b"d"))) == [b"a", b"b", b"c"]
+    assert session.done
+
+
+def test_an_end_cuts_a_batch_with_gaps():
+    session = ReadSession(("timestamp", 0), end_seq_num=10)
+    session.query()
+    assert bodies(session.receive(odd_batch((7, b"a"), (9, b"b"), (11, b"c")))) == [b"a", b"b"]
+    assert session.done
+
+
+def test_a_gap_in_the_middle_is_noticed_and_one_at_the_start_is_not(only):
+    session = ReadSession(("seq_num", 0), follow=True, **only)
+    session.query()
+    session.receive(batch(5, b"a"))
+    assert session.gap is None  # trimmed before anybody read: as usual
+    session.receive(batch(8, b"b"))
+    assert session.gap == (6, 7)
+
+
+@pytest.mark.parametrize("data", [batch(4, b"a"), odd_batch((5, b"a"), (5, b"b"))])
+def test_numbers_that_go_back_are_a_broken_protocol(data, only):
+    session = ReadSession(("seq_num", 5), follow=True, **only)
+    session.query()
+    with pytest.raises(ProtocolError, match="sequence number"):
+        session.receive(data)
+
+
+def test_a_terminal_frame_is_its_error_after_the_batches_before_it():
+    session = ReadSession(("seq_num", 0), follow=True)
+    session.query()
+    with pytest.raises(ApiError) as caught:
+        session.receive(encode_terminal(503, b'{"code":"unavailable","message":"moving"}'))
+    assert caught.value.code == "unavailable"
+    assert session.receive(encode_terminal(200, b"")) == []
+
+
+# Endings
+
+
+def test_a_clean_end_is_the_end_of_a_bounded_read():
+    session = ReadSession(("seq_num", 0))
+    session.query()
+    session.receive(batch(0, b"a"))
+    assert session.on_end()
+
+
+def test_a_clean_end_before_the_end_asks_once_more():
+    session = ReadSession(("seq_num", 0), end_seq_num=5)
+    session.query()
+    session.receive(batch(0, b"a"))
+    assert not session.on_end()
+    assert query(session) == {"seq_num": "1", "count": "4"}
+    assert session.on_end()  # nothing came: the rest is gone
+
+
+def test_a_clean_end_ends_no_read_that_follows():
+    session = ReadSession(("seq_num", 0), follow=True)
+    session.query()
+    assert not session.on_end()
+
+
+def test_an_end_in_the_middle_of_a_frame_is_a_broken_protocol():
+    session = ReadSession(("seq_num", 0))
+    session.query()
+    session.receive(batch(0, b"a")[:-1])
+    with pytest.raises(ProtocolError, match="middle of a frame"):
+        session.on_end()
+
+
+def test_a_start_at_the_tail_is_an_end_and_one_beyond_it_an_error():
+    session = ReadSession(("seq_num", 5))
+    session.on_unsatisfiable(RangeNotSatisfiableError(5, 1))
+    assert session.done
+    with pytest.raises(PreconditionError, match="ends at sequence number 4") as caught:
+        ReadSession(("seq_num", 5)).on_unsatisfiable(RangeNotSatisfiableError(4, 1))
+    assert "--clamp" in caught.value.hint
+
+
+def test_a_tail_behind_the_cursor_means_a_new_stream():
+    session = ReadSession(("seq_num", 0), follow=True)
+    session.query()
+    session.receive(batch(0, b"a", b"b"))
+    with pytest.raises(PreconditionError, match="created again"):
+        session.receive(encode_frame(encode_tail(1, 5)))
+    with pytest.raises(PreconditionError, match="created again"):
+        session.on_unsatisfiable(RangeNotSatisfiableError(1, 1))
