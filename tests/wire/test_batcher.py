@@ -1,5 +1,7 @@
 """Batcher: batches that are as large as they may be, and never larger."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def test_batches_are_legal_full_and_lose_nothing(shape):
         assert size == sum(map(len, records))
         assert 0 < len(records) <= MAX_BATCH_RECORDS
         assert size + RECORD_OVERHEAD_BYTES * len(records) <= MAX_BATCH_BYTES
-    for batch, (following, _) in zip(batches, batches[1:], strict=False):
+    for batch, (following, _) in itertools.pairwise(batches):
         assert is_full(batch, following[0])
 
 

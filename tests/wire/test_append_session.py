@@ -306,7 +306,7 @@ def test_what_may_not_be_read_is_undecided():
     look.on_tail(1)
     look.give_up("the stream cannot be looked at: forbidden")
     assert look.wanted is None
-    with pytest.raises(UndecidedError, match="line 1 .*forbidden"):
+    with pytest.raises(UndecidedError, match=r"line 1 .*forbidden"):
         writer.session.settle(look)
 
 
