@@ -95,7 +95,7 @@ async def _records(
             await _send_empty(send, 405, _allow(methods))
             return
     if server.draining:
-        raise draining()
+        raise await server.refuse()
     stream = _name(segment, check_stream_name)
     await handler(server, scope, receive, send, basin_of(scope), stream)
 
@@ -119,7 +119,7 @@ async def _control(server: Server, scope: Scope, receive: Receive, send: Send, p
         await _send_empty(send, 405, _allow(methods))
         return
     if server.draining:
-        raise draining()
+        raise await server.refuse()
     status, body, headers = await handler(Request(server, scope, receive, name))
     if not body:
         await _send_empty(send, status, *headers)
@@ -139,10 +139,6 @@ async def _health(server: Server, scope: Scope, send: Send) -> None:
     if scope["method"] == "HEAD":
         send = _dropping_body(send)
     await send_bytes(send, 200 if problem is None else 503, b"text/plain; charset=utf-8", text.encode())
-
-
-def draining() -> ApiError:
-    return ApiError("server_draining", "the server is shutting down")
 
 
 def _name(segment: bytes, check: Callable[[str], None]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2cli import __version__
-from s2cli.errors import S2Error
+from s2cli.errors import ApiError, S2Error
 from s2cli.server.app import application
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
@@ -85,7 +85,9 @@ class Server:
         # Around every change of a row that depends on what stands in it.
         self.changing = asyncio.Lock()
         self._on_drain: list[Callable[[], None]] = []
+        self._held = 0
         self._quiet = asyncio.Event()
+        self._listening_ended = asyncio.Event()
         self.streams = StreamRegistry(self)
         self.upkeep = Upkeep(self)
 
@@ -111,14 +113,30 @@ class Server:
     def exchange_ended(self) -> None:
         self.exchanges -= 1
         self.quiet_since = self.now()
-        if self.draining and not self.exchanges:
-            self._quiet.set()
+        self._look_for_quiet()
+
+    async def refuse(self) -> ApiError:
+        """The answer to what comes while the server shuts down. It waits until nobody listens any more: a client that
+        is told at once comes back at once, again and again, and is cut off without an answer when listening ends."""
+        self._held += 1
+        self._look_for_quiet()
+        await self._listening_ended.wait()
+        self._held -= 1
+        return ApiError("server_draining", "the server is shutting down")
+
+    def end_listening(self) -> None:
+        self._quiet.clear()
+        self._listening_ended.set()
 
     async def drained(self, timeout_s: float) -> None:
-        """Waits until no exchange is running, at most that long."""
-        if self.exchanges:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), timeout_s)
+        """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
+        self._look_for_quiet()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+
+    def _look_for_quiet(self) -> None:
+        if self.draining and self.exchanges <= self._held:
+            self._quiet.set()
 
 
 def _clock_ms() -> int:
@@ -223,11 +241,12 @@ async def _until_end(server: Server, options: Options, hosts: list[Host], stoppe
 async def _drain(server: Server, hosts: list[Host]) -> None:
     server.begin_drain()
     # Sessions first, while everything is open: to a client of the Python library h2 a GOAWAY ends the connection, and
-    # with it the acks that are still on their way. New requests get 503 meanwhile, so this phase is short.
+    # with it the acks that are still on their way. New requests are held meanwhile, so this phase is short.
     await server.drained(SESSIONS_END_S)
     await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
+    server.end_listening()
     await server.drained(EXCHANGES_END_S)
     if server.exchanges:
         log.warning("%d exchanges did not end in time", server.exchanges)
