@@ -105,16 +105,18 @@ class ReadSession:
             stored = not page
             if stored:
                 page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
-            cursor = Cursor(page, self.next_seq_num, self._limits)
+            # Without a page: trimmed up to the end.
+            cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
+            del page  # a client that does not read must not hold it as a whole
             while parts := cursor.message():
                 self._packer.add(parts)
+                del parts
                 if self._outlet.blocked:
                     await self._outlet.drained()
                     if self._ended():
                         return
             self._packer.flush()
-            # Nothing at all: trimmed up to the end.
-            self.next_seq_num = cursor.next_seq_num if page else end
+            self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
                 # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
                 stream.follow(self)

@@ -1,0 +1,476 @@
+import random
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from s2s import append_input, open_append, open_read
+
+from s2cli.wire.s2_pb2 import ReadBatch
+
+PROTOBUF = {"content-type": "application/protobuf", "accept": "application/protobuf"}
+MIB = 1 << 20
+
+
+def metered(headers, body):
+    return 8 + len(body) + sum(2 + len(name) + len(value) for name, value in headers)
+
+
+class Model:
+    """A stream as a plain list of (timestamp, headers, body)."""
+
+    def __init__(self, records, trim_point):
+        self.records = records
+        self.trim_point = trim_point
+
+    @property
+    def tail(self):
+        return len(self.records), self.records[-1][0]
+
+    def read(self, query, *, unary):
+        """Status and sequence numbers, by protocol sections 5.2 to 5.4; `query` has numbers and no `wait`."""
+        query = dict(query)
+        if "until" in query and query.get("timestamp", -1) >= query["until"]:
+            return 422, []
+        tail_seq_num, tail_timestamp = self.tail
+        count, size = query.get("count"), query.get("bytes")
+        if 0 in (count, size):
+            return 200, []
+        may_follow = not unary and not {"count", "bytes", "until"} & query.keys()
+        if "timestamp" in query:
+            start = next(
+                (at for at in range(self.trim_point, tail_seq_num) if self.records[at][0] >= query["timestamp"]),
+                tail_seq_num,
+            )
+            beyond = query["timestamp"] > tail_timestamp
+        else:
+            start = query["seq_num"] if "seq_num" in query else max(0, tail_seq_num - query.get("tail_offset", 0))
+            beyond = start > tail_seq_num
+        if beyond:
+            if not query.get("clamp"):
+                return 416, []
+            start = tail_seq_num
+        if start == tail_seq_num and not may_follow:
+            return 416, []
+        if unary:
+            count, size = min(count or 1000, 1000), min(size or MIB, MIB)
+        found = []
+        for at in range(max(start, self.trim_point), tail_seq_num):
+            timestamp, headers, body = self.records[at]
+            record_bytes = metered(headers, body)
+            if count is not None and len(found) == count:
+                break
+            if "until" in query and timestamp >= query["until"]:
+                break
+            if size is not None and record_bytes > size:
+                break
+            if size is not None:
+                size -= record_bytes
+            found.append(at)
+        return 200, found
+
+
+@pytest.fixture(scope="module")
+def filled(shared_server):
+    """Streams of many shapes, each with its model: chunks of one record and of many, equal timestamps, large bodies,
+    headers, trimmed within a chunk, trimmed to nothing."""
+    basin = shared_server.create_basin()
+    models = {}
+    for number, trim_point in enumerate((0, 17, 61, 10_000)):
+        generator = random.Random(number)
+        name = shared_server.create_stream(basin, f"s{number}", timestamping={"uncapped": True})
+        records, clock = [], 50
+        with open_append(shared_server, basin, name) as session:
+            for _ in range(30):
+                batch = []
+                for _ in range(generator.choice([1, 1, 2, 7, 40])):
+                    clock += generator.choice([0, 0, 1, 5])
+                    headers = [(b"name", b"value" * generator.randrange(3))] * generator.choice([0, 0, 1, 2])
+                    batch.append((clock, headers, bytes(generator.choice([0, 1, 10, 10, 3000]))))
+                records += batch
+                session.append(*batch)
+                session.ack()
+            if trim_point:
+                trim = (clock, [(b"", b"trim")], trim_point.to_bytes(8, "big"))
+                records.append(trim)
+                session.append(trim)
+                session.ack()
+        models[name] = Model(records, min(trim_point, len(records)))
+    return basin, models
+
+
+numbers = st.one_of(st.integers(0, 700), st.integers(0, 20), st.sampled_from([1 << 40, (1 << 64) - 1]))
+queries = st.fixed_dictionaries(
+    {},
+    optional={
+        "count": st.one_of(st.integers(0, 50), numbers),
+        "bytes": st.one_of(st.integers(0, 10_000), numbers),
+        "until": st.one_of(st.integers(0, 1500), numbers),
+        "clamp": st.booleans(),
+    },
+)
+starts = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"seq_num": numbers}),
+    st.fixed_dictionaries({"tail_offset": numbers}),
+    st.fixed_dictionaries({"timestamp": st.one_of(st.integers(0, 1500), numbers)}),
+)
+
+
+def query_string(query):
+    return "&".join(f"{name}={str(value).lower()}" for name, value in query.items())
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 3), starts, queries)
+def test_unary_reads_are_what_the_protocol_says(shared_server, filled, stream, start, query):
+    basin, models = filled
+    model = models[f"s{stream}"]
+    query = {**start, **query}
+    answer = shared_server.request(
+        "GET", f"/v1/streams/s{stream}/records?{query_string(query)}", headers=PROTOBUF, basin=basin
+    )
+    status, expected = model.read(query, unary=True)
+    assert answer.status == status, answer
+    if status == 200:
+        check_records(model, ReadBatch.FromString(answer.body), expected)
+    elif status == 416:
+        assert answer.json() == {"tail": {"seq_num": model.tail[0], "timestamp": model.tail[1]}}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 3), starts, queries)
+def test_sessions_are_what_the_protocol_says(shared_server, filled, stream, start, query):
+    basin, models = filled
+    model = models[f"s{stream}"]
+    query = {**start, **query}
+    status, expected = model.read(query, unary=False)
+    # An unbounded session ends where it would follow.
+    with open_read(shared_server, basin, query_string({**query, "wait": 0}), f"s{stream}") as session:
+        assert session.status == status, session.body
+        if status != 200:
+            return
+        whole = ReadBatch()
+        while (frame := session.frame()) is not None:
+            assert frame.status is None, frame.message
+            batch = ReadBatch.FromString(frame.message)
+            assert 0 < len(batch.records) <= 1000
+            assert not batch.HasField("tail")
+            whole.MergeFrom(batch)
+    check_records(model, whole, expected)
+
+
+def check_records(model, batch, expected):
+    assert [record.seq_num for record in batch.records] == expected
+    for record in batch.records:
+        headers = [(header.name, header.value) for header in record.headers]
+        assert (record.timestamp, headers, record.body) == model.records[record.seq_num]
+
+
+def test_a_unary_read_gets_a_thousand_records_and_a_mebibyte(shared_server, basin):
+    shared_server.create_stream(basin)
+    with open_append(shared_server, basin) as session:
+        for _ in range(3):
+            session.append(*[b"x"] * 700)
+            session.ack()
+        for _ in range(3):
+            session.append(bytes(600_000))
+            session.ack()
+    path = "/v1/streams/stream/records"
+    answer = shared_server.request("GET", f"{path}?seq_num=0&count=5000&bytes=5000000", basin=basin)
+    assert [record["seq_num"] for record in answer.json()["records"]] == list(range(1000))
+    answer = shared_server.request("GET", f"{path}?seq_num=2100", headers=PROTOBUF, basin=basin)
+    assert [record.seq_num for record in ReadBatch.FromString(answer.body).records] == [2100]
+    # Batches share a frame that has room for them.
+    with open_read(shared_server, basin, "seq_num=0&count=5000") as session:
+        assert [len(session.batch()[0]) for _ in range(5)] == [700, 700, 701, 1, 1]
+        assert session.frame() is None
+
+
+def test_small_batches_share_a_frame(shared_server, basin):
+    shared_server.create_stream(basin)
+    with open_append(shared_server, basin) as session:
+        session.send(*[append_input(b"%d" % number) for number in range(1500)])
+        for _ in range(1500):
+            session.ack()
+    with open_read(shared_server, basin, "seq_num=0&wait=0") as session:
+        first, second = session.batch()[0], session.batch()[0]
+        assert (len(first), len(second)) == (1000, 500)
+        assert first + second == [(number, b"%d" % number) for number in range(1500)]
+        assert session.frame() is None
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("seq_num=0&tail_offset=1", 422, "invalid"),
+        ("timestamp=5&until=5", 422, "invalid"),
+        ("seq_num=-1", 400, "bad_query"),
+        ("seq_num=+1", 400, "bad_query"),
+        ("seq_num=1_0", 400, "bad_query"),
+        ("seq_num=18446744073709551616", 400, "bad_query"),
+        ("seq_num=", 400, "bad_query"),
+        ("count=x", 400, "bad_query"),
+        ("wait=4294967296", 400, "bad_query"),
+        ("clamp=1", 400, "bad_query"),
+        ("seq_num=%ff", 400, "bad_query"),
+    ],
+)
+def test_bad_queries_create_no_stream(shared_server, query, status, code):
+    basin = shared_server.create_basin(create_stream_on_read=True)
+    for headers in ({}, {"content-type": "s2s/proto"}):
+        answer = shared_server.request("GET", f"/v1/streams/new/records?{query}", headers=headers, basin=basin)
+        assert (answer.status, answer.json()["code"]) == (status, code)
+    assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
+
+
+def test_reads_of_what_is_not_there(shared_server, basin):
+    for path in ("records", "records/tail"):
+        answer = shared_server.request("GET", f"/v1/streams/none/{path}", basin=basin)
+        assert (answer.status, answer.json()["code"]) == (404, "stream_not_found")
+        answer = shared_server.request("GET", f"/v1/streams/none/{path}", basin="no-such-basin")
+        assert (answer.status, answer.json()["code"]) == (404, "basin_not_found")
+    with open_read(shared_server, basin, stream="none") as session:
+        assert (session.status, session.body["code"]) == (404, "stream_not_found")
+
+
+def test_an_empty_stream(shared_server, basin):
+    shared_server.create_stream(basin)
+    path = "/v1/streams/stream/records"
+    tail = {"tail": {"seq_num": 0, "timestamp": 0}}
+    assert shared_server.request("GET", f"{path}/tail", basin=basin).json() == tail
+    for query in ("", "seq_num=0", "timestamp=0", "tail_offset=5", "seq_num=9", "seq_num=9&clamp=true"):
+        answer = shared_server.request("GET", f"{path}?{query}", basin=basin)
+        assert (answer.status, answer.json()) == (416, tail), query
+    for query in ("count=0", "bytes=0&wait=60", "seq_num=9&count=0"):
+        answer = shared_server.request("GET", f"{path}?{query}", basin=basin)
+        assert (answer.status, answer.json()) == (200, {"records": []}), query
+        with open_read(shared_server, basin, query) as session:
+            assert (session.status, session.frame()) == (200, None)
+    for query in ("timestamp=5", "seq_num=1"):
+        with open_read(shared_server, basin, query) as session:
+            assert (session.status, session.body) == (416, tail)
+
+
+def test_reads_create_streams_where_the_basin_says_so(shared_server):
+    basin = shared_server.create_basin(create_stream_on_read=True)
+    tail = {"tail": {"seq_num": 0, "timestamp": 0}}
+    assert shared_server.request("GET", "/v1/streams/a/records/tail", basin=basin).json() == tail
+    assert shared_server.request("GET", "/v1/streams/b/records", basin=basin).status == 416
+    with open_read(shared_server, basin, stream="c") as session:
+        assert session.batch() == ([], 0)
+    names = [stream["name"] for stream in shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"]]
+    assert names == ["a", "b", "c"]
+
+
+def test_a_head_request(shared_server, basin):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a")
+    answer = shared_server.request("HEAD", "/v1/streams/stream/records?seq_num=0", basin=basin)
+    assert (answer.status, answer.body) == (200, b"")
+    answer = shared_server.request("HEAD", "/v1/streams/stream/records/tail", basin=basin)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_event_streams_are_refused_clearly(shared_server, basin):
+    shared_server.create_stream(basin)
+    headers = {"accept": "text/event-stream"}
+    answer = shared_server.request("GET", "/v1/streams/stream/records?seq_num=0", headers=headers, basin=basin)
+    assert (answer.status, answer.json()["code"]) == (501, "not_implemented")
+
+
+def append(server, basin, *bodies, stream="stream"):
+    with open_append(server, basin, stream) as session:
+        session.append(*bodies)
+        return session.ack()
+
+
+def test_a_follower_beats_at_the_tail_and_gets_what_comes(shared_server, basin):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a", b"b")
+    with open_read(shared_server, basin, "seq_num=1") as session, open_append(shared_server, basin) as writer:
+        assert session.headers["content-type"] == "s2s/proto"
+        assert session.batch() == ([(1, b"b")], None)
+        assert session.batch() == ([], 2)
+        for number in range(2, 20):
+            writer.append(b"%d" % number)
+            writer.ack()
+            assert session.batch() == ([(number, b"%d" % number)], number + 1)
+
+
+def test_a_follower_that_starts_at_the_tail(shared_server, basin):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a")
+    for query in ("", "seq_num=1", "seq_num=9&clamp=true", "timestamp=9999999999999&clamp=true"):
+        with open_read(shared_server, basin, query) as session:
+            assert session.batch() == ([], 1), query
+
+
+def test_limits_end_a_follower(shared_server, basin):
+    shared_server.create_stream(basin, timestamping={"uncapped": True})
+    sessions = [
+        open_read(shared_server, basin, f"seq_num=0&wait=60&{limit}") for limit in ("count=3", "bytes=30", "until=99")
+    ]
+    opened = [session.__enter__() for session in sessions]
+    for session in opened:
+        assert session.batch() == ([], 0)
+    with open_append(shared_server, basin) as writer:
+        writer.append((5, [], b"a"), (6, [], b"b"))
+        writer.ack()
+        for session in opened:
+            assert session.batch() == ([(0, b"a"), (1, b"b")], 2)
+        writer.append((7, [], b"c"), (99, [], b"d"), (100, [], b"e"))
+        writer.ack()
+    for session in opened:
+        assert session.batch() == ([(2, b"c")], 5)
+        assert session.frame() is None
+        session.close()
+
+
+def test_a_session_waits_as_long_as_it_says(shared_server, basin):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a")
+    start = time.monotonic()
+    with (
+        open_read(shared_server, basin, "seq_num=0&count=9&wait=1") as session,
+        open_append(shared_server, basin) as writer,
+    ):
+        assert session.batch() == ([(0, b"a")], None)
+        assert session.batch() == ([], 1)
+        time.sleep(0.5)
+        writer.append(b"b")
+        assert session.batch() == ([(1, b"b")], 2)
+        assert session.frame() is None
+    # Each batch starts the wait anew.
+    assert 1.5 <= time.monotonic() - start < 5
+
+
+def test_a_bounded_session_ends_at_the_tail_that_it_found(shared_server, basin):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a", b"b")
+    with open_read(shared_server, basin, "seq_num=0&count=100") as session:
+        assert session.records() == [(0, b"a"), (1, b"b")]
+
+
+def test_a_long_poll_gets_the_first_new_batch(shared_server, basin):
+    shared_server.create_stream(basin)
+    path = "/v1/streams/stream/records"
+    answers = []
+
+    def poll():
+        answers.append(shared_server.request("GET", f"{path}?wait=10", basin=basin))
+
+    polling = threading.Thread(target=poll)
+    polling.start()
+    deadline = time.monotonic() + 10
+    # Whatever is written before it waits, it does not see.
+    while polling.is_alive() and time.monotonic() < deadline:
+        append(shared_server, basin, b"new")
+        time.sleep(0.02)
+    polling.join()
+    body = answers[0].json()
+    assert [record["body"] for record in body["records"]] == ["new"]
+    assert body["tail"]["seq_num"] == body["records"][0]["seq_num"] + 1
+    start = time.monotonic()
+    answer = shared_server.request("GET", f"{path}?wait=1", basin=basin)
+    assert (answer.status, answer.json()) == (200, {"records": []})
+    assert time.monotonic() - start >= 1
+    # What is there already comes at once, without a tail.
+    assert "tail" not in shared_server.request("GET", f"{path}?seq_num=0&wait=10", basin=basin).json()
+
+
+@pytest.mark.parametrize(
+    ("accept", "flag"), [("gzip, zstd", 0x20), ("gzip", 0x40), ("zstd;q=0, gzip;q=0.1", 0x40), ("br", 0)]
+)
+def test_frames_to_the_client_are_compressed_as_it_accepts(shared_server, basin, accept, flag):
+    shared_server.create_stream(basin)
+    append(shared_server, basin, b"a" * 5000)
+    with open_read(shared_server, basin, "seq_num=0", headers={"accept-encoding": accept}) as session:
+        assert "content-encoding" not in session.headers
+        first = session.frame()
+        assert ReadBatch.FromString(first.message).records[0].body == b"a" * 5000
+        # Small ones are not worth it.
+        assert ReadBatch.FromString(session.frame().message).tail.seq_num == 1
+    import socket
+
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as raw:
+        raw.sendall(
+            f"GET /v1/streams/stream/records?seq_num=0&wait=0 HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\n"
+            f"content-type: s2s/proto\r\naccept-encoding: {accept}\r\n\r\n".encode()
+        )
+        data = b""
+        while not data.endswith(b"\r\n0\r\n\r\n"):
+            data += raw.recv(65536)
+    frame = data.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2]
+    assert frame[3] == flag
+
+
+def test_a_deleted_stream_ends_its_followers(shared_server, basin):
+    shared_server.create_stream(basin)
+    with open_read(shared_server, basin) as session:
+        assert session.batch() == ([], 0)
+        assert shared_server.request("DELETE", "/v1/streams/stream", basin=basin).status == 202
+        status, body = session.terminal()
+        assert (status, body["code"]) == (409, "stream_deletion_pending")
+
+
+def test_slow_and_gone_readers_cost_nobody_and_lose_nothing(server):
+    basin = server.create_basin()
+    server.create_stream(basin)
+
+    def rss_mib():
+        with open(f"/proc/{server.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+
+    slow = [open_read(server, basin, "seq_num=0").__enter__() for _ in range(10)]
+    gone = [open_read(server, basin, "seq_num=0").__enter__() for _ in range(10)]
+    quick = open_read(server, basin, "seq_num=0").__enter__()
+    assert quick.batch() == ([], 0)
+    before_mib = rss_mib()
+    got = []
+
+    def follow():
+        while len(got) < 10_000:
+            got.extend(seq_num for seq_num, _ in quick.batch()[0])
+
+    following = threading.Thread(target=follow)
+    following.start()
+    with open_append(server, basin) as writer:
+        for number in range(100):
+            writer.append(*[b"%d " % at + bytes(5000) for at in range(number * 100, number * 100 + 100)])
+            if number == 50:
+                for session in gone:
+                    session.close()
+            if number >= 5:
+                assert writer.ack()[1] == (number - 4) * 100
+        for _ in range(5):
+            writer.ack()
+    following.join(20)
+    assert got == list(range(10_000))
+    # 50 MB went by for each; what is held for a reader does not grow with them.
+    assert rss_mib() - before_mib < 180
+    for session in slow[:3]:
+        found = []
+        while len(found) < 10_000:
+            found += session.batch()[0]
+        assert [seq_num for seq_num, _ in found] == list(range(10_000))
+        assert all(body.startswith(b"%d " % seq_num) for seq_num, body in found)
+    for session in (*slow, quick):
+        session.close()
+    start = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - start < 10
+
+
+def test_a_server_that_stops_does_not_wait_for_a_reader_that_does_not_read(server):
+    basin = server.create_basin()
+    server.create_stream(basin)
+    with open_append(server, basin) as writer:
+        for _ in range(30):
+            writer.append(bytes(1_000_000))
+            writer.ack()
+    with open_read(server, basin, "seq_num=0"):
+        start = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - start < 9
