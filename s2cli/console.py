@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 BOLD, RED, YELLOW, CYAN = "1", "1;31", "1;33", "36"
 
+# A reader of stderr that stands still must not hold up the data for longer.
+STDERR_WAIT_MS = 1000
+
 
 class ClosedOutput(Exception):
     """Whoever read our stdout has closed it."""
@@ -194,8 +197,7 @@ def _write_stderr(text: str) -> None:
         except BlockingIOError:
             poll = select.poll()
             poll.register(2, select.POLLOUT)
-            # Bounded: a reader of stderr that stands still must not hold up the data.
-            if not poll.poll(1000):
+            if not poll.poll(STDERR_WAIT_MS):
                 return
         except OSError:
             return

@@ -1,0 +1,210 @@
+"""The standard streams: colour, closed and full pipes, and text that must not drive a terminal."""
+
+import contextlib
+import os
+import threading
+
+import pytest
+
+from s2cli import console
+from s2cli.errors import ApiError, BadInputError, NotFoundError, SeqNumMismatchError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    configure()
+    yield
+    configure()
+
+
+def configure(quiet=False, verbose=False, color=None, json_errors=False):
+    console.configure(quiet=quiet, verbose=verbose, color=color, json_errors=json_errors)
+
+
+@contextlib.contextmanager
+def piped(descriptor: int):
+    """A standard stream as a pipe; gives the other end, for the caller to close."""
+    saved = os.dup(descriptor)
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, descriptor)
+    os.close(write_end)
+    try:
+        yield read_end
+    finally:
+        os.dup2(saved, descriptor)
+        os.close(saved)
+
+
+@pytest.fixture
+def stdout(capfd):
+    return lambda: capfd.readouterr().out
+
+
+@pytest.fixture
+def stderr(capfd):
+    return lambda: capfd.readouterr().err
+
+
+@pytest.fixture
+def terminals(monkeypatch):
+    """Descriptors that count as terminals."""
+    which = {1, 2}
+    monkeypatch.setattr(console, "_is_terminal", lambda descriptor: descriptor in which)
+    return which
+
+
+@pytest.mark.parametrize(
+    ("environ", "color", "expected"),
+    [
+        ({}, None, True),
+        ({}, "auto", True),
+        ({}, "never", False),
+        ({"TERM": "dumb"}, None, False),
+        ({"TERM": "dumb"}, "always", True),
+        ({"NO_COLOR": "1"}, None, False),
+        ({"NO_COLOR": ""}, None, True),
+        ({"NO_COLOR": "1"}, "always", True),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, None, False),
+        ({"CLICOLOR": "0"}, None, False),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, None, True),
+    ],
+)
+def test_colour_on_a_terminal(monkeypatch, terminals, environ, color, expected):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    configure(color=color)
+    assert console.has_color(2) is expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "color", "expected"),
+    [
+        ({}, None, False),
+        ({}, "always", True),
+        ({"FORCE_COLOR": "1"}, None, True),
+        ({"FORCE_COLOR": ""}, None, False),
+        ({"CLICOLOR_FORCE": "1"}, None, True),
+        ({"CLICOLOR_FORCE": "0"}, None, False),
+        ({"FORCE_COLOR": "1"}, "never", False),
+    ],
+)
+def test_colour_elsewhere(monkeypatch, terminals, environ, color, expected):
+    terminals.clear()
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    configure(color=color)
+    assert console.has_color(1) is expected
+
+
+def test_each_stream_decides_for_itself(terminals):
+    terminals.remove(1)
+    assert (console.has_color(1), console.has_color(2)) == (False, True)
+
+
+def test_notices_are_silenced_and_warnings_are_not(stderr):
+    console.notice("one")
+    console.detail("hidden")
+    configure(verbose=True)
+    console.detail("two")
+    configure(quiet=True)
+    console.notice("hidden")
+    console.warn("three")
+    assert stderr() == "one\ntwo\nwarning: three\n"
+
+
+def test_an_error_is_one_line_and_its_hint_another(stderr):
+    console.error(UsageError("no " + "x" * 200, hint="type this"))
+    console.error(NotFoundError("two\nlines\x1b[2J"))
+    assert stderr() == "error: no " + "x" * 200 + "\nhint: type this\nerror: two\\nlines\\x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ApiError("basin_not_found", "m"), "basin_not_found"),
+        (UsageError("m"), "usage"),
+        (SeqNumMismatchError(5), "seq_num_mismatch"),
+        (BadInputError("m", line=3), "bad_input"),
+    ],
+)
+def test_errors_in_json_have_a_code(stderr, error, code):
+    configure(json_errors=True)
+    console.error(error)
+    assert f'"code": "{code}"' in stderr()
+
+
+def test_printable_keeps_letters_and_shows_the_rest():
+    assert console.printable("grün ✓ 語") == "grün ✓ 語"
+    assert console.printable("a\x1b]0;x\x07\r\n\x7f\u202e") == "a\\x1b]0;x\\x07\\r\\n\\x7f\\u202e"
+    assert console.printable("\udcff") == "\\udcff"
+
+
+def test_a_full_pipe_is_waited_for():
+    data = os.urandom(1 << 20)
+    taken = bytearray()
+
+    def drain(read_end: int) -> None:
+        while len(taken) < len(data):
+            taken.extend(os.read(read_end, 65536))
+
+    with piped(1) as read_end:
+        os.set_blocking(1, False)
+        reader = threading.Thread(target=drain, args=(read_end,))
+        reader.start()
+        console.write(data)
+        reader.join(30)
+        os.close(read_end)
+    assert bytes(taken) == data
+
+
+def test_a_closed_stdout_is_told():
+    with piped(1) as read_end:
+        os.close(read_end)
+        with pytest.raises(console.ClosedOutput):
+            console.write(b"x")
+
+
+def test_stderr_that_nobody_reads_stops_nothing(monkeypatch):
+    monkeypatch.setattr(console, "STDERR_WAIT_MS", 1)
+    with piped(2) as read_end:
+        os.set_blocking(2, False)
+        for _ in range(30):
+            console.notice("x" * 10_000)
+        os.close(read_end)
+        console.notice("nobody")
+
+
+def test_the_status_line_is_taken_away_before_a_notice(stderr, terminals):
+    console.status("12 records\n")
+    console.notice("done")
+    console.status("again")
+    console.status("")
+    assert stderr() == "\r\x1b[K12 records\\n\r\x1b[Kdone\n\r\x1b[Kagain\r\x1b[K"
+
+
+def test_there_is_no_status_line_elsewhere(stderr):
+    console.status("12 records")
+    assert stderr() == ""
+
+
+def test_the_status_line_is_no_wider_than_the_terminal(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10")
+    console.status("0123456789abcdef")
+    assert stderr() == "\r\x1b[K012345678"
+
+
+def test_a_table_elsewhere_has_tabs_and_no_cut_cell(stdout):
+    table = console.Table(("NAME", "STATE"))
+    table.add([("a" * 300, "x\ty"), ("b", "z")])
+    table.add([("c", "")])
+    assert stdout() == "NAME\tSTATE\n" + "a" * 300 + "\tx\\ty\nb\tz\nc\t\n"
+
+
+def test_a_table_on_a_terminal_is_aligned_and_grows_with_its_pages(stdout, terminals):
+    configure(color="never")
+    table = console.Table(("NAME", "STATE"), show_headers=False)
+    table.add([("a", "x"), ("bbb", "y")])
+    table.add([("ccccc", "z"), ("d", "w")])
+    assert stdout() == "a    x\nbbb  y\nccccc  z\nd      w\n"
