@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from terminator import tls_terminator
 
 from s2cli.client import api, http
 from s2cli.client.http import Connection
@@ -264,6 +265,25 @@ def test_a_proxy_is_refused_and_not_bypassed(monkeypatch):
     url = "https://nothing.invalid"
     with pytest.raises(UsageError, match="HTTPS_PROXY"):
         api.list_basins(connect(account_url=url, basin_url=url), "", "", 1000)
+
+
+def test_tls_trusts_the_given_certificates_alone(shared_server, tmp_path, monkeypatch, no_waiting):
+    with tls_terminator(shared_server.host, shared_server.port, tmp_path, ("http/1.1",)) as (url, ca_file):
+        connection = connect(account_url=url, basin_url=url, ca_file=str(ca_file), token="t")
+        assert isinstance(api.list_basins(connection, "", "", 1)[0], list)
+        with pytest.raises(UnreachableError, match=r"certificate of (localhost|127).* is not trusted") as caught:
+            api.list_basins(connect(account_url=url, basin_url=url), "", "", 1)
+        assert "--ca-file" in caught.value.hint
+        assert no_waiting == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        api.list_basins(connect(account_url=url, basin_url=url), "", "", 1)
+        with pytest.raises(UsageError, match="cannot read the certificates"):
+            api.list_basins(connect(account_url=url, basin_url=url, ca_file="/nowhere.pem"), "", "", 1)
+
+
+def test_http2_by_prior_knowledge(shared_server):
+    url = shared_server.url
+    assert isinstance(api.list_basins(connect(account_url=url, basin_url=url, http2=True), "", "", 1)[0], list)
 
 
 def test_pages_go_on_after_the_last_name():
