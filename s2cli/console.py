@@ -10,11 +10,11 @@ import errno
 import os
 import select
 
+from s2cli.errors import S2Error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from s2cli.errors import S2Error
 
 BOLD, RED, YELLOW, CYAN = "1", "1;31", "1;33", "36"
 
@@ -105,7 +105,7 @@ def write(data: bytes) -> None:
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 raise ClosedOutput from None
-            raise
+            raise S2Error(f"cannot write to standard output: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def print_line(text: str) -> None:

@@ -45,7 +45,22 @@ def main(argv: list[str] | None = None) -> int:
 def start() -> NoReturn:
     """The whole life of the process. It ends without the interpreter's teardown, which would take 2 ms and has nothing
     to do: every byte was written by os.write, and what runs in threads was ended by the command."""
-    os._exit(main())
+    try:
+        _keep_standard_descriptors()
+        code = main()
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    os._exit(code)
+
+
+def _keep_standard_descriptors() -> None:
+    """A standard stream that was closed (`s2 >&-`) must not be the number of the next socket or file."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # For reading alone: what is written to stdout still fails, and is said to.
+            os.open(os.devnull, os.O_RDONLY)
 
 
 def _run(words: list[str]) -> int:

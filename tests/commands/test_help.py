@@ -173,11 +173,23 @@ def test_closed_stdout_is_no_failure():
         assert (done.returncode, done.stderr) == (0, b""), arguments
 
 
-def test_closed_stderr_does_not_change_the_code():
-    done = subprocess.run(
-        [sys.executable, "-m", "s2cli", "frobnicate"], stderr=subprocess.DEVNULL, preexec_fn=lambda: os.close(2)
-    )
-    assert done.returncode == 2
+def shell(line: str) -> subprocess.CompletedProcess:
+    command = line.replace("s2 ", f"{sys.executable} -m s2cli ")
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+
+def test_a_stream_that_is_not_open_at_all():
+    done = shell("s2 frobnicate 2>&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    done = shell("s2 --version >&-")
+    assert (done.returncode, done.stderr) == (1, "error: cannot write to standard output: bad file descriptor\n")
+    assert shell("s2 --version <&-").returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_a_full_disk_under_stdout():
+    done = shell("s2 --help > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "error: cannot write to standard output: no space left on device\n")
 
 
 def on_a_terminal(arguments, columns, environ=None):
