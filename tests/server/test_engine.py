@@ -49,6 +49,18 @@ class Engine:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def hold(self):
+        """Have the thread stand still, so that it finds all that is queued at once when the result is called."""
+        standing = threading.Event()
+        stopped = asyncio.ensure_future(self.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        await asyncio.sleep(0)
+
+        async def go_on():
+            standing.set()
+            await stopped
+
+        return go_on
+
     async def execute(self, statement):
         return await self.store._change(lambda connection: connection.execute(statement).fetchall())
 
@@ -292,13 +304,11 @@ def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
         await engine.wait(1)
         pages = (await engine.execute("PRAGMA page_count"))[0][0]
         await engine.execute(f"PRAGMA max_page_count={pages + 2}")
-        # One group, since the thread stands still until both are queued.
-        standing = threading.Event()
-        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        # Both in one group.
+        go_on = await engine.hold()
         engine.append(large, 0, size=60_000)
         engine.append(small, 1)
-        standing.set()
-        await stopped
+        await go_on()
         await engine.wait(3)
         outcome = {append.lane: error for append, error in engine.settled[1:]}
         assert outcome[small] is None
@@ -340,14 +350,13 @@ def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
         engine.append(other, 0)
         await engine.wait(1)
         monkeypatch.setattr(sqlite_chunks, "insert", insert)
-        standing = threading.Event()
-        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        go_on = await engine.hold()
         engine.append(lane, 0, size=MIB)
         engine.append(lane, 1, size=MIB)
         engine.append(other, 1)
         last = asyncio.ensure_future(engine.store._change(lambda _: None))
-        standing.set()
-        await stopped
+        await asyncio.sleep(0)
+        await go_on()
         await asyncio.wait_for(asyncio.wait([last]), TIMEOUT_S)
         await engine.wait(4)
         monkeypatch.undo()
@@ -479,13 +488,12 @@ def test_ids_of_removed_streams_are_used_again(tmp_path):
 def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
     async def run(engine):
         lane = Lane(await engine.stream())
-        standing = threading.Event()
-        stopped = asyncio.ensure_future(engine.store._change(lambda _: standing.wait(TIMEOUT_S)))
+        go_on = await engine.hold()
         for first in range(20):
             engine.append(lane, first, size=MIB)
         deletion = asyncio.ensure_future(engine.store.delete_slice(lane.stream_id))
-        standing.set()
-        await stopped
+        await asyncio.sleep(0)
+        await go_on()
         assert await deletion
         assert len(engine.settled) == 20
         slices = 1
