@@ -209,9 +209,8 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         return UsageError(f"{path}: {getattr(param, 'metavar', None) or 'an operand'} is missing", hint=hint)
     message = str(error.message).rstrip(".")
     if message.startswith("Got unexpected extra argument"):
-        return UsageError(
-            f"{path}: one operand too many: {message.partition('(s) (')[2] or message}".rstrip(")"), hint=hint
-        )
+        extra = message.partition(" (")[2].removesuffix(")")
+        return UsageError(f"{path}: one operand too many: {extra}", hint=hint)
     if param is not None:
         return UsageError(f"{path}: {_spelling(param)}: {_bad_value(param, message)}", hint=hint)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
