@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 
+from s2cli.client.memory import keep_freed_memory
 from s2cli.client.session import SESSION_HEADERS, SILENCE_S, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.errors import ApiError, RangeNotSatisfiableError, S2Error
@@ -49,6 +50,7 @@ class ReadLoop:
         self._blocked = False  # the output has blocked since the connection was made
 
     def run(self) -> None:
+        keep_freed_memory()
         while not self._session.done:
             connection: Connection | None = None
             try:
