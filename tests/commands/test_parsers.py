@@ -1,6 +1,8 @@
 """The strict parser and typer understand a command line alike; where the strict one is not sure, typer has the word."""
 
 import functools
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,18 @@ def test_golden_command_lines_need_no_typer(line):
     module, name, raw = sure
     assert root.COMMANDS[name][0] == module
     assert vars(args.resolve(name, raw)) == vars(cli.run(words))
+
+
+def readme_command_lines() -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    found = re.findall(r"(?:^|[|&;/(] ?)s2 ((?:'[^']*'|[^|&;#>'\n])*)", "\n".join(blocks), re.MULTILINE)
+    return [shlex.split(line) for line in found]
+
+
+def test_command_lines_of_the_readme_need_no_typer():
+    lines = [words for words in readme_command_lines() if words != ["--version"]]
+    assert len(lines) > 20
+    assert [words for words in lines if fastargs.parse(words) is None] == []
 
 
 @pytest.mark.parametrize("line", UNSURE)
