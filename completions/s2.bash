@@ -3,29 +3,29 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num -f --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage -s --seq-num --timestamp --ago --tail-offset --until -b --bytes" ;;
+        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
         "check-tail") echo "--stream -o --output" ;;
-        "trim") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
-        "fence") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+        "trim") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
+        "fence") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
         "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
-        "basins list") echo "-p --prefix -s --start-after -n --limit -o --output --no-headers" ;;
+        "basins list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
         "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
         "basins get") echo "-o --output --no-headers" ;;
         "basins delete") echo "-y --yes" ;;
-        "streams list") echo "-p --prefix -s --start-after -n --limit -o --output --no-headers" ;;
+        "streams list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
         "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -o --output --no-headers" ;;
         "streams get") echo "-o --output --no-headers" ;;
         "streams delete") echo "-y --yes" ;;
         "lite") echo "--data --memory --host --port --no-auth -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num -f --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage -s --seq-num --timestamp --ago --tail-offset --until -b --bytes" ;;
+        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
         "records check-tail") echo "--stream -o --output" ;;
-        "records trim") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
-        "records fence") echo "--stream -m --match-seq-num -f --fencing-token -o --output" ;;
+        "records trim") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
+        "records fence") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
     esac
     echo "--local --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --insecure-http --http2 --timeout -q --quiet -v --verbose --color -h --help"
 }
@@ -40,7 +40,7 @@ _s2_values() {
         "append --storage-class") echo "-"; return ;;
         "append --retention-policy") echo "-"; return ;;
         "append -m"|"append --match-seq-num") echo "-"; return ;;
-        "append -f"|"append --fencing-token") echo "-"; return ;;
+        "append --fencing-token") echo "-"; return ;;
         "append --on-lost-ack") echo "check resend stop"; return ;;
         "append --linger") echo "-"; return ;;
         "append --inflight") echo "-"; return ;;
@@ -54,12 +54,12 @@ _s2_values() {
         "read -O"|"read --output-file") echo "<file>"; return ;;
         "read --format") echo "text json json-base64"; return ;;
         "read --max-outage") echo "-"; return ;;
-        "read -s"|"read --seq-num") echo "-"; return ;;
+        "read --seq-num") echo "-"; return ;;
         "read --timestamp") echo "-"; return ;;
         "read --ago") echo "-"; return ;;
         "read --tail-offset") echo "-"; return ;;
         "read --until") echo "-"; return ;;
-        "read -b"|"read --bytes") echo "-"; return ;;
+        "read --bytes") echo "-"; return ;;
         "tail --stream") echo "-"; return ;;
         "tail -n"|"tail --lines") echo "-"; return ;;
         "tail -o"|"tail --output") echo "text json json-base64"; return ;;
@@ -69,11 +69,11 @@ _s2_values() {
         "check-tail -o"|"check-tail --output") echo "json jsonl"; return ;;
         "trim --stream") echo "-"; return ;;
         "trim -m"|"trim --match-seq-num") echo "-"; return ;;
-        "trim -f"|"trim --fencing-token") echo "-"; return ;;
+        "trim --fencing-token") echo "-"; return ;;
         "trim -o"|"trim --output") echo "json jsonl"; return ;;
         "fence --stream") echo "-"; return ;;
         "fence -m"|"fence --match-seq-num") echo "-"; return ;;
-        "fence -f"|"fence --fencing-token") echo "-"; return ;;
+        "fence --fencing-token") echo "-"; return ;;
         "fence -o"|"fence --output") echo "json jsonl"; return ;;
         "create --storage-class") echo "-"; return ;;
         "create --retention-policy") echo "-"; return ;;
@@ -84,7 +84,7 @@ _s2_values() {
         "create --location") echo "-"; return ;;
         "create -o"|"create --output") echo "table json jsonl name"; return ;;
         "basins list -p"|"basins list --prefix") echo "-"; return ;;
-        "basins list -s"|"basins list --start-after") echo "-"; return ;;
+        "basins list --start-after") echo "-"; return ;;
         "basins list -n"|"basins list --limit") echo "-"; return ;;
         "basins list -o"|"basins list --output") echo "table json jsonl name"; return ;;
         "basins create --storage-class") echo "-"; return ;;
@@ -97,7 +97,7 @@ _s2_values() {
         "basins create -o"|"basins create --output") echo "table json jsonl name"; return ;;
         "basins get -o"|"basins get --output") echo "table json jsonl name"; return ;;
         "streams list -p"|"streams list --prefix") echo "-"; return ;;
-        "streams list -s"|"streams list --start-after") echo "-"; return ;;
+        "streams list --start-after") echo "-"; return ;;
         "streams list -n"|"streams list --limit") echo "-"; return ;;
         "streams list -o"|"streams list --output") echo "table json jsonl name"; return ;;
         "streams create --storage-class") echo "-"; return ;;
@@ -118,7 +118,7 @@ _s2_values() {
         "records append --storage-class") echo "-"; return ;;
         "records append --retention-policy") echo "-"; return ;;
         "records append -m"|"records append --match-seq-num") echo "-"; return ;;
-        "records append -f"|"records append --fencing-token") echo "-"; return ;;
+        "records append --fencing-token") echo "-"; return ;;
         "records append --on-lost-ack") echo "check resend stop"; return ;;
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;
@@ -132,12 +132,12 @@ _s2_values() {
         "records read -O"|"records read --output-file") echo "<file>"; return ;;
         "records read --format") echo "text json json-base64"; return ;;
         "records read --max-outage") echo "-"; return ;;
-        "records read -s"|"records read --seq-num") echo "-"; return ;;
+        "records read --seq-num") echo "-"; return ;;
         "records read --timestamp") echo "-"; return ;;
         "records read --ago") echo "-"; return ;;
         "records read --tail-offset") echo "-"; return ;;
         "records read --until") echo "-"; return ;;
-        "records read -b"|"records read --bytes") echo "-"; return ;;
+        "records read --bytes") echo "-"; return ;;
         "records tail --stream") echo "-"; return ;;
         "records tail -n"|"records tail --lines") echo "-"; return ;;
         "records tail -o"|"records tail --output") echo "text json json-base64"; return ;;
@@ -147,11 +147,11 @@ _s2_values() {
         "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
         "records trim --stream") echo "-"; return ;;
         "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;
-        "records trim -f"|"records trim --fencing-token") echo "-"; return ;;
+        "records trim --fencing-token") echo "-"; return ;;
         "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
         "records fence --stream") echo "-"; return ;;
         "records fence -m"|"records fence --match-seq-num") echo "-"; return ;;
-        "records fence -f"|"records fence --fencing-token") echo "-"; return ;;
+        "records fence --fencing-token") echo "-"; return ;;
         "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
     esac
     case "$2" in

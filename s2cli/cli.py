@@ -17,6 +17,10 @@ from s2cli import __version__, args, console, root
 from s2cli.declared import options
 from s2cli.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PROGRAM = "s2"
 HELP_FLAGS = ["-h", "--help"]
 
@@ -177,7 +181,7 @@ def _help_row(param: Any) -> tuple[str, str] | None:
         return None
     if not hasattr(param, "opts") or param.param_type_name == "argument":
         return str(param.metavar or param.name), str(param.help or "")
-    spelling = ", ".join(param.opts) + "".join(f" / {name}" for name in param.secondary_opts)
+    spelling = ", ".join(shown_flags(param.name, param.opts)) + "".join(f" / {name}" for name in param.secondary_opts)
     default = param.default
     text = str(param.help or "")
     if not param.is_flag and default not in (None, "") and "[default" not in text and not callable(default):
@@ -232,6 +236,14 @@ def _bad_value(param: Any, message: str) -> str:
     if message.endswith(("is not a valid int range", "is not a valid integer range", "is not a valid integer")):
         return f'"{value}" is no whole number'
     return message
+
+
+# Letters of the official tool that mean something else with us: they are taken, and not advertised.
+_OFFICIAL_LETTERS = {"fencing_token": "-f", "start_after": "-s", "seq_num": "-s", "bytes": "-b"}
+
+
+def shown_flags(parameter: str, flags: Sequence[str]) -> tuple[str, ...]:
+    return tuple(flag for flag in flags if flag != _OFFICIAL_LETTERS.get(parameter))
 
 
 def shown_choices(parameter: str, choices: tuple[str, ...]) -> tuple[str, ...]:

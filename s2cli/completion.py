@@ -6,7 +6,7 @@ They are static: a TAB starts no Python and asks no network. Hidden commands and
 from __future__ import annotations
 
 from s2cli import console, root, tables
-from s2cli.cli import PROGRAM, shown_choices
+from s2cli.cli import PROGRAM, shown_choices, shown_flags
 from s2cli.endpoints import LOCAL
 from s2cli.errors import ExitCode
 
@@ -51,7 +51,10 @@ def _second_words(group: str) -> list[tuple[str, str]]:
 
 
 def _shown(options: Iterable[Option]) -> list[Option]:
-    return [option for option in options if not option.hidden]
+    """What is advertised of the options: none that is hidden, and no letter of the official tool."""
+    return [
+        option._replace(flags=shown_flags(option.parameter, option.flags)) for option in options if not option.hidden
+    ]
 
 
 def _values(parameter: str, kind: Kind, metavar: str) -> str:
