@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,13 @@ from s2cli.wire.lock_note import LOCK_FILE, encode_note
 
 TIMEOUT_S = 30
 ENSURE = "from s2cli.client.local import ensure_server; print(ensure_server())"
+
+
+@pytest.fixture
+def place():
+    """A directory with a path short enough for a socket, wherever pytest keeps its own."""
+    with tempfile.TemporaryDirectory(prefix="s2-", dir="/tmp") as path:
+        yield Path(path)
 
 
 @pytest.fixture(autouse=True)
@@ -343,36 +351,36 @@ def test_where_the_data_lies(monkeypatch, home, tmp_path):
     assert local.data_dir() == str(tmp_path / "s2/lite")
 
 
-def test_where_the_socket_lies(monkeypatch, directory, home, tmp_path):
+def test_where_the_socket_lies(monkeypatch, directory, home, place):
     assert local_start.local_socket_path(directory).startswith(str(home / ".local/state/s2/lite-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
     path = local_start.local_socket_path(directory)
-    assert path.startswith(str(tmp_path / "s2/lite-"))
+    assert path.startswith(str(place / "s2/lite-"))
     assert local_start.local_socket_path(directory + "2") != path
 
 
-def test_a_place_that_is_too_deep_or_not_ours_is_passed_over(monkeypatch, directory, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 100)))
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "s2").symlink_to(tmp_path / "elsewhere")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "t").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+def test_a_place_that_is_too_deep_or_not_ours_is_passed_over(monkeypatch, directory, place):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place / ("x" * 100)))
+    (place / "elsewhere").mkdir()
+    (place / "state").mkdir()
+    (place / "state" / "s2").symlink_to(place / "elsewhere")
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    (place / "t").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place / "t"))
     path = local_start.local_socket_path(directory)
-    assert path.startswith(str(tmp_path / "t" / f"s2-{os.geteuid()}/lite-"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("y" * 100)))
+    assert path.startswith(str(place / "t" / f"s2-{os.geteuid()}/lite-"))
+    monkeypatch.setattr("tempfile.tempdir", str(place / ("y" * 100)))
     with pytest.raises(S2Error, match="no place for the socket") as caught:
         local_start.local_socket_path(directory)
     assert "too long" in caught.value.message
     assert "not a directory of our own" in caught.value.message
 
 
-def test_a_directory_that_others_can_enter_is_closed(monkeypatch, directory, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "s2").mkdir(mode=0o755)
+def test_a_directory_that_others_can_enter_is_closed(monkeypatch, directory, place):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
+    (place / "s2").mkdir(mode=0o755)
     local_start.local_socket_path(directory)
-    assert stat.S_IMODE(os.stat(tmp_path / "s2").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(place / "s2").st_mode) == 0o700
 
 
 def test_the_way_to_a_running_server_imports_next_to_nothing():

@@ -170,12 +170,28 @@ def test_a_unary_body_ends_at_2_mib(shared_server):
     answer = shared_server.request("POST", "/v1/basins", headers=JSON, body=fits + b" ")
     assert "exceeds 2 MiB" in assert_refused(answer, 400, "bad_json")
 
+    # Read to its end, so that the client gets to see the answer.
+    answer = shared_server.request("POST", "/v1/basins", headers=JSON, body=bytes(8 * limit))
+    assert "exceeds 2 MiB" in assert_refused(answer, 400, "bad_json")
+
     def pieces():
         for _ in range(33):
             yield b" " * 65536
 
     answer = shared_server.request("POST", "/v1/basins", headers=JSON, body=pieces())
     assert "exceeds 2 MiB" in assert_refused(answer, 400, "bad_json")
+
+
+def test_a_body_that_has_no_end_is_cut_off(shared_server):
+    head = b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+        connection.sendall(head + b"content-length: 1000000000\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    piece = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+        connection.sendall(head + b"transfer-encoding: chunked\r\n\r\n")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(piece * 64)
 
 
 @pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("ZSTD", zstandard.compress)])
