@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from s2cli.server.serve import Server
     from s2cli.server.stream import Admitted, Stream
 
-# How long a session that has failed listens to a client that still sends.
+# A session that has failed ends when its client has stopped sending for the first time, or after the second.
+QUIET_S = 0.1
 LINGER_S = 2.0
+
+# Then others have a turn of the loop: what one piece of a body brings may take 10 ms.
+INPUTS_IN_A_ROW = 8
 
 _JSON_ACK = (
     b'{"start":{"seq_num":%d,"timestamp":%d},"end":{"seq_num":%d,"timestamp":%d},"tail":{"seq_num":%d,"timestamp":%d}}'
@@ -156,12 +160,14 @@ class _Session:
             await self.outlet.end()
             return
         status, body, _ = error_response(error)
-        await self.outlet.end(encode_terminal(status, body))
-        await self._inbox.discard(LINGER_S)
+        self.outlet.write(encode_terminal(status, body))
+        await self._inbox.discard(QUIET_S, LINGER_S)
+        await self.outlet.end()
 
     async def _take_inputs(self) -> None:
         frames = FrameReader()
         stream, inbox, outlet = self._stream, self._inbox, self.outlet
+        admitted = 0
         while data := await inbox.read():
             try:
                 received = frames.feed(data)
@@ -177,6 +183,9 @@ class _Session:
                     await outlet.drained()
                 await _admit(stream, batch, self)
                 self._unsettled += 1
+                admitted += 1
+                if admitted % INPUTS_IN_A_ROW == 0:
+                    await asyncio.sleep(0)
         if inbox.ended and not frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
 

@@ -60,14 +60,17 @@ class Inbox:
         self._interrupted = True
         self._wake()
 
-    async def discard(self, timeout_s: float) -> None:
-        """Read on to the end of the body or the connection, at most that long, and throw it away. A connection that is
-        closed over unread data resets, and the client may never see what was said last."""
+    async def discard(self, quiet_s: float, most_s: float) -> None:
+        """Throw away what comes until nothing has come for `quiet_s`, at most for `most_s`. After an error this stands
+        before the end of the response: then the host closes the connection, and if that is over unread data, the
+        connection resets and the client may never see the error."""
         self._interrupted = False
-        timer = self._loop.call_later(timeout_s, self.interrupt)
-        while await self.read():
-            pass
-        timer.cancel()
+        end_s = self._loop.time() + most_s
+        data = b"some"
+        while data and self._loop.time() < end_s:
+            timer = self._loop.call_later(quiet_s, self.interrupt)
+            data = await self.read()
+            timer.cancel()
 
     def _wake(self, _: object = None) -> None:
         if self._waiter is not None and not self._waiter.done():

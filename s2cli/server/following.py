@@ -85,7 +85,7 @@ class ReadSession:
 
     def _ended(self) -> bool:
         """Whether nothing more is to be sent. Raises what ends the session as a failure."""
-        failure = self._error or self._stream.failure
+        failure = self._error or self._stream.reading_failure
         if failure is not None:
             raise failure
         return self._gone or self._limits.reached
@@ -196,7 +196,7 @@ class ReadSession:
             self._wake()
 
     def on_failure(self) -> None:
-        self._end(self._stream.failure or ApiError("unavailable", "the stream has gone"))
+        self._end(self._stream.reading_failure or ApiError("unavailable", "the stream has gone"))
 
     def _on_drain(self) -> None:
         self._end(ApiError("server_draining", "the server is shutting down"))

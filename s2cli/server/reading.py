@@ -89,8 +89,8 @@ class _FirstBatch:
 
     async def arrived(self, receive: Receive, wait_s: float) -> list[Chunk]:
         """What the limits let through of it; nothing if none came. Raises what ends the wait otherwise."""
-        if self._stream.failure is not None:
-            raise self._stream.failure
+        if self._stream.reading_failure is not None:
+            raise self._stream.reading_failure
         timer = asyncio.get_running_loop().call_later(wait_s, self._end, [])
         on_drain = self._server.on_drain(self._on_drain)
         self._stream.follow(self)
@@ -115,7 +115,7 @@ class _FirstBatch:
         self._end(taken)
 
     def on_failure(self) -> None:
-        self._end(self._stream.failure)
+        self._end(self._stream.reading_failure)
 
     def _on_drain(self) -> None:
         self._end(ApiError("server_draining", "the server is shutting down"))

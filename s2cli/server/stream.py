@@ -51,7 +51,7 @@ class Follower(Protocol):
         ...
 
     def on_failure(self) -> None:
-        """The stream has gone, see its `failure`."""
+        """The stream has gone, see its `reading_failure`."""
         ...
 
 
@@ -89,6 +89,7 @@ class Stream:
         "last_timestamp",
         "next_seq_num",
         "pending_bytes",
+        "reading_failure",
         "recent",
         "recent_bytes",
         "tail_seq_num",
@@ -106,7 +107,8 @@ class Stream:
         self.tail_seq_num, self.tail_timestamp = tail
         self.fencing_token = row.fencing_token  # as admitted
         self.trim_point = self._admitted_trim_point = row.trim_point
-        self.failure: S2Error | None = None
+        self.failure: S2Error | None = None  # of appends
+        self.reading_failure: S2Error | None = None
         self.pending_bytes = 0
         self.followers: set[Follower] = set()
         self.recent: deque[Chunk] = deque()
@@ -241,6 +243,8 @@ class Stream:
         """Admit nothing more. `lost`: what was admitted will not become durable either."""
         if self.failure is None or lost:
             self.failure = error
+            # Readers lose nothing: they go on with the stream as it is loaded anew.
+            self.reading_failure = ApiError("unavailable", "the stream is being reloaded") if lost else error
         wake_all(self._room_waiters)
         if lost:
             for _, waiter in self._durable_waiters:
