@@ -54,7 +54,8 @@ def test_the_command_prints_what_is_installed(run_s2, shell, name):
 
 def shell(name: str) -> str:
     path = shutil.which(name)
-    assert path, f"{name} is needed to try its completion script"
+    if path is None:
+        pytest.skip(f"{name} is not installed")
     return path
 
 
@@ -96,10 +97,11 @@ class Zsh:
     """An interactive zsh on a terminal, which shows what it completes to."""
 
     def __init__(self) -> None:
+        path = shell("zsh")
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.environ.update(TERM="dumb", PS1="", COLUMNS="1000", LINES="1000")
-            os.execv(shell("zsh"), ["zsh", "-f", "-i"])
+            os.execv(path, ["zsh", "-f", "-i"])
         self.said = ""
         self.tell("PS1='' PS2='' RPS1=''; unsetopt prompt_cr prompt_sp; LISTMAX=1000")
         self.tell("autoload -Uz compinit; compinit -u -D; bindkey '^I' complete-word")
