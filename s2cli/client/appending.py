@@ -124,30 +124,40 @@ class AppendLoop:
         self._ready.append(records)
 
     def run(self) -> None:
-        while True:
-            connection: Connection | None = None
-            self._in_session = False
+        while not self._turn():
+            if self._waiter.deadline is not None and time.monotonic() >= self._waiter.deadline:
+                raise Stopped
+
+    def _turn(self) -> bool:
+        """One connection; whether it was the last one."""
+        self._in_session = False
+        try:
+            if self._placing.began and self._is_idle():
+                self._wait_for_input()
+            self._connect_and_converse()
+        except Interrupted:
+            self._on_signal()
+        except _Advised:
+            self._detail("the server asked for a new connection")
+        except S2Error as error:
             try:
-                if self._placing.began and self._is_idle():
-                    self._wait_for_input()
-                connection = self._stream.connect(self._waiter)
-                self._prepare(connection)
-                if not self._is_done():
-                    self._converse(connection)
-                if self._placing.missing is not None and not self._session.lines:
-                    raise self._placing.missing
-                return
-            except Interrupted:
-                if self._in_session:
-                    self._session.lose()
-                self._on_signal()
-            except _Advised:
-                self._detail("the server asked for a new connection")
-            except S2Error as error:
                 self._on_error(self._stream.explain(error))
-            finally:
-                if connection is not None:
-                    connection.close()
+            except Interrupted:
+                self._on_signal()
+        else:
+            return True
+        return False
+
+    def _connect_and_converse(self) -> None:
+        connection = self._stream.connect(self._waiter)
+        try:
+            self._prepare(connection)
+            if not self._is_done():
+                self._converse(connection)
+            if self._placing.missing is not None and not self._session.lines:
+                raise self._placing.missing
+        finally:
+            connection.close()
 
     # Before and after a session
 
@@ -327,7 +337,7 @@ class AppendLoop:
         """Takes what has come; whether anything has."""
         data = connection.on_ready(ready)
         if connection.status not in (None, 200):
-            body = read_refusal(connection, self._waiter, data)
+            body = read_refusal(connection, data)
             raise self._stream.error(connection.status or 0, body, connection.headers)
         session = self._session
         if data:

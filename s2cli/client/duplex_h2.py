@@ -47,7 +47,7 @@ class Http2:
     server's windows have room."""
 
     __slots__ = (
-        "_authority", "_body", "_connection", "_end", "_scheme", "_stream_id",
+        "_authority", "_body", "_connection", "_end", "_greeted", "_scheme", "_stream_id",
         "ended", "headers", "reusable", "status",
     )  # fmt: skip
 
@@ -63,8 +63,10 @@ class Http2:
                 SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
             },
         )
+        self._connection.max_inbound_frame_size = MAX_FRAME_BYTES  # not taken from settings that were there first
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(WINDOW_BYTES - 65_535)
+        self._greeted = False  # something has come
         self._stream_id = 0
         self._body: list[memoryview] = []
         self._end = False  # the request ends after _body
@@ -135,6 +137,10 @@ class Http2:
             if not self.ended:
                 raise LostError("the server closed the connection")
             return b""
+        if not self._greeted:
+            if data.startswith(b"HTTP/1"):
+                raise ProtocolError("the server does not speak HTTP/2")
+            self._greeted = True
         try:
             events = self._connection.receive_data(data)
         except H2Error as error:

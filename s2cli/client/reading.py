@@ -90,7 +90,7 @@ class ReadLoop:
             data = connection.on_ready(ready)
             heard = time.monotonic()
             if connection.status not in (None, 200):
-                body = read_refusal(connection, self._waiter, data)
+                body = read_refusal(connection, data)
                 raise stream.error(connection.status or 0, body, connection.headers)
             if data:
                 self._outage.progress()

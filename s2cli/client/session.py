@@ -5,12 +5,12 @@ from __future__ import annotations
 import select
 import time
 
+from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.sockets import LostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.client.duplex import Connection
-    from s2cli.client.interrupts import Waiter
 
 # Protocol section 5.5: a server sends something every 15 s at the least.
 SILENCE_S = 20.0
@@ -21,9 +21,10 @@ REFUSAL_BYTES = 64 * 1024
 SESSION_HEADERS = [("content-type", "s2s/proto")]
 
 
-def read_refusal(connection: Connection, waiter: Waiter, data: bytes) -> bytes:
+def read_refusal(connection: Connection, data: bytes) -> bytes:
     """The whole body of an error response that began with `data`; what there is of it, if the connection breaks."""
     pieces, size = [data], len(data)
+    waiter = Waiter(Interrupts())  # a signal has to wait for this little
     deadline = time.monotonic() + REFUSAL_S
     try:
         while not connection.ended and size < REFUSAL_BYTES:

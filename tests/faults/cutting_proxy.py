@@ -1,0 +1,140 @@
+"""A TCP proxy that does what networks do at their worst: it cuts connections, and delivers later what they carried."""
+
+import contextlib
+import socket
+import threading
+import time
+
+PIECE_BYTES = 64 * 1024
+TIMEOUT_S = 30.0
+
+
+def wait_until(condition, timeout_s=TIMEOUT_S):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+class Link:
+    """One connection through the proxy. While it is `holding`, what the client sends is kept instead of passed on;
+    while it is `mute`, what the server answers is dropped."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, refusals: list[bytes]) -> None:
+        self._refusals = refusals
+        self.client = client
+        self.server = server
+        self.held: list[bytes] = []
+        self.holding = threading.Event()
+        self.mute = threading.Event()
+        self.passed = 0  # bytes of the client that went on to the server
+        self._lock = threading.Lock()
+        self._cut = False
+        for name in (self._pass_up, self._pass_down):
+            threading.Thread(target=name, daemon=True).start()
+
+    def _pass_up(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.client.recv(PIECE_BYTES):
+                if data.startswith(b"POST ") and self._refusals:
+                    self.client.sendall(self._refusals.pop(0))
+                    self.client.shutdown(socket.SHUT_WR)
+                    continue
+                with self._lock:
+                    if self.holding.is_set():
+                        self.held.append(data)
+                        continue
+                self.server.sendall(data)
+                self.passed += len(data)
+        if not self._cut:
+            with contextlib.suppress(OSError):
+                self.server.shutdown(socket.SHUT_WR)
+
+    def _pass_down(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.server.recv(PIECE_BYTES):
+                if not self.mute.is_set():
+                    self.client.sendall(data)
+        if not self._cut:
+            with contextlib.suppress(OSError):
+                self.client.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def held_bytes(self) -> int:
+        with self._lock:
+            return sum(map(len, self.held))
+
+    def hold(self) -> None:
+        with self._lock:
+            self.holding.set()
+
+    def cut(self, *, keep: bool) -> None:
+        """The client's end breaks. With `keep` the server's end stays as it is, until deliver() or drop()."""
+        self._cut = True
+        self.mute.set()
+        with contextlib.suppress(OSError):
+            self.client.shutdown(socket.SHUT_RDWR)
+        if not keep:
+            self.drop()
+
+    def deliver(self) -> int:
+        """What was held arrives at the server, and then the end; how many bytes that was."""
+        with self._lock:
+            data = b"".join(self.held)
+            self.held.clear()
+        with contextlib.suppress(OSError):
+            self.server.sendall(data)
+            self.server.shutdown(socket.SHUT_WR)
+        return len(data)
+
+    def drop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)
+
+
+class CuttingProxy:
+    """Listens on a free port of its own and passes connections on to `port`. `open` False: nobody gets through."""
+
+    def __init__(self, port: int) -> None:
+        self._upstream = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.open = True
+        self.refusals: list[bytes] = []  # the answers to the next POSTs, which do not get through
+        self.links: list[Link] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if not self.open:
+                    client.close()
+                    continue
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._upstream), TIMEOUT_S)
+                except OSError:
+                    client.close()
+                    continue
+                for end in (client, server):
+                    end.settimeout(None)
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self._changed:
+                    self.links.append(Link(client, server, self.refusals))
+                    self._changed.notify_all()
+
+    def wait_for_link(self, count: int) -> Link:
+        """The connection that was made as number `count`, counted from 1."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.links) >= count, TIMEOUT_S), "nobody connected"
+            return self.links[count - 1]
+
+    def env(self) -> dict[str, str]:
+        return {"S2_ACCOUNT_ENDPOINT": self.url, "S2_BASIN_ENDPOINT": self.url, "S2_ACCESS_TOKEN": "ignored"}
+
+    def close(self) -> None:
+        self._listener.close()
+        for link in self.links:
+            link.cut(keep=False)
