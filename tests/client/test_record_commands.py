@@ -1,0 +1,388 @@
+"""The record commands as they are typed, against a real server: what they print, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+@pytest.fixture
+def env(shared_server):
+    return shared_server.env()
+
+
+@pytest.fixture
+def s2(run_s2, env):
+    return lambda *arguments, **options: run_s2(*arguments, env={**env, **options.pop("env", {})}, **options)
+
+
+@pytest.fixture
+def uri(shared_server, basin):
+    shared_server.create_stream(basin)
+    return f"s2://{basin}/stream"
+
+
+BYTES = b"one\r\n\n\xff\xfe\n\0nul\n" + b"x" * 300_000 + b"\nlast\n"
+
+
+# Append
+
+
+@pytest.mark.parametrize("options", [(), ("--http2",)], ids=["h1", "h2"])
+def test_bytes_go_in_and_come_out_the_same(s2, uri, options):
+    result = s2("append", uri, *options, stdin=BYTES)
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert result.stderr.startswith(f"{uri}: 6 records durable at 0..5 (293.0 KiB, 1 batch, ".encode())
+    result = s2("read", uri, *options)
+    assert (result.returncode, result.stdout, result.stderr) == (0, BYTES, b"")
+
+
+def test_nul_separates_records(s2, uri):
+    assert s2("append", "-0", uri, stdin=b"a\nb\0\0c").returncode == 0
+    assert s2("read", "-0", uri).stdout == b"a\nb\0\0c\0"
+    assert s2("read", "-0", uri, "--format", "json").stdout.count(b"}\0") == 3
+
+
+def test_json_base64_makes_an_exact_copy(s2, uri, shared_server, basin):
+    s2("append", uri, "-H", "k=v", "-H", "empty=", stdin=BYTES)
+    lines = s2("read", uri, "-o", "json-base64").stdout
+    shared_server.create_stream(basin, "copy")
+    copy = f"s2://{basin}/copy"
+    assert s2("append", copy, "--format", "json-base64", stdin=lines).returncode == 0
+    assert s2("read", copy, "-o", "json-base64").stdout == lines
+    assert json.loads(lines.splitlines()[0])["headers"] == [["aw==", "dg=="], ["ZW1wdHk=", ""]]
+
+
+def test_the_account_as_json(s2, uri):
+    s2("append", uri, stdin=b"before\n")
+    result = s2("append", uri, "-o", "json", stdin=b"a\nbb\n")
+    account = json.loads(result.stdout)
+    assert account.pop("seconds") >= 0
+    assert account == {
+        "stream": uri,
+        "read": 2,
+        "sent": 2,
+        "durable": 2,
+        "unknown": 0,
+        "repeated_lines": [],
+        "first_seq_num": 1,
+        "last_seq_num": 2,
+        "next_line": 3,
+        "bytes": 3,
+        "batches": 1,
+        "outcome": "ok",
+    }
+    assert result.stderr == b""
+
+
+def test_quiet_drops_the_account(s2, uri):
+    result = s2("append", "-q", uri, stdin=b"a\n")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_create_makes_what_is_missing_and_touches_nothing_else(s2, shared_server, unique_basin):
+    basin = unique_basin()
+    uri = f"s2://{basin}/a/b c%"
+    for expected in (b"0..0", b"1..1"):
+        result = s2("append", "--create", uri, "--retention-policy", "3d", stdin=b"x\n")
+        assert result.returncode == 0
+        assert b"durable at " + expected in result.stderr
+    config = shared_server.request("GET", "/v1/streams/a%2Fb%20c%25", basin=basin).json()
+    assert config["retention_policy"] == {"age": 3 * 86400}
+    s2("append", "--create", uri, "--retention-policy", "4d", stdin=b"x\n")
+    assert shared_server.request("GET", "/v1/streams/a%2Fb%20c%25", basin=basin).json() == config
+
+
+def test_a_basin_may_make_the_stream_when_something_is_appended(s2, shared_server):
+    basin = shared_server.create_basin(create_stream_on_append=True)
+    uri = f"s2://{basin}/made"
+    assert s2("append", uri, stdin=b"").returncode == 3
+    assert s2("append", uri, stdin=b"x\n").returncode == 0
+    assert s2("read", uri).stdout == b"x\n"
+
+
+def test_a_file_is_read_where_it_is_named(s2, uri, tmp_path):
+    (tmp_path / "input").write_bytes(b"from a file\n")
+    assert s2("append", uri, "-i", tmp_path / "input", stdin=b"not this\n").returncode == 0
+    assert s2("read", uri).stdout == b"from a file\n"
+    result = s2("append", uri, "-i", tmp_path / "missing")
+    assert result.returncode == 2
+    assert b"no such file" in result.stderr
+    assert s2("append", uri, "-i", tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("format_", "data", "code", "text"),
+    [
+        ("text", b"good\n" + b"x" * (1 << 20) + b"\nmore\n", 7, b"line 2: the record has "),
+        ("json", b'{"body":"good"}\nbad\n', 7, b"line 2: not valid JSON"),
+        ("json-base64", b'{"body":"Z29vZA=="}\n{"body":"?"}\n', 7, b"line 2: body is not valid Base64"),
+    ],
+)
+def test_a_bad_line_ends_the_append_after_those_before_it(s2, uri, format_, data, code, text):
+    result = s2("append", uri, "--format", format_, stdin=data)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert b"1 read, 1 sent, 1 durable at 0..0" in result.stderr
+    assert b"next line: 2; to go on: tail -n +2 FILE | s2 append " + uri.encode() in result.stderr
+    assert s2("read", uri).stdout == b"good\n"
+
+
+def test_conditions_that_fail_end_with_5(s2, uri):
+    assert s2("append", uri, "-m", "0", stdin=b"a\n").returncode == 0
+    result = s2("append", uri, "-m", "0", stdin=b"a\nb\n")
+    assert result.returncode == 5
+    assert b"the next sequence number is 1" in result.stderr
+    assert b"2 read, 2 sent, 0 durable" in result.stderr
+    result = s2("append", uri, "--fencing-token", "mine", stdin=b"a\n")
+    assert result.returncode == 5
+    assert s2("read", uri).stdout == b"a\n"
+
+
+def test_text_for_a_stream_that_demands_timestamps(s2, shared_server, basin):
+    shared_server.create_stream(basin, timestamping={"mode": "client-require"})
+    uri = f"s2://{basin}/stream"
+    result = s2("append", uri, stdin=b"a\n")
+    assert result.returncode == 7
+    assert b"--format json" in result.stderr
+    assert b'{"timestamp":' in result.stderr
+    assert s2("append", uri, "--format", "json", stdin=b'{"timestamp":5,"body":"a"}\n').returncode == 0
+    assert b'"timestamp":5,' in s2("read", uri, "-o", "json").stdout
+
+
+@pytest.mark.parametrize("command", ["append", "read", "tail", "check-tail"])
+def test_what_is_missing_ends_with_3_and_says_how_to_make_it(s2, basin, unique_basin, command):
+    for uri, hint in (
+        (f"s2://{basin}/missing", f"s2 create s2://{basin}/missing"),
+        (f"s2://{(other := unique_basin())}/x", f"s2 basins create {other}"),
+    ):
+        result = s2(command, uri, stdin=b"x\n")
+        assert result.returncode == 3
+        assert hint.encode() in result.stderr
+        assert result.stdout == b""
+
+
+def test_a_server_that_is_not_there_ends_with_6(run_s2, make_server):
+    server = make_server(data=None)
+    env = server.env()
+    server.kill()
+    result = run_s2("append", "s2://basin-name/x", "--max-outage", "500ms", env=env, stdin=b"x\n")
+    assert result.returncode == 6
+    assert b"connection refused; trying again" in result.stderr
+    assert b"gave up after 0.5 s" in result.stderr
+    started = time.monotonic()
+    assert run_s2("check-tail", "s2://basin-name/x", env=env).returncode == 6
+    assert time.monotonic() - started < 5
+
+
+def test_linger_holds_a_batch_together(s2, uri, env):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "s2cli", "append", uri, "--linger", "300ms", "-o", "json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **env},
+    )
+    for line in (b"a\n", b"b\n", b"c\n"):
+        process.stdin.write(line)
+        process.stdin.flush()
+        time.sleep(0.03)  # what a linger is for
+    output, _ = process.communicate(timeout=20)
+    account = json.loads(output)
+    assert (account["durable"], account["batches"]) == (3, 1)
+
+
+# Read and tail
+
+
+@pytest.fixture
+def ten(s2, uri):
+    """A stream of ten records, 0 to 9."""
+    s2("append", uri, stdin=b"".join(b"%d\n" % number for number in range(10)))
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "0123456789"),
+        (("--from", "7"), "789"),
+        (("--from", "-3"), "789"),
+        (("--from", "-30"), "0123456789"),
+        (("--from", "start", "--to", "3"), "012"),
+        (("--from", "2", "--to", "-6"), "23"),
+        (("--from", "5", "--to", "5"), ""),
+        (("--from", "5", "--to", "2"), ""),
+        (("--from", "end"), ""),
+        (("--from", "10"), ""),
+        (("--from", "12", "--clamp"), ""),
+        (("-n", "2"), "01"),
+        (("-n", "0"), ""),
+        (("--from", "8", "-n", "5"), "89"),
+        (("--bytes", "20"), "01"),
+        (("--from", "1h ago"), "0123456789"),
+        (("--from", "@4102444800"), ""),
+        (("--to", "1h ago"), ""),
+        (("--from", "2000-01-01", "--to", "2001-01-01"), ""),
+        (("--seq-num", "8"), "89"),
+        (("--tail-offset", "1"), "9"),
+        (("--timestamp", "0"), "0123456789"),
+        (("--ago", "1h", "--until", "1"), ""),
+        (("--follow", "--to", "4"), "0123"),
+        (("--follow", "-n", "4", "--from", "3"), "3456"),
+        (("--follow", "--from", "-2", "--to", "end"), "89"),
+    ],
+)
+def test_where_a_read_begins_and_ends(s2, ten, options, expected):
+    result = s2("read", ten, *options)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.replace(b"\n", b"").decode() == expected
+
+
+def test_a_start_beyond_the_tail_ends_with_5(s2, ten):
+    for options in (("--from", "11"), ("--from", "11", "--follow")):
+        result = s2("read", ten, *options)
+        assert (result.returncode, result.stdout) == (5, b"")
+        assert b"ends at sequence number 10: a read cannot start at 11" in result.stderr
+        assert b"--clamp" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--from", "1", "--seq-num", "2"), ("--to", "3", "--until", "5"), ("--ago", "1h", "--timestamp", "1")]
+)
+def test_two_starts_or_ends_are_a_usage_error(s2, ten, options):
+    assert s2("read", ten, *options).returncode == 2
+
+
+def test_tail(s2, ten, shared_server, basin):
+    assert s2("tail", ten, "-n", "3").stdout == b"7\n8\n9\n"
+    assert s2("tail", ten).stdout.count(b"\n") == 10
+    shared_server.create_stream(basin, "empty")
+    result = s2("tail", f"s2://{basin}/empty")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_check_tail(s2, ten):
+    seq_num, at, timestamp = s2("check-tail", ten).stdout.split()
+    assert (seq_num, at) == (b"10", b"@")
+    assert json.loads(s2("check-tail", ten, "-o", "json").stdout) == {"seq_num": 10, "timestamp": int(timestamp)}
+
+
+def test_an_output_file_is_emptied_and_filled(s2, ten, tmp_path):
+    target = tmp_path / "out"
+    target.write_bytes(b"x" * 1000)
+    assert s2("read", ten, "-O", target, "--from", "-1").stdout == b""
+    assert target.read_bytes() == b"9\n"
+    assert s2("read", ten, "-O", target, "--from", "end").returncode == 0
+    assert target.read_bytes() == b""
+    result = s2("read", ten, "-O", tmp_path / "no" / "where")
+    assert result.returncode == 1
+    assert b"cannot write to" in result.stderr
+
+
+def test_command_records_are_told_in_text_and_shown_in_json(s2, ten):
+    assert s2("trim", ten, "4", stdin=b"").returncode == 0
+    assert s2("fence", ten, "mine").returncode == 0
+    result = s2("read", ten)
+    assert result.stdout == b"4\n5\n6\n7\n8\n9\n"
+    assert b"trim to 4 // 10 @ " in result.stderr
+    assert b'new fencing token "mine" // 11 @ ' in result.stderr
+    trim, fence = (json.loads(line) for line in s2("read", ten, "--from", "-2", "-o", "json").stdout.splitlines())
+    assert trim["headers"] == [["", "trim"]]
+    assert (fence["headers"], fence["body"]) == ([["", "fence"]], "mine")
+
+
+# Trim and fence
+
+
+def test_trim_says_what_it_did(s2, ten):
+    result = s2("trim", ten, "3")
+    assert result.stderr.decode() == f"{ten}: trim point 3 appended at 10\n"
+    account = json.loads(s2("trim", ten, "4", "-o", "json").stdout)
+    assert (account["trim_point"], account["seq_num"], account["tail"]["seq_num"]) == (4, 11, 12)
+    assert s2("trim", ten, "5", "-m", "3").returncode == 5
+    assert s2("read", ten, "-n", "1").stdout == b"4\n"
+
+
+def test_fence_keeps_other_writers_out(s2, ten):
+    result = s2("fence", ten, "mine")
+    assert result.stderr.decode() == f'{ten}: fencing token "mine" appended at 10\n'
+    assert s2("append", ten, "--fencing-token", "other", stdin=b"x\n").returncode == 5
+    assert s2("append", ten, "--fencing-token", "mine", stdin=b"x\n").returncode == 0
+    assert s2("fence", ten, "next", "--fencing-token", "other").returncode == 5
+    assert s2("fence", ten, "next", "--fencing-token", "mine").returncode == 0
+    # Done already: as after a loss of its acknowledgement.
+    result = s2("fence", ten, "next", "--fencing-token", "mine")
+    assert result.returncode == 0
+    assert b"in effect already" in result.stderr
+    assert s2("fence", ten, "x" * 37).returncode == 2
+
+
+def test_trim_of_what_is_missing_makes_nothing(s2, shared_server):
+    basin = shared_server.create_basin(create_stream_on_append=True)
+    assert s2("trim", f"s2://{basin}/missing", "0").returncode == 3
+
+
+# Following
+
+
+@pytest.fixture
+def follow(env):
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "s2cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **env},
+            bufsize=0,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_a_follower_prints_what_is_there_and_what_comes(s2, ten, follow):
+    follower = follow("tail", "-f", "-n", "1", ten)
+    assert follower.stdout.readline() == b"9\n"
+    s2("append", ten, stdin=b"new\n")
+    assert follower.stdout.readline() == b"new\n"
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(10) == 130
+    assert follower.stderr.read() == b""
+
+
+def test_a_follower_ends_quietly_when_its_reader_goes_even_if_nothing_comes(ten, follow):
+    follower = follow("read", "--follow", ten)
+    assert follower.stdout.readline() == b"0\n"
+    follower.stdout.close()
+    assert follower.wait(10) == 0
+    assert follower.stderr.read() == b""
+
+
+def test_a_reader_ends_quietly_when_its_reader_goes(s2, uri, follow):
+    s2("append", uri, stdin=b"a line of some length\n" * 50_000)
+    reader = follow("read", uri)
+    assert reader.stdout.readline()
+    reader.stdout.close()
+    assert reader.wait(10) == 0
+    assert reader.stderr.read() == b""
+
+
+def test_sigterm_ends_a_follower(ten, follow):
+    follower = follow("read", "--follow", ten)
+    assert follower.stdout.readline() == b"0\n"
+    follower.terminate()
+    assert follower.wait(10) in (-signal.SIGTERM, 143)
