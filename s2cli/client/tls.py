@@ -6,7 +6,7 @@ import os
 import select
 import ssl
 
-from s2cli.client.sockets import CONNECT_TIMEOUT_S, LostError, PlainSocket
+from s2cli.client.sockets import CONNECT_TIMEOUT_S, LostError, PlainSocket, describe
 from s2cli.errors import UnreachableError, UsageError
 
 TYPE_CHECKING = False
@@ -30,9 +30,10 @@ def client_context(ca_file: str | None, alpn: list[str]) -> ssl.SSLContext:
     if cafile or capath:
         try:
             context.load_verify_locations(cafile or None, capath or None)
-        except OSError as error:  # ssl.SSLError among them
-            reason = error.strerror or error
-            raise UsageError(f"cannot read the certificates in {cafile or capath}: {reason}") from error
+        except ssl.SSLError as error:
+            raise UsageError(f"there are no certificates in {cafile or capath}") from error
+        except OSError as error:
+            raise UsageError(f"cannot read the certificates in {cafile or capath}: {describe(error)}") from error
         return context
     paths = ssl.get_default_verify_paths()
     if paths.cafile is None and paths.capath is None:
