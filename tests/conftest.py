@@ -14,7 +14,12 @@ import threading
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("s2", deadline=None)
+hypothesis.settings.load_profile("s2")
 
 TIMEOUT_S = 30.0
 _names = itertools.count()

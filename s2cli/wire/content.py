@@ -1,4 +1,4 @@
-"""Bodies of unary requests and responses that are compressed as a whole (`Content-Encoding`, protocol section 10)."""
+"""Inflating with a bound: bodies with a `Content-Encoding` (protocol section 10), compressed frames (section 6.1)."""
 
 from __future__ import annotations
 

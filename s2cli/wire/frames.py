@@ -17,6 +17,7 @@ ZSTD = 0x20
 GZIP = 0x40
 RECONNECT_ADVISED = 0x10
 FLAG_BY_COMPRESSION = {"zstd": ZSTD, "gzip": GZIP}
+ENCODING_BY_FLAG = {ZSTD: "zstd", GZIP: "gzip"}
 
 
 class Frame:
@@ -122,37 +123,12 @@ def _compress(message: bytes, compression: str) -> bytes:
 
 def _inflate(body: bytes, compression: int) -> bytes:
     """Never makes more than MAX_MESSAGE_BYTES and a little, whatever the body says."""
-    if compression == ZSTD:
-        return _inflate_zstd(body)
-    if compression == GZIP:
-        return _inflate_gzip(body)
-    raise FrameError("a frame is compressed in a way that does not exist")
-
-
-def _inflate_gzip(body: bytes) -> bytes:
-    import zlib
-
-    gzip = zlib.decompressobj(wbits=31)
-    try:
-        message = gzip.decompress(body, MAX_MESSAGE_BYTES + 1)
-    except zlib.error as error:
-        raise FrameError(f"a frame is not in gzip form: {error}") from error
-    if len(message) > MAX_MESSAGE_BYTES:
-        raise FrameError(f"a frame inflates to more than {MAX_MESSAGE_BYTES} bytes")
-    if not gzip.eof or gzip.unused_data:
-        raise FrameError("a compressed frame is cut short or has bytes after its end")
-    return message
-
-
-def _inflate_zstd(body: bytes) -> bytes:
-    import zstandard
+    encoding = ENCODING_BY_FLAG.get(compression)
+    if encoding is None:
+        raise FrameError("a frame is compressed in a way that does not exist")
+    from s2cli.wire.content import ContentError, inflate_content
 
     try:
-        # Looked at first: the one-shot call allocates what the header claims.
-        if zstandard.frame_content_size(body) > MAX_MESSAGE_BYTES:
-            raise FrameError(f"a frame inflates to more than {MAX_MESSAGE_BYTES} bytes")
-        # The window is bounded too: a header may ask for gigabytes of it before the first byte comes out.
-        decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
-        return decompressor.decompress(body, max_output_size=MAX_MESSAGE_BYTES, allow_extra_data=False)
-    except (zstandard.ZstdError, MemoryError) as error:
-        raise FrameError(f"a frame is not in zstd form, or inflates to more than a frame may: {error}") from error
+        return inflate_content(body, encoding, MAX_MESSAGE_BYTES)
+    except ContentError as error:
+        raise FrameError(f"a compressed frame cannot be read: {error.message}") from error

@@ -32,7 +32,7 @@ def test_frames_survive_any_split(messages, data):
     expected = [(message, None, advised) for message, _, advised in messages] + [(b'{"a":1}', 412, False)]
     reader, got, at = FrameReader(), [], 0
     while at < len(wire):
-        size = data.draw(st.integers(1, len(wire) - at))
+        size = data.draw(st.integers(1, max(8, len(wire) // 8)))
         got += reader.feed(wire[at : at + size])
         at += size
     assert as_tuples(got) == expected
@@ -78,6 +78,10 @@ def raw_frame(flag: int, body: bytes) -> bytes:
     return (len(body) + 1).to_bytes(3, "big") + bytes((flag,)) + body
 
 
+def zstd_without_size(message: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=False).compress(message)
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -92,6 +96,8 @@ def raw_frame(flag: int, body: bytes) -> bytes:
         pytest.param(raw_frame(frames.GZIP, gzip.compress(b"x" * 2000) + b"more"), id="bytes after gzip"),
         pytest.param(raw_frame(frames.ZSTD, zstandard.compress(b"x" * 2000)[:-3]), id="zstd cut short"),
         pytest.param(raw_frame(frames.ZSTD, zstandard.compress(b"x" * 2000) + b"more"), id="bytes after zstd"),
+        pytest.param(raw_frame(frames.ZSTD, zstd_without_size(b"x" * 2000) + b"more"), id="bytes after unsized zstd"),
+        pytest.param(raw_frame(frames.ZSTD, zstd_without_size(b"x" * 2000)[:-3]), id="unsized zstd cut short"),
     ],
 )
 def test_what_is_no_frame_is_refused(wire):
