@@ -87,18 +87,16 @@ def _of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: st
 
 
 def _of_records(records: list[Record], match_seq_num: int | None, fencing_token: str | None) -> Batch:
+    bodies = [body for timestamp, headers, body in records if timestamp is None and not headers]
+    if len(bodies) == len(records):
+        return _of_bodies(bodies, match_seq_num, fencing_token)
     size_bytes = 0
     commands = []
-    plain = True
-    for number, (timestamp, headers, body) in enumerate(records):
+    for number, (_, headers, body) in enumerate(records):
         command = check_record(body, headers)
         if command is not None:
             commands.append((number, command, body))
         size_bytes += metered_bytes(body, headers)
-        if headers or timestamp is not None:
-            plain = False
-    if plain:
-        return _of_bodies([body for _, _, body in records], match_seq_num, fencing_token)
     return Batch(None, records, commands, size_bytes, match_seq_num, fencing_token)
 
 

@@ -9,6 +9,7 @@ function is awaited in a task instead. tests/server/test_channel.py holds this a
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from s2cli.server.exchange import Headers, Message, Receive, Send
+
+
+log = logging.getLogger("s2cli.server")
 
 
 class Inbox:
@@ -119,7 +123,13 @@ class Outlet:
         if self._blocked is not None:
             self._held.append(data)
             return
-        sent: Awaitable[None] = self._send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            sent: Awaitable[None] = self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except Exception:
+            # The exchange is over, which whoever reads from the client learns too. A callback of a whole group must
+            # not fail because of one of them.
+            log.debug("a piece of a response could not be sent", exc_info=True)
+            return
         if type(sent) is not self._queued_type:
             self._blocked = asyncio.ensure_future(sent)
             self._blocked.add_done_callback(self._unblock)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2s import append_input, open_append, open_read
 
+from s2cli.server import following
 from s2cli.wire.s2_pb2 import ReadBatch
 
 PROTOBUF = {"content-type": "application/protobuf", "accept": "application/protobuf"}
@@ -474,3 +475,34 @@ def test_a_server_that_stops_does_not_wait_for_a_reader_that_does_not_read(serve
         start = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - start < 9
+
+
+def test_heartbeats_go_on_and_do_not_delay_the_end_of_a_wait(make_thread_server, monkeypatch):
+    monkeypatch.setattr(following, "HEARTBEAT_S", (0.1, 0.2))
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    start = time.monotonic()
+    with open_read(server, basin, "seq_num=0&wait=1") as session:
+        beats = 0
+        while (frame := session.frame()) is not None:
+            batch = ReadBatch.FromString(frame.message)
+            assert (len(batch.records), batch.tail.seq_num) == (0, 0)
+            assert batch.HasField("tail")
+            beats += 1
+    assert 5 <= beats <= 11
+    assert 1 <= time.monotonic() - start < 5
+
+
+def test_a_busy_follower_gets_no_heartbeats(make_thread_server, monkeypatch):
+    monkeypatch.setattr(following, "HEARTBEAT_S", (0.4, 0.5))
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    with open_read(server, basin, "seq_num=0") as session, open_append(server, basin) as writer:
+        assert session.batch() == ([], 0)
+        for number in range(8):
+            time.sleep(0.1)
+            writer.append(b"a")
+            assert session.batch() == ([(number, b"a")], number + 1)
+        assert session.batch() == ([], 8)

@@ -85,8 +85,8 @@ def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
         # Made by us for its mode, which the files beside it inherit.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        # Waiting is of no use: the directory is locked, nobody else has any business in the file.
-        connection.execute("PRAGMA busy_timeout=0")
+        # The directory is locked, but somebody may look into the file with a tool.
+        connection.execute("PRAGMA busy_timeout=5000")
         _check(connection, path)
         if not _number(connection, "user_version"):
             _create(connection)
