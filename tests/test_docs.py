@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
 # Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
 IN_THE_GATE = {"quick start", "test command", "install"}
-HERE = {"", "cloud", "server", "client"}
+HERE = {"", "cloud", "server", "client", "profiles"}
 
 
 def blocks(marker: str, language: str = "sh") -> list[str]:
@@ -100,6 +100,18 @@ def test_the_block_for_the_cloud_against_a_stand_in(home, served):
     (script,) = blocks("cloud")
     script = script.replace("S2_ACCESS_TOKEN=…", "S2_ACCESS_TOKEN=secret")
     assert run(script, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout.endswith("hello\n")
+
+
+def test_the_block_for_profiles(home, served):
+    (profiles,) = blocks("profiles", "toml")
+    profiles = profiles.replace("https://s2.staging.example.com", f"http://127.0.0.1:{served}")
+    (home / "token").write_text("secret\n")
+    (home / ".config" / "s2").mkdir(parents=True)
+    (home / ".config" / "s2" / "profiles.toml").write_text(
+        profiles.replace("/run/secrets/s2-staging", str(home / "token"))
+    )
+    run("s2 --profile staging basins create staging-basin", home)
+    assert run("s2 basins list -o name", home, S2_PROFILE="staging").stdout == "staging-basin\n"
 
 
 def test_the_readme_names_every_file_at_the_top_that_a_reader_needs():
