@@ -332,6 +332,8 @@ class AppendLoop:
         self._ready += source.feed(data) if data else source.finish()
         if not data or source.error is not None:
             self._input_open = False
+            if source.has_rest:
+                self._ready.append(source.take_rest())  # nothing can join it any more
 
     def _receive(self, connection: Connection, ready: int) -> bool:
         """Takes what has come; whether anything has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from s2cli.client import duplex
 from s2cli.client.sockets import LostError
+from s2cli.endpoints import split_origin
 from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error, error_from_response
 
 TYPE_CHECKING = False
@@ -57,10 +58,17 @@ class StreamClient:
         # The server of the profile local ends when it is idle for long: whoever needs it starts it.
         from s2cli.client import local
 
-        place = local.ensure_server()
+        try:
+            place = local.ensure_server()
+        except S2Error as error:
+            raise LostError(error.message, hint=error.hint) from error
+        peer = self.peer
         if place.startswith("/"):
-            self.peer.socket_path = place
-        return duplex.connect(self.peer, waiter)
+            peer.socket_path = place
+        else:
+            peer.socket_path = None
+            peer.scheme, peer.host, peer.port = split_origin(place)
+        return duplex.connect(peer, waiter)
 
     def check_tail(self, connection: Connection, waiter: Waiter) -> tuple[int, int]:
         """Sequence number and timestamp of the tail. Raises what the server answers instead."""

@@ -195,6 +195,21 @@ def test_linger_holds_a_batch_together(s2, uri, env):
     assert (account["durable"], account["batches"]) == (3, 1)
 
 
+def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "s2cli", "append", uri],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **env},
+    )
+    process.stdin.write(b"no newline")
+    process.stdin.flush()
+    time.sleep(0.3)  # the server has answered: nothing else wakes the append before the input ends
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert b"1 record durable at 0..0" in said
+
+
 # Read and tail
 
 

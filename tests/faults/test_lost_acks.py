@@ -1,7 +1,9 @@
 """No loss, no silent duplicate, a true account: an append whose server dies, whose connections are cut and whose bytes
 arrive late."""
 
+import os
 import random
+import signal
 import threading
 import time
 
@@ -153,3 +155,22 @@ def test_two_writers_through_cuts_lose_nothing_and_name_what_is_repeated(
         named = lines_in(account["repeated_lines"])
         for number, line in enumerate(lines, 1):
             assert counts[line] == 1 or (counts[line] > 1 and number in named), (number, line)
+
+
+@pytest.mark.timeout(120)
+def test_a_server_of_our_own_that_dies_is_started_again(start_append, run_s2, unique_basin):
+    from s2cli.client.local import data_dir, read_note
+
+    uri = f"s2://{unique_basin()}/stream"
+    append = start_append(uri, {}, "--local", "--create")
+    append.feed(b"before\n")
+    append.wait_for("created")
+    wait_until(lambda: run_s2("--local", "read", uri).stdout == b"before\n")
+    first = int(read_note(data_dir())["pid"])
+    os.kill(first, signal.SIGKILL)
+    append.feed(b"after\n")
+    code, account, lines = append.finish()
+    assert code == 0, append.said
+    assert account["durable"] == 2
+    assert run_s2("--local", "read", uri).stdout.splitlines() == lines
+    assert int(read_note(data_dir())["pid"]) != first
