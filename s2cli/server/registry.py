@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2cli.server.serve import Server
+
+log = logging.getLogger("s2cli.server")
 
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024
@@ -154,15 +157,35 @@ class StreamRegistry:
         owners: dict[Owner, None] = {}
         for admitted in group:
             assert isinstance(admitted, Admitted)
-            if admitted.owner.on_settled(admitted, error):
-                owners[admitted.owner] = None
+            with _alone:
+                if admitted.owner.on_settled(admitted, error):
+                    owners[admitted.owner] = None
         for owner in owners:
-            owner.flush()
+            with _alone:
+                owner.flush()
         if error is None:
             for stream in touched:
-                stream.wake()
+                with _alone:
+                    stream.wake()
         if self.room_waiters and self.pending_bytes < MAX_PENDING_BYTES_TOTAL:
             wake_all(self.room_waiters)
+
+
+class _Alone:
+    """Keeps a failure of one of a group from the others, who would wait for ever."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, Exception):
+            log.error("an append or a follower could not be told", exc_info=error)
+            return True
+        return False
+
+
+_alone = _Alone()
 
 
 def deletion_pending() -> ApiError:

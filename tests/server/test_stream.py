@@ -220,6 +220,21 @@ def test_acks_and_the_tail_wait_for_the_disk():
     with_stream(run)
 
 
+def test_one_owner_that_fails_keeps_nobody_else_waiting():
+    async def run(server, stream):
+        good, bad = FakeOwner(), FakeOwner()
+        bad.on_settled = bad.flush = None
+        for owner in (good, bad, good):
+            stream.admit(batch(b"a"), owner)
+        waiting = asyncio.ensure_future(stream.until_durable(3))
+        await asyncio.sleep(0)
+        server.store.write()
+        assert (len(good.settled), good.flushed) == (2, 1)
+        await asyncio.wait_for(waiting, 5)
+
+    with_stream(run)
+
+
 def test_expiry_is_by_arrival_and_retention_at_writing():
     async def run(server, stream):
         stream.admit(batch((5, [], b"old")), FakeOwner())
