@@ -16,8 +16,9 @@ from s2cli.errors import S2Error
 from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_rows
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
 from s2cli.server.engines.sqlite_format import open_reader, open_writer
+from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
-from s2cli.server.engines.sqlite_writer import DISK_FULL, Gate, Operation, Writer
+from s2cli.server.engines.sqlite_writer import DISK_FULL, Operation, Writer
 from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Settle, StreamRow
 
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, to_unsigned
-from s2cli.server.engines.sqlite_writer import Gate
+from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.store import Chunk
 
 Result = TypeVar("Result")

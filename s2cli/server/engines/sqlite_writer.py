@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -21,6 +21,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks as chunks
 from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite_format import PAGE_BYTES
+from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.store import Append, Lane
 
 GROUP_BYTES = 4 * 1024 * 1024
@@ -37,33 +38,6 @@ IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
 OPERATION_PAGES = 16
 
 DISK_FULL = "the disk is full: trim or delete streams, or make room"
-
-
-class Gate:
-    """Lets the reader's pages and the writer's checkpoints alternate. Without it readers keep checkpoints from reaching
-    the end of the log; with a plain lock they starve the writer."""
-
-    __slots__ = ("_go", "_lock")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._go = threading.Event()
-        self._go.set()
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        self._go.wait()
-        with self._lock:
-            yield
-
-    @contextlib.contextmanager
-    def checkpoint(self) -> Iterator[None]:
-        self._go.clear()
-        try:
-            with self._lock:
-                yield
-        finally:
-            self._go.set()
 
 
 class Operation:
