@@ -47,6 +47,8 @@ class Settings:
         """Where to connect; for the profile `local` this finds or starts the server."""
         if self._target is None:
             self._target = _choose_target(self._args, self._environ, self.notes)
+            if self._args.local or self._args.profile is not None:
+                self._target.command = "s2 --local" if self._args.local else f"s2 --profile {self._args.profile}"
         return self._target
 
     def stream_uri(self, text: str | None) -> StreamUri:

@@ -17,7 +17,18 @@ class Target:
     """Where to connect and as whom. URLs are bare origins; `basin_url` may hold `{basin}`. With a `socket_path` the
     connection goes to that Unix socket, and the URLs only name it."""
 
-    __slots__ = ("account_url", "basin_url", "ca_file", "http2", "local", "socket_path", "source", "token", "withheld")
+    __slots__ = (
+        "account_url",
+        "basin_url",
+        "ca_file",
+        "command",
+        "http2",
+        "local",
+        "socket_path",
+        "source",
+        "token",
+        "withheld",
+    )
 
     def __init__(
         self,
@@ -40,6 +51,7 @@ class Target:
         self.http2 = http2
         self.local = local
         self.source = source  # what chose the endpoints, for a person
+        self.command = "s2"  # how a command line begins that goes to the same place: for hints
         self.withheld = withheld  # why a token that is there was not sent: the hint of a 401 or 403
 
     def __repr__(self) -> str:

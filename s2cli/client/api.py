@@ -122,10 +122,11 @@ def _hint(error: S2Error, connection: Connection, basin: str | None) -> str | No
         if target.withheld:
             return target.withheld
         return "export S2_ACCESS_TOKEN=… or give --access-token-file FILE" if target.token is None else None
+    command = connection.target.command
     if isinstance(error, ApiError) and error.code == "basin_not_found":
-        return f"s2 create s2://{basin} creates it" if basin else "s2 basins list shows the basins"
+        return f"{command} create s2://{basin} creates it" if basin else f"{command} basins list shows the basins"
     if isinstance(error, ApiError) and error.code == "stream_not_found":
-        return f"s2 streams list {basin} shows the streams of the basin"
+        return f"{command} streams list {basin} shows the streams of the basin"
     return None
 
 

@@ -126,9 +126,9 @@ class StreamClient:
         if not isinstance(error, ApiError) or error.hint is not None:
             return error
         if error.code == "stream_not_found":
-            error.hint = f"to create it: s2 create s2://{self.basin}/{self.stream}"
+            error.hint = f"to create it: {self._target.command} create s2://{self.basin}/{self.stream}"
         elif error.code == "basin_not_found":
-            error.hint = f"to create it: s2 basins create {self.basin}"
+            error.hint = f"to create it: {self._target.command} basins create {self.basin}"
         elif error.status in (401, 403):
             error.hint = self._target.withheld
         return error

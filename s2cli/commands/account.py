@@ -28,8 +28,9 @@ OUTCOMES = {
 
 
 class Account:
-    def __init__(self, uri: str, session: AppendSession) -> None:
+    def __init__(self, uri: str, session: AppendSession, command: str) -> None:
         self._uri = uri
+        self._command = command  # how a command line begins that goes to the same place
         self._session = session
         self._started = time.monotonic()
 
@@ -73,7 +74,7 @@ class Account:
             if session.durable_beyond:
                 text += f", but durable already: {format_ranges(session.durable_beyond)}"
             if resumable and not session.unknown:
-                text += f"; to go on: tail -n +{session.next_line} FILE | s2 append {self._uri}"
+                text += f"; to go on: tail -n +{session.next_line} FILE | {self._command} append {self._uri}"
         return text
 
     def _write_json(self, read: int, exit_code: int) -> None:

@@ -31,7 +31,8 @@ def run(args: Args) -> int:
     headers = [_parse_header(text) for text in args.header]
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
-    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    target = settings.target()
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s)
     source = open_input(args.format, b"\0" if args.zero else b"\n", headers)
     session = AppendSession(
         fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num, policy=args.on_lost_ack
@@ -44,7 +45,7 @@ def run(args: Args) -> int:
         create_on_append=True,
     )
     input_fd = _open_input_file(args)
-    account = Account(str(uri), session)
+    account = Account(str(uri), session, target.command)
     tick = account.show_progress if console.stderr_is_terminal() else None
     code = 0
     failure: S2Error | None = None
