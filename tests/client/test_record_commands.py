@@ -36,7 +36,7 @@ BYTES = b"one\r\n\n\xff\xfe\n\0nul\n" + b"x" * 300_000 + b"\nlast\n"
 def test_bytes_go_in_and_come_out_the_same(s2, uri, options):
     result = s2("append", uri, *options, stdin=BYTES)
     assert (result.returncode, result.stdout) == (0, b"")
-    assert result.stderr.startswith(f"{uri}: 6 records durable at 0..5 (293.0 KiB, 1 batch, ".encode())
+    assert result.stderr.startswith(f"{uri}: 6 records durable at 0..5 (293.0 KiB, ".encode())
     result = s2("read", uri, *options)
     assert (result.returncode, result.stdout, result.stderr) == (0, BYTES, b"")
 
