@@ -442,7 +442,7 @@ def test_the_largest_batches_pass():
 @given(
     st.lists(
         st.one_of(
-            st.binary(min_size=2040, max_size=2060), st.binary(max_size=3), st.binary(min_size=20_000, max_size=20_001)
+            st.binary(min_size=8180, max_size=8200), st.binary(max_size=3), st.binary(min_size=20_000, max_size=20_001)
         ),
         min_size=1,
         max_size=5,
