@@ -46,7 +46,8 @@ def run(args: Args) -> int:
     )
     input_fd = _open_input_file(args)
     account = Account(str(uri), session, target.command)
-    tick = account.show_progress if console.stderr_is_terminal() else None
+    typed = os.isatty(input_fd)  # a live line would stand where the next one is typed, and no file can be gone on with
+    tick = account.show_progress if console.stderr_is_terminal() and not typed else None
     code = 0
     failure: S2Error | None = None
     with Interrupts() as interrupts:
@@ -63,7 +64,7 @@ def run(args: Args) -> int:
     if failure is not None:
         code = failure.exit_code
     console.status("")
-    account.show(source.lines, code, as_json=args.output is not None, resumable=not args.zero)
+    account.show(source.lines, code, as_json=args.output is not None, resumable=not (args.zero or typed))
     if failure is not None:
         raise failure
     return code
