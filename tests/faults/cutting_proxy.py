@@ -28,6 +28,8 @@ class Link:
         self.holding = threading.Event()
         self.mute = threading.Event()
         self.passed = 0  # bytes of the client that went on to the server
+        self.answered = 0  # bytes of the server that went on to the client
+        self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self._lock = threading.Lock()
         self._cut = False
         for name in (self._pass_up, self._pass_down):
@@ -54,7 +56,11 @@ class Link:
         with contextlib.suppress(OSError):
             while data := self.server.recv(PIECE_BYTES):
                 if not self.mute.is_set():
+                    data = data[: self.answer_at_most - self.answered]
                     self.client.sendall(data)
+                    self.answered += len(data)
+                    if self.answered == self.answer_at_most:
+                        self.mute.set()
         if not self._cut:
             with contextlib.suppress(OSError):
                 self.client.shutdown(socket.SHUT_RDWR)

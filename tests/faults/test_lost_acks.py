@@ -4,8 +4,11 @@ arrive late."""
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from cutting_proxy import wait_until
@@ -174,3 +177,48 @@ def test_a_server_of_our_own_that_dies_is_started_again(start_append, run_s2, un
     assert account["durable"] == 2
     assert run_s2("--local", "read", uri).stdout.splitlines() == lines
     assert int(read_note(data_dir())["pid"]) != first
+
+
+@pytest.mark.parametrize("moment", ["admitted", "committed"])
+def test_a_server_that_dies_at_the_worst_moment(
+    moment, make_server, start_append, read_lines_of, unique_basin, tmp_path
+):
+    command = [sys.executable, Path(__file__).with_name("mortal_server.py"), tmp_path / "data", moment, "7"]
+    mortal = subprocess.Popen(command, stdout=subprocess.PIPE)
+    port = int(mortal.stdout.readline())
+    url = f"http://127.0.0.1:{port}"
+    uri = f"s2://{unique_basin()}/stream"
+    append = start_append(uri, {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}, "--create")
+    append.feed_on_and_on(numbered)
+    assert mortal.wait(20) == -signal.SIGKILL
+    mortal.stdout.close()
+    server = make_server(data=tmp_path / "data", port=port)
+    append.wait_for("connected again")
+    code, account, lines = append.finish()
+    assert code == 0, append.said
+    assert read_lines_of(server, uri) == lines
+    assert (account["durable"], account["repeated_lines"]) == (len(lines), [])
+    assert any("looked at" in line for line in append.said)
+    # What was committed and not told is found, and not sent again.
+    assert bool(account.get("recognized_lines")) or moment == "admitted"
+
+
+def test_an_acknowledgement_that_is_half_sent_is_none(shared_server, basin, make_proxy, start_append, read_lines_of):
+    uri = f"s2://{basin}/stream"
+    shared_server.create_stream(basin)
+    proxy = make_proxy(shared_server)
+    append = start_append(uri, proxy.env())
+    wait_until(lambda: proxy.links)
+    append.feed(numbered(0))
+    tail = "/v1/streams/stream/records/tail"
+    wait_until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 300)
+    time.sleep(0.2)  # acknowledged
+    link = proxy.links[0]
+    link.answer_at_most = link.answered + 15  # the size of a chunk, and some bytes of the frame in it
+    append.feed(numbered(1))
+    wait_until(lambda: link.mute.is_set())
+    link.cut(keep=False)
+    code, account, lines = append.finish()
+    assert code == 0, append.said
+    assert read_lines_of(shared_server, uri) == lines
+    assert account["durable"] == len(lines)
