@@ -1,7 +1,4 @@
-"""The ASGI application: the route table, and the one place where an exception becomes an answer.
-
-Routes are matched on the raw path, so that `%2F` in the name of a stream stays in its segment.
-"""
+"""The ASGI application: from a request to its handler, and the one place where an exception becomes an answer."""
 
 from __future__ import annotations
 
@@ -11,44 +8,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from s2cli.errors import ApiError, BadValueError, S2Error
-from s2cli.server import basins, records, streams
 from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
-from s2cli.server.request import Request, basin_of
-from s2cli.wire.names import check_basin_name, check_stream_name
+from s2cli.server.published import published_error_response
+from s2cli.server.request import Request
+from s2cli.server.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
+from s2cli.server.selection import basin_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from s2cli.server.exchange import Message, Receive, Scope, Send
-    from s2cli.server.request import Handler
+    from s2cli.server.routes import Route
     from s2cli.server.serve import Server
 
-    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[None]]
+    Methods = dict[str, Route]
 
 log = logging.getLogger("s2cli.server")
 
-STREAMS_PREFIX = b"/v1/streams/"
-
-# What follows the name of a stream -> method -> handler.
-RECORD_ROUTES: dict[bytes, dict[str, RecordHandler]] = {
-    b"/records": {"POST": records.append, "GET": records.read},
-    b"/records/tail": {"GET": records.tail},
-}
-COLLECTION_ROUTES: dict[bytes, dict[str, Handler]] = {
-    b"/v1/basins": {"GET": basins.list_basins, "POST": basins.create_basin},
-    b"/v1/streams": {"GET": streams.list_streams, "POST": streams.create_stream},
-}
-# The path up to the name of the resource -> how the name is checked, and the handlers.
-RESOURCE_ROUTES: dict[bytes, tuple[Callable[[str], None], dict[str, Handler]]] = {
-    b"/v1/basins/": (
-        check_basin_name,
-        {"GET": basins.get_basin_config, "PUT": basins.ensure_basin, "DELETE": basins.delete_basin},
-    ),
-    b"/v1/streams/": (
-        check_stream_name,
-        {"GET": streams.get_stream_config, "PUT": streams.ensure_stream, "DELETE": streams.delete_stream},
-    ),
-}
 HEALTH_PATHS = (b"/health", b"/ping")
 
 
@@ -63,7 +39,7 @@ def application(server: Server) -> Callable[[Scope, Receive, Send], Awaitable[No
             if path.startswith(STREAMS_PREFIX):
                 end = path.find(b"/", len(STREAMS_PREFIX))
                 if end > len(STREAMS_PREFIX) and (methods := RECORD_ROUTES.get(path[end:])) is not None:
-                    await _records(server, scope, receive, send, methods, path[len(STREAMS_PREFIX) : end])
+                    await _serve_records(server, scope, receive, send, methods, path[len(STREAMS_PREFIX) : end], None)
                     return
             await _control(server, scope, receive, send, path)
         except DisconnectedError:
@@ -83,47 +59,68 @@ def application(server: Server) -> Callable[[Scope, Receive, Send], Awaitable[No
     return answer
 
 
-async def _records(
-    server: Server, scope: Scope, receive: Receive, send: Send, methods: dict[str, RecordHandler], segment: bytes
+async def _serve_records(
+    server: Server, scope: Scope, receive: Receive, send: Send, methods: Methods, segment: bytes, basin: str | None
 ) -> None:
-    handler = methods.get(scope["method"])
-    if handler is None:
-        if scope["method"] == "HEAD" and "GET" in methods:
-            scope, receive, send = _without_body(scope, send)
-            handler = methods["GET"]
-        else:
+    method = scope["method"]
+    route = methods.get(method)
+    if route is None:
+        route = methods.get("GET") if method == "HEAD" else None
+        if route is None:
             await _send_empty(send, 405, _allow(methods))
             return
+        scope, receive, send = _without_body(scope, send)
     if server.draining:
         raise await server.refuse()
-    stream = _name(segment, check_stream_name)
-    await handler(server, scope, receive, send, basin_of(scope), stream)
+    stream = _name(segment, "stream")
+    assert route.records is not None
+    try:
+        basin = basin_of(scope, server.base_domain, basin)
+        await route.records(server, scope, receive, send, basin, stream)
+    except S2Error as error:
+        if not route.published:
+            raise
+        await send_json(send, *published_error_response(error))
 
 
 async def _control(server: Server, scope: Scope, receive: Receive, send: Send, path: bytes) -> None:
     if path in HEALTH_PATHS:
         await _health(server, scope, send)
         return
-    name = ""
-    methods = COLLECTION_ROUTES.get(path)
-    if methods is None:
-        start = path.rfind(b"/") + 1
-        if start == len(path) or path[:start] not in RESOURCE_ROUTES:
-            await _send_empty(send, 404)
-            return
-        check, methods = RESOURCE_ROUTES[path[:start]]
-        name = _name(path[start:], check)
+    methods, found = find(path)
+    if not methods:
+        await _send_empty(send, 404)
+        return
     method = scope["method"]
-    handler = methods.get("GET" if method == "HEAD" else method)
-    if handler is None:
+    route = methods.get("GET" if method == "HEAD" else method)
+    if route is None:
         await _send_empty(send, 405, _allow(methods))
         return
+    try:
+        if route.records is not None:
+            basin = _name(found[0][1], "basin")
+            await _serve_records(server, scope, receive, send, methods, found[1][1], basin)
+            return
+        await _serve_control(server, scope, receive, send, route, found)
+    except S2Error as error:
+        if not route.published:
+            raise
+        await send_json(send, *published_error_response(error))
+
+
+async def _serve_control(
+    server: Server, scope: Scope, receive: Receive, send: Send, route: Route, found: list[tuple[str, bytes]]
+) -> None:
     if server.draining:
         raise await server.refuse()
-    status, body, headers = await handler(Request(server, scope, receive, name))
+    names = [_name(segment, parameter) for parameter, segment in found]
+    name = names.pop() if route.path[-1] == "}" else ""
+    assert route.handler is not None
+    request = Request(server, scope, receive, name, names[0] if names else None)
+    status, body, headers = await route.handler(request)
     if not body:
         await _send_empty(send, status, *headers)
-    elif method == "HEAD":
+    elif scope["method"] == "HEAD":
         await send_bytes(_dropping_body(send), status, b"application/json", body, headers)
     else:
         await send_json(send, status, body, headers)
@@ -141,11 +138,11 @@ async def _health(server: Server, scope: Scope, send: Send) -> None:
     await send_bytes(send, 200 if problem is None else 503, b"text/plain; charset=utf-8", text.encode())
 
 
-def _name(segment: bytes, check: Callable[[str], None]) -> str:
+def _name(segment: bytes, parameter: str) -> str:
     """The name in a segment of a path: percent-decoded once, and checked."""
     try:
         name = (unquote_to_bytes(segment) if b"%" in segment else segment).decode()
-        check(name)
+        PARAMETERS[parameter](name)
     except UnicodeDecodeError as error:
         raise ApiError("bad_path", "the name in the path is not valid UTF-8") from error
     except BadValueError as error:

@@ -49,6 +49,7 @@ def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
 async def append_one(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
+    layer = media.stream_layer
     if media.sends_protobuf:
         data = await read_body(scope, receive, ApiError("bad_proto", "the body exceeds 2 MiB"))
         batch = parse_proto(data)
@@ -58,7 +59,7 @@ async def append_one(
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
     registry = server.streams
-    stream = registry.find(basin, name) or await registry.open(basin, name, "append")
+    stream = registry.find(basin, name) or await registry.open(basin, name, "append", layer)
     if not stream.has_room:
         await stream.room()
     request = _Request(send, as_protobuf=media.wants_protobuf)
@@ -110,8 +111,9 @@ class _Request:
     def flush(self) -> None: ...
 
 
-async def append_session(server: Server, receive: Receive, send: Send, basin: str, name: str) -> None:
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append")
+async def append_session(server: Server, receive: Receive, send: Send, basin: str, name: str, media: Media) -> None:
+    layer = media.stream_layer
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
     session = _Session(stream, Inbox(receive), Outlet(send))
     await session.outlet.start(200, SESSION_HEADERS)
     on_drain = server.on_drain(session.drain)

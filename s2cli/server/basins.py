@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
 from s2cli.server.store import BasinRow
-from s2cli.wire.configs import parse_basin_config, show_basin_config
+from s2cli.wire.configs import parse_basin_config, patch_basin_config, show_basin_config
 from s2cli.wire.names import check_basin_name, check_basin_prefix
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ async def ensure_basin(request: Request) -> Response:
         return json_response(200, _info(existing), b"updated")
 
 
+async def reconfigure_basin(request: Request) -> Response:
+    """Changes what the body names; only streams that are created later are concerned."""
+    patch = await request.members()
+    server = request.server
+    async with server.changing:
+        row = await active_basin(server, request.name)
+        row.config = _storable(checked_config(partial(patch_basin_config, row.config), patch))
+        await server.store.update_basin(row)
+    return json_response(200, show_basin_config(row.config))
+
+
 async def delete_basin(request: Request) -> Response:
     """Marks the basin. Its streams, and then it, are removed by upkeep."""
     server = request.server
@@ -96,7 +108,10 @@ def _refuse_deleting(row: BasinRow) -> None:
 
 
 def _config(value: object) -> dict[str, Any]:
-    config = checked_config(parse_basin_config, value)
+    return _storable(checked_config(parse_basin_config, value))
+
+
+def _storable(config: dict[str, Any]) -> dict[str, Any]:
     if config["stream_cipher"] is not None:
         # Storing in the clear what was to be encrypted would be worse than any error.
         raise ApiError("not_implemented", "this server does not encrypt: `stream_cipher` cannot be set")

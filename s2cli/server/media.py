@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from s2cli.errors import ApiError
+from s2cli.errors import ApiError, BadValueError
 from s2cli.server.request import is_json
+from s2cli.wire.configs import parse_stream_config
 
 if TYPE_CHECKING:
     from s2cli.server.exchange import Scope
+    from s2cli.wire.configs import Layer
 
 JSON = b"application/json"
 PROTOBUF = b"application/protobuf"
@@ -28,11 +31,13 @@ SESSION_HEADERS = (
 class Media:
     """The formats of one exchange."""
 
-    __slots__ = ("_accept_encoding", "_content_type", "accepts", "as_base64")
+    __slots__ = ("_accept_encoding", "_content_type", "_stream_config", "accepts", "as_base64", "request_token")
 
     def __init__(self, scope: Scope) -> None:
         self._content_type = b""
         self._accept_encoding = b""
+        self._stream_config: bytes | None = None
+        self.request_token: bytes | None = None
         self.as_base64 = False
         self.accepts = b""
         # In one pass: this is done for each append.
@@ -49,6 +54,10 @@ class Media:
                 self.as_base64 = as_base64
             elif name == b"accept-encoding":
                 self._accept_encoding = self._accept_encoding + b"," + value
+            elif name == b"s2-request-token":
+                self.request_token = value
+            elif name == b"s2-stream-config":
+                self._stream_config = value
 
     @property
     def is_session(self) -> bool:
@@ -67,6 +76,21 @@ class Media:
         return self._content_type == JSON or is_json(self._content_type)
 
     @property
+    def stream_layer(self) -> Layer | None:
+        """What the stream is to be like if this request makes it (protocol section 17); checked also where it is not
+        used. None without the header."""
+        if self._stream_config is None:
+            return None
+        try:
+            value = json.loads(self._stream_config.decode("ascii"))
+        except (ValueError, RecursionError) as error:
+            raise _bad_stream_config(f"invalid JSON: {error}") from error
+        try:
+            return parse_stream_config(value)
+        except BadValueError as error:
+            raise _bad_stream_config(error.message) from error
+
+    @property
     def compression(self) -> str | None:
         """How the frames to the client may be compressed: "zstd", "gzip" or not."""
         codings = set()
@@ -77,6 +101,10 @@ class Media:
         if b"zstd" in codings:
             return "zstd"
         return "gzip" if b"gzip" in codings else None
+
+
+def _bad_stream_config(why: str) -> ApiError:
+    return ApiError("bad_header", f"Invalid header `s2-stream-config`: {why}")
 
 
 def _media_type(value: bytes) -> bytes:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 MAX_U64 = (1 << 64) - 1
 MAX_U32 = (1 << 32) - 1
 
-_STARTS = ("seq_num", "timestamp", "tail_offset")
+STARTS = ("seq_num", "timestamp", "tail_offset")
 
 
 class ReadQuery:
-    """What a read asks for. `start` is one of _STARTS; a limit that was not given is None."""
+    """What a read asks for. `start` is one of STARTS; a limit that was not given is None."""
 
     __slots__ = ("clamp", "count", "size_bytes", "start", "start_value", "until", "wait_s")
 
@@ -29,7 +29,7 @@ class ReadQuery:
         except ValueError as error:
             raise ApiError("bad_query", "the query is not valid UTF-8") from error
         given = dict(pairs)
-        starts = [name for name in _STARTS if name in given]
+        starts = [name for name in STARTS if name in given]
         if len(starts) > 1:
             raise ApiError("invalid", "only one of seq_num, timestamp, or tail_offset can be provided")
         # Without any the read starts at the tail.

@@ -34,7 +34,8 @@ async def read_one(
     if media.accepts == EVENT_STREAM:
         raise ApiError("not_implemented", "server-sent events are not served: read with S2S, or one batch at a time")
     query = ReadQuery(scope)
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read")
+    layer = media.stream_layer
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
     limits = Limits(query, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
     chunks: list[Chunk] = []
     tail = None
@@ -136,7 +137,8 @@ async def read_session(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
     query = ReadQuery(scope)
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read")
+    layer = media.stream_layer
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
     start = stream.tail_seq_num
     if not query.wants_nothing:
         start = await find_start(server.store, stream, query, may_follow=query.may_follow)

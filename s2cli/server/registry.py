@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2cli.server.serve import Server
+    from s2cli.wire.configs import Layer
 
 log = logging.getLogger("s2cli.server")
 
@@ -55,15 +56,16 @@ class StreamRegistry:
             stream.used = True
         return stream
 
-    async def open(self, basin: str, name: str, create_on: str | None) -> Stream:
-        """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created."""
+    async def open(self, basin: str, name: str, create_on: str | None, layer: Layer | None = None) -> Stream:
+        """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created with `layer` over
+        what its basin says."""
         while True:
             stream = self.find(basin, name) or await self._load_once(basin, name)
             if stream is not None:
                 return stream
             if create_on is None:
                 raise await streams.missing_stream(self.server, basin, name)
-            await streams.auto_create(self.server, basin, name, create_on)
+            await streams.auto_create(self.server, basin, name, create_on, layer or {})
 
     async def _load_once(self, basin: str, name: str) -> Stream | None:
         """Of several who want a stream, one loads it."""

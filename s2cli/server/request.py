@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.exchange import encode_json, header, read_body
+from s2cli.server.selection import basin_of
 from s2cli.wire.configs import ConfigShapeError
-from s2cli.wire.names import check_basin_name, check_request_token
+from s2cli.wire.names import check_request_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,19 +29,23 @@ MAX_U64 = (1 << 64) - 1
 
 
 class Request:
-    """One request. `name` is the decoded last segment of the path of one resource, "" for a collection."""
+    """One request. `name` is the decoded last segment of the path of one resource, "" for a collection; `basin_in_path`
+    what the path says before that."""
 
-    __slots__ = ("_receive", "_scope", "name", "server")
+    __slots__ = ("_receive", "_scope", "basin_in_path", "name", "server")
 
-    def __init__(self, server: Server, scope: Scope, receive: Receive, name: str) -> None:
+    def __init__(
+        self, server: Server, scope: Scope, receive: Receive, name: str, basin_in_path: str | None = None
+    ) -> None:
         self.server = server
         self.name = name
+        self.basin_in_path = basin_in_path
         self._scope = scope
         self._receive = receive
 
     def basin(self) -> str:
-        """The basin that the `s2-basin` header selects."""
-        return basin_of(self._scope)
+        """The basin whose streams the request is about."""
+        return basin_of(self._scope, self.server.base_domain, self.basin_in_path)
 
     def page(self, check: Callable[[str, str], None]) -> tuple[str, str, int]:
         """`prefix`, `start_after` and `limit` of a list; `check(value, kind)` knows the rules for the first two."""
@@ -106,28 +111,6 @@ class Request:
             raise ApiError("bad_header", f"Invalid header `s2-request-token`: {error.message}") from error
         canonical = json.dumps(config, separators=(",", ":"), sort_keys=True)
         return hashlib.sha256(token.encode() + b"\0" + canonical.encode()).digest()
-
-
-_known_basins: dict[bytes, str] = {}
-
-
-def basin_of(scope: Scope) -> str:
-    """The basin that the `s2-basin` header of a stream's request selects (protocol section 1.2)."""
-    value = header(scope, b"s2-basin")
-    if value is None:
-        raise ApiError("bad_header", "Missing header `s2-basin`")
-    # The names that clients use are few, and each record request brings one: check each once.
-    name = _known_basins.get(value)
-    if name is None:
-        name = value.decode("latin-1")
-        try:
-            check_basin_name(name)
-        except BadValueError as error:
-            raise ApiError("bad_header", f"Invalid header `s2-basin`: {error.message}") from error
-        if len(_known_basins) >= 1024:
-            _known_basins.clear()
-        _known_basins[value] = name
-    return name
 
 
 def is_json(content_type: bytes) -> bool:

@@ -47,9 +47,10 @@ WATCH_S = 5.0
 
 
 class Options:
-    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever."""
+    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever. With a `base_domain`
+    requests to BASIN.base-domain are about that basin."""
 
-    __slots__ = ("data", "host", "idle_exit_s", "open_store", "port", "socket_path", "started_by")
+    __slots__ = ("base_domain", "data", "host", "idle_exit_s", "open_store", "port", "socket_path", "started_by")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Options:
         socket_path: str | None = None,
         idle_exit_s: float | None = None,
         started_by: str = "user",
+        base_domain: str | None = None,
         open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
     ) -> None:
         self.data = data
@@ -68,14 +70,16 @@ class Options:
         self.socket_path = socket_path
         self.idle_exit_s = idle_exit_s
         self.started_by = started_by
+        self.base_domain = base_domain
         self.open_store = open_store
 
 
 class Server:
     """What the handlers share."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, base_domain: str | None = None) -> None:
         self.store = store
+        self.base_domain = base_domain
         self.clock_ms: Callable[[], int] = _clock_ms
         self.now: Callable[[], float] = time.monotonic
         self.draining = False
@@ -182,7 +186,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             stack.callback(directory.release)
         store = await options.open_store(None if directory is None else directory.path)
         stack.push_async_callback(store.close)
-        server = Server(store)
+        server = Server(store, base_domain=options.base_domain)
         stack.push_async_callback(server.streams.close)
         await server.upkeep.start()
         stack.push_async_callback(server.upkeep.stop)

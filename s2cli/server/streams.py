@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server import basins
 from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
 from s2cli.server.store import StreamRow
-from s2cli.wire.configs import parse_stream_config, resolve_stream_config
+from s2cli.wire.configs import parse_stream_config, patch_stream_layer, resolve_stream_config
 from s2cli.wire.names import check_stream_name, check_stream_prefix
 
 if TYPE_CHECKING:
     from s2cli.server.request import Response
     from s2cli.server.serve import Server
+    from s2cli.wire.configs import Layer
 
 
 async def list_streams(request: Request) -> Response:
@@ -66,6 +68,21 @@ async def ensure_stream(request: Request) -> Response:
         return json_response(200, _info(row), b"updated")
 
 
+async def reconfigure_stream(request: Request) -> Response:
+    """Changes what the body names; what is unset by it, the basin decides, or the system (protocol section 2.5)."""
+    basin = request.basin()
+    patch = await request.members()
+    server = request.server
+    async with server.changing:
+        row = await _stored(server, basin, request.name)
+        _refuse_deleting(row)
+        defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
+        row.config = resolve_stream_config(checked_config(partial(patch_stream_layer, row.config), patch), defaults)
+        await server.store.update_stream(row)
+        server.streams.config_changed(row)
+    return json_response(200, row.config)
+
+
 async def delete_stream(request: Request) -> Response:
     """Marks the stream. Its records, and then it, are removed by upkeep."""
     server, basin = request.server, request.basin()
@@ -85,13 +102,14 @@ async def mark_deleted(server: Server, row: StreamRow) -> None:
     server.upkeep.remove_stream(row)
 
 
-async def auto_create(server: Server, basin: str, name: str, on: str) -> StreamRow:
-    """The stream that an append or a read (which of them `on` says) found missing, if its basin creates streams so.
-    Of several first users one creates it; the others get the same one."""
+async def auto_create(server: Server, basin: str, name: str, on: str, layer: Layer) -> StreamRow:
+    """The stream that an append or a read (which of them `on` says) found missing, if its basin creates streams so;
+    `layer` is what the request says about its config. Of several first users one creates it; the others get the same
+    one."""
     row = await basins.active_basin(server, basin)
     if not row.config[f"create_stream_on_{on}"]:
         raise not_found(basin, name)
-    stream, _ = await _insert(server, basin, name, {}, None)
+    stream, _ = await _insert(server, basin, name, layer, None)
     _refuse_deleting(stream)
     return stream
 

@@ -84,6 +84,56 @@ def resolve_stream_config(layer: Layer, basin_defaults: Layer) -> Layer:
     return overlay(layer, basin_defaults, SYSTEM_DEFAULTS)
 
 
+def patch_stream_layer(layer: Layer, value: object, where: str = "config") -> Layer:
+    """`layer` after a StreamReconfiguration: at every depth an absent member stays, a value is set, null is unset
+    (protocol section 2.6)."""
+    patched = dict(layer)
+    for name, member in _members(value, where).items():
+        parse = _STREAM_MEMBERS.get(name)
+        if parse is None:
+            continue
+        if member is None:
+            patched.pop(name, None)
+        elif name in _GROUPS:
+            patched[name] = _patch_group(patched.get(name, {}), member, parse(member, f"{where}.{name}"), _GROUPS[name])
+            if not patched[name]:
+                del patched[name]
+        else:
+            patched[name] = parse(member, f"{where}.{name}")
+    return patched
+
+
+def _patch_group(group: Layer, value: Layer, parsed: Layer, names: tuple[str, ...]) -> Layer:
+    patched = {}
+    for name in names:
+        # What is absent and what is null only the JSON says: parsing fills in defaults.
+        if name not in value:
+            if name in group:
+                patched[name] = group[name]
+        elif value[name] is not None:
+            patched[name] = parsed[name]
+    return patched
+
+
+def patch_basin_config(config: Layer, value: object, where: str = "config") -> Layer:
+    """`config`, a parsed BasinConfig, after a BasinReconfiguration. A null for `create_stream_on_append` or `_read`
+    changes nothing, since those are never unset; the short members of the top level are patched before the nested ones,
+    so that the latter win."""
+    members = _members(value, where)
+    layer = patch_stream_layer(config["default_stream_config"], members, where)
+    if "default_stream_config" in members:
+        nested = members["default_stream_config"]
+        layer = {} if nested is None else patch_stream_layer(layer, nested, f"{where}.default_stream_config")
+    patched = {**config, "default_stream_config": overlay(layer)}
+    if "stream_cipher" in members:
+        cipher = members["stream_cipher"]
+        patched["stream_cipher"] = None if cipher is None else _choice(cipher, STREAM_CIPHERS, f"{where}.stream_cipher")
+    for name in "create_stream_on_append", "create_stream_on_read":
+        if members.get(name) is not None:
+            patched[name] = _flag(members, name, where)
+    return patched
+
+
 def show_stream_layer(layer: Layer) -> Layer | None:
     """A layer as the API shows it in a basin: unset members are null, and so is a layer that sets nothing."""
     if not layer:
@@ -148,6 +198,9 @@ _STREAM_MEMBERS: dict[str, Callable[[object, str], Any]] = {
     "timestamping": _timestamping,
     "delete_on_empty": _delete_on_empty,
 }
+
+# The members that are groups of members, and those.
+_GROUPS = {"timestamping": ("mode", "uncapped"), "delete_on_empty": ("min_age_secs",)}
 
 
 def _flag(members: Layer, name: str, where: str) -> bool:

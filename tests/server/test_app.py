@@ -51,9 +51,9 @@ def test_an_unknown_path_is_an_empty_404(shared_server, path):
     ("method", "path", "allow"),
     [
         ("PUT", "/v1/basins", "GET, POST, HEAD"),
-        ("POST", "/v1/basins/my-basin", "GET, PUT, DELETE, HEAD"),
+        ("POST", "/v1/basins/my-basin", "GET, PUT, PATCH, DELETE, HEAD"),
         ("DELETE", "/v1/streams", "GET, POST, HEAD"),
-        ("POST", "/v1/streams/a", "GET, PUT, DELETE, HEAD"),
+        ("POST", "/v1/streams/a", "GET, PUT, PATCH, DELETE, HEAD"),
         ("PUT", "/v1/streams/a/records", "POST, GET, HEAD"),
         ("POST", "/v1/streams/a/records/tail", "GET, HEAD"),
         ("OPTIONS", "/v1/basins", "GET, POST, HEAD"),
