@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_rows
+from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_rows, sqlite_tokens
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
 from s2cli.server.engines.sqlite_format import open_reader, open_writer
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
 from s2cli.server.engines.sqlite_writer import DISK_FULL, Operation, Writer
-from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Settle, StreamRow
+from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Settle, StreamRow, TokenRow
 
 Result = TypeVar("Result")
 
@@ -117,7 +117,26 @@ class SqliteStore:
     async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
         return await self._reader.submit(sqlite_rows.deleting)
 
+    async def get_token(self, selector: str) -> TokenRow | None:
+        return await self._reader.submit(lambda connection: sqlite_tokens.get(connection, selector))
+
+    async def list_tokens(
+        self, prefix: str, start_after: str, limit: int, now_ms: int
+    ) -> tuple[list[TokenRow], bool]:
+        return await self._reader.submit(
+            lambda connection: sqlite_tokens.listed(connection, prefix, start_after, limit, now_ms)
+        )
+
     # Writing.
+
+    async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
+        return await self._change(lambda connection: sqlite_tokens.insert(connection, row, now_ms))
+
+    async def remove_token(self, token_id: str, now_ms: int) -> bool:
+        return await self._change(lambda connection: sqlite_tokens.remove(connection, token_id, now_ms))
+
+    async def expire_tokens(self, now_ms: int) -> int | None:
+        return await self._change(lambda connection: sqlite_tokens.expire(connection, now_ms))
 
     async def insert_basin(self, row: BasinRow) -> BasinRow | None:
         return await self._change(lambda connection: sqlite_rows.insert_basin(connection, row))

@@ -57,6 +57,16 @@ CREATE TABLE stream(
 CREATE UNIQUE INDEX stream_name ON stream(basin, name);
 CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX stream_trimmed ON stream(trim_point) WHERE trim_point > 0;
+CREATE TABLE token(
+  id BLOB PRIMARY KEY,       -- UTF-8
+  selector TEXT NOT NULL UNIQUE,
+  hash BLOB NOT NULL,        -- HMAC-SHA256 of the verifier; its key is in the file token.key
+  scope TEXT NOT NULL,       -- JSON
+  auto_prefix INT NOT NULL,
+  expires TEXT,              -- RFC 3339 in UTC, as precise as it was set
+  expires_ms INT             -- the same in ms, rounded up
+) WITHOUT ROWID;
+CREATE INDEX token_expires ON token(expires_ms) WHERE expires_ms IS NOT NULL;
 """
 
 

@@ -26,7 +26,7 @@ def list_basins(
 ) -> tuple[list[BasinRow], bool]:
     rows = connection.execute(
         f"SELECT {_BASIN} FROM basin WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
-        (start_after.encode(), prefix.encode(), _after_prefix(prefix.encode()), limit + 1),
+        (start_after.encode(), prefix.encode(), after_prefix(prefix.encode()), limit + 1),
     ).fetchall()
     return [_basin_row(row) for row in rows[:limit]], len(rows) > limit
 
@@ -64,7 +64,7 @@ def list_streams(
     rows = connection.execute(
         f"SELECT {_STREAM} FROM stream WHERE basin=? AND name > ? AND name >= ? AND name < ?"  # noqa: S608
         " ORDER BY name LIMIT ?",
-        (basin.encode(), start_after.encode(), prefix.encode(), _after_prefix(prefix.encode()), limit + 1),
+        (basin.encode(), start_after.encode(), prefix.encode(), after_prefix(prefix.encode()), limit + 1),
     ).fetchall()
     return [_stream_row(row) for row in rows[:limit]], len(rows) > limit
 
@@ -116,7 +116,7 @@ def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
     return free_id
 
 
-def _after_prefix(prefix: bytes) -> bytes:
+def after_prefix(prefix: bytes) -> bytes:
     """The least bytes that are beyond all names with that prefix. UTF-8 never has the byte 0xff."""
     return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else b"\xff"
 

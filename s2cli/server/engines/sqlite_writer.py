@@ -14,7 +14,7 @@ import threading
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
@@ -34,6 +34,7 @@ SMALL_GROUPS_IN_A_ROW = 8
 # A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
+IDLE_S = 0.01
 # About what an operation or a slice of deletion writes into the log.
 OPERATION_PAGES = 16
 
@@ -127,8 +128,7 @@ class Writer:
         if self._refused:
             refused, self._refused = self._refused, []
             self._tell(self._settle, refused, self._refusal())
-        idle = not self._lanes and self._queue.empty()
-        if self._log_bytes >= (IDLE_CHECKPOINT_BYTES if idle else CHECKPOINT_BYTES):
+        if self._log_bytes >= CHECKPOINT_BYTES:
             self._checkpoint()
         if self._trims:
             self._trim_slice()
@@ -140,10 +140,19 @@ class Writer:
         if not count:
             if self._lanes or self._trims or self._stopping:
                 return
-            self._sort(queue.get())
+            self._sort(self._wait())
             count = queue.qsize()
         for _ in range(count):
             self._sort(queue.get_nowait())
+
+    def _wait(self) -> Item:
+        """The next item. A pause is used for a checkpoint, but not the one between an ack and the next append."""
+        if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
+            try:
+                return self._queue.get(timeout=IDLE_S)
+            except Empty:
+                self._checkpoint()
+        return self._queue.get()
 
     def _sort(self, item: Item) -> None:
         if isinstance(item, Append):
@@ -224,8 +233,8 @@ class Writer:
             self._log_bytes += len(append.chunk.data)
             if append.trim_point is not None:
                 self._trims[append.lane.stream_id] = append.trim_point
-        # The last page of each stream is written whole.
-        self._log_bytes += len(lanes) * 2 * PAGE_BYTES
+        # The last page of each stream is written whole, and those above.
+        self._log_bytes += (len(lanes) + 2) * PAGE_BYTES
 
     def _no_room(self, group: list[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
