@@ -14,6 +14,7 @@ import resource
 import socket
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import SocketHolder
@@ -38,6 +39,7 @@ DEFER_ACCEPT_S = 10
 # number stays below what the process may open.
 MAX_CONNECTIONS = 4096
 SPARE_DESCRIPTORS = 64
+REFUSING_POLL_S = 0.002
 
 _HTTP1 = HTTP1Settings(header_read_timeout=30_000, max_buffer_size=MIB, pipeline_flush=False)
 _HTTP2 = HTTP2Settings(
@@ -89,6 +91,7 @@ class Host:
     def __init__(self, application: Application, listener: socket.socket) -> None:
         self._listener = listener
         self._server: Any = _SocketServer(application, listener)  # granian is not typed
+        self._address: Any = listener.getsockname()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -104,6 +107,19 @@ class Host:
         self._listener.close()
         # Cancelling the task would leave the threads of granian running.
         self._server.stop()
+
+    async def refusing(self, timeout_s: float) -> None:
+        """Waits until new connections are refused, at most that long: granian closes its own copy of the listener in a
+        thread of its own, and gives no sign."""
+        deadline = time.monotonic() + timeout_s
+        while self._is_listening() and time.monotonic() < deadline:  # noqa: ASYNC110  # no event to wait for
+            await asyncio.sleep(REFUSING_POLL_S)
+
+    def _is_listening(self) -> bool:
+        with socket.socket(self._listener.family, socket.SOCK_STREAM) as probe:
+            # This machine answers at once, unless the queue of connections is full: not refused either.
+            probe.settimeout(REFUSING_POLL_S)
+            return probe.connect_ex(self._address) not in (errno.ECONNREFUSED, errno.ENOENT)
 
     async def finished(self, timeout_s: float) -> None:
         """Waits until stopped granian is done, at most that long."""

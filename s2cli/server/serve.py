@@ -35,6 +35,7 @@ log = logging.getLogger("s2cli.server")
 SESSIONS_END_S = 2.0
 # What the application has sent is still on its way through the threads of the host.
 FLUSH_S = 0.05
+REFUSING_S = 0.5
 EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
 # A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
@@ -250,6 +251,7 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
     await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
+    await asyncio.gather(*(host.refusing(REFUSING_S) for host in hosts))
     server.end_listening()
     await server.drained(EXCHANGES_END_S)
     if server.exchanges:
