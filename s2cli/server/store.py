@@ -49,6 +49,19 @@ class StreamRow:
     last_timestamp: int = 0
 
 
+@dataclass(slots=True)
+class TokenRow:
+    """An access token. `hash` is all that is kept of its secret; `expires_at` is the instant as it was set."""
+
+    id: str
+    selector: str
+    hash: bytes
+    scope: dict[str, Any]
+    auto_prefix_streams: bool = False
+    expires_at: str | None = None
+    expires_at_ms: int | None = None
+
+
 class Chunk:
     """Stored records `first_seq_num` to `end_seq_num` (exclusive), as the bytes of a `ReadBatch` without a tail."""
 
@@ -155,6 +168,26 @@ class Store(Protocol):
 
     async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
         """What is marked as deleted and not yet removed, to go on with after a restart."""
+        ...
+
+    async def get_token(self, selector: str) -> TokenRow | None:
+        """The token whose secret has that selector; also an expired one."""
+        ...
+
+    async def list_tokens(
+        self, prefix: str, start_after: str, limit: int, now_ms: int
+    ) -> tuple[list[TokenRow], bool]: ...
+
+    async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
+        """False: a token that has not expired has the id; nothing is changed then."""
+        ...
+
+    async def remove_token(self, token_id: str, now_ms: int) -> bool:
+        """False: no token that has not expired has the id."""
+        ...
+
+    async def expire_tokens(self, now_ms: int) -> int | None:
+        """Remove some of those that have expired. When the next one is due; None if none expires."""
         ...
 
     def append(self, append: Append) -> None:

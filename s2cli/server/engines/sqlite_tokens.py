@@ -1,0 +1,67 @@
+"""Rows of access tokens, as functions over a connection."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from s2cli.server.engines.sqlite_rows import after_prefix
+from s2cli.server.store import TokenRow
+
+_TOKEN = "id, selector, hash, scope, auto_prefix, expires, expires_ms"  # noqa: S105 - columns
+_LIVING = "(expires_ms IS NULL OR expires_ms > ?)"
+# Tokens that one transaction removes.
+EXPIRY_SLICE = 1000
+
+
+def get(connection: sqlite3.Connection, selector: str) -> TokenRow | None:
+    row = connection.execute(f"SELECT {_TOKEN} FROM token WHERE selector=?", (selector,)).fetchone()  # noqa: S608
+    return _row(row) if row else None
+
+
+def listed(
+    connection: sqlite3.Connection, prefix: str, start_after: str, limit: int, now_ms: int
+) -> tuple[list[TokenRow], bool]:
+    rows = connection.execute(
+        f"SELECT {_TOKEN} FROM token WHERE id > ? AND id >= ? AND id < ? AND {_LIVING} ORDER BY id LIMIT ?",  # noqa: S608
+        (start_after.encode(), prefix.encode(), after_prefix(prefix.encode()), now_ms, limit + 1),
+    ).fetchall()
+    return [_row(row) for row in rows[:limit]], len(rows) > limit
+
+
+def insert(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> bool:
+    token_id = row.id.encode()
+    connection.execute("DELETE FROM token WHERE id=? AND expires_ms <= ?", (token_id, now_ms))
+    added = connection.execute(
+        f"INSERT INTO token({_TOKEN}) VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
+        (
+            token_id,
+            row.selector,
+            row.hash,
+            json.dumps(row.scope),
+            row.auto_prefix_streams,
+            row.expires_at,
+            row.expires_at_ms,
+        ),
+    )
+    return added.rowcount == 1
+
+
+def remove(connection: sqlite3.Connection, token_id: str, now_ms: int) -> bool:
+    removed = connection.execute(f"DELETE FROM token WHERE id=? AND {_LIVING}", (token_id.encode(), now_ms))  # noqa: S608
+    return removed.rowcount == 1
+
+
+def expire(connection: sqlite3.Connection, now_ms: int) -> int | None:
+    connection.execute(
+        "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires_ms <= ? LIMIT ?)", (now_ms, EXPIRY_SLICE)
+    )
+    next_ms: int | None = connection.execute(
+        "SELECT min(expires_ms) FROM token WHERE expires_ms IS NOT NULL"
+    ).fetchone()[0]
+    return next_ms
+
+
+def _row(row: tuple[Any, ...]) -> TokenRow:
+    return TokenRow(row[0].decode(), row[1], row[2], json.loads(row[3]), bool(row[4]), row[5], row[6])
