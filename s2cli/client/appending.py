@@ -13,7 +13,7 @@ import time
 from s2cli.client.interrupts import Interrupted, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.placing import Placing
-from s2cli.client.session import SESSION_HEADERS, SILENCE_S, read_refusal
+from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError, describe
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from s2cli.client.append_options import AppendOptions
     from s2cli.client.duplex import Connection
     from s2cli.client.interrupts import Interrupts
-    from s2cli.client.placing import Creation
     from s2cli.client.records import StreamClient
     from s2cli.wire.append import AppendSession
     from s2cli.wire.inputs import Records
@@ -50,29 +50,7 @@ PIPE_BYTES = 1024 * 1024
 # and a queue of tiny ones would grow without end.
 EAGER_BATCHES = 32
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
-ADVICE_S = 60.0  # at most one advised reconnect in so many seconds (protocol section 6.5)
 TICK_S = 0.5
-
-
-class AppendOptions:
-    """What a user may choose. `linger_ms` None: a batch leaves when it is full or when the input pauses."""
-
-    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s")
-
-    def __init__(
-        self,
-        *,
-        inflight_bytes: int,
-        linger_ms: int | None = None,
-        max_outage_s: float = 60.0,
-        create: Creation | None = None,
-        create_on_append: bool = False,
-    ) -> None:
-        self.inflight_bytes = inflight_bytes
-        self.linger_ms = linger_ms
-        self.max_outage_s = max_outage_s
-        self.create = create
-        self.create_on_append = create_on_append  # a missing stream may be made by the first batch
 
 
 class Stopped(Exception):
@@ -114,10 +92,13 @@ class AppendLoop:
         self._placing = Placing(stream, session, self._waiter, options, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
         self._input_open = input_fd >= 0
+        self._input_poll = select.poll()
+        if self._input_open:
+            self._input_poll.register(input_fd, select.POLLIN)
         self._in_session = False  # errors answer what was appended, not a question about it
         self._mismatches = 0  # since the last progress
         self._rest_since = 0.0  # when the batch that is not full got its first record
-        self._last_advice = -ADVICE_S
+        self._advice = Advice()
 
     def add(self, records: Records) -> None:
         """A batch that is there from the start."""
@@ -227,16 +208,15 @@ class AppendLoop:
         poll = select.poll()
         if interrupts.fd >= 0:
             poll.register(interrupts.fd, select.POLLIN)
-        ended = polls_input = False
+        polls_input = False
         heard = time.monotonic()
         while True:
             if not session.in_flight:
                 if self._is_done():
                     return
                 heard = time.monotonic()
-            if not ended and self._send(connection):
+            if self._send(connection):
                 connection.end()
-                ended = True
             wants_input = self._wants_input(connection)
             if wants_input != polls_input:
                 # Not a mask of 0: a pipe whose writer is gone would report that again and again.
@@ -263,6 +243,8 @@ class AppendLoop:
                 raise LostError(f"no acknowledgement within {SILENCE_S:g} s")
             if readable and self._input_open:
                 self._read()
+                if source.has_rest and self._leaves_at_once():
+                    self._ready.append(source.take_rest())
             elif source.has_rest and self._may_flush(now, wants_input):
                 self._ready.append(source.take_rest())
             if self._waiter.deadline is not None and now >= self._waiter.deadline:
@@ -317,6 +299,13 @@ class AppendLoop:
             return now >= self._rest_since + self._options.linger_ms / 1000
         return looked and self._session.in_flight < EAGER_BATCHES
 
+    def _leaves_at_once(self) -> bool:
+        """Whether what was just read is all that the input has right now, and need not wait for more."""
+        if self._options.linger_ms is not None or self._session.in_flight >= EAGER_BATCHES or self._ready:
+            return False
+        # Asked here and not in the next turn of the loop: a quarter of the time from a line to its sending.
+        return not self._input_poll.poll(0)
+
     def _read(self) -> None:
         source = self._source
         if not source.has_rest:
@@ -348,19 +337,13 @@ class AppendLoop:
             if session.durable > before:
                 self._outage.progress()
                 self._mismatches = 0
-            if session.advised and not self._heeds_advice():
+            if session.advised and not self._advice.is_heeded():
                 session.advised = False
         if session.advised and session.in_flight == session.unsent:
+            connection.end()
             raise _Advised
         if connection.ended and session.in_flight > session.unsent:
             raise LostError("the server ended the session before it acknowledged everything")
         if connection.ended and not self._is_done():
             raise LostError("the server ended the session")
         return bool(data)
-
-    def _heeds_advice(self) -> bool:
-        now = time.monotonic()
-        if now - self._last_advice < ADVICE_S:
-            return False
-        self._last_advice = now
-        return True

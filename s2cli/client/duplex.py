@@ -44,13 +44,13 @@ class Connection:
     """An open connection. After request() the parts of its body go out by send() and end(); what comes back is
     in `status`, `headers`, the results of on_ready(), and `ended`."""
 
-    __slots__ = ("_http", "_socket", "fd", "used")
+    __slots__ = ("_has_ended", "_http", "_socket", "fd")
 
     def __init__(self, socket: PlainSocket | TlsSocket, http: Http1 | Http2) -> None:
         self._socket = socket
         self._http = http
         self.fd = socket.fd
-        self.used = False  # a request went out on it before
+        self._has_ended = True  # the request that is under way
 
     @property
     def status(self) -> int | None:
@@ -86,6 +86,7 @@ class Connection:
 
     def request(self, method: str, path: str, headers: Headers, body: bytes | None) -> None:
         """Starts a request; with None as `body` send() and end() follow."""
+        self._has_ended = body is not None
         self._socket.send([self._http.request(method, path, headers, body)])
 
     def send(self, parts: list[bytes]) -> None:
@@ -93,7 +94,10 @@ class Connection:
         self._socket.send(self._http.body(parts))
 
     def end(self) -> None:
-        self._socket.send([self._http.end()])
+        """Nothing more follows. May be called again."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._socket.send([self._http.end()])
 
     def on_ready(self, ready: int) -> bytes:
         """What has come of the response's body, after poll() found `ready`. Raises LostError and ProtocolError."""

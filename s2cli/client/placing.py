@@ -9,13 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.appending import AppendOptions
+    from s2cli.client.append_options import AppendOptions
     from s2cli.client.duplex import Connection
     from s2cli.client.interrupts import Waiter
     from s2cli.client.records import StreamClient
     from s2cli.wire.append import AppendSession
-
-    Creation = tuple[dict[str, object], str]  # the config and the request token of a stream that is missing
 
 
 class Placing:

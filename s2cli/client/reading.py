@@ -6,7 +6,7 @@ import select
 import time
 
 from s2cli.client.memory import keep_freed_memory
-from s2cli.client.session import SESSION_HEADERS, SILENCE_S, read_refusal
+from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.errors import ApiError, RangeNotSatisfiableError, S2Error
 
@@ -28,7 +28,7 @@ class ReadLoop:
     """run() returns when the session is done, or when nobody takes the output any more. `write` may block for as long
     as it likes. `notice` tells a person."""
 
-    __slots__ = ("_blocked", "_notice", "_outage", "_output_fd", "_session", "_stream", "_waiter", "_write")
+    __slots__ = ("_advice", "_blocked", "_notice", "_outage", "_output_fd", "_session", "_stream", "_waiter", "_write")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class ReadLoop:
         self._waiter = waiter
         self._outage = outage
         self._notice = notice
+        self._advice = Advice()
         self._blocked = False  # the output has blocked since the connection was made
 
     def run(self) -> None:
@@ -97,8 +98,12 @@ class ReadLoop:
                 if self._deliver(session.receive(data), heard):
                     # What the output took is no silence of the server.
                     heard = time.monotonic()
+                if session.error is not None:
+                    raise session.error
                 if session.done:
                     return True
+                if session.advised and self._advice.is_heeded():
+                    return False
             if connection.ended:
                 if session.on_end():
                     return True

@@ -18,7 +18,26 @@ SILENCE_S = 20.0
 REFUSAL_S = 5.0
 REFUSAL_BYTES = 64 * 1024
 
+ADVICE_S = 60.0  # at most one advised reconnect in so many seconds (section 6.5)
+
 SESSION_HEADERS = [("content-type", "s2s/proto")]
+
+
+class Advice:
+    """A server that is about to go asks for a new connection; one that always asks is not always obeyed."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = -ADVICE_S
+
+    def is_heeded(self) -> bool:
+        """Whether to follow it now."""
+        now = time.monotonic()
+        if now - self._last < ADVICE_S:
+            return False
+        self._last = now
+        return True
 
 
 def read_refusal(connection: Connection, data: bytes) -> bytes:

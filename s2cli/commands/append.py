@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from s2cli import console
-from s2cli.client.appending import AppendLoop, AppendOptions, Stopped
+from s2cli.client.append_options import AppendOptions
+from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
 from s2cli.client.sockets import describe
@@ -19,7 +20,7 @@ from s2cli.wire.append import AppendSession
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
-    from s2cli.client.placing import Creation
+    from s2cli.client.append_options import Creation
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.
 NEARBY_INFLIGHT_BYTES = 4 * 1024 * 1024

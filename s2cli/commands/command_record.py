@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from s2cli import console
-from s2cli.client.appending import AppendLoop, AppendOptions, Stopped
+from s2cli.client.append_options import AppendOptions
+from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
 from s2cli.commands.account import OUTCOMES

@@ -6,7 +6,14 @@ end of one; after a loss the next query() resumes exactly behind what was delive
 
 from __future__ import annotations
 
-from s2cli.errors import PreconditionError, ProtocolError, RangeNotSatisfiableError, error_from_response
+from s2cli.errors import (
+    FrameError,
+    PreconditionError,
+    ProtocolError,
+    RangeNotSatisfiableError,
+    S2Error,
+    error_from_response,
+)
 from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
 from s2cli.wire.codec import decode_read, read_bodies
 from s2cli.wire.frames import FrameReader
@@ -46,7 +53,7 @@ class ReadSession:
 
     __slots__ = (
         "_bytes_left", "_clamp", "_count_left", "_end_seq_num", "_got_any", "_reader", "_start", "_until",
-        "bodies_only", "cursor", "delivered", "done", "follow", "gap",
+        "advised", "bodies_only", "cursor", "delivered", "done", "error", "follow", "gap",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +76,8 @@ class ReadSession:
         self._end_seq_num = end_seq_num
         self._reader = FrameReader()
         self._got_any = False  # in the session that runs
+        self.advised = False  # the server asked for a new connection (protocol section 6.5)
+        self.error: S2Error | None = None
         self.follow = follow
         self.bodies_only = bodies_only
         # The next sequence number; None until something tells it
@@ -84,6 +93,8 @@ class ReadSession:
         """The query of the request that starts or resumes the read."""
         self._reader = FrameReader()
         self._got_any = False
+        self.advised = False
+        self.error = None
         name, value = self._start if self.cursor is None else ("seq_num", self.cursor)
         terms = [f"{name}={value}"]
         count = self._count()
@@ -114,18 +125,23 @@ class ReadSession:
     # What comes
 
     def receive(self, data: bytes) -> list[Delivered]:
-        """Raises the error of a terminal frame, or ProtocolError."""
-        delivered = []
-        for frame in self._reader.feed(data):
-            if frame.status is not None:
-                if frame.status >= 400:
-                    raise error_from_response(frame.status, frame.message)
-                break
-            if self.done:
-                break
-            batch = self._take(frame.message)
-            if batch is not None:
-                delivered.append(batch)
+        """The batches that have come. What went wrong after them is in `error`, to be raised when they are delivered:
+        a terminal frame, or a ProtocolError. Raises FrameError for bytes that are no frames."""
+        delivered: list[Delivered] = []
+        try:
+            for frame in self._reader.feed(data):
+                if frame.status is not None and frame.status >= 400:
+                    self.error = error_from_response(frame.status, frame.message)
+                if frame.status is not None or self.done:
+                    break
+                self.advised |= frame.reconnect_advised
+                batch = self._take(frame.message)
+                if batch is not None:
+                    delivered.append(batch)
+        except (ProtocolError, PreconditionError) as error:
+            if isinstance(error, FrameError):
+                raise
+            self.error = error
         return delivered
 
     def _take(self, message: bytes) -> Delivered | None:
