@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.server.coding import encode_payload
 from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
 from s2cli.server.published import published_error_response
 from s2cli.server.request import Request
@@ -120,10 +121,11 @@ async def _serve_control(
     status, body, headers = await route.handler(request)
     if not body:
         await _send_empty(send, status, *headers)
-    elif scope["method"] == "HEAD":
-        await send_bytes(_dropping_body(send), status, b"application/json", body, headers)
-    else:
-        await send_json(send, status, body, headers)
+        return
+    body, coded = await encode_payload(scope, body)
+    if scope["method"] == "HEAD":
+        send = _dropping_body(send)
+    await send_json(send, status, body, [*headers, *coded])
 
 
 async def _health(server: Server, scope: Scope, send: Send) -> None:

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.channel import Outlet, watch_disconnect
-from s2cli.server.exchange import error_response
-from s2cli.server.packing import Cursor, Packer
+from s2cli.server.packing import Cursor
 from s2cli.server.scanning import Limits
-from s2cli.wire.batch import encode_tail
-from s2cli.wire.frames import encode_terminal
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Callable
 
     from s2cli.server.exchange import Headers, Receive, Send
+    from s2cli.server.packing import Packer
     from s2cli.server.query import ReadQuery
     from s2cli.server.serve import Server
     from s2cli.server.store import Chunk
@@ -38,10 +37,17 @@ PATIENCE_S = 2.0
 
 
 class ReadSession:
-    """One session, from the first byte of its response to the last. Also a Follower."""
+    """One session, from the first byte of its response to the last. Also a Follower. `pack` makes the Packer that
+    gives it its form."""
 
     def __init__(
-        self, server: Server, stream: Stream, start: int, query: ReadQuery, send: Send, compression: str | None
+        self,
+        server: Server,
+        stream: Stream,
+        start: int,
+        query: ReadQuery,
+        send: Send,
+        pack: Callable[[Outlet], Packer],
     ) -> None:
         self.next_seq_num = start
         self._server = server
@@ -51,7 +57,7 @@ class ReadSession:
         self._wait_s = query.wait_s
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
         self._outlet = Outlet(send)
-        self._packer = Packer(self._outlet, compression)
+        self._packer = pack(self._outlet)
         self._loop = asyncio.get_running_loop()
         self._live = False  # stands at the tail, and all before it is sent
         self._gone = False
@@ -75,10 +81,7 @@ class ReadSession:
             self._stream.unfollow(self)
         if self._gone:
             return
-        last = b""
-        if self._error is not None:
-            status, body, _ = error_response(self._error)
-            last = encode_terminal(status, body)
+        last = self._packer.ending(self._error)
         # An exchange that is left without an end is aborted.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._outlet.end(last), None if self._error is None else PATIENCE_S)
@@ -175,7 +178,7 @@ class ReadSession:
         self._outlet.interrupt()
 
     def _beat(self) -> None:
-        self._packer.add([encode_tail(self._stream.tail_seq_num, self._stream.tail_timestamp)])
+        self._packer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
         self._packer.flush()
 
     def on_durable(self) -> None:
@@ -183,11 +186,10 @@ class ReadSession:
             return
         stream = self._stream
         new = [chunk for chunk in stream.recent if chunk.first_seq_num >= self.next_seq_num]
-        tail = encode_tail(stream.tail_seq_num, stream.tail_timestamp)
+        tail = stream.tail_seq_num, stream.tail_timestamp
         cursor = Cursor(new, self.next_seq_num, self._limits)
         while not self._outlet.blocked and (parts := cursor.message()):
-            parts.append(tail)
-            self._packer.add(parts)
+            self._packer.add(parts, tail)
         self._packer.flush()
         self.next_seq_num = cursor.next_seq_num
         self._sent_s = self._loop.time()

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, BadValueError
+from s2cli.server.coding import accepted_coding
 from s2cli.server.request import is_json
 from s2cli.wire.configs import parse_stream_config
 
@@ -64,6 +65,10 @@ class Media:
         return self._content_type == SESSION or _media_type(self._content_type) == SESSION
 
     @property
+    def wants_events(self) -> bool:
+        return self.accepts == EVENT_STREAM
+
+    @property
     def wants_protobuf(self) -> bool:
         return self.accepts in _PROTOBUF_TYPES
 
@@ -93,14 +98,7 @@ class Media:
     @property
     def compression(self) -> str | None:
         """How the frames to the client may be compressed: "zstd", "gzip" or not."""
-        codings = set()
-        for item in self._accept_encoding.lower().split(b","):
-            coding, *parameters = (part.strip() for part in item.split(b";"))
-            if not any(_is_zero_weight(parameter) for parameter in parameters):
-                codings.add(coding)
-        if b"zstd" in codings:
-            return "zstd"
-        return "gzip" if b"gzip" in codings else None
+        return accepted_coding(self._accept_encoding)
 
 
 def _bad_stream_config(why: str) -> ApiError:
@@ -109,11 +107,3 @@ def _bad_stream_config(why: str) -> ApiError:
 
 def _media_type(value: bytes) -> bytes:
     return value.split(b";", 1)[0].strip().lower()
-
-
-def _is_zero_weight(parameter: bytes) -> bool:
-    name, _, value = parameter.partition(b"=")
-    try:
-        return name.strip() == b"q" and float(value) == 0
-    except ValueError:
-        return False

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
-from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, frame_header
+from s2cli.server.exchange import error_response
+from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from s2cli.errors import S2Error
     from s2cli.server.channel import Outlet
     from s2cli.server.scanning import Limits
     from s2cli.server.store import Chunk
@@ -57,24 +59,30 @@ class Cursor:
 
 
 class Packer:
-    """Sends messages as frames. Only whole frames are ever under way, so a session may end after any of them."""
+    """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
-    __slots__ = ("_compression", "_outlet", "_waiting", "_waiting_bytes")
+    __slots__ = ("_outlet", "_waiting", "_waiting_bytes")
 
-    def __init__(self, outlet: Outlet, compression: str | None) -> None:
+    def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
-        self._compression = compression
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
-    def add(self, parts: list[bytes]) -> None:
-        """Send a message of these parts, now or with `flush`."""
-        if self._compression is not None:
-            frame = [encode_frame(b"".join(parts), self._compression)]
-        else:
-            frame = [frame_header(sum(map(len, parts))), *parts]
-        self._waiting += frame
-        self._waiting_bytes += sum(map(len, frame))
+    def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
+        """Send a batch of these parts, now or with `flush`. One that was just made durable comes with the tail."""
+        raise NotImplementedError
+
+    def beat(self, tail: tuple[int, int]) -> None:
+        """Send a sign of life, with `flush`."""
+        raise NotImplementedError
+
+    def ending(self, error: S2Error | None) -> bytes:
+        """What the client gets last."""
+        raise NotImplementedError
+
+    def _queue(self, message: list[bytes]) -> None:
+        self._waiting += message
+        self._waiting_bytes += sum(map(len, message))
         if self._waiting_bytes >= PIECE_BYTES:
             self.flush()
 
@@ -90,3 +98,30 @@ class Packer:
             self._outlet.write(data[at : at + PIECE_BYTES])
             at += PIECE_BYTES
         self._outlet.write(data[at:] if at else data)
+
+
+class FramePacker(Packer):
+    """Messages as frames, compressed where the client wants that."""
+
+    __slots__ = ("_compression",)
+
+    def __init__(self, outlet: Outlet, compression: str | None) -> None:
+        super().__init__(outlet)
+        self._compression = compression
+
+    def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
+        if tail is not None:
+            parts.append(encode_tail(*tail))
+        if self._compression is not None:
+            self._queue([encode_frame(b"".join(parts), self._compression)])
+        else:
+            self._queue([frame_header(sum(map(len, parts))), *parts])
+
+    def beat(self, tail: tuple[int, int]) -> None:
+        self.add([], tail)
+
+    def ending(self, error: S2Error | None) -> bytes:
+        if error is None:
+            return b""
+        status, body, _ = error_response(error)
+        return encode_terminal(status, body)

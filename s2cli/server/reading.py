@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
 from s2cli.server.channel import watch_disconnect
+from s2cli.server.coding import encode_payload
+from s2cli.server.events import EVENT_HEADERS, EventPacker, last_event_id, resume
 from s2cli.server.exchange import DisconnectedError, send_bytes
 from s2cli.server.following import PAGE_BYTES, ReadSession
-from s2cli.server.media import EVENT_STREAM, JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.packing import FramePacker
 from s2cli.server.query import ReadQuery
 from s2cli.server.rendering import render_batch
 from s2cli.server.scanning import Limits, find_start
@@ -18,8 +21,10 @@ from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from s2cli.server.channel import Outlet
     from s2cli.server.exchange import Receive, Scope, Send
     from s2cli.server.media import Media
+    from s2cli.server.packing import Packer
     from s2cli.server.serve import Server
     from s2cli.server.store import Chunk
     from s2cli.server.stream import Stream
@@ -31,8 +36,6 @@ MAX_WAIT_S = 60
 async def read_one(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
-    if media.accepts == EVENT_STREAM:
-        raise ApiError("not_implemented", "server-sent events are not served: read with S2S, or one batch at a time")
     query = ReadQuery(scope)
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
@@ -51,9 +54,11 @@ async def read_one(
         parts = [chunk.data for chunk in chunks]
         if tail is not None:
             parts.append(encode_tail(*tail))
-        await send_bytes(send, 200, PROTOBUF, b"".join(parts))
+        content_type, payload = PROTOBUF, b"".join(parts)
     else:
-        await send_bytes(send, 200, JSON, render_batch(chunks, tail, as_base64=media.as_base64))
+        content_type, payload = JSON, render_batch(chunks, tail, as_base64=media.as_base64)
+    payload, headers = await encode_payload(scope, payload)
+    await send_bytes(send, 200, content_type, payload, headers)
 
 
 async def _take_stored(server: Server, stream: Stream, start: int, limits: Limits) -> list[Chunk]:
@@ -136,11 +141,23 @@ class _FirstBatch:
 async def read_session(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
+    """A session of frames, or of events where the client wants these."""
     query = ReadQuery(scope)
+    after = None
+    if not media.is_session:
+        after = last_event_id(scope)
+        if after is not None:
+            resume(query, after)
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
     start = stream.tail_seq_num
     if not query.wants_nothing:
         start = await find_start(server.store, stream, query, may_follow=query.may_follow)
-    session = ReadSession(server, stream, start, query, send, media.compression)
-    await session.run(receive, SESSION_HEADERS)
+
+    def pack(outlet: Outlet) -> Packer:
+        if media.is_session:
+            return FramePacker(outlet, media.compression)
+        return EventPacker(outlet, after, server.clock_ms, as_base64=media.as_base64)
+
+    session = ReadSession(server, stream, start, query, send, pack)
+    await session.run(receive, SESSION_HEADERS if media.is_session else EVENT_HEADERS)

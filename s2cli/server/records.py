@@ -24,7 +24,7 @@ async def append(server: Server, scope: Scope, receive: Receive, send: Send, bas
 
 async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
     media = Media(scope)
-    if media.is_session:
+    if media.is_session or media.wants_events:
         await read_session(server, scope, receive, send, basin, stream, media)
     else:
         await read_one(server, scope, receive, send, basin, stream, media)

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
 
 def render_batch(chunks: Iterable[Chunk], tail: tuple[int, int] | None, *, as_base64: bool) -> bytes:
     """A ReadBatch as JSON. Without `as_base64` bytes that are no UTF-8 become U+FFFD."""
+    records = (record for chunk in chunks for record in decode_read(chunk.data).records)
+    return render_records(records, tail, as_base64=as_base64)
+
+
+def render_records(records: Iterable[SequencedRecord], tail: tuple[int, int] | None, *, as_base64: bool) -> bytes:
+    """The same of records. There is no line end in it."""
     text = _as_base64 if as_base64 else _as_text
-    records = ",".join([_record(record, text) for chunk in chunks for record in decode_read(chunk.data).records])
-    end = "" if tail is None else f',"tail":{{"seq_num":{tail[0]},"timestamp":{tail[1]}}}'
-    return f'{{"records":[{records}]{end}}}'.encode()
+    items = ",".join([_record(record, text) for record in records])
+    end = "" if tail is None else f',"tail":{render_tail(tail)}'
+    return f'{{"records":[{items}]{end}}}'.encode()
+
+
+def render_tail(tail: tuple[int, int]) -> str:
+    return f'{{"seq_num":{tail[0]},"timestamp":{tail[1]}}}'
 
 
 # By hand: json.dumps over dictionaries takes 2.6 times as long.

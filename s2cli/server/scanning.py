@@ -86,7 +86,7 @@ class Limits:
     def _cut(self, chunk: Chunk, skip: int) -> Chunk | None:
         keep = size_bytes = last_timestamp = 0
         for record in decode_read(chunk.data).records[skip:]:
-            record_bytes = _metered_bytes(record)
+            record_bytes = metered_bytes(record)
             if (
                 (self._count is not None and keep == self._count)
                 or (self._size_bytes is not None and size_bytes + record_bytes > self._size_bytes)
@@ -110,7 +110,7 @@ class Limits:
             self.reached = self.reached or self._size_bytes < _LEAST_RECORD_BYTES
 
 
-def _metered_bytes(record: SequencedRecord) -> int:
+def metered_bytes(record: SequencedRecord) -> int:
     size = RECORD_OVERHEAD_BYTES + len(record.body)
     for header in record.headers:
         size += HEADER_OVERHEAD_BYTES + len(header.name) + len(header.value)

@@ -274,13 +274,6 @@ def test_a_head_request(shared_server, basin):
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_event_streams_are_refused_clearly(shared_server, basin):
-    shared_server.create_stream(basin)
-    headers = {"accept": "text/event-stream"}
-    answer = shared_server.request("GET", "/v1/streams/stream/records?seq_num=0", headers=headers, basin=basin)
-    assert (answer.status, answer.json()["code"]) == (501, "not_implemented")
-
-
 def append(server, basin, *bodies, stream="stream"):
     with open_append(server, basin, stream) as session:
         session.append(*bodies)
