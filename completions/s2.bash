@@ -3,12 +3,12 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
-        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
+        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
+        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
         "check-tail") echo "--stream -o --output" ;;
-        "trim") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
-        "fence") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
+        "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
+        "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
         "basins list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
         "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
@@ -20,12 +20,12 @@ _s2_flags() {
         "streams delete") echo "-y --yes" ;;
         "lite") echo "--data --memory --host --port --no-auth -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
-        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero" ;;
+        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
+        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
         "records check-tail") echo "--stream -o --output" ;;
-        "records trim") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
-        "records fence") echo "--stream -m --match-seq-num --fencing-token -o --output" ;;
+        "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
+        "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
     esac
     echo "--local --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --insecure-http --http2 --timeout -q --quiet -v --verbose --color -h --help"
 }
@@ -41,6 +41,7 @@ _s2_values() {
         "append --retention-policy") echo "-"; return ;;
         "append -m"|"append --match-seq-num") echo "-"; return ;;
         "append --fencing-token") echo "-"; return ;;
+        "append -k"|"append --encryption-key-file") echo "<file>"; return ;;
         "append --on-lost-ack") echo "check resend stop"; return ;;
         "append --linger") echo "-"; return ;;
         "append --inflight") echo "-"; return ;;
@@ -53,6 +54,7 @@ _s2_values() {
         "read -o"|"read --output") echo "text json json-base64"; return ;;
         "read -O"|"read --output-file") echo "<file>"; return ;;
         "read --format") echo "text json json-base64"; return ;;
+        "read -k"|"read --encryption-key-file") echo "<file>"; return ;;
         "read --max-outage") echo "-"; return ;;
         "read --seq-num") echo "-"; return ;;
         "read --timestamp") echo "-"; return ;;
@@ -65,15 +67,18 @@ _s2_values() {
         "tail -o"|"tail --output") echo "text json json-base64"; return ;;
         "tail -O"|"tail --output-file") echo "<file>"; return ;;
         "tail --format") echo "text json json-base64"; return ;;
+        "tail -k"|"tail --encryption-key-file") echo "<file>"; return ;;
         "check-tail --stream") echo "-"; return ;;
         "check-tail -o"|"check-tail --output") echo "json jsonl"; return ;;
         "trim --stream") echo "-"; return ;;
         "trim -m"|"trim --match-seq-num") echo "-"; return ;;
         "trim --fencing-token") echo "-"; return ;;
+        "trim -k"|"trim --encryption-key-file") echo "<file>"; return ;;
         "trim -o"|"trim --output") echo "json jsonl"; return ;;
         "fence --stream") echo "-"; return ;;
         "fence -m"|"fence --match-seq-num") echo "-"; return ;;
         "fence --fencing-token") echo "-"; return ;;
+        "fence -k"|"fence --encryption-key-file") echo "<file>"; return ;;
         "fence -o"|"fence --output") echo "json jsonl"; return ;;
         "create --storage-class") echo "-"; return ;;
         "create --retention-policy") echo "-"; return ;;
@@ -120,6 +125,7 @@ _s2_values() {
         "records append -m"|"records append --match-seq-num") echo "-"; return ;;
         "records append --fencing-token") echo "-"; return ;;
         "records append --on-lost-ack") echo "check resend stop"; return ;;
+        "records append -k"|"records append --encryption-key-file") echo "<file>"; return ;;
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;
         "records append --max-outage") echo "-"; return ;;
@@ -132,6 +138,7 @@ _s2_values() {
         "records read -O"|"records read --output-file") echo "<file>"; return ;;
         "records read --format") echo "text json json-base64"; return ;;
         "records read --max-outage") echo "-"; return ;;
+        "records read -k"|"records read --encryption-key-file") echo "<file>"; return ;;
         "records read --seq-num") echo "-"; return ;;
         "records read --timestamp") echo "-"; return ;;
         "records read --ago") echo "-"; return ;;
@@ -144,15 +151,18 @@ _s2_values() {
         "records tail -O"|"records tail --output-file") echo "<file>"; return ;;
         "records tail --format") echo "text json json-base64"; return ;;
         "records check-tail --stream") echo "-"; return ;;
+        "records tail -k"|"records tail --encryption-key-file") echo "<file>"; return ;;
         "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
         "records trim --stream") echo "-"; return ;;
         "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;
         "records trim --fencing-token") echo "-"; return ;;
         "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
+        "records trim -k"|"records trim --encryption-key-file") echo "<file>"; return ;;
         "records fence --stream") echo "-"; return ;;
         "records fence -m"|"records fence --match-seq-num") echo "-"; return ;;
         "records fence --fencing-token") echo "-"; return ;;
         "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
+        "records fence -k"|"records fence --encryption-key-file") echo "<file>"; return ;;
     esac
     case "$2" in
         "--profile") echo "local"; return ;;

@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy -m --match-seq-num -f --fencing-token --on-lost-ack --linger --inflight --max-outage -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --stream-cipher --location -p --prefix --start-after --limit --data --host --port
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --stream-cipher --location -p --prefix --start-after --limit --data --host --port --root-token-file
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -73,6 +73,7 @@ complete -c s2 -n '__s2_at append' -l storage-class -x -d 'standard or express, 
 complete -c s2 -n '__s2_at append' -l retention-policy -x -d 'How long records are kept: 7d, 12h, or infinite'
 complete -c s2 -n '__s2_at append' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at append' -l fencing-token -x -d 'Only if the stream is fenced by this token'
+complete -c s2 -n '__s2_at append' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at append' -l on-lost-ack -x -a 'check resend stop' -d 'When a connection breaks before an ack: check what is durable, resend all, or stop'
 complete -c s2 -n '__s2_at append' -l linger -x -d 'Wait so long for more lines before a batch leaves'
 complete -c s2 -n '__s2_at append' -l inflight -x -d 'Bytes sent and not acked [default: 4MiB nearby, else 8MiB]'
@@ -87,6 +88,7 @@ complete -c s2 -n '__s2_at read' -s o -l output -x -a 'text json json-base64' -d
 complete -c s2 -n '__s2_at read' -s O -l output-file -r -F -d 'Write there, not to stdout'
 complete -c s2 -n '__s2_at read' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at read' -s 0 -l zero -d 'A NUL byte between records, not a newline'
+complete -c s2 -n '__s2_at read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at read' -l clamp -d 'A start beyond the tail is a start at the tail'
 complete -c s2 -n '__s2_at read' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
 complete -c s2 -n '__s2_at read' -l seq-num -x -d 'Start at this sequence number'
@@ -102,15 +104,18 @@ complete -c s2 -n '__s2_at tail' -s o -l output -x -a 'text json json-base64' -d
 complete -c s2 -n '__s2_at tail' -s O -l output-file -r -F -d 'Write there, not to stdout'
 complete -c s2 -n '__s2_at tail' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at tail' -s 0 -l zero -d 'A NUL byte between records, not a newline'
+complete -c s2 -n '__s2_at tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at check-tail' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at check-tail' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at trim' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at trim' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at trim' -l fencing-token -x -d 'Only if the stream is fenced by this token'
+complete -c s2 -n '__s2_at trim' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at trim' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at fence' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at fence' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at fence' -l fencing-token -x -d 'Only if the stream is fenced by this token'
+complete -c s2 -n '__s2_at fence' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at fence' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at create' -l storage-class -x -d 'standard or express, where the server knows them'
 complete -c s2 -n '__s2_at create' -l retention-policy -x -d 'How long records are kept: 7d, 12h, or infinite'
@@ -180,6 +185,7 @@ complete -c s2 -n '__s2_at records append' -l retention-policy -x -d 'How long r
 complete -c s2 -n '__s2_at records append' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at records append' -l fencing-token -x -d 'Only if the stream is fenced by this token'
 complete -c s2 -n '__s2_at records append' -l on-lost-ack -x -a 'check resend stop' -d 'When a connection breaks before an ack: check what is durable, resend all, or stop'
+complete -c s2 -n '__s2_at records append' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records append' -l linger -x -d 'Wait so long for more lines before a batch leaves'
 complete -c s2 -n '__s2_at records append' -l inflight -x -d 'Bytes sent and not acked [default: 4MiB nearby, else 8MiB]'
 complete -c s2 -n '__s2_at records append' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
@@ -194,6 +200,7 @@ complete -c s2 -n '__s2_at records read' -s O -l output-file -r -F -d 'Write the
 complete -c s2 -n '__s2_at records read' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at records read' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at records read' -l clamp -d 'A start beyond the tail is a start at the tail'
+complete -c s2 -n '__s2_at records read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records read' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
 complete -c s2 -n '__s2_at records read' -l seq-num -x -d 'Start at this sequence number'
 complete -c s2 -n '__s2_at records read' -l timestamp -x -d 'Start at this time'
@@ -209,12 +216,15 @@ complete -c s2 -n '__s2_at records tail' -s O -l output-file -r -F -d 'Write the
 complete -c s2 -n '__s2_at records tail' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at records tail' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at records check-tail' -l stream -x -d 'The stream, where no operand names it'
+complete -c s2 -n '__s2_at records tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records check-tail' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at records trim' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at records trim' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at records trim' -l fencing-token -x -d 'Only if the stream is fenced by this token'
 complete -c s2 -n '__s2_at records trim' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
+complete -c s2 -n '__s2_at records trim' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records fence' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at records fence' -s m -l match-seq-num -x -d 'Only if the first record gets this sequence number'
 complete -c s2 -n '__s2_at records fence' -l fencing-token -x -d 'Only if the stream is fenced by this token'
 complete -c s2 -n '__s2_at records fence' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
+complete -c s2 -n '__s2_at records fence' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'

@@ -42,6 +42,7 @@ class Args:
     # Of the record commands
     uri: str | None = None
     stream: str | None = None
+    encryption_key_file: str | None = None
     format: str = "text"
     zero: bool = False
     max_outage_s: float = 60

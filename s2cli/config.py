@@ -51,6 +51,19 @@ class Settings:
                 self._target.command = "s2 --local" if self._args.local else f"s2 --profile {self._args.profile}"
         return self._target
 
+    def encryption_key(self) -> str | None:
+        """The key for encrypted streams, in Base64, if one was given. Refuses to send it in the clear."""
+        key = configfiles.encryption_key(self._args.encryption_key_file, self._environ)
+        target = self.target()
+        if key is not None and target.socket_path is None:
+            scheme, host, _ = endpoints.split_origin(target.basin_url)
+            if scheme == "http" and not endpoints.is_loopback(host) and not _insecure_http(self._args, self._environ):
+                raise UsageError(
+                    f"the encryption key would go unencrypted to {target.basin_url} ({target.source})",
+                    hint="use https://, or allow it with --insecure-http or S2_INSECURE_HTTP=1",
+                )
+        return key
+
     def stream_uri(self, text: str | None) -> StreamUri:
         """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`."""
         given, source = text, ""

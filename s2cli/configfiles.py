@@ -130,6 +130,40 @@ def checked_token(text: str, name: str) -> str:
     return token
 
 
+def encryption_key(path: str | None, environ: Mapping[str, str]) -> str | None:
+    """The key for encrypted streams, in Base64: from a file (a pipe or /dev/fd/N too), else S2_ENCRYPTION_KEY, else
+    none. The text of an option that is no file is never repeated: it may be the key itself."""
+    if path is None:
+        text = environ.get("S2_ENCRYPTION_KEY")
+        return checked_key(text, "S2_ENCRYPTION_KEY") if text else None
+    try:
+        descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = _read_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file name"
+        raise UsageError(
+            f"-k, --encryption-key-file takes a file, and what was given cannot be read: {why}",
+            hint="a key does not belong in a command line: put it in a file, or export S2_ENCRYPTION_KEY=…",
+        ) from None
+    return checked_key(data.decode("latin-1"), "the encryption key in the file")
+
+
+def checked_key(text: str, name: str) -> str:
+    import binascii
+
+    key = text.strip()
+    try:
+        size = len(binascii.a2b_base64(key, strict_mode=True))
+    except ValueError:
+        raise UsageError(f"{name} is not valid Base64") from None
+    if size != 32:
+        raise UsageError(f"{name} has {size} bytes: a key has 32", hint="head -c 32 /dev/urandom | base64 makes one")
+    return key
+
+
 def _read_descriptor(descriptor: int) -> bytes:
     # More than any token; a directory or a device is not read for ever.
     limit = 1 << 20

@@ -30,12 +30,16 @@ class StreamClient:
 
     __slots__ = ("_spare", "_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
 
-    def __init__(self, target: Target, basin: str, stream: str, timeout_s: float) -> None:
+    def __init__(
+        self, target: Target, basin: str, stream: str, timeout_s: float, encryption_key: str | None = None
+    ) -> None:
         self._target = target
         self.basin = basin
         self.stream = stream
         self.timeout_s = timeout_s
         self.peer, self.headers = duplex.basin_peer(target, basin)
+        if encryption_key is not None:
+            self.headers.append(("s2-encryption-key", encryption_key))
         self.path = duplex.records_path(stream)
         self._spare: Connection | None = None
 
@@ -131,6 +135,8 @@ class StreamClient:
             error.hint = f"to create it: {self._target.command} basins create {self.basin}"
         elif error.status in (401, 403):
             error.hint = self._target.withheld
+        elif error.code == "bad_header" and "missing encryption key" in error.message:
+            error.hint = "give the key with -k FILE, or export S2_ENCRYPTION_KEY=…"
         return error
 
 

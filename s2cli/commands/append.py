@@ -33,7 +33,7 @@ def run(args: Args) -> int:
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
     target = settings.target()
-    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s)
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
     source = open_input(args.format, b"\0" if args.zero else b"\n", headers)
     session = AppendSession(
         fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num, policy=args.on_lost_ack

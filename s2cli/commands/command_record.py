@@ -29,7 +29,7 @@ def append_command(
     error whether the command has taken effect all the same."""
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
-    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
     session = AppendSession(fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num)
     options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=args.max_outage_s)
     headers = [(b"", command)]

@@ -52,7 +52,7 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
-    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
+    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
     writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
     outage = Outage(None if args.follow else args.max_outage_s, console.notice)

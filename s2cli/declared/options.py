@@ -41,6 +41,15 @@ Basin = Annotated[str, typer.Argument(metavar="BASIN", help="BASIN or s2://BASIN
 Number = Annotated[int | None, typer.Option(min=0, max=U64_MAX)]
 Stream = Annotated[str | None, typer.Option("--stream", metavar="URI", help="The stream, where no operand names it")]
 Zero = Annotated[bool, typer.Option("-0", "--zero", help="A NUL byte between records, not a newline")]
+EncryptionKeyFile = Annotated[
+    str | None,
+    typer.Option(
+        "-k",
+        "--encryption-key-file",
+        metavar="FILE",
+        help="The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]",
+    ),
+]
 MatchSeqNum = Annotated[
     int | None,
     typer.Option(

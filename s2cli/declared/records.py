@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from s2cli.declared.options import (
+    EncryptionKeyFile,
     FencingToken,
     JsonOutput,
     MatchSeqNum,
@@ -43,6 +44,7 @@ def append(
     retention_policy: RetentionPolicy = None,
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
+    encryption_key_file: EncryptionKeyFile = None,
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
         typer.Option(
@@ -97,6 +99,7 @@ def read(
     output_file: OutputFile = None,
     format: ReadFormat = None,  # noqa: A002 - the name of the option
     zero: Zero = False,
+    encryption_key_file: EncryptionKeyFile = None,
     clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False,
     max_outage: MaxOutage = None,
     seq_num: Annotated[
@@ -142,6 +145,7 @@ def tail(
     output_file: OutputFile = None,
     format: ReadFormat = None,  # noqa: A002 - the name of the option
     zero: Zero = False,
+    encryption_key_file: EncryptionKeyFile = None,
 ) -> None:
     """Print the last records of a stream.
 
@@ -171,6 +175,7 @@ def trim(
     stream: Stream = None,
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
+    encryption_key_file: EncryptionKeyFile = None,
     output: JsonOutput = None,
 ) -> None:
     """Delete the records of a stream before TRIM_POINT; they are gone for good.
@@ -191,6 +196,7 @@ def fence(
     stream: Stream = None,
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
+    encryption_key_file: EncryptionKeyFile = None,
     output: JsonOutput = None,
 ) -> None:
     """Set the fencing token of a stream: appends that name another one are refused.
