@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Headers, Receive, Send
     from s2cli.server.packing import Packer
     from s2cli.server.query import ReadQuery
+    from s2cli.server.sealing import Seal
     from s2cli.server.serve import Server
     from s2cli.server.store import Chunk
     from s2cli.server.stream import Stream
@@ -48,11 +49,12 @@ class ReadSession:
         query: ReadQuery,
         send: Send,
         pack: Callable[[Outlet], Packer],
+        seal: Seal | None = None,
     ) -> None:
         self.next_seq_num = start
         self._server = server
         self._stream = stream
-        self._limits = Limits(query)
+        self._limits = Limits(query, seal)
         self._may_follow = query.may_follow
         self._wait_s = query.wait_s
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
@@ -76,6 +78,7 @@ class ReadSession:
                     break
         except S2Error as error:
             self._error = error
+            self._packer.flush()
         finally:
             self._server.off_drain(on_drain)
             self._stream.unfollow(self)
@@ -188,8 +191,11 @@ class ReadSession:
         new = [chunk for chunk in stream.recent if chunk.first_seq_num >= self.next_seq_num]
         tail = stream.tail_seq_num, stream.tail_timestamp
         cursor = Cursor(new, self.next_seq_num, self._limits)
-        while not self._outlet.blocked and (parts := cursor.message()):
-            self._packer.add(parts, tail)
+        try:
+            while not self._outlet.blocked and (parts := cursor.message()):
+                self._packer.add(parts, tail)
+        except S2Error as error:
+            self.end(error)
         self._packer.flush()
         self.next_seq_num = cursor.next_seq_num
         self._sent_s = self._loop.time()
@@ -198,12 +204,13 @@ class ReadSession:
             self._wake()
 
     def on_failure(self) -> None:
-        self._end(self._stream.reading_failure or ApiError("unavailable", "the stream has gone"))
+        self.end(self._stream.reading_failure or ApiError("unavailable", "the stream has gone"))
 
     def _on_drain(self) -> None:
-        self._end(ApiError("server_draining", "the server is shutting down"))
+        self.end(ApiError("server_draining", "the server is shutting down"))
 
-    def _end(self, error: S2Error) -> None:
+    def end(self, error: S2Error) -> None:
+        """Have the session end with this error, after what is under way."""
         self._error = self._error or error
         self._wake()
 

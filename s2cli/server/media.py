@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.coding import accepted_coding
 from s2cli.server.request import is_json
+from s2cli.server.sealing import check_key_material
 from s2cli.wire.configs import parse_stream_config
 
 if TYPE_CHECKING:
@@ -32,13 +33,22 @@ SESSION_HEADERS = (
 class Media:
     """The formats of one exchange."""
 
-    __slots__ = ("_accept_encoding", "_content_type", "_stream_config", "accepts", "as_base64", "request_token")
+    __slots__ = (
+        "_accept_encoding",
+        "_content_type",
+        "_stream_config",
+        "accepts",
+        "as_base64",
+        "encryption_key",
+        "request_token",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self._content_type = b""
         self._accept_encoding = b""
         self._stream_config: bytes | None = None
         self.request_token: bytes | None = None
+        self.encryption_key: bytes | None = None
         self.as_base64 = False
         self.accepts = b""
         # In one pass: this is done for each append.
@@ -59,6 +69,8 @@ class Media:
                 self.request_token = value
             elif name == b"s2-stream-config":
                 self._stream_config = value
+            elif name == b"s2-encryption-key":
+                self.encryption_key = check_key_material(value)
 
     @property
     def is_session(self) -> bool:

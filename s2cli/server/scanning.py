@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s2cli.errors import RangeNotSatisfiableError
+from s2cli.server.sealing import not_openable
 from s2cli.server.store import Chunk
 from s2cli.wire.batch import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from s2cli.wire.codec import cut, decode_read
 
 if TYPE_CHECKING:
     from s2cli.server.query import ReadQuery
+    from s2cli.server.sealing import Seal
     from s2cli.server.store import Store
     from s2cli.server.stream import Stream
     from s2cli.wire.s2_pb2 import SequencedRecord
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 _LEAST_RECORD_BYTES = RECORD_OVERHEAD_BYTES
 
 
-async def find_start(store: Store, stream: Stream, query: ReadQuery, *, may_follow: bool) -> int:
-    """The sequence number that the read starts at. Raises RangeNotSatisfiableError."""
+async def find_start(
+    store: Store, stream: Stream, query: ReadQuery, seal: Seal | None = None, *, may_follow: bool
+) -> int:
+    """The sequence number that the read starts at. Raises RangeNotSatisfiableError, and ApiError `decryption_failed`
+    where it takes a look into a sealed chunk."""
     tail_seq_num, tail_timestamp = stream.tail_seq_num, stream.tail_timestamp
     beyond = RangeNotSatisfiableError(tail_seq_num, tail_timestamp)
     value = query.start_value
@@ -33,13 +38,13 @@ async def find_start(store: Store, stream: Stream, query: ReadQuery, *, may_foll
     elif query.start == "seq_num":
         start = value
     else:
-        start = await _find_timestamp(store, stream, value, tail_seq_num)
+        start = await _find_timestamp(store, stream, value, tail_seq_num, seal)
     if start == tail_seq_num and not may_follow:
         raise beyond
     return start
 
 
-async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq_num: int) -> int:
+async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq_num: int, seal: Seal | None) -> int:
     """The first record that is not before `timestamp`, or the tail."""
     trim_point = stream.trim_point
     if trim_point >= tail_seq_num:
@@ -48,19 +53,35 @@ async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq
     if first_seq_num is None:
         return tail_seq_num
     for chunk in await store.read(stream.id, first_seq_num, tail_seq_num, 1):
-        for record in decode_read(chunk.data).records:
+        for record in decode_read(_opened(chunk, seal).data).records:
             if record.timestamp >= timestamp and record.seq_num >= trim_point:
                 return record.seq_num
     # It has been trimmed in the meantime: then nothing older is left either.
     return max(first_seq_num, min(stream.trim_point, tail_seq_num))
 
 
+def _opened(chunk: Chunk, seal: Seal | None) -> Chunk:
+    if not chunk.kind:
+        return chunk
+    if seal is None:
+        raise not_openable()
+    return seal.open(chunk)
+
+
 class Limits:
-    """What a read may still get. `reached` once it gets no more."""
+    """What a read may still get, in the clear. `reached` once it gets no more."""
 
-    __slots__ = ("_count", "_size_bytes", "_until", "reached")
+    __slots__ = ("_count", "_seal", "_size_bytes", "_until", "reached")
 
-    def __init__(self, query: ReadQuery, *, most_count: int | None = None, most_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        query: ReadQuery,
+        seal: Seal | None = None,
+        *,
+        most_count: int | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
+        self._seal = seal
         counts = [count for count in (query.count, most_count) if count is not None]
         sizes = [size for size in (query.size_bytes, most_bytes) if size is not None]
         self._count = min(counts, default=None)
@@ -69,7 +90,10 @@ class Limits:
         self.reached = query.wants_nothing
 
     def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
-        """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing."""
+        """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing.
+        Raises ApiError where a sealed chunk cannot be opened."""
+        if chunk.kind:
+            chunk = _opened(chunk, self._seal)
         if (
             from_seq_num <= chunk.first_seq_num
             and (self._count is None or chunk.count <= self._count)

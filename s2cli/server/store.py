@@ -63,11 +63,14 @@ class TokenRow:
 
 
 class Chunk:
-    """Stored records `first_seq_num` to `end_seq_num` (exclusive), as the bytes of a `ReadBatch` without a tail."""
+    """Stored records `first_seq_num` to `end_seq_num` (exclusive), as the bytes of a `ReadBatch` without a tail; with a
+    `kind` other than 0 they are sealed (server/sealing.py)."""
 
-    __slots__ = ("count", "data", "end_seq_num", "first_seq_num", "last_timestamp", "metered_bytes")
+    __slots__ = ("count", "data", "end_seq_num", "first_seq_num", "kind", "last_timestamp", "metered_bytes")
 
-    def __init__(self, first_seq_num: int, count: int, metered_bytes: int, last_timestamp: int, data: bytes) -> None:
+    def __init__(
+        self, first_seq_num: int, count: int, metered_bytes: int, last_timestamp: int, data: bytes, kind: int = 0
+    ) -> None:
         self.first_seq_num = first_seq_num
         self.count = count
         self.end_seq_num = first_seq_num + count
@@ -94,6 +97,7 @@ class Lane:
 
 class Append:
     """One chunk on its way to the disk, with the changes of the stream's row that become durable with it."""
+        self.kind = kind
 
     __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "trim_point")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from s2cli.server.batches import Batch
     from s2cli.server.registry import StreamRegistry
+    from s2cli.server.sealing import Seal
 
 # What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
 # a small append waits behind all that a bulk one has in flight.
@@ -80,6 +81,7 @@ class Stream:
         "_room_waiters",
         "_timestamping",
         "_uncapped",
+        "cipher",
         "failure",
         "fencing_token",
         "followers",
@@ -103,6 +105,7 @@ class Stream:
         self.key = row.basin, row.name
         self.id = row.id
         self.lane = lane
+        self.cipher = row.cipher
         self.next_seq_num, self.last_timestamp = tail
         self.tail_seq_num, self.tail_timestamp = tail
         self.fencing_token = row.fencing_token  # as admitted
@@ -125,7 +128,7 @@ class Stream:
         self._uncapped: bool = timestamping["uncapped"]
         self._retention_ms: int = row.config["retention_policy"].get("age", 0) * 1000
 
-    def admit(self, batch: Batch, owner: Owner) -> None:
+    def admit(self, batch: Batch, owner: Owner, seal: Seal | None = None) -> None:
         """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
         refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
         yet, so wait `until_durable` before saying it."""
@@ -137,17 +140,22 @@ class Stream:
         if batch.match_seq_num is not None and batch.match_seq_num != first_seq_num:
             raise SeqNumMismatchError(first_seq_num)
         end_seq_num = first_seq_num + batch.count
-        if end_seq_num > MAX_SEQ_NUM:
-            raise ApiError("invalid", f"a stream of this server cannot hold more than {MAX_SEQ_NUM} records")
+        most = MAX_SEQ_NUM if seal is None else seal.end_seq_num
+        if end_seq_num > most:
+            raise ApiError("invalid", f"this stream cannot hold more than {most} records")
         now_ms = self._registry.server.clock_ms()
         data, first_timestamp, last_timestamp = assemble(
             batch, first_seq_num, now_ms, self.last_timestamp, self._timestamping, uncapped=self._uncapped
         )
+        kind = 0
+        if seal is not None:
+            commands = {first_seq_num + number for number, _, _ in batch.commands}
+            data, kind = seal.seal(data, first_seq_num, commands)
         # From here on nothing fails.
         admitted = Admitted(
             self,
             owner,
-            Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data),
+            Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data, kind),
             first_timestamp,
             now_ms + self._retention_ms if self._retention_ms else 0,
         )

@@ -132,8 +132,9 @@ async def _insert(
     """The new stream and True, or the one that has the name already and False."""
     # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
     with server.upkeep.creating_in(basin):
-        defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
-        row = StreamRow(basin, name, resolve_stream_config(layer, defaults), server.clock_ms(), request_key=key)
+        of_basin = (await basins.active_basin(server, basin)).config
+        config = resolve_stream_config(layer, of_basin["default_stream_config"])
+        row = StreamRow(basin, name, config, server.clock_ms(), of_basin["stream_cipher"], request_key=key)
         existing = await server.store.insert_stream(row)
     return (row, True) if existing is None else (existing, False)
 

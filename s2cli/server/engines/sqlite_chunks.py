@@ -27,7 +27,7 @@ VACUUM_PAGES = 64
 VACUUM_FREE_PAGES = 4096
 
 _INSERT = "INSERT INTO chunk(id, n, size, ts, exp, crc, kind, data) VALUES"
-_INSERTS = [_INSERT + ",".join(["(?,?,?,?,?,?,0,?)"] * rows) for rows in range(STATEMENT_ROWS + 1)]
+_INSERTS = [_INSERT + ",".join(["(?,?,?,?,?,?,?,?)"] * rows) for rows in range(STATEMENT_ROWS + 1)]
 
 
 def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -91,6 +91,7 @@ def _values(group: list[Append]) -> list[Any]:
 
 
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
+            chunk.kind,
     """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
     chunk of all, the place where the stream goes on is written into its row."""
     first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num - 1)

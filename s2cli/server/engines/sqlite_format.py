@@ -30,8 +30,8 @@ CREATE TABLE chunk(
   ts INT NOT NULL,        -- timestamp of the last record
   exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
   crc INT NOT NULL,       -- crc32 of data
-  kind INT NOT NULL,      -- 0 plain
-  data BLOB NOT NULL      -- ReadBatch
+  kind INT NOT NULL,      -- 0 plain, else the cipher that seals it
+  data BLOB NOT NULL      -- ReadBatch, or what seals one
 );
 CREATE TABLE basin(
   name BLOB PRIMARY KEY,  -- UTF-8, as bytes: their order is the order of lists

@@ -84,18 +84,18 @@ def read(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int
 ) -> list[Chunk]:
     cursor = connection.execute(
-        "SELECT id, n, size, ts, crc, data FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id",
+        "SELECT id, n, size, ts, crc, kind, data FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id",
         (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1)),
     )
     chunks: list[Chunk] = []
     size_bytes = 0
-    for row_id, count, metered_bytes, timestamp, crc, data in cursor:
+    for row_id, count, metered_bytes, timestamp, crc, kind, data in cursor:
         seq_num = seq_num_of(row_id)
         if zlib.crc32(data) != crc:
             raise ApiError(
                 "storage", f"the records up to sequence number {seq_num} are damaged on disk: wrong checksum"
             )
-        chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data))
+        chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data, kind))
         size_bytes += len(data)
         if size_bytes >= max_bytes:
             break
