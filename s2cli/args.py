@@ -95,6 +95,7 @@ class Args:
     host: str = "127.0.0.1"
     port: int = 8080
     no_auth: bool = False
+    root_token_file: str | None = None
     shell: str = ""
 
     def __init__(self, **given: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 
 from s2cli import console
@@ -32,17 +33,24 @@ def run(args: Args) -> int:
 
 def _serve(args: Args) -> int:
     from s2cli.client import local_start
+    from s2cli.server.root_token import VARIABLE
 
     if args.memory and args.data is not None:
         raise UsageError("--memory and --data exclude each other: data is kept in memory or in a directory")
-    if not args.no_auth and not _is_loopback(args.host):
+    # Only the new image reads it: what a process substitution gives can be read once.
+    has_root_token = args.root_token_file is not None or bool(os.environ.get(VARIABLE))
+    if args.no_auth and has_root_token:
+        raise UsageError("--no-auth and a root token exclude each other: the server asks for a token or does not")
+    if not args.no_auth and not has_root_token and not _is_loopback(args.host):
         raise UsageError(
             f"--host {args.host} lets other machines reach the server, which does not ask for a token",
-            hint="add --no-auth if that is what you want, or leave --host away",
+            hint="add --root-token-file FILE; or --no-auth, if everybody may do everything",
         )
     options = ["--host", args.host, "--port", str(args.port)]
     if args.quiet:
         options += ["--quiet"]
+    if args.root_token_file is not None:
+        options += ["--root-token-file", os.path.abspath(args.root_token_file)]
     if args.memory:
         _replace_process([*options, "--memory"])
     default = local.data_dir()
@@ -139,11 +147,14 @@ def main(argv: list[str]) -> int:
 
 def _serve_attended(given: dict[str, str]) -> int:
     from s2cli.server.logfile import log_to_terminal
+    from s2cli.server.root_token import find_root_token
     from s2cli.server.serve import Options, run
 
     log_to_terminal()
     host = given["--host"]
     data = given.get("--data")
+    token_file = given.get("--root-token-file")
+    root_token = find_root_token(token_file)
 
     def on_ready(origin: str | None) -> None:
         if "--start-lock" in given:
@@ -153,11 +164,21 @@ def _serve_attended(given: dict[str, str]) -> int:
         with contextlib.suppress(console.ClosedOutput):
             for name in ("S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT"):
                 console.print_line(f"export {name}={origin}")
-            console.print_line(f"export S2_ACCESS_TOKEN={PLACEHOLDER_TOKEN}")
+            console.print_line(f"export S2_ACCESS_TOKEN={_token_to_paste(token_file, root_token)}")
         console.notice(f"serving {place} at {origin}; Ctrl-C ends it")
 
-    run(Options(data=data, host=host, port=int(given["--port"]), socket_path=given.get("--socket")), on_ready)
+    options = Options(
+        data=data, host=host, port=int(given["--port"]), socket_path=given.get("--socket"), root_token=root_token
+    )
+    run(options, on_ready)
     return ExitCode.OK
+
+
+def _token_to_paste(token_file: str | None, root_token: str | None) -> str:
+    """What gives a shell the token, without showing it here."""
+    if root_token is None:
+        return PLACEHOLDER_TOKEN
+    return '"$S2_ROOT_TOKEN"' if token_file is None else f'"$(cat {shlex.quote(token_file)})"'
 
 
 def _serve_unattended(given: dict[str, str], ready: int) -> int:

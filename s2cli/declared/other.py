@@ -20,6 +20,10 @@ def lite(
     port: Annotated[
         int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
     ] = 8080,
+    root_token_file: Annotated[
+        str | None,
+        typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
+    ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False,
     output: JsonOutput = None,
 ) -> None:
@@ -29,11 +33,12 @@ def lite(
       s2 lite
       s2 lite --data ./s2-data --port 9000
       s2 lite --memory --port 0
+      s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
 
     It prints the three lines to paste where a client is to use it. Without --data
     and --memory it serves the same data as --local. An address other than the
-    machine's own needs --no-auth.
+    machine's own needs a root token, or --no-auth.
     """
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.coding import encode_payload
 from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
 from s2cli.server.published import published_error_response
@@ -27,15 +28,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("s2cli.server")
 
 HEALTH_PATHS = (b"/health", b"/ping")
+# What anybody may ask for.
+PUBLIC_PATHS = (*HEALTH_PATHS, b"/openapi.json")
 
 
-def application(server: Server) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The application that serves `server`."""
+def application(server: Server, *, is_private: bool = False) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The application that serves `server`. `is_private`: nobody but its owner can reach it, so no token is needed."""
+    auth = None if is_private else server.auth
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         server.exchanges += 1
         try:
             path: bytes = scope["raw_path"]
+            if auth is not None and path not in PUBLIC_PATHS:
+                await auth.authenticate(scope)
             # The data path first, and at little cost: one append is worth about 40 microseconds.
             if path.startswith(STREAMS_PREFIX):
                 end = path.find(b"/", len(STREAMS_PREFIX))
@@ -77,6 +83,10 @@ async def _serve_records(
     assert route.records is not None
     try:
         basin = basin_of(scope, server.base_domain, basin)
+        grant = grant_of_exchange(scope)
+        if grant is not None:
+            stream = grant.stream_name(stream)
+            grant.require(route.operation, basin, stream)
         await route.records(server, scope, receive, send, basin, stream)
     except S2Error as error:
         if not route.published:
@@ -117,8 +127,14 @@ async def _serve_control(
     names = [_name(segment, parameter) for parameter, segment in found]
     name = names.pop() if route.path[-1] == "}" else ""
     assert route.handler is not None
-    request = Request(server, scope, receive, name, names[0] if names else None)
+    request = Request(server, scope, receive, route.operation, name, names[0] if names else None)
+    if route.operation in ON_STREAM:
+        request.name = request.stream_name(name) if name else name
+    # What a POST makes it names in its body: its handler asks.
+    if request.grant is not None and route.method != "POST":
+        request.permit(route.operation, request.basin() if route.operation == "list-streams" else request.name)
     status, body, headers = await route.handler(request)
+    assert request.permitted, f"{route.method} {route.path} was not checked"
     if not body:
         await _send_empty(send, status, *headers)
         return

@@ -17,10 +17,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.exchange import header
 from s2cli.server.scopes import everything, parse_scope
 from s2cli.server.store import TokenRow
+from s2cli.wire.names import check_stream_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,16 @@ EXPIRY_CHECK_S = 30.0
 
 # Where an exchange carries its Grant.
 _GRANT = "s2.grant"
+
+# What an operation works on, and a token must cover too. The others work on the account.
+_ON_BASIN = frozenset(
+    ("create-basin", "delete-basin", "reconfigure-basin", "get-basin-config", "list-streams", "basin-metrics")
+)
+ON_STREAM = frozenset(
+    ("create-stream", "delete-stream", "reconfigure-stream", "get-stream-config", "stream-metrics")
+    + ("check-tail", "read", "append", "trim", "fence")
+)
+_ON_TOKEN = frozenset(("issue-access-token", "revoke-access-token"))
 
 
 class Grant:
@@ -71,19 +82,39 @@ class Grant:
         self._on_end: list[OnEnd] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def require(
-        self, op: str, *, basin: str | None = None, stream: str | None = None, token_id: str | None = None
-    ) -> None:
-        """Raises ApiError `permission_denied` unless the token covers the operation, and all that it is to work on."""
+    def require(self, op: str, basin: str | None, name: str) -> None:
+        """Raises ApiError `permission_denied` unless the token covers the operation, and what it is to work on: `name`
+        is that of a basin, a stream in `basin`, or a token, as the operation has it."""
         scope = self.scope
         if op not in scope.operations:
             raise ApiError("permission_denied", f"the access token does not allow {op}")
-        if basin is not None and basin not in scope.basins:
+        if op in ON_STREAM:
+            if name not in scope.streams:
+                raise ApiError("permission_denied", f"the access token does not cover stream `{name}`")
+        elif op in _ON_BASIN:
+            basin = name
+        else:
+            if op in _ON_TOKEN and name not in scope.access_tokens:
+                raise ApiError("permission_denied", f"the access token does not cover access token `{name}`")
+            return
+        if basin is None or basin not in scope.basins:
             raise ApiError("permission_denied", f"the access token does not cover basin `{basin}`")
-        if stream is not None and stream not in scope.streams:
-            raise ApiError("permission_denied", f"the access token does not cover stream `{stream}`")
-        if token_id is not None and token_id not in scope.access_tokens:
-            raise ApiError("permission_denied", f"the access token does not cover access token `{token_id}`")
+
+    def require_commands(self, commands: list[tuple[int, bytes, bytes]], basin: str, stream: str) -> None:
+        """The same for the command records of a batch, for which `append` alone is not enough."""
+        for _, command, _ in commands:
+            self.require(command.decode(), basin, stream)
+
+    def stream_name(self, said: str) -> str:
+        """The name of the stream that the bearer calls so."""
+        if not self.stream_prefix:
+            return said
+        name = self.stream_prefix + said
+        try:
+            check_stream_name(name)
+        except BadValueError as error:
+            raise ApiError("invalid", f"with the prefix of the access token: {error.message}") from error
+        return name
 
     def watch(self, on_end: OnEnd, clock_ms: Callable[[], int]) -> None:
         """Have a session told when the token is no longer valid, also at once if it has ended already."""

@@ -6,7 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
+from s2cli.server.listing import list_within
 from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
+from s2cli.server.sealing import check_available
 from s2cli.server.store import BasinRow
 from s2cli.wire.configs import parse_basin_config, patch_basin_config, show_basin_config
 from s2cli.wire.names import check_basin_name, check_basin_prefix
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
 
 async def list_basins(request: Request) -> Response:
     prefix, start_after, limit = request.page(check_basin_prefix)
-    rows, has_more = await request.server.store.list_basins(prefix, start_after, limit)
+    allowed = None if request.grant is None else request.grant.scope.basins
+    store = request.server.store
+    rows, has_more = await list_within(
+        allowed, prefix, lambda prefix: store.list_basins(prefix, start_after, limit), lambda row: row.name
+    )
     return json_response(200, {"basins": [_info(row) for row in rows], "has_more": has_more})
 
 
 async def create_basin(request: Request) -> Response:
     members = await request.members()
     name = string_member(members, "basin", check_basin_name)
+    request.permit("create-basin", name)
     config = _config(members.get("config"))
     key = request.request_key(config)
     row = BasinRow(name, config, request.server.clock_ms(), request_key=key)
@@ -59,6 +66,7 @@ async def ensure_basin(request: Request) -> Response:
         _refuse_deleting(existing)
         if existing.config == config:
             return json_response(200, _info(existing), b"noop")
+        request.permit("reconfigure-basin", request.name)
         existing.config = config
         await server.store.update_basin(existing)
         return json_response(200, _info(existing), b"updated")
@@ -113,8 +121,7 @@ def _config(value: object) -> dict[str, Any]:
 
 def _storable(config: dict[str, Any]) -> dict[str, Any]:
     if config["stream_cipher"] is not None:
-        # Storing in the clear what was to be encrypted would be worse than any error.
-        raise ApiError("not_implemented", "this server does not encrypt: `stream_cipher` cannot be set")
+        check_available(config["stream_cipher"])
     return config
 
 

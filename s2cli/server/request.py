@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from s2cli.errors import ApiError, BadValueError
+from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.exchange import encode_json, header, read_body
 from s2cli.server.selection import basin_of
 from s2cli.wire.configs import ConfigShapeError
@@ -32,16 +33,34 @@ class Request:
     """One request. `name` is the decoded last segment of the path of one resource, "" for a collection; `basin_in_path`
     what the path says before that."""
 
-    __slots__ = ("_receive", "_scope", "basin_in_path", "name", "server")
+    __slots__ = ("_receive", "_scope", "basin_in_path", "grant", "name", "operation", "permitted", "server")
 
     def __init__(
-        self, server: Server, scope: Scope, receive: Receive, name: str, basin_in_path: str | None = None
+        self, server: Server, scope: Scope, receive: Receive, operation: str, name: str, basin_in_path: str | None
     ) -> None:
         self.server = server
+        self.operation = operation
         self.name = name
         self.basin_in_path = basin_in_path
+        self.grant = grant_of_exchange(scope)
+        self.permitted = self.grant is None
         self._scope = scope
         self._receive = receive
+
+    def permit(self, operation: str, name: str) -> None:
+        """Raises ApiError unless the bearer of the token may do that to what has the name. What the path names is
+        looked at before a handler is called; this is for names in the body, and for what it turns out to be."""
+        self.operation = operation
+        if self.grant is not None:
+            self.grant.require(operation, self.basin() if operation in ON_STREAM else None, name)
+            self.permitted = True
+
+    def stream_name(self, said: str) -> str:
+        """The name of the stream that the bearer calls so: some tokens have a prefix that he neither says nor hears."""
+        return said if self.grant is None else self.grant.stream_name(said)
+
+    def shown_name(self, stream: str) -> str:
+        return stream if self.grant is None else stream.removeprefix(self.grant.stream_prefix)
 
     def basin(self) -> str:
         """The basin whose streams the request is about."""

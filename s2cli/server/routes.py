@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s2cli.server import basins, published, records, streams
-from s2cli.wire.names import check_basin_name, check_stream_name
+from s2cli.server import basins, published, records, streams, tokens
+from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -220,13 +220,43 @@ ROUTES: tuple[Route, ...] = (
         records=records.tail,
         answers=((200, "Tail"),),
     ),
+    Route(
+        "GET",
+        "/v1/access-tokens",
+        "list-access-tokens",
+        "List access tokens",
+        tokens.list_tokens,
+        query=PAGE,
+        answers=((200, "AccessTokenPage"),),
+    ),
+    Route(
+        "POST",
+        "/v1/access-tokens",
+        "issue-access-token",
+        "Issue an access token",
+        tokens.issue_token,
+        body="IssueAccessToken",
+        answers=((201, "IssuedAccessToken"),),
+    ),
+    Route(
+        "DELETE",
+        "/v1/access-tokens/{token}",
+        "revoke-access-token",
+        "Revoke an access token",
+        tokens.revoke_token,
+        answers=((204, None),),
+    ),
     *_published_record_routes("/v1/streams"),
     *_stream_routes("/v1/basins/{basin}/streams", published=True),
     *_published_record_routes("/v1/basins/{basin}/streams"),
 )
 
 # The names that stand in paths, and their rules.
-PARAMETERS: dict[str, Callable[[str], None]] = {"basin": check_basin_name, "stream": check_stream_name}
+PARAMETERS: dict[str, Callable[[str], None]] = {
+    "basin": check_basin_name,
+    "stream": check_stream_name,
+    "token": check_token_id,
+}
 
 
 class _Node:

@@ -8,6 +8,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -16,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 from s2cli import __version__
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.app import application
+from s2cli.server.auth import Auth, Secrets
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.registry import StreamRegistry
+from s2cli.server.tokens import TokenExpiry
 from s2cli.server.upkeep import Upkeep
 from s2cli.wire.lock_note import decode_note, encode_note
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
 
     from s2cli.server.store import Store
@@ -49,9 +51,20 @@ WATCH_S = 5.0
 
 class Options:
     """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever. With a `base_domain`
-    requests to BASIN.base-domain are about that basin."""
+    requests to BASIN.base-domain are about that basin; with a `root_token` every request needs a token, except those
+    that come through the socket file, which nobody else can open."""
 
-    __slots__ = ("base_domain", "data", "host", "idle_exit_s", "open_store", "port", "socket_path", "started_by")
+    __slots__ = (
+        "base_domain",
+        "data",
+        "host",
+        "idle_exit_s",
+        "open_store",
+        "port",
+        "root_token",
+        "socket_path",
+        "started_by",
+    )
 
     def __init__(
         self,
@@ -63,6 +76,7 @@ class Options:
         idle_exit_s: float | None = None,
         started_by: str = "user",
         base_domain: str | None = None,
+        root_token: str | None = None,
         open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
     ) -> None:
         self.data = data
@@ -72,13 +86,21 @@ class Options:
         self.idle_exit_s = idle_exit_s
         self.started_by = started_by
         self.base_domain = base_domain
+        self.root_token = root_token
         self.open_store = open_store
 
 
 class Server:
     """What the handlers share."""
 
-    def __init__(self, store: Store, *, base_domain: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        directory: Path | None = None,
+        base_domain: str | None = None,
+        root_token: str | None = None,
+    ) -> None:
         self.store = store
         self.base_domain = base_domain
         self.clock_ms: Callable[[], int] = _clock_ms
@@ -95,6 +117,10 @@ class Server:
         self._listening_ended = asyncio.Event()
         self.streams = StreamRegistry(self)
         self.upkeep = Upkeep(self)
+        self.secrets = Secrets(directory)
+        # None where everybody may do everything.
+        self.auth = None if root_token is None else Auth(self, root_token)
+        self.token_expiry = TokenExpiry(self)
 
     def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Has `callback` called once, when the server begins to shut down; also at once if it has begun."""
@@ -187,15 +213,24 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             stack.callback(directory.release)
         store = await options.open_store(None if directory is None else directory.path)
         stack.push_async_callback(store.close)
-        server = Server(store, base_domain=options.base_domain)
+        server = Server(
+            store,
+            directory=None if directory is None else directory.path,
+            base_domain=options.base_domain,
+            root_token=options.root_token,
+        )
         stack.push_async_callback(server.streams.close)
         await server.upkeep.start()
         stack.push_async_callback(server.upkeep.stop)
+        server.token_expiry.start()
+        stack.push_async_callback(server.token_expiry.stop)
         if options.socket_path is not None:
             # Only now: the lock says that nobody else listens on it.
             listeners.append(listen_unix(options.socket_path))
             stack.callback(_remove_socket, options.socket_path, os.stat(options.socket_path).st_ino)
-        hosts = [Host(application(server), listener) for listener in listeners]
+        hosts = [
+            Host(application(server, is_private=listener.family == socket.AF_UNIX), listener) for listener in listeners
+        ]
         for host in hosts:
             host.start()
         # granian accepts from the next turns of the loop on; the kernel queues until then.

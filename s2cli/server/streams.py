@@ -21,26 +21,29 @@ if TYPE_CHECKING:
 async def list_streams(request: Request) -> Response:
     basin = request.basin()
     prefix, start_after, limit = request.page(check_stream_prefix)
+    if request.grant is not None:
+        prefix, start_after = request.grant.stream_prefix + prefix, request.grant.stream_prefix + start_after
     if await request.server.store.get_basin(basin) is None:
         raise basins.not_found(basin)
     rows, has_more = await request.server.store.list_streams(basin, prefix, start_after, limit)
-    return json_response(200, {"streams": [_info(row) for row in rows], "has_more": has_more})
+    return json_response(200, {"streams": [_info(request, row) for row in rows], "has_more": has_more})
 
 
 async def create_stream(request: Request) -> Response:
     basin = request.basin()
     members = await request.members()
-    name = string_member(members, "stream", check_stream_name)
+    name = request.stream_name(string_member(members, "stream", check_stream_name))
+    request.permit("create-stream", name)
     layer = checked_config(parse_stream_config, members.get("config"))
     # Of the layer as requested: changed defaults of the basin must not break a replay (protocol section 9.1).
     key = request.request_key(layer)
     row, is_new = await _insert(request.server, basin, name, layer, key)
     if is_new:
-        return json_response(201, _info(row), b"created")
+        return json_response(201, _info(request, row), b"created")
     _refuse_deleting(row)
     if key is None or row.request_key != key:
         raise ApiError("resource_already_exists", f"stream `{name}` in basin `{basin}` already exists")
-    return json_response(201, _info(row), b"noop")
+    return json_response(201, _info(request, row), b"noop")
 
 
 async def get_stream_config(request: Request) -> Response:
@@ -56,16 +59,17 @@ async def ensure_stream(request: Request) -> Response:
     async with server.changing:
         row, is_new = await _insert(server, basin, request.name, layer, None)
         if is_new:
-            return json_response(201, _info(row), b"created")
+            return json_response(201, _info(request, row), b"created")
         _refuse_deleting(row)
         defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
         config = resolve_stream_config(layer, defaults)
         if row.config == config:
-            return json_response(200, _info(row), b"noop")
+            return json_response(200, _info(request, row), b"noop")
+        request.permit("reconfigure-stream", request.name)
         row.config = config
         await server.store.update_stream(row)
         server.streams.config_changed(row)
-        return json_response(200, _info(row), b"updated")
+        return json_response(200, _info(request, row), b"updated")
 
 
 async def reconfigure_stream(request: Request) -> Response:
@@ -152,9 +156,9 @@ def _refuse_deleting(row: StreamRow) -> None:
         raise ApiError("stream_deletion_pending", "stream deletion pending")
 
 
-def _info(row: StreamRow) -> dict[str, Any]:
+def _info(request: Request, row: StreamRow) -> dict[str, Any]:
     return {
-        "name": row.name,
+        "name": request.shown_name(row.name),
         "created_at": rfc3339(row.created_at_ms),
         "deleted_at": rfc3339(row.deleted_at_ms),
         "cipher": row.cipher,

@@ -49,7 +49,7 @@ async def list_tokens(request: Request) -> Response:
 async def issue_token(request: Request) -> Response:
     members = await request.members()
     token_id = string_member(members, "id", check_token_id)
-    request.permit(token_id=token_id)
+    request.permit("issue-access-token", token_id)
     scope = parse_scope(members.get("scope"))
     auto_prefix = members.get("auto_prefix_streams")
     if auto_prefix is not None and not isinstance(auto_prefix, bool):

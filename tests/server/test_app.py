@@ -37,8 +37,8 @@ def test_health(shared_server, path):
         "/v2/basins",
         "/health/",
         "/v1%2Fbasins",
-        "/v1/access-tokens",
-        "/v1/metrics",
+        "/v1/access-token",
+        "/v1/metric",
     ],
 )
 def test_an_unknown_path_is_an_empty_404(shared_server, path):
