@@ -77,6 +77,7 @@ class Chunk:
         self.metered_bytes = metered_bytes
         self.last_timestamp = last_timestamp
         self.data = data
+        self.kind = kind
 
 
 class Lane:
@@ -96,8 +97,8 @@ class Lane:
 
 
 class Append:
-    """One chunk on its way to the disk, with the changes of the stream's row that become durable with it."""
-        self.kind = kind
+    """One chunk on its way to the disk, with what becomes durable together with it: changes of the stream's row, and
+    the reply to the request."""
 
     __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "trim_point")
 

@@ -85,13 +85,13 @@ def _values(group: list[Append]) -> list[Any]:
             to_signed(chunk.last_timestamp),
             append.expires_at_ms,
             zlib.crc32(data),
+            chunk.kind,
             data,
         )
     return values
 
 
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
-            chunk.kind,
     """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
     chunk of all, the place where the stream goes on is written into its row."""
     first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num - 1)
