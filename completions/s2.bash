@@ -18,7 +18,7 @@ _s2_flags() {
         "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -o --output --no-headers" ;;
         "streams get") echo "-o --output --no-headers" ;;
         "streams delete") echo "-y --yes" ;;
-        "lite") echo "--data --memory --host --port --no-auth -o --output" ;;
+        "lite") echo "--data --memory --host --port --root-token-file --no-auth -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
@@ -115,6 +115,7 @@ _s2_values() {
         "lite --data") echo "<dir>"; return ;;
         "lite --host") echo "-"; return ;;
         "lite --port") echo "-"; return ;;
+        "lite --root-token-file") echo "<file>"; return ;;
         "lite -o"|"lite --output") echo "json jsonl"; return ;;
         "records append --stream") echo "-"; return ;;
         "records append -i"|"records append --input") echo "<file>"; return ;;
@@ -124,8 +125,8 @@ _s2_values() {
         "records append --retention-policy") echo "-"; return ;;
         "records append -m"|"records append --match-seq-num") echo "-"; return ;;
         "records append --fencing-token") echo "-"; return ;;
-        "records append --on-lost-ack") echo "check resend stop"; return ;;
         "records append -k"|"records append --encryption-key-file") echo "<file>"; return ;;
+        "records append --on-lost-ack") echo "check resend stop"; return ;;
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;
         "records append --max-outage") echo "-"; return ;;
@@ -137,8 +138,8 @@ _s2_values() {
         "records read -o"|"records read --output") echo "text json json-base64"; return ;;
         "records read -O"|"records read --output-file") echo "<file>"; return ;;
         "records read --format") echo "text json json-base64"; return ;;
-        "records read --max-outage") echo "-"; return ;;
         "records read -k"|"records read --encryption-key-file") echo "<file>"; return ;;
+        "records read --max-outage") echo "-"; return ;;
         "records read --seq-num") echo "-"; return ;;
         "records read --timestamp") echo "-"; return ;;
         "records read --ago") echo "-"; return ;;
@@ -150,19 +151,19 @@ _s2_values() {
         "records tail -o"|"records tail --output") echo "text json json-base64"; return ;;
         "records tail -O"|"records tail --output-file") echo "<file>"; return ;;
         "records tail --format") echo "text json json-base64"; return ;;
-        "records check-tail --stream") echo "-"; return ;;
         "records tail -k"|"records tail --encryption-key-file") echo "<file>"; return ;;
+        "records check-tail --stream") echo "-"; return ;;
         "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
         "records trim --stream") echo "-"; return ;;
         "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;
         "records trim --fencing-token") echo "-"; return ;;
-        "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
         "records trim -k"|"records trim --encryption-key-file") echo "<file>"; return ;;
+        "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
         "records fence --stream") echo "-"; return ;;
         "records fence -m"|"records fence --match-seq-num") echo "-"; return ;;
         "records fence --fencing-token") echo "-"; return ;;
-        "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
         "records fence -k"|"records fence --encryption-key-file") echo "<file>"; return ;;
+        "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
     esac
     case "$2" in
         "--profile") echo "local"; return ;;

@@ -221,6 +221,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--memory": ("memory", True),
         "--host": ("host", "text"),
         "--port": ("port", range(65536)),
+        "--root-token-file": ("root_token_file", "text"),
         "--no-auth": ("no_auth", True),
         "-o": ("output", ("json", "jsonl")),
         "--output": ("output", ("json", "jsonl")),
