@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
+from s2cli.server.auth import grant_of_exchange
 from s2cli.server.batches import Batch, parse_json, parse_proto
 from s2cli.server.channel import Inbox, Outlet
 from s2cli.server.exchange import error_response, read_body
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import encode_ack
 from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable
 
+    from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.sealing import Seal
     from s2cli.server.serve import Server
     from s2cli.server.stream import Admitted, Stream
 
@@ -60,18 +64,21 @@ async def append_one(
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
     registry = server.streams
     stream = registry.find(basin, name) or await registry.open(basin, name, "append", layer)
+    seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
+    if batch.commands and (grant := grant_of_exchange(scope)) is not None:
+        grant.require_commands(batch.commands, basin, name)
     if not stream.has_room:
         await stream.room()
     request = _Request(send, as_protobuf=media.wants_protobuf)
-    await _admit(stream, batch, request)
+    await _admit(stream, batch, request, seal)
     for sent in await request.answered:
         await sent
 
 
-async def _admit(stream: Stream, batch: Batch, owner: Any) -> None:
+async def _admit(stream: Stream, batch: Batch, owner: Any, seal: Seal | None) -> None:
     """Admit a batch; if a condition refuses it, say so only when the state that it observed is durable."""
     try:
-        stream.admit(batch, owner)
+        stream.admit(batch, owner, seal)
     except (SeqNumMismatchError, FencingTokenMismatchError):
         await stream.until_durable(stream.next_seq_num)
         raise
@@ -111,36 +118,45 @@ class _Request:
     def flush(self) -> None: ...
 
 
-async def append_session(server: Server, receive: Receive, send: Send, basin: str, name: str, media: Media) -> None:
+async def append_session(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
-    session = _Session(stream, Inbox(receive), Outlet(send))
+    grant = grant_of_exchange(scope)
+    session = _Session(stream, seal_of(stream, media.encryption_key), Inbox(receive), Outlet(send), grant)
     await session.outlet.start(200, SESSION_HEADERS)
     on_drain = server.on_drain(session.drain)
+    if grant is not None:
+        grant.watch(session.end, server.clock_ms)
     try:
         await session.run()
     finally:
         server.off_drain(on_drain)
+        if grant is not None:
+            grant.unwatch(session.end)
 
 
 class _Session:
     """The owner of the appends of a session: acks in the order of the inputs, those of a group in one piece."""
 
-    __slots__ = ("_acks", "_error", "_inbox", "_settled", "_stream", "_unsettled", "outlet")
+    __slots__ = ("_acks", "_error", "_grant", "_inbox", "_seal", "_settled", "_stream", "_unsettled", "outlet")
 
-    def __init__(self, stream: Stream, inbox: Inbox, outlet: Outlet) -> None:
+    def __init__(self, stream: Stream, seal: Seal | None, inbox: Inbox, outlet: Outlet, grant: Grant | None) -> None:
         self.outlet = outlet
         self._stream = stream
+        self._seal = seal
         self._inbox = inbox
+        self._grant = grant
         self._acks: list[bytes] = []
         self._unsettled = 0
         self._settled: Future[None] | None = None  # somebody waits for all to be settled
         self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
 
     def drain(self) -> None:
-        self._end(ApiError("server_draining", "the server is shutting down"))
+        self.end(ApiError("server_draining", "the server is shutting down"))
 
-    def _end(self, error: S2Error) -> None:
+    def end(self, error: S2Error) -> None:
         if self._error is None:
             self._error = error
         self._inbox.interrupt()
@@ -179,11 +195,13 @@ class _Session:
                 if frame.status is not None:
                     raise ApiError("bad_frame", "a terminal frame from the client")
                 batch = _parse(frame.message)
+                if batch.commands and self._grant is not None:
+                    self._grant.require_commands(batch.commands, *stream.key)
                 if not stream.has_room:
                     await stream.room()
                 if outlet.blocked:
                     await outlet.drained()
-                await _admit(stream, batch, self)
+                await _admit(stream, batch, self, self._seal)
                 self._unsettled += 1
                 admitted += 1
                 if admitted % INPUTS_IN_A_ROW == 0:
@@ -194,7 +212,7 @@ class _Session:
     def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
         self._unsettled -= 1
         if error is not None:
-            self._end(error)
+            self.end(error)
         else:
             ack = encode_ack(*_positions(admitted))
             self._acks.append(frame_header(len(ack)) + ack)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from s2cli.errors import ApiError
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.auth import grant_of_exchange
 from s2cli.server.channel import watch_disconnect
 from s2cli.server.coding import encode_payload
 from s2cli.server.events import EVENT_HEADERS, EventPacker, last_event_id, resume
@@ -16,11 +17,13 @@ from s2cli.server.packing import FramePacker
 from s2cli.server.query import ReadQuery
 from s2cli.server.rendering import render_batch
 from s2cli.server.scanning import Limits, find_start
+from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from s2cli.server.auth import Grant
     from s2cli.server.channel import Outlet
     from s2cli.server.exchange import Receive, Scope, Send
     from s2cli.server.media import Media
@@ -39,16 +42,17 @@ async def read_one(
     query = ReadQuery(scope)
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
-    limits = Limits(query, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
+    seal = seal_of(stream, media.encryption_key)
+    limits = Limits(query, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
     chunks: list[Chunk] = []
     tail = None
     if not query.wants_nothing:
         # A unary read is always bounded, so it follows only where it is told to wait.
         wait_s = min(query.wait_s or 0, MAX_WAIT_S)
-        start = await find_start(server.store, stream, query, may_follow=wait_s > 0)
+        start = await find_start(server.store, stream, query, seal, may_follow=wait_s > 0)
         chunks = await _take_stored(server, stream, start, limits)
         if not chunks and wait_s and not limits.reached:
-            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s)
+            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s, grant_of_exchange(scope))
             tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
     if media.wants_protobuf:
         parts = [chunk.data for chunk in chunks]
@@ -93,12 +97,14 @@ class _FirstBatch:
         self._limits = limits
         self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
 
-    async def arrived(self, receive: Receive, wait_s: float) -> list[Chunk]:
+    async def arrived(self, receive: Receive, wait_s: float, grant: Grant | None) -> list[Chunk]:
         """What the limits let through of it; nothing if none came. Raises what ends the wait otherwise."""
         if self._stream.reading_failure is not None:
             raise self._stream.reading_failure
         timer = asyncio.get_running_loop().call_later(wait_s, self._end, [])
         on_drain = self._server.on_drain(self._on_drain)
+        if grant is not None:
+            grant.watch(self._end, self._server.clock_ms)
         self._stream.follow(self)
         watch_disconnect(receive, self._on_disconnect)
         try:
@@ -106,15 +112,21 @@ class _FirstBatch:
         finally:
             self._stream.unfollow(self)
             self._server.off_drain(on_drain)
+            if grant is not None:
+                grant.unwatch(self._end)
             timer.cancel()
 
     def on_durable(self) -> None:
         if self._arrived.done():
             return
-        taken = []
+        taken: list[Chunk] = []
         for chunk in self._stream.recent:
             if chunk.first_seq_num >= self.next_seq_num and not self._limits.reached:
-                part = self._limits.take(chunk, self.next_seq_num)
+                try:
+                    part = self._limits.take(chunk, self.next_seq_num)
+                except S2Error as error:
+                    self._end(taken or error)
+                    return
                 if part is not None:
                     taken.append(part)
         self.next_seq_num = self._stream.tail_seq_num
@@ -150,14 +162,30 @@ async def read_session(
             resume(query, after)
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
+    seal = seal_of(stream, media.encryption_key)
+    refusal = None
     start = stream.tail_seq_num
     if not query.wants_nothing:
-        start = await find_start(server.store, stream, query, may_follow=query.may_follow)
+        try:
+            start = await find_start(server.store, stream, query, seal, may_follow=query.may_follow)
+        except ApiError as error:
+            if error.code != "decryption_failed":
+                raise
+            refusal = error
 
     def pack(outlet: Outlet) -> Packer:
         if media.is_session:
             return FramePacker(outlet, media.compression)
         return EventPacker(outlet, after, server.clock_ms, as_base64=media.as_base64)
 
-    session = ReadSession(server, stream, start, query, send, pack)
-    await session.run(receive, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
+    session = ReadSession(server, stream, start, query, send, pack, seal)
+    if refusal is not None:
+        session.end(refusal)  # it travels in the session, wherever it is found
+    grant = grant_of_exchange(scope)
+    if grant is not None:
+        grant.watch(session.end, server.clock_ms)
+    try:
+        await session.run(receive, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
+    finally:
+        if grant is not None:
+            grant.unwatch(session.end)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def append(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
     media = Media(scope)
     if media.is_session:
-        await append_session(server, receive, send, basin, stream, media)
+        await append_session(server, scope, receive, send, basin, stream, media)
     else:
         await append_one(server, scope, receive, send, basin, stream, media)
 
