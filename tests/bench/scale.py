@@ -146,9 +146,7 @@ def list_ms(server: Server) -> tuple[float, float]:
 
 
 def data_plane(records: int, small_streams: int) -> None:
-    print(
-        "| records in the stream | small streams | tail after start | tail | middle | timestamp | tail offset | memory |"
-    )
+    print("| records | small streams | first tail | tail | middle | timestamp | tail offset | memory |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="scale-") as work:
         data, made, size = Path(work), 0, max(1000, records // 100)
