@@ -223,6 +223,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--port": ("port", range(65536)),
         "--root-token-file": ("root_token_file", "text"),
         "--no-auth": ("no_auth", True),
+        "--cors": ("cors", "many"),
+        "--no-cors": ("no_cors", True),
         "-o": ("output", ("json", "jsonl")),
         "--output": ("output", ("json", "jsonl")),
     }),

@@ -51,6 +51,7 @@ def _serve(args: Args) -> int:
         options += ["--quiet"]
     if args.root_token_file is not None:
         options += ["--root-token-file", os.path.abspath(args.root_token_file)]
+    options += _cors_options(args)
     if args.memory:
         _replace_process([*options, "--memory"])
     default = local.data_dir()
@@ -69,6 +70,18 @@ def _serve(args: Args) -> int:
         socket_path = local_start.local_socket_path(directory)
         _replace_process([*options, "--socket", socket_path, "--start-lock", str(descriptor)])
     return ExitCode.OK
+
+
+def _cors_options(args: Args) -> list[str]:
+    if args.no_cors:
+        if args.cors:
+            raise UsageError("--cors and --no-cors exclude each other: web pages are let in or not")
+        return ["--no-cors"]
+    for origin in args.cors:
+        scheme, separator, rest = origin.partition("://")
+        if origin != "*" and (not separator or not scheme.isalnum() or not rest or any(bad in rest for bad in "/,?# ")):
+            raise UsageError(f'--cors: "{origin}" is no origin: write https://app.example.com, or * for all of them')
+    return ["--cors", ",".join(args.cors).lower()] if args.cors else []
 
 
 def _replace_process(options: list[str]) -> None:
@@ -125,11 +138,11 @@ def _stop(args: Args) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Serves as `argv` says, which only our own code writes: `--name value` pairs, and two flags."""
+    """Serves as `argv` says, which only our own code writes: `--name value` pairs, and flags."""
     given: dict[str, str] = {}
     words = iter(argv)
     for word in words:
-        given[word] = "" if word in ("--memory", "--quiet") else next(words)
+        given[word] = "" if word in ("--memory", "--no-cors", "--quiet") else next(words)
     if "--ready" in given:
         # The server must be nobody's child: who started it may live long, and would have to wait for it.
         if os.fork():
@@ -146,6 +159,7 @@ def main(argv: list[str]) -> int:
 
 
 def _serve_attended(given: dict[str, str]) -> int:
+    from s2cli.server.cors import Cors
     from s2cli.server.logfile import log_to_terminal
     from s2cli.server.root_token import find_root_token
     from s2cli.server.serve import Options, run
@@ -167,8 +181,14 @@ def _serve_attended(given: dict[str, str]) -> int:
             console.print_line(f"export S2_ACCESS_TOKEN={_token_to_paste(token_file, root_token)}")
         console.notice(f"serving {place} at {origin}; Ctrl-C ends it")
 
+    cors = None if "--no-cors" in given else Cors(tuple(filter(None, given.get("--cors", "").split(","))))
     options = Options(
-        data=data, host=host, port=int(given["--port"]), socket_path=given.get("--socket"), root_token=root_token
+        data=data,
+        host=host,
+        port=int(given["--port"]),
+        socket_path=given.get("--socket"),
+        root_token=root_token,
+        cors=cors,
     )
     run(options, on_ready)
     return ExitCode.OK

@@ -25,6 +25,13 @@ def lite(
         typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors", metavar="ORIGIN", help="Let in web pages from there, or * from everywhere; this machine's may"
+        ),
+    ] = None,
+    no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False,
     output: JsonOutput = None,
 ) -> None:
     """Run the embedded server until it is interrupted.

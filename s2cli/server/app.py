@@ -63,7 +63,7 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
         finally:
             server.exchange_ended()
 
-    return answer
+    return answer if server.cors is None else server.cors.wrap(answer)
 
 
 async def _serve_records(

@@ -18,6 +18,7 @@ from s2cli import __version__
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.app import application
 from s2cli.server.auth import Auth, Secrets
+from s2cli.server.cors import Cors
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
@@ -50,12 +51,13 @@ WATCH_S = 5.0
 
 
 class Options:
-    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever. With a `base_domain`
-    requests to BASIN.base-domain are about that basin; with a `root_token` every request needs a token, except those
-    that come through the socket file, which nobody else can open."""
+    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever, `cors` None no web
+    pages. With a `base_domain` requests to BASIN.base-domain are about that basin; with a `root_token` every request
+    needs a token, except those that come through the socket file, which nobody else can open."""
 
     __slots__ = (
         "base_domain",
+        "cors",
         "data",
         "host",
         "idle_exit_s",
@@ -78,7 +80,9 @@ class Options:
         base_domain: str | None = None,
         root_token: str | None = None,
         open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
+        cors: Cors | None = None,
     ) -> None:
+        self.cors = cors
         self.data = data
         self.host = host
         self.port = port
@@ -105,6 +109,7 @@ class Server:
         self.base_domain = base_domain
         self.clock_ms: Callable[[], int] = _clock_ms
         self.now: Callable[[], float] = time.monotonic
+        self.cors: Cors | None = None
         self.draining = False
         # Exchanges that are running, and since when there may be none.
         self.exchanges = 0
@@ -219,6 +224,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             base_domain=options.base_domain,
             root_token=options.root_token,
         )
+        server.cors = options.cors
         stack.push_async_callback(server.streams.close)
         await server.upkeep.start()
         stack.push_async_callback(server.upkeep.stop)
