@@ -146,6 +146,7 @@ STATUS_BY_CODE = {
     "basin_deletion_pending": 409,
     "stream_deletion_pending": 409,
     "transaction_conflict": 409,
+    "request_token_reused": 409,  # ours: with another request; a client must not retry it
     "invalid": 422,
     "rate_limited": 429,
     "client_hangup": 499,

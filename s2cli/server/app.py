@@ -133,7 +133,7 @@ async def _serve_control(
     # What a POST makes it names in its body: its handler asks.
     if request.grant is not None and route.method != "POST":
         request.permit(route.operation, request.basin() if route.operation == "list-streams" else request.name)
-    status, body, headers = await route.handler(request)
+    status, body, headers = await request.answer(route.handler)
     assert request.permitted, f"{route.method} {route.path} was not checked"
     if not body:
         await _send_empty(send, status, *headers)

@@ -9,21 +9,25 @@ from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Erro
 from s2cli.server.auth import grant_of_exchange
 from s2cli.server.batches import Batch, parse_json, parse_proto
 from s2cli.server.channel import Inbox, Outlet
-from s2cli.server.exchange import error_response, read_body
+from s2cli.server.exchange import error_response, read_body, send_bytes
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import encode_ack
 from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.replies import Draft
     from s2cli.server.sealing import Seal
     from s2cli.server.serve import Server
+    from s2cli.server.store import Reply
     from s2cli.server.stream import Admitted, Stream
+    from s2cli.wire.configs import Layer
 
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
 QUIET_S = 0.1
@@ -62,11 +66,14 @@ async def append_one(
         batch = parse_json(data, as_base64=media.as_base64)
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
+    if batch.commands and (grant := grant_of_exchange(scope)) is not None:
+        grant.require_commands(batch.commands, basin, name)
+    if media.request_token is not None:
+        await _append_once(server, scope, send, (basin, name, layer), (data, batch), media)
+        return
     registry = server.streams
     stream = registry.find(basin, name) or await registry.open(basin, name, "append", layer)
     seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
-    if batch.commands and (grant := grant_of_exchange(scope)) is not None:
-        grant.require_commands(batch.commands, basin, name)
     if not stream.has_room:
         await stream.room()
     request = _Request(send, as_protobuf=media.wants_protobuf)
@@ -75,10 +82,12 @@ async def append_one(
         await sent
 
 
-async def _admit(stream: Stream, batch: Batch, owner: Any, seal: Seal | None) -> None:
+async def _admit(
+    stream: Stream, batch: Batch, owner: Any, seal: Seal | None, reply: Callable[[Admitted], Reply] | None = None
+) -> None:
     """Admit a batch; if a condition refuses it, say so only when the state that it observed is durable."""
     try:
-        stream.admit(batch, owner, seal)
+        stream.admit(batch, owner, seal, reply)
     except (SeqNumMismatchError, FencingTokenMismatchError):
         await stream.until_durable(stream.next_seq_num)
         raise
@@ -113,6 +122,59 @@ class _Request:
             self.answered.set_exception(failure)
         else:
             self.answered.set_result((start, body))
+        return False
+
+    def flush(self) -> None: ...
+
+
+async def _append_once(
+    server: Server,
+    scope: Scope,
+    send: Send,
+    target: tuple[str, str, Layer | None],
+    content: tuple[bytes, Batch],
+    media: Media,
+) -> None:
+    """Append the batch unless a request with the same token did; the answer is the first one's, byte for byte."""
+    assert media.request_token is not None
+    (basin, name, layer), (data, batch) = target, content
+
+    async def execute(draft: Draft) -> Reply:
+        def reply(admitted: Admitted) -> Reply:
+            # It is written with the records: of the tail only that it is not before their end is known by then.
+            start, start_timestamp, end, end_timestamp, _, _ = _positions(admitted)
+            positions = start, start_timestamp, end, end_timestamp, end, end_timestamp
+            if media.wants_protobuf:
+                return draft.reply(200, encode_ack(*positions), [], PROTOBUF)
+            return draft.reply(200, _JSON_ACK % positions, [], JSON)
+
+        stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
+        seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
+        if not stream.has_room:
+            await stream.room()
+        owner = _Waiting()
+        await _admit(stream, batch, owner, seal, reply)
+        return await owner.reply
+
+    reply = await server.replies.once(media.request_token, identify(scope, basin, data), execute)
+    await send_bytes(send, reply.status, reply.content_type, reply.body, reply.headers)
+
+
+class _Waiting:
+    """The owner of an append whose reply is written with it."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self) -> None:
+        self.reply: Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        if self.reply.done():
+            return False
+        if error is None and admitted.reply is not None:
+            self.reply.set_result(admitted.reply)
+        else:
+            self.reply.set_exception(error or ApiError("other", "the reply was lost"))
         return False
 
     def flush(self) -> None: ...

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from s2cli.server.request import Response
     from s2cli.server.serve import Server
 
+ACCEPTED: Response = 202, b"", []
+
 
 async def list_basins(request: Request) -> Response:
     prefix, start_after, limit = request.page(check_basin_prefix)
@@ -60,16 +62,18 @@ async def ensure_basin(request: Request) -> Response:
     server = request.server
     async with server.changing:
         row = BasinRow(request.name, config, server.clock_ms())
-        existing = await server.store.insert_basin(row)
+        created = json_response(201, _info(row), b"created")
+        existing = await server.store.insert_basin(row, request.reply(created))
         if existing is None:
-            return json_response(201, _info(row), b"created")
+            return created
         _refuse_deleting(existing)
         if existing.config == config:
             return json_response(200, _info(existing), b"noop")
         request.permit("reconfigure-basin", request.name)
         existing.config = config
-        await server.store.update_basin(existing)
-        return json_response(200, _info(existing), b"updated")
+        updated = json_response(200, _info(existing), b"updated")
+        await server.store.update_basin(existing, request.reply(updated))
+        return updated
 
 
 async def reconfigure_basin(request: Request) -> Response:
@@ -79,8 +83,9 @@ async def reconfigure_basin(request: Request) -> Response:
     async with server.changing:
         row = await active_basin(server, request.name)
         row.config = _storable(checked_config(partial(patch_basin_config, row.config), patch))
-        await server.store.update_basin(row)
-    return json_response(200, show_basin_config(row.config))
+        response = json_response(200, show_basin_config(row.config))
+        await server.store.update_basin(row, request.reply(response))
+    return response
 
 
 async def delete_basin(request: Request) -> Response:
@@ -92,9 +97,9 @@ async def delete_basin(request: Request) -> Response:
             raise not_found(request.name)
         if row.deleted_at_ms is None:
             row.deleted_at_ms = server.clock_ms()
-            await server.store.update_basin(row)
+            await server.store.update_basin(row, request.reply(ACCEPTED))
             server.upkeep.remove_basin(row)
-    return 202, b"", []
+    return ACCEPTED
 
 
 async def active_basin(server: Server, name: str) -> BasinRow:

@@ -11,19 +11,24 @@ from urllib.parse import parse_qsl
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.exchange import encode_json, header, read_body
+from s2cli.server.replies import checked_token, identify
 from s2cli.server.selection import basin_of
 from s2cli.wire.configs import ConfigShapeError
-from s2cli.wire.names import check_request_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from s2cli.server.exchange import Receive, Scope
+    from s2cli.server.replies import Draft
     from s2cli.server.serve import Server
+    from s2cli.server.store import Reply
 
     # Status, body, extra headers. An empty body goes without a content type.
     Response = tuple[int, bytes, list[tuple[bytes, bytes]]]
     Handler = Callable[["Request"], Awaitable[Response]]
+
+# The methods whose requests are executed once per request token. POST creates, and has another rule.
+_REPEATABLE = frozenset(("PUT", "PATCH", "DELETE"))
 
 MAX_LIST_LIMIT = 1000
 MAX_U64 = (1 << 64) - 1
@@ -33,7 +38,19 @@ class Request:
     """One request. `name` is the decoded last segment of the path of one resource, "" for a collection; `basin_in_path`
     what the path says before that."""
 
-    __slots__ = ("_receive", "_scope", "basin_in_path", "grant", "name", "operation", "permitted", "server")
+    __slots__ = (
+        "_content",
+        "_draft",
+        "_receive",
+        "_reply",
+        "_scope",
+        "basin_in_path",
+        "grant",
+        "name",
+        "operation",
+        "permitted",
+        "server",
+    )
 
     def __init__(
         self, server: Server, scope: Scope, receive: Receive, operation: str, name: str, basin_in_path: str | None
@@ -46,6 +63,9 @@ class Request:
         self.permitted = self.grant is None
         self._scope = scope
         self._receive = receive
+        self._content: bytes | None = None
+        self._draft: Draft | None = None
+        self._reply: Reply | None = None
 
     def permit(self, operation: str, name: str) -> None:
         """Raises ApiError unless the bearer of the token may do that to what has the name. What the path names is
@@ -112,24 +132,43 @@ class Request:
         return _parse(await self._body())
 
     async def _body(self) -> bytes:
-        too_large = ApiError("bad_json", "the body exceeds 2 MiB")
-        return await read_body(self._scope, self._receive, too_large)
+        if self._content is None:
+            too_large = ApiError("bad_json", "the body exceeds 2 MiB")
+            self._content = await read_body(self._scope, self._receive, too_large)
+        return self._content
+
+    async def answer(self, handler: Handler) -> Response:
+        """What `handler` answers; to a repeated write with a request token, what it answered the first time."""
+        token = header(self._scope, b"s2-request-token")
+        if token is None or self._scope["method"] not in _REPEATABLE:
+            return await handler(self)
+
+        async def execute(draft: Draft) -> Reply:
+            self._draft = draft
+            response = await handler(self)
+            if self._reply is not None and self._reply.saved:
+                return self._reply
+            return draft.reply(*response, None)
+
+        basin = self.basin() if self._scope["raw_path"].startswith(b"/v1/streams") else ""
+        identity = identify(self._scope, basin, await self._body())
+        reply = await self.server.replies.once(token, identity, execute)
+        return reply.status, reply.body, reply.headers
+
+    def reply(self, response: Response) -> Reply | None:
+        """`response` as the store is to keep it together with the change that the request makes; None where nobody
+        could ask for it again. A handler hands it over with the row that it writes."""
+        self._reply = None if self._draft is None else self._draft.reply(*response, None)
+        return self._reply
 
     def request_key(self, config: object) -> bytes | None:
         """What identifies a create that may be repeated: a hash of the `s2-request-token` and the requested config
         (protocol section 9.1). None without a token."""
-        value = header(self._scope, b"s2-request-token")
-        if value is None:
+        token = header(self._scope, b"s2-request-token")
+        if token is None:
             return None
-        try:
-            token = value.decode()
-            check_request_token(token)
-        except UnicodeDecodeError as error:
-            raise ApiError("bad_header", "Invalid header `s2-request-token`: not valid UTF-8") from error
-        except BadValueError as error:
-            raise ApiError("bad_header", f"Invalid header `s2-request-token`: {error.message}") from error
         canonical = json.dumps(config, separators=(",", ":"), sort_keys=True)
-        return hashlib.sha256(token.encode() + b"\0" + canonical.encode()).digest()
+        return hashlib.sha256(checked_token(token) + b"\0" + canonical.encode()).digest()
 
 
 def is_json(content_type: bytes) -> bool:

@@ -23,6 +23,7 @@ from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.registry import StreamRegistry
+from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
 from s2cli.server.upkeep import Upkeep
 from s2cli.wire.lock_note import decode_note, encode_note
@@ -121,6 +122,7 @@ class Server:
         self._quiet = asyncio.Event()
         self._listening_ended = asyncio.Event()
         self.streams = StreamRegistry(self)
+        self.replies = Replies(self)
         self.upkeep = Upkeep(self)
         self.secrets = Secrets(directory)
         # None where everybody may do everything.

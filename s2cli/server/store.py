@@ -62,6 +62,26 @@ class TokenRow:
     expires_at_ms: int | None = None
 
 
+# Replies are kept so long, and so many of them: a client gives up retrying long before, and each takes about 300 bytes.
+MAX_REPLY_AGE_MS = 10 * 60 * 1000
+MAX_REPLIES = 100_000
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to a write with a request token. `key` is a hash of the token, `request` of what it came with; `saved`
+    says that the store has it."""
+
+    key: bytes
+    request: bytes
+    status: int
+    content_type: bytes | None
+    body: bytes
+    headers: list[tuple[bytes, bytes]]
+    stored_at_ms: int
+    saved: bool = False
+
+
 class Chunk:
     """Stored records `first_seq_num` to `end_seq_num` (exclusive), as the bytes of a `ReadBatch` without a tail; with a
     `kind` other than 0 they are sealed (server/sealing.py)."""
@@ -100,7 +120,7 @@ class Append:
     """One chunk on its way to the disk, with what becomes durable together with it: changes of the stream's row, and
     the reply to the request."""
 
-    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "trim_point")
+    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "reply", "trim_point")
 
     def __init__(
         self,
@@ -115,6 +135,7 @@ class Append:
         self.expires_at_ms = expires_at_ms
         self.fencing_token = fencing_token
         self.trim_point = trim_point
+        self.reply: Reply | None = None
 
 
 # Called on the event loop once per group: the appends, those of one stream in order, and why they failed if they did.
@@ -122,7 +143,8 @@ Settle = Callable[[Sequence[Append], S2Error | None], None]
 
 
 class Store(Protocol):
-    """The smallest interface that works. Coroutines raise `ApiError("storage", …)` where the disk says no."""
+    """The smallest interface that works. Coroutines raise `ApiError("storage", …)` where the disk says no. A `reply`
+    is saved in the transaction of the change, and not where nothing was changed."""
 
     settle: Settle
 
@@ -141,11 +163,11 @@ class Store(Protocol):
         """At most `limit` basins in byte order, and whether more match."""
         ...
 
-    async def insert_basin(self, row: BasinRow) -> BasinRow | None:
+    async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
         """None: inserted. Else the basin that already has the name; nothing is changed then."""
         ...
 
-    async def update_basin(self, row: BasinRow) -> None: ...
+    async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None: ...
 
     async def remove_basin(self, name: str) -> None: ...
 
@@ -155,11 +177,11 @@ class Store(Protocol):
         self, basin: str, prefix: str, start_after: str, limit: int
     ) -> tuple[list[StreamRow], bool]: ...
 
-    async def insert_stream(self, row: StreamRow) -> StreamRow | None:
+    async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         """None: inserted, and `row.id` is set. Else the stream that already has the name; nothing is changed then."""
         ...
 
-    async def update_stream(self, row: StreamRow) -> None:
+    async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
         """Write `config` and `deleted_at_ms`."""
         ...
 
@@ -198,6 +220,12 @@ class Store(Protocol):
     def append(self, append: Append) -> None:
         """Queue one chunk. `settle` gets it later, durable or failed; also where this store has failed already."""
         ...
+
+    async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
+        """The reply with that key, if it is not too old."""
+        ...
+
+    async def save_reply(self, reply: Reply) -> None: ...
 
     async def tail(self, stream_id: int) -> tuple[int, int] | None:
         """The next sequence number and the last timestamp by the stream's last chunk; None if it has none."""

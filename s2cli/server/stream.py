@@ -18,10 +18,12 @@ from s2cli.wire.records import FENCE
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Callable
 
     from s2cli.server.batches import Batch
     from s2cli.server.registry import StreamRegistry
     from s2cli.server.sealing import Seal
+    from s2cli.server.store import Reply
 
 # What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
 # a small append waits behind all that a bulk one has in flight.
@@ -128,10 +130,16 @@ class Stream:
         self._uncapped: bool = timestamping["uncapped"]
         self._retention_ms: int = row.config["retention_policy"].get("age", 0) * 1000
 
-    def admit(self, batch: Batch, owner: Owner, seal: Seal | None = None) -> None:
+    def admit(
+        self,
+        batch: Batch,
+        owner: Owner,
+        seal: Seal | None = None,
+        reply: Callable[[Admitted], Reply] | None = None,
+    ) -> None:
         """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
         refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
-        yet, so wait `until_durable` before saying it."""
+        yet, so wait `until_durable` before saying it. `reply` makes the reply that becomes durable with the batch."""
         if self.failure is not None:
             raise self.failure
         if batch.fencing_token is not None and batch.fencing_token != self.fencing_token:
@@ -159,6 +167,8 @@ class Stream:
             first_timestamp,
             now_ms + self._retention_ms if self._retention_ms else 0,
         )
+        if reply is not None:
+            admitted.reply = reply(admitted)
         if batch.commands:
             self._obey(batch, first_seq_num, admitted)
         self.next_seq_num = end_seq_num

@@ -15,6 +15,7 @@ from s2cli.wire.names import check_stream_name, check_stream_prefix
 if TYPE_CHECKING:
     from s2cli.server.request import Response
     from s2cli.server.serve import Server
+    from s2cli.server.store import Reply
     from s2cli.wire.configs import Layer
 
 
@@ -57,7 +58,7 @@ async def ensure_stream(request: Request) -> Response:
     layer = checked_config(parse_stream_config, await request.optional_json())
     server = request.server
     async with server.changing:
-        row, is_new = await _insert(server, basin, request.name, layer, None)
+        row, is_new = await _insert(server, basin, request.name, layer, None, request)
         if is_new:
             return json_response(201, _info(request, row), b"created")
         _refuse_deleting(row)
@@ -67,9 +68,10 @@ async def ensure_stream(request: Request) -> Response:
             return json_response(200, _info(request, row), b"noop")
         request.permit("reconfigure-stream", request.name)
         row.config = config
-        await server.store.update_stream(row)
+        updated = json_response(200, _info(request, row), b"updated")
+        await server.store.update_stream(row, request.reply(updated))
         server.streams.config_changed(row)
-        return json_response(200, _info(request, row), b"updated")
+        return updated
 
 
 async def reconfigure_stream(request: Request) -> Response:
@@ -82,9 +84,10 @@ async def reconfigure_stream(request: Request) -> Response:
         _refuse_deleting(row)
         defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
         row.config = resolve_stream_config(checked_config(partial(patch_stream_layer, row.config), patch), defaults)
-        await server.store.update_stream(row)
+        response = json_response(200, row.config)
+        await server.store.update_stream(row, request.reply(response))
         server.streams.config_changed(row)
-    return json_response(200, row.config)
+    return response
 
 
 async def delete_stream(request: Request) -> Response:
@@ -93,15 +96,15 @@ async def delete_stream(request: Request) -> Response:
     async with server.changing:
         row = await _stored(server, basin, request.name)
         if row.deleted_at_ms is None:
-            await mark_deleted(server, row)
-    return 202, b"", []
+            await mark_deleted(server, row, request.reply(basins.ACCEPTED))
+    return basins.ACCEPTED
 
 
-async def mark_deleted(server: Server, row: StreamRow) -> None:
+async def mark_deleted(server: Server, row: StreamRow, reply: Reply | None = None) -> None:
     """Marks a stream as deleted, so that whatever is asked of it from now on fails, and has it removed. The caller
     holds `server.changing`."""
     row.deleted_at_ms = server.clock_ms()
-    await server.store.update_stream(row)
+    await server.store.update_stream(row, reply)
     server.streams.deleted(row)
     server.upkeep.remove_stream(row)
 
@@ -131,15 +134,17 @@ def not_found(basin: str, name: str) -> ApiError:
 
 
 async def _insert(
-    server: Server, basin: str, name: str, layer: dict[str, Any], key: bytes | None
+    server: Server, basin: str, name: str, layer: Layer, key: bytes | None, request: Request | None = None
 ) -> tuple[StreamRow, bool]:
-    """The new stream and True, or the one that has the name already and False."""
+    """The new stream and True, or the one that has the name already and False. `request` is one that may be repeated:
+    what it will be answered is stored with the stream."""
     # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
     with server.upkeep.creating_in(basin):
         of_basin = (await basins.active_basin(server, basin)).config
         config = resolve_stream_config(layer, of_basin["default_stream_config"])
         row = StreamRow(basin, name, config, server.clock_ms(), of_basin["stream_cipher"], request_key=key)
-        existing = await server.store.insert_stream(row)
+        reply = None if request is None else request.reply(json_response(201, _info(request, row), b"created"))
+        existing = await server.store.insert_stream(row, reply)
     return (row, True) if existing is None else (existing, False)
 
 

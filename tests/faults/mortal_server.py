@@ -1,7 +1,7 @@
 """A server that kills itself at a chosen moment: `mortal_server.py DATA MOMENT NUMBER`. It prints its port.
 
-MOMENT is "admitted" (a batch has its place, and nothing of it is written) or "committed" (it is durable, and nobody has
-been told), at append or group NUMBER.
+MOMENT is "admitted" (a batch has its place, and nothing of it is written), "committed" (it is durable, and nobody has
+been told), or "changed" (the same for a stream's row), at append, group or change NUMBER.
 """
 
 import asyncio
@@ -33,6 +33,10 @@ class MortalStore:
     def append(self, append) -> None:
         self._pass("admitted")
         self._store.append(append)
+
+    async def update_stream(self, *arguments) -> None:
+        await self._store.update_stream(*arguments)
+        self._pass("changed")
 
     @property
     def settle(self):

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_rows, sqlite_tokens
+from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_replies, sqlite_rows, sqlite_tokens
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
 from s2cli.server.engines.sqlite_format import open_reader, open_writer
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
 from s2cli.server.engines.sqlite_writer import DISK_FULL, Operation, Writer
-from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Settle, StreamRow, TokenRow
+from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Reply, Settle, StreamRow, TokenRow
 
 Result = TypeVar("Result")
 
@@ -114,15 +114,16 @@ class SqliteStore:
             lambda connection: sqlite_rows.list_streams(connection, basin, prefix, start_after, limit)
         )
 
+    async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
+        return await self._reader.submit(lambda connection: sqlite_replies.get(connection, key, now_ms))
+
     async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
         return await self._reader.submit(sqlite_rows.deleting)
 
     async def get_token(self, selector: str) -> TokenRow | None:
         return await self._reader.submit(lambda connection: sqlite_tokens.get(connection, selector))
 
-    async def list_tokens(
-        self, prefix: str, start_after: str, limit: int, now_ms: int
-    ) -> tuple[list[TokenRow], bool]:
+    async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         return await self._reader.submit(
             lambda connection: sqlite_tokens.listed(connection, prefix, start_after, limit, now_ms)
         )
@@ -138,26 +139,29 @@ class SqliteStore:
     async def expire_tokens(self, now_ms: int) -> int | None:
         return await self._change(lambda connection: sqlite_tokens.expire(connection, now_ms))
 
-    async def insert_basin(self, row: BasinRow) -> BasinRow | None:
-        return await self._change(lambda connection: sqlite_rows.insert_basin(connection, row))
+    async def save_reply(self, reply: Reply) -> None:
+        await self._change(lambda connection: sqlite_replies.save(connection, reply))
 
-    async def update_basin(self, row: BasinRow) -> None:
-        await self._change(lambda connection: sqlite_rows.update_basin(connection, row))
+    async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
+        return await self._change(lambda connection: sqlite_rows.insert_basin(connection, row), reply=reply)
+
+    async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
+        await self._change(lambda connection: sqlite_rows.update_basin(connection, row), reply=reply)
 
     async def remove_basin(self, name: str) -> None:
         await self._change(lambda connection: sqlite_rows.remove_basin(connection, name))
 
-    async def insert_stream(self, row: StreamRow) -> StreamRow | None:
+    async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         def run(connection: sqlite3.Connection) -> StreamRow | None:
             present = sqlite_rows.insert_stream(connection, row, self._lowest_free_id)
             if present is None:
                 self._lowest_free_id = row.id + 1
             return present
 
-        return await self._change(run)
+        return await self._change(run, reply=reply)
 
-    async def update_stream(self, row: StreamRow) -> None:
-        await self._change(lambda connection: sqlite_rows.update_stream(connection, row), row.id)
+    async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
+        await self._change(lambda connection: sqlite_rows.update_stream(connection, row), row.id, reply)
 
     async def remove_stream(self, stream_id: int) -> None:
         while await self.delete_slice(stream_id):
@@ -174,7 +178,11 @@ class SqliteStore:
             lambda connection: sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM), stream_id
         )
 
-    async def _change(self, run: Callable[[sqlite3.Connection], Result], stream_id: int | None = None) -> Result:
+    async def _change(
+        self, run: Callable[[sqlite3.Connection], Result], stream_id: int | None = None, reply: Reply | None = None
+    ) -> Result:
+        if reply is not None:
+            run = sqlite_replies.with_reply(run, reply)
         future: Future[Any] = self._loop.create_future()
         self._writer.put(Operation(run, future, stream_id))
         result: Result = await future

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from s2cli.server.engines import sqlite_replies
 from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, to_signed
 from s2cli.server.store import Append
 
@@ -45,7 +46,10 @@ def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connec
 
 def insert(connection: sqlite3.Connection, group: list[Append]) -> None:
     """Make a group durable, all or nothing."""
-    changes = any(append.fencing_token is not None or append.trim_point is not None for append in group)
+    changes = any(
+        append.fencing_token is not None or append.trim_point is not None or append.reply is not None
+        for append in group
+    )
     if (
         not changes
         and len(group) <= STATEMENT_ROWS
@@ -71,6 +75,8 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
             connection.execute("UPDATE stream SET fencing_token=? WHERE id=?", change)
         if append.trim_point is not None:
             connection.execute("UPDATE stream SET trim_point=? WHERE id=?", (append.trim_point, append.lane.stream_id))
+        if append.reply is not None:
+            sqlite_replies.save(connection, append.reply)
 
 
 def _values(group: list[Append]) -> list[Any]:

@@ -54,6 +54,16 @@ CREATE TABLE stream(
   next_seq INT NOT NULL DEFAULT 0, -- this and last_ts: written in the transaction that deletes the last chunk
   last_ts INT NOT NULL DEFAULT 0
 );
+CREATE TABLE reply(
+  id INTEGER PRIMARY KEY,    -- in order of time
+  key BLOB NOT NULL UNIQUE,  -- hash of the request token
+  request BLOB NOT NULL,     -- hash of the request
+  status INT NOT NULL,
+  content_type BLOB,
+  headers TEXT NOT NULL,     -- JSON, pairs
+  body BLOB NOT NULL,
+  stored_at INT NOT NULL
+);
 CREATE UNIQUE INDEX stream_name ON stream(basin, name);
 CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX stream_trimmed ON stream(trim_point) WHERE trim_point > 0;

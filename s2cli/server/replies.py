@@ -1,0 +1,114 @@
+"""Writes that carry an `s2-request-token` (protocol section 16): each is executed once, however often it comes.
+
+The answer to a write is stored in the transaction of the write, so that a crash leaves both or none, and whoever
+repeats the request is given it for some time. Only successes are stored: what failed has changed nothing, and a later
+attempt may succeed. Creates of basins and streams have their own rule (protocol section 9.1), sessions have none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.server.store import Reply
+from s2cli.wire.names import check_request_token
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.exchange import Scope
+    from s2cli.server.serve import Server
+
+# What of a request makes it the same one, beside method, path, query, basin and body. Compression does not, and the way
+# to the server does not.
+_HEADERS = frozenset((b"content-type", b"s2-format", b"authorization"))
+
+
+class Draft:
+    """The reply to a request that is being executed, as far as it is known."""
+
+    __slots__ = ("_key", "_now_ms", "_request")
+
+    def __init__(self, key: bytes, request: bytes, now_ms: int) -> None:
+        self._key = key
+        self._request = request
+        self._now_ms = now_ms
+
+    def reply(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]], content_type: bytes | None) -> Reply:
+        return Reply(self._key, self._request, status, content_type, body, headers, self._now_ms)
+
+
+class Replies:
+    """The replies of a server: those in the store, and those that are on their way."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._running: dict[bytes, tuple[bytes, Future[Reply]]] = {}
+
+    async def once(self, token: bytes, request: bytes, execute: Callable[[Draft], Awaitable[Reply]]) -> Reply:
+        """The reply to the request with that token and identity (see `identify`), executed unless it was, or is just
+        being. Raises `request_token_reused` where the token came with another request."""
+        key = hashlib.sha256(checked_token(token)).digest()
+        running = self._running.get(key)
+        if running is not None:
+            if running[0] != request:
+                raise _reused()
+            return await asyncio.shield(running[1])
+        done: Future[Reply] = asyncio.get_running_loop().create_future()
+        self._running[key] = request, done
+        try:
+            reply = await self._found_or_executed(key, request, execute)
+        except BaseException as error:
+            done.set_exception(error if isinstance(error, S2Error) else ApiError("other", "internal error"))
+            done.exception()  # seen, even if nobody else waits
+            raise
+        finally:
+            del self._running[key]
+        done.set_result(reply)
+        return reply
+
+    async def _found_or_executed(
+        self, key: bytes, request: bytes, execute: Callable[[Draft], Awaitable[Reply]]
+    ) -> Reply:
+        store, now_ms = self._server.store, self._server.clock_ms()
+        reply = await store.get_reply(key, now_ms)
+        if reply is None:
+            reply = await execute(Draft(key, request, now_ms))
+            if not reply.saved:
+                # Nothing was changed that it could have been written with.
+                await store.save_reply(reply)
+        elif reply.request != request:
+            raise _reused()
+        return reply
+
+
+def checked_token(value: bytes) -> bytes:
+    """The value of an `s2-request-token` header, if it may be one."""
+    try:
+        check_request_token(value.decode())
+    except UnicodeDecodeError as error:
+        raise ApiError("bad_header", "Invalid header `s2-request-token`: not valid UTF-8") from error
+    except BadValueError as error:
+        raise ApiError("bad_header", f"Invalid header `s2-request-token`: {error.message}") from error
+    return value
+
+
+def identify(scope: Scope, basin: str, body: bytes) -> bytes:
+    """What tells a request from others: two that differ in it are not the same, whatever their token. `basin` is ""
+    where the path says all."""
+    parts = [scope["method"].encode(), scope["raw_path"], scope["query_string"], basin.encode(), body]
+    for name, value in sorted(scope["headers"]):
+        if name in _HEADERS:
+            parts += name, value
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()
+
+
+def _reused() -> ApiError:
+    return ApiError("request_token_reused", "this request token came with another request")

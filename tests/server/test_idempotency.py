@@ -1,0 +1,274 @@
+"""Writes with a request token: each is executed once, whatever happens to the server or to the answer."""
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from s2cli.wire.s2_pb2 import AppendAck, AppendInput
+
+MORTAL_SERVER = Path(__file__).parents[1] / "faults" / "mortal_server.py"
+TIMEOUT_S = 20
+BAD_TOKENS = ("", "x" * 37)
+
+
+def append(server, basin, body="once", token="token", stream="stream", **members):
+    record = {"records": [{"body": body}], **members}
+    headers = {} if token is None else {"s2-request-token": unique(token, basin)}
+    path = f"/v1/streams/{stream}/records"
+    return server.request("POST", path, basin=basin, json_body=record, headers=headers)
+
+
+def unique(token, basin):
+    """A token is one for the whole server; a bad one stays what it is."""
+    return token if token in BAD_TOKENS else f"{token}-{basin}"[:36]
+
+
+def bodies(server, basin, stream="stream"):
+    answer = server.request("GET", f"/v1/streams/{stream}/records?seq_num=0&clamp=true&count=1000", basin=basin)
+    return [] if answer.status == 416 else [record["body"] for record in answer.json()["records"]]
+
+
+def assert_same(first, second):
+    assert (first.status, first.body) == (second.status, second.body)
+    assert {name: value for name, value in first.headers.items() if name != "date"} == {
+        name: value for name, value in second.headers.items() if name != "date"
+    }
+
+
+def assert_error(answer, status, code):
+    assert (answer.status, answer.json()["code"]) == (status, code), answer
+    return answer.json()["message"]
+
+
+@pytest.fixture
+def stream(shared_server, basin):
+    shared_server.create_stream(basin)
+    return basin
+
+
+def test_an_append_is_executed_once(shared_server, stream):
+    first = append(shared_server, stream)
+    assert first.json()["end"]["seq_num"] == 1
+    append(shared_server, stream, "between", token=None)
+    assert_same(first, append(shared_server, stream))
+    assert bodies(shared_server, stream) == ["once", "between"]
+    assert append(shared_server, stream, token="other").json()["start"]["seq_num"] == 2
+
+
+def test_an_append_as_protobuf_is_executed_once(shared_server, stream):
+    message = AppendInput(match_seq_num=0)
+    message.records.add(body=b"once")
+    kind = "application/protobuf"
+    headers = {"content-type": kind, "accept": kind, "s2-request-token": "protobuf"}
+
+    def send():
+        path = "/v1/streams/stream/records"
+        return shared_server.request("POST", path, basin=stream, body=message.SerializeToString(), headers=headers)
+
+    first = send()
+    assert (first.status, AppendAck.FromString(first.body).end.seq_num) == (200, 1)
+    # Not a failed condition, although it would be one now.
+    assert_same(first, send())
+    assert bodies(shared_server, stream) == ["once"]
+
+
+def test_a_token_that_comes_with_another_request_is_refused(shared_server, stream):
+    shared_server.create_stream(stream, "second")
+    assert append(shared_server, stream).status == 200
+    for answer in (
+        append(shared_server, stream, "changed"),
+        append(shared_server, stream, stream="second"),
+        append(shared_server, stream, match_seq_num=1),
+        shared_server.request(
+            "DELETE", "/v1/streams/stream", basin=stream, headers={"s2-request-token": unique("token", stream)}
+        ),
+    ):
+        assert_error(answer, 409, "request_token_reused")
+        assert answer.json()["error"] == "request_token_reused"
+    assert bodies(shared_server, stream) == ["once"]
+    assert bodies(shared_server, stream, "second") == []
+
+
+def test_identical_requests_at_the_same_moment_are_executed_once(shared_server, stream):
+    answers = []
+    barrier = threading.Barrier(12, timeout=TIMEOUT_S)
+
+    def send():
+        barrier.wait()
+        answers.append(append(shared_server, stream, "at once", token="at-once"))
+
+    threads = [threading.Thread(target=send) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert len(answers) == 12
+    assert {(answer.status, answer.body) for answer in answers} == {(200, answers[0].body)}
+    assert bodies(shared_server, stream) == ["at once"]
+
+
+def test_what_failed_may_succeed_later_with_the_same_token(shared_server, stream):
+    assert append(shared_server, stream, match_seq_num=1).status == 412
+    append(shared_server, stream, "first", token=None)
+    assert append(shared_server, stream, match_seq_num=1).status == 200
+    assert append(shared_server, stream, match_seq_num=1).status == 200
+    assert bodies(shared_server, stream) == ["first", "once"]
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS)
+def test_a_bad_token(shared_server, stream, token):
+    for answer in (
+        append(shared_server, stream, token=token),
+        shared_server.request("PATCH", f"/v1/basins/{stream}", json_body={}, headers={"s2-request-token": token}),
+    ):
+        message = assert_error(answer, 400, "bad_header")
+        assert message.startswith("Invalid header `s2-request-token`: ")
+
+
+def test_the_answers_of_the_control_plane(server, unique_basin):
+    basin = unique_basin()
+
+    def send(method, path, token, body=None):
+        headers = {"s2-request-token": token}
+        return server.request(method, path, basin=basin, json_body=body, headers=headers)
+
+    requests = [
+        ("PUT", f"/v1/basins/{basin}", "1", {"config": {"create_stream_on_read": True}}),
+        ("PUT", f"/v1/basins/{basin}", "2", {"config": {"create_stream_on_append": True}}),
+        ("PATCH", f"/v1/basins/{basin}", "3", {"create_stream_on_read": True}),
+        ("PUT", "/v1/streams/one", "4", {"retention_policy": {"age": 60}}),
+        ("PUT", "/v1/streams/one", "5", {"retention_policy": {"age": 61}}),
+        ("PUT", "/v1/streams/one", "6", {"retention_policy": {"age": 61}}),
+        ("PATCH", "/v1/streams/one", "7", {"retention_policy": {"age": 62}}),
+        ("DELETE", "/v1/streams/one", "8", None),
+        ("DELETE", f"/v1/basins/{basin}", "9", None),
+    ]
+    first = []
+    for request in requests:
+        first.append(send(request[0], request[1], request[2], request[3]))
+    assert [answer.status for answer in first] == [201, 200, 200, 201, 200, 200, 200, 202, 202]
+    results = [answer.headers.get("s2-provision-result") for answer in first]
+    assert results == ["created", "updated", None, "created", "updated", "noop", None, None, None]
+    for _ in range(2):
+        for request, answer in zip(requests, first, strict=True):
+            assert_same(answer, send(*request))
+        server.kill()
+        server.start()
+    # The names are free again, and what is made under them is nobody's business.
+    deadline = threading.Event()
+    while server.request("GET", f"/v1/basins/{basin}").status != 404:
+        assert not deadline.wait(0.05)
+    server.create_basin(basin)
+    server.create_stream(basin, "one")
+    for request, answer in zip(requests, first, strict=True):
+        assert_same(answer, send(*request))
+    assert server.request("GET", "/v1/streams/one", basin=basin).json()["retention_policy"] == {"age": 604800}
+
+
+def test_replies_outlive_a_kill(server):
+    basin = server.create_basin()
+    server.create_stream(basin)
+    first = append(server, basin)
+    server.kill()
+    server.start()
+    assert_same(first, append(server, basin))
+    assert bodies(server, basin) == ["once"]
+
+
+def mortal_server(data, moment):
+    """A server that dies at the first such moment, as a process and something to send requests to."""
+    from tests.conftest import Endpoint
+
+    command = [sys.executable, str(MORTAL_SERVER), str(data), moment, "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    endpoint = Endpoint()
+    endpoint.port = int(process.stdout.readline())
+    return process, endpoint
+
+
+@pytest.mark.parametrize(("moment", "found"), [("admitted", 0), ("committed", 1)])
+def test_a_kill_between_the_effect_and_the_answer_of_an_append(make_server, tmp_path, moment, found):
+    server = make_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    server.stop()
+    process, mortal = mortal_server(tmp_path / "data", moment)
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        append(mortal, basin)
+    assert process.wait(TIMEOUT_S) == -9
+    process.stdout.close()
+    server.start()
+    assert bodies(server, basin) == ["once"] * found
+    first = append(server, basin)
+    assert (first.status, first.json()["start"]["seq_num"], first.json()["tail"]["seq_num"]) == (200, 0, 1)
+    assert_same(first, append(server, basin))
+    assert bodies(server, basin) == ["once"]
+
+
+def test_a_kill_between_the_effect_and_the_answer_of_a_change(make_server, tmp_path):
+    server = make_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    server.stop()
+    config = {"retention_policy": {"age": 77}}
+
+    def change(endpoint, method="PUT", body=config):
+        headers = {"s2-request-token": f"change-{method}"}
+        return endpoint.request(method, "/v1/streams/stream", basin=basin, json_body=body, headers=headers)
+
+    for method in "PUT", "PATCH", "DELETE":
+        process, mortal = mortal_server(tmp_path / "data", "changed")
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            change(mortal, method)
+        assert process.wait(TIMEOUT_S) == -9
+        process.stdout.close()
+        server.start()
+        if method == "PUT":
+            # What others did meanwhile stays.
+            other = server.request("PATCH", "/v1/streams/stream", basin=basin, json_body={"storage_class": "standard"})
+            assert other.status == 200
+            again = change(server, method)
+            assert (again.status, again.headers["s2-provision-result"]) == (200, "updated")
+            kept = server.request("GET", "/v1/streams/stream", basin=basin).json()
+            assert (kept["storage_class"], kept["retention_policy"]) == ("standard", {"age": 77})
+        elif method == "PATCH":
+            again = change(server, method)
+            assert (again.status, again.json()["retention_policy"]) == (200, {"age": 77})
+        else:
+            assert change(server, method).status == 202
+        server.stop()
+
+
+def test_replies_are_bounded_in_time_and_number(make_thread_server, monkeypatch):
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    replies = "s2cli.server.engines.sqlite_replies"
+    monkeypatch.setattr(f"{replies}.MAX_REPLIES", 3)
+    for number in range(4):
+        append(server, basin, token=f"token-{number}")
+    assert len(bodies(server, basin)) == 4
+    append(server, basin, token="token-1")
+    assert len(bodies(server, basin)) == 4
+    append(server, basin, token="token-0")
+    assert len(bodies(server, basin)) == 5
+    monkeypatch.setattr(f"{replies}.MAX_REPLY_AGE_MS", 0)
+    append(server, basin, token="token-0")
+    assert len(bodies(server, basin)) == 6
+
+
+def test_a_compressed_repetition_is_the_same_request(shared_server, stream):
+    import gzip
+
+    first = append(shared_server, stream)
+    body = gzip.compress(json.dumps({"records": [{"body": "once"}]}).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    headers["s2-request-token"] = unique("token", stream)
+    again = shared_server.request("POST", "/v1/streams/stream/records", basin=stream, body=body, headers=headers)
+    assert_same(first, again)
+    assert bodies(shared_server, stream) == ["once"]
