@@ -18,7 +18,7 @@ _s2_flags() {
         "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -o --output --no-headers" ;;
         "streams get") echo "-o --output --no-headers" ;;
         "streams delete") echo "-y --yes" ;;
-        "lite") echo "--data --memory --host --port --root-token-file --no-auth --cors --no-cors -o --output" ;;
+        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --no-cors -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
@@ -116,6 +116,8 @@ _s2_values() {
         "lite --host") echo "-"; return ;;
         "lite --port") echo "-"; return ;;
         "lite --root-token-file") echo "<file>"; return ;;
+        "lite --base-domain") echo "-"; return ;;
+        "lite --init-file") echo "<file>"; return ;;
         "lite --cors") echo "-"; return ;;
         "lite -o"|"lite --output") echo "json jsonl"; return ;;
         "records append --stream") echo "-"; return ;;

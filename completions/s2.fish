@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --stream-cipher --location -p --prefix --start-after --limit --data --host --port --root-token-file --cors
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --stream-cipher --location -p --prefix --start-after --limit --data --host --port --root-token-file --base-domain --init-file --cors
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -171,6 +171,8 @@ complete -c s2 -n '__s2_at lite' -l memory -d 'Keep nothing: the data goes with 
 complete -c s2 -n '__s2_at lite' -l host -x -d 'Listen on this address'
 complete -c s2 -n '__s2_at lite' -l port -x -d 'Listen on this port; 0 takes a free one'
 complete -c s2 -n '__s2_at lite' -l root-token-file -r -F -d 'Ask for tokens; the one in FILE may do everything'
+complete -c s2 -n '__s2_at lite' -l base-domain -x -d 'Take requests to BASIN.DOMAIN as for that basin'
+complete -c s2 -n '__s2_at lite' -l init-file -r -F -d 'Begin with the basins and streams in FILE, a JSON text'
 complete -c s2 -n '__s2_at lite' -l no-auth -d 'Let everybody in who can reach it'
 complete -c s2 -n '__s2_at lite' -l cors -x -d 'Let in web pages from there, or * from everywhere; this machine'\''s may'
 complete -c s2 -n '__s2_at lite' -l no-cors -d 'Let in no web pages'

@@ -96,6 +96,8 @@ class Args:
     port: int = 8080
     no_auth: bool = False
     root_token_file: str | None = None
+    base_domain: str | None = None
+    init_file: str | None = None
     cors: tuple[str, ...] = ()
     no_cors: bool = False
     shell: str = ""

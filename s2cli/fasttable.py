@@ -222,6 +222,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--host": ("host", "text"),
         "--port": ("port", range(65536)),
         "--root-token-file": ("root_token_file", "text"),
+        "--base-domain": ("base_domain", "text"),
+        "--init-file": ("init_file", "text"),
         "--no-auth": ("no_auth", True),
         "--cors": ("cors", "many"),
         "--no-cors": ("no_cors", True),

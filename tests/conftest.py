@@ -85,6 +85,18 @@ class Endpoint:
         return {"S2_ACCOUNT_ENDPOINT": self.url, "S2_BASIN_ENDPOINT": self.url, "S2_ACCESS_TOKEN": "ignored"}
 
 
+@pytest.fixture
+def endpoint_at():
+    """Gives requests to whatever listens on a port: `endpoint_at(port)`."""
+
+    def make(port: int) -> Endpoint:
+        endpoint = Endpoint()
+        endpoint.port = port
+        return endpoint
+
+    return make
+
+
 class LiteProcess(Endpoint):
     """A server in a process of its own, as `s2 lite` starts it. `data` None keeps everything in memory."""
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # What self-hosted servers do not look at, but every official client demands.
 PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
 
+# The official name of what --init-file says.
+INIT_FILE_VARIABLE = "S2LITE_INIT_FILE"
+
 
 def run(args: Args) -> int:
     if args.action == "status":
@@ -51,6 +54,11 @@ def _serve(args: Args) -> int:
         options += ["--quiet"]
     if args.root_token_file is not None:
         options += ["--root-token-file", os.path.abspath(args.root_token_file)]
+    if args.base_domain is not None:
+        options += ["--base-domain", args.base_domain.strip(".").lower()]
+    init_file = args.init_file or os.environ.get(INIT_FILE_VARIABLE)
+    if init_file:
+        options += ["--init-file", os.path.abspath(init_file)]
     options += _cors_options(args)
     if args.memory:
         _replace_process([*options, "--memory"])
@@ -160,6 +168,7 @@ def main(argv: list[str]) -> int:
 
 def _serve_attended(given: dict[str, str]) -> int:
     from s2cli.server.cors import Cors
+    from s2cli.server.init_file import read_init_file
     from s2cli.server.logfile import log_to_terminal
     from s2cli.server.root_token import find_root_token
     from s2cli.server.serve import Options, run
@@ -169,6 +178,7 @@ def _serve_attended(given: dict[str, str]) -> int:
     data = given.get("--data")
     token_file = given.get("--root-token-file")
     root_token = find_root_token(token_file)
+    initial = read_init_file(given["--init-file"]) if "--init-file" in given else []
 
     def on_ready(origin: str | None) -> None:
         if "--start-lock" in given:
@@ -188,6 +198,8 @@ def _serve_attended(given: dict[str, str]) -> int:
         port=int(given["--port"]),
         socket_path=given.get("--socket"),
         root_token=root_token,
+        base_domain=given.get("--base-domain"),
+        initial=initial,
         cors=cors,
     )
     run(options, on_ready)

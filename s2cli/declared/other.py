@@ -24,6 +24,14 @@ def lite(
         str | None,
         typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
     ] = None,
+    base_domain: Annotated[
+        str | None,
+        typer.Option("--base-domain", metavar="DOMAIN", help="Take requests to BASIN.DOMAIN as for that basin"),
+    ] = None,
+    init_file: Annotated[
+        str | None,
+        typer.Option("--init-file", metavar="FILE", help="Begin with the basins and streams in FILE, a JSON text"),
+    ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False,
     cors: Annotated[
         list[str] | None,

@@ -22,6 +22,7 @@ from s2cli.server.cors import Cors
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
+from s2cli.server.init_file import ensure_initial
 from s2cli.server.registry import StreamRegistry
 from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
@@ -29,8 +30,9 @@ from s2cli.server.upkeep import Upkeep
 from s2cli.wire.lock_note import decode_note, encode_note
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from s2cli.server.init_file import InitialBasin
     from s2cli.server.store import Store
 
 log = logging.getLogger("s2cli.server")
@@ -62,6 +64,7 @@ class Options:
         "data",
         "host",
         "idle_exit_s",
+        "initial",
         "open_store",
         "port",
         "root_token",
@@ -79,6 +82,7 @@ class Options:
         idle_exit_s: float | None = None,
         started_by: str = "user",
         base_domain: str | None = None,
+        initial: Sequence[InitialBasin] = (),
         root_token: str | None = None,
         open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
         cors: Cors | None = None,
@@ -91,6 +95,7 @@ class Options:
         self.idle_exit_s = idle_exit_s
         self.started_by = started_by
         self.base_domain = base_domain
+        self.initial = initial
         self.root_token = root_token
         self.open_store = open_store
 
@@ -229,6 +234,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         server.cors = options.cors
         stack.push_async_callback(server.streams.close)
         await server.upkeep.start()
+        await ensure_initial(server, options.initial)
         stack.push_async_callback(server.upkeep.stop)
         server.token_expiry.start()
         stack.push_async_callback(server.token_expiry.stop)

@@ -181,25 +181,21 @@ def test_replies_outlive_a_kill(server):
 
 
 def mortal_server(data, moment):
-    """A server that dies at the first such moment, as a process and something to send requests to."""
-    from tests.conftest import Endpoint
-
+    """A server that dies at the first such moment, as a process and its port."""
     command = [sys.executable, str(MORTAL_SERVER), str(data), moment, "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    endpoint = Endpoint()
-    endpoint.port = int(process.stdout.readline())
-    return process, endpoint
+    return process, int(process.stdout.readline())
 
 
 @pytest.mark.parametrize(("moment", "found"), [("admitted", 0), ("committed", 1)])
-def test_a_kill_between_the_effect_and_the_answer_of_an_append(make_server, tmp_path, moment, found):
+def test_a_kill_between_the_effect_and_the_answer_of_an_append(make_server, endpoint_at, tmp_path, moment, found):
     server = make_server()
     basin = server.create_basin()
     server.create_stream(basin)
     server.stop()
-    process, mortal = mortal_server(tmp_path / "data", moment)
+    process, port = mortal_server(tmp_path / "data", moment)
     with pytest.raises((ConnectionError, http.client.HTTPException)):
-        append(mortal, basin)
+        append(endpoint_at(port), basin)
     assert process.wait(TIMEOUT_S) == -9
     process.stdout.close()
     server.start()
@@ -210,7 +206,7 @@ def test_a_kill_between_the_effect_and_the_answer_of_an_append(make_server, tmp_
     assert bodies(server, basin) == ["once"]
 
 
-def test_a_kill_between_the_effect_and_the_answer_of_a_change(make_server, tmp_path):
+def test_a_kill_between_the_effect_and_the_answer_of_a_change(make_server, endpoint_at, tmp_path):
     server = make_server()
     basin = server.create_basin()
     server.create_stream(basin)
@@ -222,9 +218,9 @@ def test_a_kill_between_the_effect_and_the_answer_of_a_change(make_server, tmp_p
         return endpoint.request(method, "/v1/streams/stream", basin=basin, json_body=body, headers=headers)
 
     for method in "PUT", "PATCH", "DELETE":
-        process, mortal = mortal_server(tmp_path / "data", "changed")
+        process, port = mortal_server(tmp_path / "data", "changed")
         with pytest.raises((ConnectionError, http.client.HTTPException)):
-            change(mortal, method)
+            change(endpoint_at(port), method)
         assert process.wait(TIMEOUT_S) == -9
         process.stdout.close()
         server.start()
