@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -208,6 +209,58 @@ def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
     _, said = process.communicate(timeout=10)
     assert process.returncode == 0
     assert b"1 record durable at 0..0" in said
+
+
+class Terminal:
+    """A terminal with an append whose stderr it is, and with `typed` its stdin too."""
+
+    def __init__(self, uri, env, *, typed):
+        self.screen = b""
+        self._ours, theirs = os.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "s2cli", "append", uri],
+            stdin=theirs if typed else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env={**os.environ, **env, "NO_COLOR": "1", "COLUMNS": "200"},
+        )
+        os.close(theirs)
+
+    def type(self, data):
+        os.write(self._ours, data)
+
+    def wait_for(self, text):
+        deadline = time.monotonic() + 20
+        while text.encode() not in self.screen:
+            assert select.select([self._ours], [], [], max(0, deadline - time.monotonic()))[0], self.screen
+            self.screen += os.read(self._ours, 4096)
+
+    def close(self):
+        assert self.process.communicate(timeout=20)[0] == b""
+        assert self.process.returncode == 0
+        os.close(self._ours)
+
+
+def test_a_terminal_sees_how_an_append_goes(uri, env):
+    terminal = Terminal(uri, env, typed=False)
+    terminal.process.stdin.write(b"line\n")
+    terminal.process.stdin.flush()
+    terminal.wait_for(f"\r\x1b[K{uri}: 1 durable, 4 B, ")
+    terminal.process.stdin.close()
+    terminal.process.stdin = None
+    terminal.wait_for("1 record durable at 0..0")
+    terminal.close()
+    assert b"\r\x1b[K" in terminal.screen.rpartition(b" under way")[2]  # the live line is gone at the end
+
+
+def test_lines_can_be_typed(uri, env):
+    terminal = Terminal(uri, env, typed=True)
+    terminal.wait_for("end with Ctrl-D")
+    terminal.type(b"typed\n")
+    time.sleep(0.2)  # what is typed after the line is on its way
+    terminal.type(b"\x04")
+    terminal.wait_for("1 record durable at 0..0")
+    terminal.close()
 
 
 # Read and tail

@@ -355,6 +355,7 @@ def test_a_server_that_never_takes_what_is_sent_is_given_up(server):
     def script(server):
         for _ in range(2):
             server.accept().close()
+        server.close()  # and from now on nobody is there
 
     server.run(script)
     with pytest.raises(UnreachableError, match=r"gave up after 0\.5 s"):
