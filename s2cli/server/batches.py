@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from s2cli.errors import ApiError, BadValueError
-from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
+from s2cli.wire.batch import MAX_BATCH_RECORDS, RECORD_OVERHEAD_BYTES
 from s2cli.wire.codec import decode_append, split_append
 from s2cli.wire.names import check_fencing_token
 from s2cli.wire.records import check_batch, check_record, metered_bytes
@@ -64,6 +64,7 @@ def parse_proto(data: bytes) -> Batch:
             check_fencing_token(fencing_token)
         return _of_bodies(bodies, match_seq_num, fencing_token)
     message = decode_append(data)
+    _check_count(len(message.records))
     fencing_token = message.fencing_token if message.HasField("fencing_token") else None
     if fencing_token is not None:
         check_fencing_token(fencing_token)
@@ -79,6 +80,12 @@ def parse_proto(data: bytes) -> Batch:
         message.match_seq_num if message.HasField("match_seq_num") else None,
         fencing_token,
     )
+
+
+def _check_count(count: int) -> None:
+    """Refuses too many records before any work is done for each: there may be a million, and others wait meanwhile."""
+    if count > MAX_BATCH_RECORDS:
+        check_batch(count, 0)
 
 
 def _of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
@@ -124,6 +131,7 @@ def _scan_large(data: bytes) -> BodiesOnly | None:
             if at + size != end:
                 return None
             bodies.append(view[at:end])
+            _check_count(len(bodies))
             at = end
     except IndexError:
         return None
@@ -160,6 +168,7 @@ def parse_json(data: bytes, *, as_base64: bool) -> Batch:
     records = value.get("records")
     if not isinstance(records, list):
         raise _bad_json("`records` must be an array" if "records" in value else "missing field `records`")
+    _check_count(len(records))
     match_seq_num, fencing_token = value.get("match_seq_num"), value.get("fencing_token")
     if match_seq_num is not None:
         _check_u64(match_seq_num, "match_seq_num")

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from s2cli.server.exchange import Headers, Message, Receive, Send
 
 
 log = logging.getLogger("s2cli.server")
+
+# What was held while the host's queue was full goes on in pieces of this size.
+MAX_JOINED_BYTES = 128 * 1024
 
 
 class Inbox:
@@ -156,7 +159,21 @@ class Outlet:
         if not sent.cancelled():
             sent.exception()  # seen: a client that has gone is noticed by whoever reads from it
         if self._held:
-            held, self._held = b"".join(self._held), []
-            self.write(held)
+            held, self._held = self._held, []
+            for piece in _joined(held):
+                self.write(piece)
         if self._blocked is None:
             self.interrupt()
+
+
+def _joined(pieces: list[bytes]) -> Iterator[bytes]:
+    """Small pieces together, but none beyond MAX_JOINED_BYTES that was not so: the host queues as many large ones."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if waiting and size + len(piece) > MAX_JOINED_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    yield b"".join(waiting)

@@ -35,6 +35,9 @@ UNARY_BODY_TIMEOUT_S = 30.0
 # connection is closed, is one that most clients never see.
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 
+# Of a body on its way. Each takes some 60 bytes beside its own, and a client may send two at a time.
+MAX_PARTS = 1024
+
 JSON = b"application/json"
 
 # The codes that the published Introduction calls `validation_error` (protocol section 16).
@@ -109,6 +112,8 @@ async def _collect(receive: Receive, too_large: S2Error, limit: int, length: int
         size += len(body)
         if size <= limit:
             parts.append(body)
+            if len(parts) >= MAX_PARTS:
+                parts = [b"".join(parts)]
         elif size > MAX_DISCARDED_BYTES:
             raise too_large
         # The host says `more_body` although it gave everything; asking again would cost a round trip through its

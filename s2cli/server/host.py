@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
 from s2cli.errors import S2Error
+from s2cli.server.silent import close_silent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +41,7 @@ DEFER_ACCEPT_S = 10
 MAX_CONNECTIONS = 4096
 SPARE_DESCRIPTORS = 64
 REFUSING_POLL_S = 0.002
+SILENCE_CHECK_S = 10.0
 
 _HTTP1 = HTTP1Settings(header_read_timeout=30_000, max_buffer_size=MIB, pipeline_flush=False)
 _HTTP2 = HTTP2Settings(
@@ -93,9 +95,16 @@ class Host:
         self._server: Any = _SocketServer(application, listener)  # granian is not typed
         self._address: Any = listener.getsockname()
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._server.serve())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._server.serve())
+        self._timer = loop.call_later(SILENCE_CHECK_S, self._look_for_silence)
+
+    def _look_for_silence(self) -> None:
+        close_silent(self._listener)
+        self._timer = asyncio.get_running_loop().call_later(SILENCE_CHECK_S, self._look_for_silence)
 
     @property
     def failed(self) -> bool:
@@ -104,6 +113,8 @@ class Host:
 
     def stop(self) -> None:
         """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._listener.close()
         # Cancelling the task would leave the threads of granian running.
         self._server.stop()

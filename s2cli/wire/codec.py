@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from s2cli.errors import ApiError, ProtocolError
-from s2cli.wire.batch import encode_append
+from s2cli.wire.batch import MAX_BATCH_RECORDS, encode_append
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawRecords
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def split_append(data: bytes) -> BodiesOnly | None:
-    """The bodies, `match_seq_num` and `fencing_token` of an AppendInput that holds nothing else, or None.
+    """The bodies, `match_seq_num` and `fencing_token` of an AppendInput that holds nothing else, or None; None too for
+    one of more records than a batch may have.
 
     Exactness by equality: what the merged view found is encoded anew and compared, so a header, a timestamp, an unknown
     field or an unusual encoding always ends in None. Comparing sizes would not be enough.
@@ -24,6 +25,8 @@ def split_append(data: bytes) -> BodiesOnly | None:
         view = MergedAppendInput.FromString(data)
     except DecodeError:
         return None
+    if len(view.records.body) > MAX_BATCH_RECORDS:
+        return None  # no batch: not worth a million objects
     bodies = list(view.records.body)
     match_seq_num = view.match_seq_num if view.HasField("match_seq_num") else None
     fencing_token = view.fencing_token if view.HasField("fencing_token") else None
@@ -32,7 +35,7 @@ def split_append(data: bytes) -> BodiesOnly | None:
         return bodies, match_seq_num, fencing_token
     # Empty bodies leave no trace in the merged view: the raw records say where they were.
     raw = RawRecords.FromString(data).records
-    if len(raw) == len(bodies):
+    if len(raw) == len(bodies) or len(raw) > MAX_BATCH_RECORDS:
         return None
     rest = iter(bodies)
     bodies = [next(rest, b"") if record else b"" for record in raw]

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from s2cli.errors import FrameError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_LENGTH = 2 * 1024 * 1024  # of flags and body, as the length field counts
 MAX_MESSAGE_BYTES = MAX_LENGTH - 1  # of a body, and of what it inflates to
 COMPRESSION_THRESHOLD_BYTES = 1024  # smaller messages go as they are: they would hardly shrink
@@ -19,6 +23,9 @@ GZIP = 0x40
 RECONNECT_ADVISED = 0x10
 FLAG_BY_COMPRESSION = {"zstd": ZSTD, "gzip": GZIP}
 ENCODING_BY_FLAG = {ZSTD: "zstd", GZIP: "gzip"}
+
+# Of an incomplete frame. Each takes some 60 bytes beside its own, and a peer may send two at a time.
+MAX_PIECES = 1024
 
 
 class Frame:
@@ -77,13 +84,19 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes. Raises FrameError, after which the reader is of no more use."""
+        return list(self.frames(data))
+
+    def frames(self, data: bytes) -> Iterator[Frame]:
+        """The same one by one, to be walked to its end: none is inflated before it is asked for, since what the frames
+        in one piece of a body inflate to has no bound. Raises FrameError where the bad one stands."""
         if self._size:
             self._pieces.append(data)
             self._size += len(data)
             if self._size < self._wanted:
-                return []
+                if len(self._pieces) >= MAX_PIECES:
+                    self._pieces = [b"".join(self._pieces)]
+                return
             data = b"".join(self._pieces)
-        frames = []
         at, end = 0, len(data)
         wanted = 4
         while end - at >= 4:
@@ -94,12 +107,11 @@ class FrameReader:
             if after > end:
                 wanted = 3 + length
                 break
-            frames.append(_decode(data[at + 3], data[at + 4 : after]))
+            yield _decode(data[at + 3], data[at + 4 : after])
             at = after
         self._pieces = [data[at:]] if at < end else []
         self._size = end - at
         self._wanted = wanted
-        return frames
 
 
 def _decode(flag: int, body: bytes) -> Frame:

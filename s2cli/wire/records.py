@@ -56,7 +56,8 @@ def check_record(body: bytes, headers: Headers) -> bytes | None:
         if len(body) != TRIM_BODY_BYTES:
             raise BadValueError(f"invalid trim command: the body has {len(body)} bytes, must be 8")
         return TRIM
-    raise BadValueError(f"invalid header: unknown command {command.decode('utf-8', 'replace')!r}")
+    # Not more of it than a message can hold: it may have a megabyte.
+    raise BadValueError(f"invalid header: unknown command {command[:64].decode('utf-8', 'replace')!r}")
 
 
 def check_batch(records: int, size_bytes: int) -> None:

@@ -1,0 +1,114 @@
+"""Clients that do their worst, and what broke once: the server lives, others do not notice, and the answer is right."""
+
+import asyncio
+import contextlib
+import socket
+import tracemalloc
+
+import pytest
+from s2s import append_input, open_append
+
+from s2cli.errors import BadValueError
+from s2cli.server.batches import parse_proto
+from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
+from s2cli.server.silent import close_silent
+from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
+
+TIMEOUT_S = 20
+
+
+def append(server, basin, records, stream="stream", **conditions):
+    return server.request(
+        "POST", f"/v1/streams/{stream}/records", basin=basin, json_body={"records": records, **conditions}
+    )
+
+
+def bombs(count: int) -> bytes:
+    """That many frames in few bytes, each a batch of a megabyte."""
+    return encode_frame(append_input(bytes(1 << 20)[:-8]), "zstd") * count
+
+
+def test_of_the_frames_in_one_piece_one_is_inflated_at_a_time():
+    wire = bombs(200)
+    assert len(wire) < 20_000
+    tracemalloc.start()
+    try:
+        assert sum(len(frame.message) for frame in FrameReader().frames(wire)) == 200 << 20
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_comes_in_any_number_of_pieces():
+    message = bytes(5 * MAX_PIECES)
+    reader, got = FrameReader(), []
+    for byte in encode_frame(message) + encode_frame(b"next"):
+        got += reader.feed(bytes((byte,)))
+    assert [frame.message for frame in got] == [message, b"next"]
+
+
+def test_too_many_records_are_refused_before_any_is_looked_at(shared_server, basin):
+    shared_server.create_stream(basin)
+    answer = append(shared_server, basin, [{}] * 1000 + ["no record"])
+    assert (answer.status, answer.json()["code"]) == (422, "invalid")
+    strange = (None, [(b"", b"no command")], b"")
+    with pytest.raises(BadValueError, match="1001"):
+        parse_proto(append_input(strange, *[b"x"] * 1000))
+    with pytest.raises(BadValueError, match="1001"):
+        parse_proto(append_input(b"x" * 10_000) + append_input(b"y") * 300_000)
+
+
+def test_an_error_fits_in_a_frame_whatever_the_client_sent(shared_server, basin):
+    shared_server.create_stream(basin)
+    with open_append(shared_server, basin) as session:
+        session.append((None, [(b"", bytes(1_000_000))], b""))
+        status, body = session.terminal()
+    assert (status, body["code"]) == (422, "invalid")
+
+
+def test_connections_that_never_say_what_they_speak_are_closed():
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        clients, accepted = [], []
+        for said in (b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /health HTTP/1.1\r\nhost: "):
+            client = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=TIMEOUT_S))
+            clients.append(client)
+            accepted.append(stack.enter_context(listener.accept()[0]))
+            client.sendall(said)
+            if said:
+                accepted[-1].recv(len(said))
+        assert close_silent(listener, patience_ms=60_000) == 0
+        assert close_silent(listener, patience_ms=0) == 2
+        assert [client.recv(1) for client in clients[:2]] == [b"", b""]
+        for one in accepted[2:]:
+            one.sendall(b"x")
+        assert [client.recv(1) for client in clients[2:]] == [b"x", b"x"]
+
+
+def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():
+    class Full(asyncio.Future):
+        pass
+
+    async def run() -> list[int]:
+        sent, full = [], []
+
+        def send(message):
+            sent.append(len(message.get("body", b"")))
+            taken = (Full if len(sent) > 2 and not full else asyncio.Future)()
+            if isinstance(taken, Full):
+                full.append(taken)
+            else:
+                taken.set_result(None)
+            return taken
+
+        outlet = Outlet(send)
+        await outlet.start(200, [])
+        for _ in range(9):
+            outlet.write(bytes(MAX_JOINED_BYTES // 2))
+        assert outlet.blocked
+        full[0].set_result(None)
+        await outlet.drained()
+        return sent[2:]
+
+    half = MAX_JOINED_BYTES // 2
+    assert asyncio.run(run()) == [half, *[2 * half] * 4]
