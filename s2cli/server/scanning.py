@@ -87,7 +87,8 @@ class Limits:
         self._count = min(counts, default=None)
         self._size_bytes = min(sizes, default=None)
         self._until = query.until
-        self.reached = query.wants_nothing
+        too_small = self._size_bytes is not None and self._size_bytes < _LEAST_RECORD_BYTES
+        self.reached = query.wants_nothing or too_small
 
     def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
         """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing.
