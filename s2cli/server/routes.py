@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s2cli.server import basins, published, records, streams, tokens
+from s2cli.server import basins, openapi, published, records, streams, tokens
 from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
 
 if TYPE_CHECKING:
@@ -246,6 +246,7 @@ ROUTES: tuple[Route, ...] = (
         tokens.revoke_token,
         answers=((204, None),),
     ),
+    Route("GET", "/openapi.json", "", "Get this description", openapi.get_document, answers=((200, "Document"),)),
     *_published_record_routes("/v1/streams"),
     *_stream_routes("/v1/basins/{basin}/streams", published=True),
     *_published_record_routes("/v1/basins/{basin}/streams"),
