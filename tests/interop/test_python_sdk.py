@@ -108,6 +108,48 @@ def test_streams(server):
     drive(server, job)
 
 
+def test_reconfigure(server):
+    async def job(client):
+        await client.ensure_basin(BASIN)
+        defaults = StreamConfig(storage_class="standard", timestamping=Timestamping(uncapped=True))
+        changed = await client.reconfigure_basin(
+            BASIN, config=BasinConfig(default_stream_config=defaults, create_stream_on_read=True)
+        )
+        assert changed == await client.get_basin_config(BASIN)
+        assert (changed.create_stream_on_append, changed.create_stream_on_read) == (False, True)
+        assert changed.default_stream_config.timestamping.uncapped is True
+        # What is not named stays.
+        changed = await client.reconfigure_basin(
+            BASIN, config=BasinConfig(default_stream_config=StreamConfig(retention_policy="infinite"))
+        )
+        assert changed.default_stream_config.storage_class == "standard"
+        assert (changed.default_stream_config.retention_policy, changed.create_stream_on_read) == ("infinite", True)
+        basin = client.basin(BASIN)
+        await basin.create_stream("changing", config=StreamConfig(retention_policy=60))
+        config = await basin.reconfigure_stream(
+            "changing",
+            config=StreamConfig(
+                timestamping=Timestamping(mode=TimestampingMode.CLIENT_REQUIRE), delete_on_empty_min_age=90
+            ),
+        )
+        assert config == await basin.get_stream_config("changing")
+        assert (config.storage_class, config.retention_policy) == ("standard", 60)
+        assert (config.timestamping.mode, config.timestamping.uncapped) == (TimestampingMode.CLIENT_REQUIRE, True)
+        assert config.delete_on_empty_min_age == 90
+        with pytest.raises(S2ServerError) as caught:
+            await basin.stream("changing").append(AppendInput(records=[Record(body=b"no timestamp")]))
+        assert (caught.value.code, caught.value.status_code) == ("invalid", 422)
+        for call in (
+            client.reconfigure_basin("no-such-basin", config=BasinConfig()),
+            basin.reconfigure_stream("no-such-stream", config=StreamConfig()),
+        ):
+            with pytest.raises(S2ServerError) as caught:
+                await call
+            assert caught.value.code in ("basin_not_found", "stream_not_found")
+
+    drive(server, job)
+
+
 def test_unary_append_read_and_tail(server):
     async def job(client):
         stream = await new_stream(client, "unary")
