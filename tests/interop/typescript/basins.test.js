@@ -72,6 +72,28 @@ test("ensure creates, leaves alone, updates, and resets without a configuration"
     assert.equal((await basins.ensure({ basin })).result, "noop");
 });
 
+test("reconfigure changes what is named, and unsets what is null", async () => {
+    const { basins } = connect(lite);
+    const basin = "changed-basin";
+    await basins.create({ basin, config: everything });
+    assert.deepEqual(await basins.reconfigure({ basin }), everything);
+    const timestamping = { mode: "arrival" };
+    assert.deepEqual(
+        await basins.reconfigure({ basin, createStreamOnRead: true, defaultStreamConfig: { timestamping } }),
+        {
+            ...everything,
+            createStreamOnRead: true,
+            defaultStreamConfig: { ...everything.defaultStreamConfig, timestamping: { mode: "arrival", uncapped: true } },
+        },
+    );
+    const changed = await basins.reconfigure({ basin, createStreamOnAppend: null, defaultStreamConfig: null });
+    assert.deepEqual(changed, { ...nothing, createStreamOnAppend: true, createStreamOnRead: true });
+    assert.deepEqual(await basins.getConfig({ basin }), changed);
+    await refused(basins.reconfigure({ basin: "unknown-basin" }), 404, "basin_not_found");
+    const defaultStreamConfig = { retentionPolicy: { ageSecs: 0 } };
+    await refused(basins.reconfigure({ basin, defaultStreamConfig }), 422, "invalid");
+});
+
 test("list gives pages in order, listAll all of them", async () => {
     const { basins } = connect(lite);
     const names = ["listed-a", "listed-b", "listed-c", "listed-d", "listed-e"];

@@ -19,8 +19,6 @@ const CALLS = {
     "metrics.d.ts": ["metrics"],
 };
 const NOT_SERVED = {
-    "basins.d.ts": ["reconfigure"],
-    "streams.d.ts": ["reconfigure"],
     "stream.d.ts": ["withEncryptionKey"],
     "accessTokens.d.ts": ["list", "listAll", "issue", "revoke"],
     "locations.d.ts": ["list", "getDefault", "setDefault"],

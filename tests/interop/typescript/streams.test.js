@@ -27,6 +27,22 @@ test("create gives the stream, getConfig the whole configuration", async () => {
     assert.deepEqual(await streams.getConfig({ stream: "created-full" }), everything);
 });
 
+test("reconfigure changes what is named, and gives back to the basin what is null", async () => {
+    const { streams } = connect(lite).basin(BASIN);
+    const stream = "changed";
+    await streams.create({ stream, config: everything });
+    assert.deepEqual(await streams.reconfigure({ stream }), everything);
+    const changed = { ...everything, timestamping: { mode: "arrival", uncapped: false }, storageClass: "glacial" };
+    assert.deepEqual(
+        await streams.reconfigure({ stream, storageClass: "glacial", timestamping: { uncapped: false } }),
+        changed,
+    );
+    assert.deepEqual(await streams.getConfig({ stream }), changed);
+    const unset = { storageClass: null, retentionPolicy: null, timestamping: null, deleteOnEmpty: null };
+    assert.deepEqual(await streams.reconfigure({ stream, ...unset }), resolved);
+    await refused(streams.reconfigure({ stream: "unknown" }), 404, "stream_not_found");
+});
+
 test("a stream takes what it does not say from its basin, and then from the defaults", async () => {
     const s2 = connect(lite);
     const defaultStreamConfig = { storageClass: "standard", timestamping: { mode: "arrival" } };
