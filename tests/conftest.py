@@ -212,6 +212,12 @@ def home(tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lite_process():
+    """The class of servers in processes of their own, for those that a whole file shares."""
+    return LiteProcess
+
+
+@pytest.fixture(scope="session")
 def shared_server():
     """One server for all tests that need nothing but a basin of their own. It keeps its data in memory."""
     server = LiteProcess(None).start()

@@ -40,6 +40,7 @@ ALLOWED = {
 SEAMS = {
     "granian": {"server/host.py"},
     "uvloop": {"server/host.py", "server/serve.py"},
+    "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},
     "httpx": {"client/http.py"},
     "h2": {"client/"},

@@ -11,6 +11,8 @@ from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.coding import encode_payload
 from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
+from s2cli.server.prometheus import PATH as PROMETHEUS_PATH
+from s2cli.server.prometheus import send_metrics
 from s2cli.server.published import published_error_response
 from s2cli.server.request import Request
 from s2cli.server.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("s2cli.server")
 
 HEALTH_PATHS = (b"/health", b"/ping")
+# Where an exchange carries the operation that it counts as.
+_OPERATION = "s2.operation"
 # What anybody may ask for.
 PUBLIC_PATHS = (*HEALTH_PATHS, b"/openapi.json")
 
@@ -38,6 +42,7 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         server.exchanges += 1
+        status = 200
         try:
             path: bytes = scope["raw_path"]
             if auth is not None and path not in PUBLIC_PATHS:
@@ -46,21 +51,24 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
             if path.startswith(STREAMS_PREFIX):
                 end = path.find(b"/", len(STREAMS_PREFIX))
                 if end > len(STREAMS_PREFIX) and (methods := RECORD_ROUTES.get(path[end:])) is not None:
-                    await _serve_records(server, scope, receive, send, methods, path[len(STREAMS_PREFIX) : end], None)
+                    segment = path[len(STREAMS_PREFIX) : end]
+                    status = await _serve_records(server, scope, receive, send, methods, segment, None)
                     return
-            await _control(server, scope, receive, send, path)
+            status = await _control(server, scope, receive, send, path)
         except DisconnectedError:
-            pass
+            status = 499
         except S2Error as error:
             status, body, headers = error_response(error)
             await send_json(send, status, body, headers)
         except asyncio.CancelledError:
             raise
         except Exception:
+            status = 500
             log.exception("%s %s failed", scope["method"], scope["path"])
             # Raises, and so ends the exchange as broken, if the response has begun.
             await send_json(send, *error_response(ApiError("other", "internal error"))[:2])
         finally:
+            server.meters.totals.answered(scope.get(_OPERATION, "other"), status)
             server.exchange_ended()
 
     return answer if server.cors is None else server.cors.wrap(answer)
@@ -68,17 +76,20 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
 
 async def _serve_records(
     server: Server, scope: Scope, receive: Receive, send: Send, methods: Methods, segment: bytes, basin: str | None
-) -> None:
+) -> int:
     method = scope["method"]
     route = methods.get(method)
     if route is None:
         route = methods.get("GET") if method == "HEAD" else None
         if route is None:
-            await _send_empty(send, 405, _allow(methods))
-            return
+            return await _send_empty(send, 405, _allow(methods))
+        scope[_OPERATION] = route.operation
         scope, receive, send = _without_body(scope, send)
+    else:
+        scope[_OPERATION] = route.operation
     if server.draining:
         raise await server.refuse()
+    started_s = server.now()
     stream = _name(segment, "stream")
     assert route.records is not None
     try:
@@ -87,43 +98,49 @@ async def _serve_records(
         if grant is not None:
             stream = grant.stream_name(stream)
             grant.require(route.operation, basin, stream)
-        await route.records(server, scope, receive, send, basin, stream)
+        # A session takes as long as its client likes: that says nothing of the server.
+        if not await route.records(server, scope, receive, send, basin, stream):
+            server.meters.totals.took(route.operation, server.now() - started_s)
     except S2Error as error:
         if not route.published:
             raise
-        await send_json(send, *published_error_response(error))
+        return await _send_published(send, error)
+    return 200
 
 
-async def _control(server: Server, scope: Scope, receive: Receive, send: Send, path: bytes) -> None:
+async def _control(server: Server, scope: Scope, receive: Receive, send: Send, path: bytes) -> int:
     if path in HEALTH_PATHS:
-        await _health(server, scope, send)
-        return
+        return await _health(server, scope, send)
+    if path == PROMETHEUS_PATH:
+        if scope["method"] != "GET":
+            return await _send_empty(send, 405, (b"allow", b"GET"))
+        await send_metrics(server, scope, send)
+        return 200
     methods, found = find(path)
     if not methods:
-        await _send_empty(send, 404)
-        return
+        return await _send_empty(send, 404)
     method = scope["method"]
     route = methods.get("GET" if method == "HEAD" else method)
     if route is None:
-        await _send_empty(send, 405, _allow(methods))
-        return
+        return await _send_empty(send, 405, _allow(methods))
     try:
         if route.records is not None:
             basin = _name(found[0][1], "basin")
-            await _serve_records(server, scope, receive, send, methods, found[1][1], basin)
-            return
-        await _serve_control(server, scope, receive, send, route, found)
+            return await _serve_records(server, scope, receive, send, methods, found[1][1], basin)
+        return await _serve_control(server, scope, receive, send, route, found)
     except S2Error as error:
         if not route.published:
             raise
-        await send_json(send, *published_error_response(error))
+        return await _send_published(send, error)
 
 
 async def _serve_control(
     server: Server, scope: Scope, receive: Receive, send: Send, route: Route, found: list[tuple[str, bytes]]
-) -> None:
+) -> int:
+    scope[_OPERATION] = route.operation
     if server.draining:
         raise await server.refuse()
+    started_s = server.now()
     names = [_name(segment, parameter) for parameter, segment in found]
     name = names.pop() if route.path[-1] == "}" else ""
     assert route.handler is not None
@@ -135,25 +152,29 @@ async def _serve_control(
         request.permit(route.operation, request.basin() if route.operation == "list-streams" else request.name)
     status, body, headers = await request.answer(route.handler)
     assert request.permitted, f"{route.method} {route.path} was not checked"
+    if request.operation:
+        server.meters.operation(*request.counted_as())
+    server.meters.totals.took(route.operation, server.now() - started_s)
     if not body:
-        await _send_empty(send, status, *headers)
-        return
+        return await _send_empty(send, status, *headers)
     body, coded = await encode_payload(scope, body)
     if scope["method"] == "HEAD":
         send = _dropping_body(send)
     await send_json(send, status, body, [*headers, *coded])
+    return status
 
 
-async def _health(server: Server, scope: Scope, send: Send) -> None:
+async def _health(server: Server, scope: Scope, send: Send) -> int:
     """200 and `OK`, or 503 and why. For load balancers and scripts that wait for a server: no version, no token."""
     if scope["method"] not in ("GET", "HEAD"):
-        await _send_empty(send, 405, _allow({"GET": None}))
-        return
+        return await _send_empty(send, 405, _allow({"GET": None}))
     problem = "draining" if server.draining else server.store.failure
     text = "OK" if problem is None else problem
     if scope["method"] == "HEAD":
         send = _dropping_body(send)
-    await send_bytes(send, 200 if problem is None else 503, b"text/plain; charset=utf-8", text.encode())
+    status = 200 if problem is None else 503
+    await send_bytes(send, status, b"text/plain; charset=utf-8", text.encode())
+    return status
 
 
 def _name(segment: bytes, parameter: str) -> str:
@@ -168,8 +189,15 @@ def _name(segment: bytes, parameter: str) -> str:
     return name
 
 
-async def _send_empty(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+async def _send_empty(send: Send, status: int, *headers: tuple[bytes, bytes]) -> int:
     await send_bytes(send, status, None, b"", headers)
+    return status
+
+
+async def _send_published(send: Send, error: S2Error) -> int:
+    status, body, headers = published_error_response(error)
+    await send_json(send, status, body, headers)
+    return status
 
 
 def _allow(methods: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -191,9 +191,11 @@ async def append_session(
     on_drain = server.on_drain(session.drain)
     if grant is not None:
         grant.watch(session.end, server.clock_ms)
+    server.meters.totals.append_sessions += 1
     try:
         await session.run()
     finally:
+        server.meters.totals.append_sessions -= 1
         server.off_drain(on_drain)
         if grant is not None:
             grant.unwatch(session.end)

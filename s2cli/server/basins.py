@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server.listing import list_within
+from s2cli.server.locations import LOCAL, check_known
 from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
 from s2cli.server.sealing import check_available
 from s2cli.server.store import BasinRow
@@ -34,6 +35,8 @@ async def create_basin(request: Request) -> Response:
     members = await request.members()
     name = string_member(members, "basin", check_basin_name)
     request.permit("create-basin", name)
+    if members.get("location") is not None:
+        check_known(members["location"])
     config = _config(members.get("config"))
     key = request.request_key(config)
     row = BasinRow(name, config, request.server.clock_ms(), request_key=key)
@@ -57,6 +60,8 @@ async def ensure_basin(request: Request) -> Response:
     body = await request.optional_json()
     if body is not None and not isinstance(body, dict):
         raise ApiError("bad_json", "the body must be a JSON object")
+    if body is not None and body.get("location") is not None:
+        check_known(body["location"])
     # A full desired state: without a config it is the default one (protocol section 2.4).
     config = _config((body or {}).get("config"))
     server = request.server
@@ -133,7 +138,7 @@ def _storable(config: dict[str, Any]) -> dict[str, Any]:
 def _info(row: BasinRow) -> dict[str, Any]:
     return {
         "name": row.name,
-        "location": None,
+        "location": LOCAL,
         "created_at": rfc3339(row.created_at_ms),
         "deleted_at": rfc3339(row.deleted_at_ms),
         # Deprecated, for old clients.

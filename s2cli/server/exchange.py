@@ -157,6 +157,8 @@ def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]
     kind = "validation_error" if error.code in _VALIDATION_CODES else error.code
     body = encode_json({"code": error.code, "message": error.message, "error": kind})
     headers = []
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after_ms is not None:
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
         headers.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1000)))

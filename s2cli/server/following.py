@@ -54,7 +54,7 @@ class ReadSession:
         self.next_seq_num = start
         self._server = server
         self._stream = stream
-        self._limits = Limits(query, seal)
+        self._limits = Limits(query, stream.meter, seal)
         self._may_follow = query.may_follow
         self._wait_s = query.wait_s
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow

@@ -19,6 +19,7 @@ PROTOBUF = "application/protobuf"
 PLAIN = {
     "/health": ("Whether the server is well", "text/plain"),
     "/ping": ("Whether the server is well", "text/plain"),
+    "/metrics": ("Metrics of the server, for Prometheus", "text/plain"),
 }
 
 _WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))

@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from s2cli.server.serve import Server
 
 
-async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> None:
+async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> bool:
     """A read that begins at the first record where the query names no start; an empty stream has no records then,
     which is no error."""
     if _has_start(scope):
-        await records.read(server, scope, receive, send, basin, stream)
-        return
+        return await records.read(server, scope, receive, send, basin, stream)
     try:
-        await records.read(server, _with(scope, b"seq_num=0"), receive, send, basin, stream)
+        return await records.read(server, _with(scope, b"seq_num=0"), receive, send, basin, stream)
     except RangeNotSatisfiableError:
-        await records.read(server, _with(scope, b"count=0"), receive, send, basin, stream)
+        return await records.read(server, _with(scope, b"count=0"), receive, send, basin, stream)
 
 
 def _has_start(scope: Scope) -> bool:

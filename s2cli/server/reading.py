@@ -43,7 +43,8 @@ async def read_one(
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
     seal = seal_of(stream, media.encryption_key)
-    limits = Limits(query, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
+    stream.meter.reads += 1
+    limits = Limits(query, stream.meter, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
     chunks: list[Chunk] = []
     tail = None
     if not query.wants_nothing:
@@ -184,8 +185,11 @@ async def read_session(
     grant = grant_of_exchange(scope)
     if grant is not None:
         grant.watch(session.end, server.clock_ms)
+    stream.meter.read_sessions += 1
+    server.meters.totals.read_sessions += 1
     try:
         await session.run(receive, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
     finally:
+        server.meters.totals.read_sessions -= 1
         if grant is not None:
             grant.unwatch(session.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from s2cli.server.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from s2cli.server.serve import Server
     from s2cli.wire.configs import Layer
@@ -27,13 +28,14 @@ MAX_IDLE_STREAMS = 1024
 
 
 class _Loading:
-    """A stream on its way into memory; `stale` if its row has changed meanwhile."""
+    """A stream on its way into memory; `stale` if its row has changed meanwhile. Or one that is `closed` for now."""
 
-    __slots__ = ("done", "stale")
+    __slots__ = ("closed", "done", "stale")
 
-    def __init__(self, done: Future[Stream | None]) -> None:
+    def __init__(self, done: Future[Stream | None], *, closed: bool = False) -> None:
         self.done = done
         self.stale = False
+        self.closed = closed
 
 
 class StreamRegistry:
@@ -71,6 +73,9 @@ class StreamRegistry:
         """Of several who want a stream, one loads it."""
         key = basin, name
         loading = self._loading.get(key)
+        while loading is not None and loading.closed:
+            await loading.done
+            loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = _Loading(asyncio.get_running_loop().create_future())
             try:
@@ -96,13 +101,7 @@ class StreamRegistry:
             if row.deleted_at_ms is not None:
                 raise deletion_pending()
             tail = await store.tail(row.id)
-            if tail is None:
-                # The last chunk may have been deleted in between: only now does the row say where the stream goes on.
-                row = await store.get_stream(basin, name)
-                if row is None:
-                    continue
-                tail = row.next_seq_num, row.last_timestamp
-            if not loading.stale:
+            if tail is not None and not loading.stale:
                 return Stream(self, row, Lane(row.id), tail)
 
     def _remember(self, stream: Stream) -> None:
@@ -113,6 +112,21 @@ class StreamRegistry:
             if oldest.used and oldest.failure is None:
                 oldest.used = False
                 self._idle.append(oldest)
+
+    @contextlib.asynccontextmanager
+    async def closed(self, row: StreamRow) -> AsyncIterator[None]:
+        """Inside, nobody has the stream in memory nor gets it: whoever wants it waits."""
+        key = row.basin, row.name
+        while (loading := self._loading.get(key)) is not None:
+            await asyncio.wait([loading.done])
+        closing = self._loading[key] = _Loading(asyncio.get_running_loop().create_future(), closed=True)
+        if (stream := self._known.pop(key, None)) is not None:
+            stream.fail(ApiError("unavailable", "the stream is being reloaded"), lost=False)
+        try:
+            yield
+        finally:
+            del self._loading[key]
+            closing.done.set_result(None)
 
     def config_changed(self, row: StreamRow) -> None:
         stream = self._known.get((row.basin, row.name))

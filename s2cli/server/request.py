@@ -75,6 +75,13 @@ class Request:
             self.grant.require(operation, self.basin() if operation in ON_STREAM else None, name)
             self.permitted = True
 
+    def counted_as(self) -> tuple[str, str]:
+        """The operation, and the basin whose it is; "" for those of the account."""
+        operation = self.operation
+        if operation in ON_STREAM or operation == "list-streams":
+            return operation, self.basin()
+        return operation, self.name if operation in ("get-basin-config", "basin-metrics") else ""
+
     def stream_name(self, said: str) -> str:
         """The name of the stream that the bearer calls so: some tokens have a prefix that he neither says nor hears."""
         return said if self.grant is None else self.grant.stream_name(said)
@@ -88,7 +95,7 @@ class Request:
 
     def page(self, check: Callable[[str, str], None]) -> tuple[str, str, int]:
         """`prefix`, `start_after` and `limit` of a list; `check(value, kind)` knows the rules for the first two."""
-        query = self._query()
+        query = self.query()
         prefix, start_after = query.get("prefix", ""), query.get("start_after", "")
         try:
             check(prefix, "prefix")
@@ -99,7 +106,7 @@ class Request:
         # 0 and everything above the maximum mean the maximum (protocol section 2.1).
         return prefix, start_after, min(limit, MAX_LIST_LIMIT) or MAX_LIST_LIMIT
 
-    def _query(self) -> dict[str, str]:
+    def query(self) -> dict[str, str]:
         try:
             text = self._scope["query_string"].decode("ascii")
             return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
@@ -108,7 +115,7 @@ class Request:
 
     async def members(self) -> dict[str, Any]:
         """The JSON object in the body."""
-        value = await self._json()
+        value = await self.json()
         if not isinstance(value, dict):
             raise ApiError("bad_json", "the body must be a JSON object")
         return value
@@ -125,7 +132,8 @@ class Request:
             raise _unexpected_type()
         return _parse(body)
 
-    async def _json(self) -> Any:
+    async def json(self) -> Any:
+        """The JSON value in the body."""
         content_type = header(self._scope, b"content-type")
         if content_type is None or not is_json(content_type):
             raise _unexpected_type()

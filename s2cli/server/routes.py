@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s2cli.server import basins, openapi, published, records, streams, tokens
+from s2cli.server import basins, locations, metrics, openapi, published, records, streams, tokens
 from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from s2cli.server.request import Handler
     from s2cli.server.serve import Server
 
-    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[None]]
+    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Route:
 
 
 PAGE = ("prefix", "start_after", "limit")
+METRICS = ("set", "start", "end", "interval")
 READ = ("seq_num", "timestamp", "tail_offset", "clamp", "count", "bytes", "until", "wait")
 
 _CREATED_OR_OK = ((201, "StreamInfo"), (200, "StreamInfo"))
@@ -245,6 +246,39 @@ ROUTES: tuple[Route, ...] = (
         "Revoke an access token",
         tokens.revoke_token,
         answers=((204, None),),
+    ),
+    Route(
+        "GET",
+        "/v1/locations",
+        "list-locations",
+        "List locations",
+        locations.list_locations,
+        answers=((200, "LocationList"),),
+    ),
+    Route(
+        "GET",
+        "/v1/locations/default",
+        "get-default-location",
+        "Get the location where basins are made",
+        locations.get_default_location,
+        answers=((200, "LocationInfo"),),
+    ),
+    Route(
+        "PUT",
+        "/v1/locations/default",
+        "set-default-location",
+        "Set the location where basins are made",
+        locations.set_default_location,
+        body="LocationName",
+        answers=((200, "LocationInfo"),),
+    ),
+    *(
+        Route("GET", path, operation, summary, handler, query=METRICS, answers=((200, "MetricSet"),))
+        for path, operation, summary, handler in (
+            ("/v1/metrics", "account-metrics", "Get metrics of the account", metrics.account_metrics),
+            ("/v1/metrics/{basin}", "basin-metrics", "Get metrics of a basin", metrics.basin_metrics),
+            ("/v1/metrics/{basin}/{stream}", "stream-metrics", "Get metrics of a stream", metrics.stream_metrics),
+        )
     ),
     Route("GET", "/openapi.json", "", "Get this description", openapi.get_document, answers=((200, "Document"),)),
     *_published_record_routes("/v1/streams"),

@@ -11,6 +11,7 @@ from s2cli.wire.batch import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from s2cli.wire.codec import cut, decode_read
 
 if TYPE_CHECKING:
+    from s2cli.server.meters import Meter
     from s2cli.server.query import ReadQuery
     from s2cli.server.sealing import Seal
     from s2cli.server.store import Store
@@ -71,16 +72,18 @@ def _opened(chunk: Chunk, seal: Seal | None) -> Chunk:
 class Limits:
     """What a read may still get, in the clear. `reached` once it gets no more."""
 
-    __slots__ = ("_count", "_seal", "_size_bytes", "_until", "reached")
+    __slots__ = ("_count", "_meter", "_seal", "_size_bytes", "_until", "reached")
 
     def __init__(
         self,
         query: ReadQuery,
+        meter: Meter,
         seal: Seal | None = None,
         *,
         most_count: int | None = None,
         most_bytes: int | None = None,
     ) -> None:
+        self._meter = meter
         self._seal = seal
         counts = [count for count in (query.count, most_count) if count is not None]
         sizes = [size for size in (query.size_bytes, most_bytes) if size is not None]
@@ -127,6 +130,8 @@ class Limits:
         return Chunk(chunk.first_seq_num + skip, keep, size_bytes, last_timestamp, cut(chunk.data, skip, keep))
 
     def _spend(self, chunk: Chunk) -> None:
+        self._meter.read_records += chunk.count
+        self._meter.read_bytes += chunk.metered_bytes
         if self._count is not None:
             self._count -= chunk.count
             self.reached = self.reached or self._count == 0

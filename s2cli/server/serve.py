@@ -23,6 +23,7 @@ from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.init_file import ensure_initial
+from s2cli.server.meters import Meters
 from s2cli.server.registry import StreamRegistry
 from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
@@ -114,6 +115,7 @@ class Server:
         self.store = store
         self.base_domain = base_domain
         self.clock_ms: Callable[[], int] = _clock_ms
+        store.clock_ms = lambda: self.clock_ms()
         self.now: Callable[[], float] = time.monotonic
         self.cors: Cors | None = None
         self.draining = False
@@ -126,6 +128,7 @@ class Server:
         self._held = 0
         self._quiet = asyncio.Event()
         self._listening_ended = asyncio.Event()
+        self.meters = Meters(self)
         self.streams = StreamRegistry(self)
         self.replies = Replies(self)
         self.upkeep = Upkeep(self)
@@ -232,6 +235,9 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             root_token=options.root_token,
         )
         server.cors = options.cors
+        server.meters.start()
+        # Behind all that counts, before the store.
+        stack.push_async_callback(server.meters.stop)
         stack.push_async_callback(server.streams.close)
         await server.upkeep.start()
         await ensure_initial(server, options.initial)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from s2cli.errors import S2Error
+from s2cli.server.histogram import Histogram
 
 # What a packed chunk key holds: 23 bits of stream, 40 bits of sequence number.
 MAX_STREAMS = 1 << 23
@@ -32,7 +33,7 @@ class BasinRow:
 
 @dataclass(slots=True)
 class StreamRow:
-    """A stream. The engine assigns `id` on insert, and keeps the last four members itself: `insert_stream` and
+    """A stream. The engine assigns `id` on insert, and keeps the last five members itself: `insert_stream` and
     `update_stream` do not write them. `next_seq_num` and `last_timestamp` count only while the stream has no chunk."""
 
     basin: str
@@ -45,6 +46,7 @@ class StreamRow:
     id: int = 0
     trim_point: int = 0
     fencing_token: str = ""
+    keep_ms: int | None = None  # the retention of its last append
     next_seq_num: int = 0
     last_timestamp: int = 0
 
@@ -80,6 +82,20 @@ class Reply:
     headers: list[tuple[bytes, bytes]]
     stored_at_ms: int
     saved: bool = False
+
+
+class Point(NamedTuple):
+    """What was counted in one minute since the epoch; `basin` "" for the account, `stream` "" for all of a basin."""
+
+    basin: str
+    stream: str
+    series: str
+    minute: int
+    value: int
+
+
+# Series -> minute -> value.
+Counted = dict[str, dict[int, int]]
 
 
 class Chunk:
@@ -120,7 +136,17 @@ class Append:
     """One chunk on its way to the disk, with what becomes durable together with it: changes of the stream's row, and
     the reply to the request."""
 
-    __slots__ = ("chunk", "expires_at_ms", "fencing_token", "lane", "reply", "trim_point")
+    __slots__ = (
+        "arrived_at_ms",
+        "chunk",
+        "expires_at_ms",
+        "fencing_token",
+        "keep_ms",
+        "lane",
+        "look_at_ms",
+        "reply",
+        "trim_point",
+    )
 
     def __init__(
         self,
@@ -132,7 +158,11 @@ class Append:
     ) -> None:
         self.lane = lane
         self.chunk = chunk
-        self.expires_at_ms = expires_at_ms
+        self.arrived_at_ms = 0
+        self.expires_at_ms = expires_at_ms  # 0 never
+        # The retention from this append on, 0 for ever; None where it is the one of the append before.
+        self.keep_ms: int | None = None
+        self.look_at_ms: int | None = None  # when to see whether the stream is to be deleted, being empty
         self.fencing_token = fencing_token
         self.trim_point = trim_point
         self.reply: Reply | None = None
@@ -147,6 +177,7 @@ class Store(Protocol):
     is saved in the transaction of the change, and not where nothing was changed."""
 
     settle: Settle
+    clock_ms: Callable[[], int]
 
     async def close(self) -> None:
         """Write what is queued, and let go of the directory."""
@@ -193,6 +224,19 @@ class Store(Protocol):
         """Delete some of the stream's chunks; True while more are left."""
         ...
 
+    def expire(self) -> None:
+        """Delete, in time, what has expired, and what a trim has left."""
+        ...
+
+    async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
+        """Looks at some of the streams that are due for it: those that are to be deleted, being empty for long, and
+        whether more may be due. For all others the time of the next look is put down."""
+        ...
+
+    async def delete_if_empty(self, row: StreamRow) -> bool:
+        """Mark the stream as deleted if it still is empty for long, with all that was queued for it written."""
+        ...
+
     async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
         """What is marked as deleted and not yet removed, to go on with after a restart."""
         ...
@@ -217,23 +261,49 @@ class Store(Protocol):
         """Remove some of those that have expired. When the next one is due; None if none expires."""
         ...
 
-    def append(self, append: Append) -> None:
-        """Queue one chunk. `settle` gets it later, durable or failed; also where this store has failed already."""
-        ...
-
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
         """The reply with that key, if it is not too old."""
         ...
 
     async def save_reply(self, reply: Reply) -> None: ...
 
+    async def add_counts(self, points: Sequence[Point]) -> None:
+        """Add to the series, all or nothing. To `stored` the store itself adds what it deletes."""
+        ...
+
+    async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
+        """The points of these series from minute `first` until `end`; a name that ends with ":" stands for all that
+        begin with it."""
+        ...
+
+    async def active_basins(self, first: int, end: int) -> list[str]:
+        """The basins that had a stream between these minutes."""
+        ...
+
+    async def stored_bytes(self, basin: str, stream: str) -> int:
+        """The metered bytes of a stream, or of a whole basin if `stream` is "". Looked up slice by slice."""
+        ...
+
+    @property
+    def commit_times(self) -> Histogram:
+        """How long it took to make groups of appends durable."""
+        ...
+
+    def disk_bytes(self) -> int:
+        """What the store takes on the disk."""
+        ...
+
+    def append(self, append: Append) -> None:
+        """Queue one chunk. `settle` gets it later, durable or failed; also where this store has failed already."""
+        ...
+
     async def tail(self, stream_id: int) -> tuple[int, int] | None:
-        """The next sequence number and the last timestamp by the stream's last chunk; None if it has none."""
+        """The next sequence number and the last timestamp; None if there is no such stream."""
         ...
 
     def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> Awaitable[list[Chunk]]:
         """Chunks in order from the one that holds `first_seq_num` (or the next there is) up to the one before
-        `end_seq_num`, until they have `max_bytes` or more."""
+        `end_seq_num`, until they have `max_bytes` or more. Those that have expired are passed over."""
         ...
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # a small append waits behind all that a bulk one has in flight.
 MAX_PENDING_BYTES = 2 * 1024 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
+# For ever, nearly: the end of the time that the engine can write down.
+MAX_RETENTION_MS = 1 << 62
 # Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
 MAX_RECENT_BYTES = 2 * 1024 * 1024
 MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
@@ -63,8 +65,11 @@ class Admitted(Append):
 
     __slots__ = ("first_timestamp", "owner", "stream")
 
-    def __init__(self, stream: Stream, owner: Owner, chunk: Chunk, first_timestamp: int, expires_at_ms: int) -> None:
+    def __init__(
+        self, stream: Stream, owner: Owner, chunk: Chunk, first_timestamp: int, arrived_at_ms: int, expires_at_ms: int
+    ) -> None:
         super().__init__(stream.lane, chunk, expires_at_ms)
+        self.arrived_at_ms = arrived_at_ms
         self.stream = stream
         self.owner = owner
         self.first_timestamp = first_timestamp
@@ -78,6 +83,8 @@ class Stream:
         "__weakref__",
         "_admitted_trim_point",
         "_durable_waiters",
+        "_kept_ms",
+        "_looks_for_emptiness",
         "_registry",
         "_retention_ms",
         "_room_waiters",
@@ -91,6 +98,7 @@ class Stream:
         "key",
         "lane",
         "last_timestamp",
+        "meter",
         "next_seq_num",
         "pending_bytes",
         "reading_failure",
@@ -112,6 +120,7 @@ class Stream:
         self.tail_seq_num, self.tail_timestamp = tail
         self.fencing_token = row.fencing_token  # as admitted
         self.trim_point = self._admitted_trim_point = row.trim_point
+        self._kept_ms = row.keep_ms  # the retention of the last append
         self.failure: S2Error | None = None  # of appends
         self.reading_failure: S2Error | None = None
         self.pending_bytes = 0
@@ -125,10 +134,12 @@ class Stream:
 
     def configure(self, row: StreamRow) -> None:
         """Take over the stream's config; it counts from the next append on."""
+        self.meter = self._registry.server.meters.meter(self, row.config["storage_class"])
         timestamping = row.config["timestamping"]
         self._timestamping: str = timestamping["mode"]
         self._uncapped: bool = timestamping["uncapped"]
-        self._retention_ms: int = row.config["retention_policy"].get("age", 0) * 1000
+        self._retention_ms: int = min(row.config["retention_policy"].get("age", 0) * 1000, MAX_RETENTION_MS)
+        self._looks_for_emptiness: bool = row.config["delete_on_empty"]["min_age_secs"] > 0
 
     def admit(
         self,
@@ -165,8 +176,11 @@ class Stream:
             owner,
             Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data, kind),
             first_timestamp,
+            now_ms,
             now_ms + self._retention_ms if self._retention_ms else 0,
         )
+        if self._retention_ms != self._kept_ms:
+            self._kept_ms = admitted.keep_ms = self._retention_ms
         if reply is not None:
             admitted.reply = reply(admitted)
         if batch.commands:
@@ -186,6 +200,8 @@ class Stream:
             trim_point = min(int.from_bytes(body, "big"), first_seq_num + number + 1)
             if trim_point > self._admitted_trim_point:
                 self._admitted_trim_point = admitted.trim_point = trim_point
+                if self._looks_for_emptiness:
+                    admitted.look_at_ms = admitted.arrived_at_ms
 
     @property
     def has_room(self) -> bool:
@@ -213,7 +229,14 @@ class Stream:
         self.tail_seq_num = chunk.end_seq_num
         self.tail_timestamp = chunk.last_timestamp
         self.pending_bytes -= len(chunk.data)
+        meter = self.meter
+        meter.append_ops += 1
+        meter.append_records += chunk.count
+        meter.append_bytes += chunk.metered_bytes
+        if admitted.fencing_token is not None:
+            meter.fences += 1
         if admitted.trim_point is not None:
+            meter.trims += 1
             self.trim_point = admitted.trim_point
         if self.followers:
             self.recent.append(chunk)

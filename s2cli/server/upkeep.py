@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # After a failure, of a full disk for example, the removal tries again at this pace.
 RETRY_S = 5.0
 LIST_LIMIT = 1000
+# Protocol section 13: a sweep every minute, more or less.
+SWEEP_S = 60.0
+LOOKS = 100
 
 log = logging.getLogger("s2cli.server")
 
@@ -36,7 +40,7 @@ class Upkeep:
         self._basins: deque[BasinRow] = deque()
         self._creating: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Takes up what was marked before the last process ended, and begins."""
@@ -46,13 +50,14 @@ class Upkeep:
         for row in rows:
             self._server.streams.deleted(row)
         self._changed.set()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()), loop.create_task(self._sweep_for_ever())]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
 
     def remove_stream(self, row: StreamRow) -> None:
         """`row` is marked as deleted: see to the rest."""
@@ -93,6 +98,30 @@ class Upkeep:
                 # Nobody waits for this task: unseen, it would end and deleted names would never be free again.
                 log.exception("cannot remove what was deleted, trying again")
                 await self._pause()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except S2Error as error:
+                log.warning("cannot look for what has expired: %s", error.message)
+            except Exception:
+                log.exception("cannot look for what has expired")
+            await asyncio.sleep(random.uniform(0.9 * SWEEP_S, 1.1 * SWEEP_S))  # noqa: S311 - it guards nothing
+
+    async def sweep(self) -> None:
+        """One round: records that have expired, trims that were given up, streams that are to go because they are
+        empty."""
+        store = self._server.store
+        store.expire()
+        more = True
+        while more:
+            found, more = await store.empty_streams(LOOKS)
+            for row in found:
+                async with self._server.changing, self._server.streams.closed(row):
+                    if await store.delete_if_empty(row):
+                        log.info("deleting the stream %s/%s, which is empty", row.basin, row.name)
+                        self.remove_stream(row)
 
     async def _pause(self) -> None:
         await asyncio.sleep(RETRY_S)

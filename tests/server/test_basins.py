@@ -46,7 +46,7 @@ def test_create_and_get(shared_server, unique_basin):
     assert answer.headers["s2-provision-result"] == "created"
     info = answer.json()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", info.pop("created_at"))
-    assert info == {"name": name, "location": None, "deleted_at": None, "state": "active"}
+    assert info == {"name": name, "location": "local", "deleted_at": None, "state": "active"}
     assert config_of(shared_server, name) == UNSET
 
 

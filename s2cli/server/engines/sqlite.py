@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
+import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,13 +14,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.engines import sqlite_chunks, sqlite_reader, sqlite_replies, sqlite_rows, sqlite_tokens
+from s2cli.server.engines import (
+    sqlite_chunks,
+    sqlite_expiry,
+    sqlite_metrics,
+    sqlite_reader,
+    sqlite_replies,
+    sqlite_rows,
+    sqlite_tokens,
+)
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
-from s2cli.server.engines.sqlite_format import open_reader, open_writer
+from s2cli.server.engines.sqlite_format import FILE_NAME, chunk_id, open_reader, open_writer
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
 from s2cli.server.engines.sqlite_writer import DISK_FULL, Operation, Writer
-from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Reply, Settle, StreamRow, TokenRow
+from s2cli.server.histogram import Histogram
+from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Counted, Point, Reply, Settle, StreamRow, TokenRow
 
 Result = TypeVar("Result")
 
@@ -28,12 +38,14 @@ class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
     settle: Settle
+    clock_ms: Callable[[], int]
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
         self._directory = directory
         self._loop = loop
         self._temporary = temporary
         self._lowest_free_id = 1
+        self.clock_ms = lambda: time.time_ns() // 1_000_000
         gate = Gate()
         ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
         connection = open_writer(directory, durable=not temporary)
@@ -42,7 +54,7 @@ class SqliteStore:
         ballast.restore()
         self._writer.start()
         self._reader.start()
-        self._reader.submit(sqlite_reader.unfinished_trims).add_done_callback(self._go_on_trimming)
+        self.expire()
 
     @classmethod
     async def open(cls, directory: Path | None) -> SqliteStore:
@@ -71,6 +83,10 @@ class SqliteStore:
     def failure(self) -> str | None:
         return self._writer.failure or (DISK_FULL if self._writer.full else None)
 
+    def expire(self) -> None:
+        self._writer.expire(self.clock_ms())
+        self._reader.submit(sqlite_reader.unfinished_trims).add_done_callback(self._go_on_trimming)
+
     def _go_on_trimming(self, found: Future[list[tuple[int, int]]]) -> None:
         if found.exception() is None:
             self._writer.trim(found.result())
@@ -87,8 +103,9 @@ class SqliteStore:
         return await self._reader.submit(partial(sqlite_reader.tail, stream_id=stream_id))
 
     def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> Future[list[Chunk]]:
+        now_ms = self.clock_ms()
         return self._reader.submit(
-            lambda connection: sqlite_reader.read(connection, stream_id, first_seq_num, end_seq_num, max_bytes)
+            lambda connection: sqlite_reader.read(connection, stream_id, first_seq_num, end_seq_num, max_bytes, now_ms)
         )
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
@@ -128,7 +145,42 @@ class SqliteStore:
             lambda connection: sqlite_tokens.listed(connection, prefix, start_after, limit, now_ms)
         )
 
+    async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
+        return await self._reader.submit(
+            lambda connection: sqlite_metrics.counted(connection, basin, stream, series, first, end)
+        )
+
+    async def active_basins(self, first: int, end: int) -> list[str]:
+        return await self._reader.submit(lambda connection: sqlite_metrics.active_basins(connection, first, end))
+
+    async def stored_bytes(self, basin: str, stream: str) -> int:
+        if stream:
+            row = await self.get_stream(basin, stream)
+            ids = [] if row is None else [row.id]
+        else:
+            ids = await self._reader.submit(lambda connection: sqlite_metrics.stream_ids(connection, basin))
+        size_bytes = at = first_chunk = 0
+        while at < len(ids):
+            found, done, first_chunk = await self._reader.submit(
+                partial(
+                    sqlite_metrics.measure, ids=ids[at : at + sqlite_metrics.MEASURE_STREAMS], first_chunk=first_chunk
+                )
+            )
+            size_bytes += found
+            at += done
+        return size_bytes
+
+    @property
+    def commit_times(self) -> Histogram:
+        return self._writer.commit_times
+
+    def disk_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._directory.glob(f"{FILE_NAME}*"))
+
     # Writing.
+
+    async def add_counts(self, points: Sequence[Point]) -> None:
+        await self._change(lambda connection: sqlite_metrics.add(connection, points))
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
         return await self._change(lambda connection: sqlite_tokens.insert(connection, row, now_ms))
@@ -161,7 +213,21 @@ class SqliteStore:
         return await self._change(run, reply=reply)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
-        await self._change(lambda connection: sqlite_rows.update_stream(connection, row), row.id, reply)
+        await self._change(
+            lambda connection: sqlite_rows.update_stream(connection, row, self.clock_ms()), row.id, reply
+        )
+
+    async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
+        def run(connection: sqlite3.Connection) -> tuple[list[StreamRow], bool]:
+            ids, more = sqlite_expiry.empty_streams(connection, self.clock_ms(), limit)
+            return sqlite_rows.streams_by_id(connection, ids), more
+
+        return await self._change(run)
+
+    async def delete_if_empty(self, row: StreamRow) -> bool:
+        return await self._change(
+            lambda connection: sqlite_expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), row.id
+        )
 
     async def remove_stream(self, stream_id: int) -> None:
         while await self.delete_slice(stream_id):
@@ -169,6 +235,8 @@ class SqliteStore:
 
         def run(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
+            first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
+            connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
 
         await self._change(run, stream_id)

@@ -52,8 +52,17 @@ CREATE TABLE stream(
   trim_point INT NOT NULL DEFAULT 0,
   fencing_token TEXT NOT NULL DEFAULT '',
   next_seq INT NOT NULL DEFAULT 0, -- this and last_ts: written in the transaction that deletes the last chunk
-  last_ts INT NOT NULL DEFAULT 0
+  last_ts INT NOT NULL DEFAULT 0,
+  keep INT,                        -- retention of the last run
+  written INT NOT NULL DEFAULT 0,  -- arrival of the last record, as far as its chunk does not tell
+  look_at INT                      -- when to see whether it is to be deleted, being empty
 );
+CREATE TABLE run(
+  id INTEGER PRIMARY KEY, -- of a chunk: from here on all chunks of its stream were written with one retention
+  keep INT NOT NULL,      -- that retention, in ms; 0 for ever
+  due INT                 -- the first of its chunks that are left expires then, or later
+);
+CREATE INDEX run_due ON run(due) WHERE due IS NOT NULL;
 CREATE TABLE reply(
   id INTEGER PRIMARY KEY,    -- in order of time
   key BLOB NOT NULL UNIQUE,  -- hash of the request token
@@ -67,6 +76,7 @@ CREATE TABLE reply(
 CREATE UNIQUE INDEX stream_name ON stream(basin, name);
 CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX stream_trimmed ON stream(trim_point) WHERE trim_point > 0;
+CREATE INDEX stream_looked_at ON stream(look_at) WHERE look_at IS NOT NULL;
 CREATE TABLE token(
   id BLOB PRIMARY KEY,       -- UTF-8
   selector TEXT NOT NULL UNIQUE,
@@ -77,11 +87,24 @@ CREATE TABLE token(
   expires_ms INT             -- the same in ms, rounded up
 ) WITHOUT ROWID;
 CREATE INDEX token_expires ON token(expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE TABLE metric(
+  basin BLOB NOT NULL,    -- empty: the account
+  stream BLOB NOT NULL,   -- empty: the whole basin
+  series TEXT NOT NULL,
+  hour INT NOT NULL,      -- since the epoch
+  minutes TEXT NOT NULL,  -- JSON: minute of the hour -> value
+  PRIMARY KEY(basin, stream, series, hour)
+) WITHOUT ROWID;
+CREATE INDEX metric_hour ON metric(hour);
 """
 
 
 def chunk_id(stream_id: int, seq_num: int) -> int:
     return stream_id << SEQ_NUM_BITS | seq_num
+
+
+def stream_of(chunk_id: int) -> int:
+    return chunk_id >> SEQ_NUM_BITS
 
 
 def seq_num_of(chunk_id: int) -> int:

@@ -73,19 +73,27 @@ def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> N
 
 
 def tail(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int] | None:
+    # In one statement, for both are changed in one transaction.
     row = connection.execute(
-        "SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
-        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1),
+        "SELECT next_seq, last_ts, last.id, last.ts FROM stream LEFT JOIN"
+        " (SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1) last WHERE stream.id=?",
+        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1, stream_id),
     ).fetchone()
-    return (seq_num_of(row[0]) + 1, to_unsigned(row[1])) if row else None
+    if row is None:
+        return None
+    next_seq_num, timestamp, last_id, last_timestamp = row
+    if last_id is not None and seq_num_of(last_id) + 1 > next_seq_num:
+        next_seq_num, timestamp = seq_num_of(last_id) + 1, last_timestamp
+    return next_seq_num, to_unsigned(timestamp)
 
 
 def read(
-    connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int
+    connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
 ) -> list[Chunk]:
     cursor = connection.execute(
-        "SELECT id, n, size, ts, crc, kind, data FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id",
-        (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1)),
+        "SELECT id, n, size, ts, crc, kind, data FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?)"
+        " ORDER BY id",
+        (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1), now_ms),
     )
     chunks: list[Chunk] = []
     size_bytes = 0

@@ -7,12 +7,14 @@ import sqlite3
 from typing import Any
 
 from s2cli.errors import ApiError
+from s2cli.server.engines.sqlite_expiry import first_look_ms, min_age_ms
 from s2cli.server.engines.sqlite_format import to_unsigned
 from s2cli.server.store import MAX_STREAMS, BasinRow, StreamRow
 
 _BASIN = "name, config, created_at, deleted_at, request_key"
 _STREAM = (
-    "id, basin, name, config, cipher, created_at, deleted_at, request_key, trim_point, fencing_token, next_seq, last_ts"
+    "id, basin, name, config, cipher, created_at, deleted_at, request_key, trim_point, fencing_token, next_seq,"
+    " last_ts, keep"
 )
 
 
@@ -74,29 +76,34 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
     if (present := get_stream(connection, row.basin, row.name)) is not None:
         return present
     row.id = _free_id(connection, lowest_id)
+    config = json.dumps(row.config)
     if row.id >= MAX_STREAMS:
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
     connection.execute(
-        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key)"
-        " VALUES(?,?,?,?,?,?,?,?)",
+        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key, look_at)"
+        " VALUES(?,?,?,?,?,?,?,?,?)",
         (
             row.id,
             row.basin.encode(),
             row.name.encode(),
-            json.dumps(row.config),
+            config,
             row.cipher,
             row.created_at_ms,
             row.deleted_at_ms,
             row.request_key,
+            first_look_ms(config, row.created_at_ms),
         ),
     )
     return None
 
 
-def update_stream(connection: sqlite3.Connection, row: StreamRow) -> None:
-    connection.execute(
-        "UPDATE stream SET config=?, deleted_at=? WHERE id=?", (json.dumps(row.config), row.deleted_at_ms, row.id)
-    )
+def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -> None:
+    config = json.dumps(row.config)
+    present = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
+    if present is not None and min_age_ms(present[0]) != min_age_ms(config):
+        look_at = first_look_ms(config, now_ms, before=present[0])
+        connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
+    connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
 
 
 def deleting(connection: sqlite3.Connection) -> tuple[list[BasinRow], list[StreamRow]]:
@@ -139,4 +146,10 @@ def _stream_row(row: tuple[Any, ...]) -> StreamRow:
         fencing_token=row[9],
         next_seq_num=row[10],
         last_timestamp=to_unsigned(row[11]),
+        keep_ms=row[12],
     )
+
+
+def streams_by_id(connection: sqlite3.Connection, ids: list[int]) -> list[StreamRow]:
+    query = f"SELECT {_STREAM} FROM stream WHERE id=?"  # noqa: S608
+    return [_stream_row(connection.execute(query, (stream_id,)).fetchone()) for stream_id in ids]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Callable
@@ -20,8 +21,10 @@ from typing import Any
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks as chunks
 from s2cli.server.engines.ballast import Ballast
+from s2cli.server.engines.sqlite_cleaner import Cleaner
 from s2cli.server.engines.sqlite_format import PAGE_BYTES
 from s2cli.server.engines.sqlite_gate import Gate
+from s2cli.server.histogram import Histogram
 from s2cli.server.store import Append, Lane
 
 GROUP_BYTES = 4 * 1024 * 1024
@@ -37,6 +40,9 @@ IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
 IDLE_S = 0.01
 # About what an operation or a slice of deletion writes into the log.
 OPERATION_PAGES = 16
+
+# Bounds of the histogram.
+COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 DISK_FULL = "the disk is full: trim or delete streams, or make room"
 
@@ -55,7 +61,7 @@ class Operation:
         self.stream_id = stream_id
 
 
-Item = Append | Operation | list[tuple[int, int]] | None
+Item = Append | Operation | list[tuple[int, int]] | int | None
 
 
 class Writer:
@@ -70,6 +76,7 @@ class Writer:
         settle: Callable[[list[Append], S2Error | None], None],
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
+        self.commit_times = Histogram(COMMIT_TIMES_S)
         self.full = False  # for now: the last write found no room
         self._connection = connection
         self._loop = loop
@@ -80,7 +87,7 @@ class Writer:
         self._lanes: deque[Lane] = deque()  # those with something queued
         self._operations: deque[Operation] = deque()
         self._refused: list[Append] = []
-        self._trims: dict[int, int] = {}  # stream id -> trim point: chunks below it are to be deleted
+        self._cleaner = Cleaner(connection)
         self._stopping = False
         self._small_groups = 0
         self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
@@ -95,6 +102,10 @@ class Writer:
     def trim(self, trim_points: list[tuple[int, int]]) -> None:
         """Delete, in time, the chunks of streams that end at or before a sequence number."""
         self._queue.put(trim_points)
+
+    def expire(self, now_ms: int) -> None:
+        """Delete, in time, what has expired by then."""
+        self._queue.put(now_ms)
 
     def stop(self) -> None:
         """Write what is queued, then end; blocks until the connection is closed."""
@@ -130,15 +141,15 @@ class Writer:
             self._tell(self._settle, refused, self._refusal())
         if self._log_bytes >= CHECKPOINT_BYTES:
             self._checkpoint()
-        if self._trims:
-            self._trim_slice()
+        if self._cleaner.busy:
+            self._clean_up()
 
     def _take(self) -> None:
         """Sort what has come; waits for it if there is nothing else to do."""
         queue = self._queue
         count = queue.qsize()
         if not count:
-            if self._lanes or self._trims or self._stopping:
+            if self._lanes or self._stopping or self._cleaner.busy:
                 return
             self._sort(self._wait())
             count = queue.qsize()
@@ -168,8 +179,10 @@ class Writer:
             self._stopping = True
         elif isinstance(item, Operation):
             self._operations.append(item)
+        elif isinstance(item, int):
+            self._cleaner.expire(item)
         else:
-            self._trims.update(item)
+            self._cleaner.trim(item)
 
     def _next_group(self) -> list[Append]:
         small: list[Lane] = []
@@ -210,6 +223,7 @@ class Writer:
         return taken_bytes
 
     def _commit(self, group: list[Append]) -> None:
+        started_s = time.perf_counter()
         try:
             try:
                 chunks.insert(self._connection, group)
@@ -227,12 +241,13 @@ class Writer:
             raise
         self.full = False
         self._tell(self._settle, group, None)
+        self.commit_times.add(time.perf_counter() - started_s)
         lanes = set()
         for append in group:
             lanes.add(append.lane)
             self._log_bytes += len(append.chunk.data)
             if append.trim_point is not None:
-                self._trims[append.lane.stream_id] = append.trim_point
+                self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
         # The last page of each stream is written whole, and those above.
         self._log_bytes += (len(lanes) + 2) * PAGE_BYTES
 
@@ -259,7 +274,7 @@ class Writer:
                 self._commit(group)
             result = self._run_with_room(operation.run)
             if operation.stream_id is not None:
-                self._give_back_pages()
+                self._cleaner.vacuum()
         except S2Error as refusal:
             error = refusal
         except BaseException as fatal:
@@ -281,20 +296,16 @@ class Writer:
                 if not self._ballast.release():
                     raise ApiError("storage", DISK_FULL) from error
 
-    def _trim_slice(self) -> None:
-        stream_id, trim_point = next(iter(self._trims.items()))
+    def _clean_up(self) -> None:
+        pages = 0
         try:
-            more = self._run_with_room(lambda connection: chunks.delete_slice(connection, stream_id, trim_point))
-        except ApiError:
-            more = False  # no room even for that: it is taken up again when the stream is trimmed or the server starts
-        if not more:
-            del self._trims[stream_id]
-        self._give_back_pages()
-
-    def _give_back_pages(self) -> None:
-        """After a deletion: shrink the file a little, and have a ballast again."""
-        self._log_bytes += chunks.vacuum(self._connection) * PAGE_BYTES
-        if not self._trims:
+            pages = self._cleaner.step(self._run_with_room)
+        except sqlite3.Error as error:
+            if not self._is_full(error):
+                raise
+            self.full = True
+        self._log_bytes += pages * PAGE_BYTES
+        if not self._cleaner.busy:
             self._ballast.restore()
 
     def _checkpoint(self) -> None:
