@@ -1,5 +1,6 @@
 """README.md is true: every block of it runs, here or (what installs the package) in .ci/run."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
 # Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
 IN_THE_GATE = {"quick start", "test command", "install"}
-HERE = {"", "cloud", "server", "client", "profiles"}
+HERE = {"", "cloud", "server", "client", "init file", "profiles"}
 
 
 def blocks(marker: str, language: str = "sh") -> list[str]:
@@ -86,13 +87,30 @@ def test_the_blocks_for_the_profile_local(home):
 
 def test_the_blocks_for_the_server(home, served):
     printed = run("\n".join(blocks("client")).replace("8080", served), home).stdout
-    assert printed.endswith("from curl\n")
+    assert "from curl\n" in printed
+    assert printed.count('"body":"once"') == 1
+    assert json.loads((home / "openapi.json").read_text())["openapi"]
     (python,) = blocks("client", "python")
     (home / "example.py").write_text(python.replace("8080", served))
     run(f"{sys.executable} example.py", home)
     url = f"http://127.0.0.1:{served}"
     read = "s2 read s2://demo-basin/demo"
     assert run(read, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout == "from curl\nfrom Python\n"
+
+
+def test_the_init_file(home):
+    (text,) = blocks("init file", "json")
+    (home / "init.json").write_text(text)
+    command = ["s2", "lite", "--memory", "--port", "0", "--init-file", "init.json"]
+    with subprocess.Popen(command, cwd=home, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            url = server.stdout.readline().strip().partition("=")[2]
+            endpoints = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
+            assert '"infinite"' in run("s2 streams get s2://demo-basin/audit -o json", home, **endpoints).stdout
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(15) == 0
 
 
 def test_the_block_for_the_cloud_against_a_stand_in(home, served):
