@@ -3,25 +3,39 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
+        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
         "check-tail") echo "--stream -o --output" ;;
         "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
-        "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
+        "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
+        "ensure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --unset -o --output --no-headers" ;;
         "basins list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
-        "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location -o --output --no-headers" ;;
+        "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
         "basins get") echo "-o --output --no-headers" ;;
-        "basins delete") echo "-y --yes" ;;
+        "basins ensure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --unset -o --output --no-headers" ;;
+        "basins reconfigure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --unset --request-token -o --output --no-headers" ;;
+        "basins delete") echo "-y --yes --request-token" ;;
         "streams list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
-        "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -o --output --no-headers" ;;
+        "streams create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --request-token -o --output --no-headers" ;;
         "streams get") echo "-o --output --no-headers" ;;
-        "streams delete") echo "-y --yes" ;;
+        "streams ensure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --unset -o --output --no-headers" ;;
+        "streams reconfigure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --unset --request-token -o --output --no-headers" ;;
+        "streams delete") echo "-y --yes --request-token" ;;
+        "tokens issue") echo "--basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --auto-prefix-streams --expires-in --expires-at --request-token -o --output --no-headers" ;;
+        "tokens list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
+        "tokens revoke") echo "--request-token" ;;
+        "metrics account") echo "--from --to --interval -o --output --no-headers --start-timestamp --start-ago --end-timestamp --end-ago" ;;
+        "metrics basin") echo "--from --to --interval -o --output --no-headers --start-timestamp --start-ago --end-timestamp --end-ago" ;;
+        "metrics stream") echo "--from --to --interval -o --output --no-headers --start-timestamp --start-ago --end-timestamp --end-ago" ;;
+        "locations list") echo "-o --output --no-headers" ;;
+        "locations get-default") echo "-o --output --no-headers" ;;
+        "locations set-default") echo "--request-token -o --output --no-headers" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --no-cors -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes" ;;
+        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
+        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
         "records check-tail") echo "--stream -o --output" ;;
         "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
@@ -39,6 +53,9 @@ _s2_values() {
         "append -H"|"append --header") echo "-"; return ;;
         "append --storage-class") echo "-"; return ;;
         "append --retention-policy") echo "-"; return ;;
+        "append --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "append --timestamping-uncapped") echo "true false"; return ;;
+        "append --delete-on-empty-min-age") echo "-"; return ;;
         "append -m"|"append --match-seq-num") echo "-"; return ;;
         "append --fencing-token") echo "-"; return ;;
         "append -k"|"append --encryption-key-file") echo "<file>"; return ;;
@@ -62,6 +79,11 @@ _s2_values() {
         "read --tail-offset") echo "-"; return ;;
         "read --until") echo "-"; return ;;
         "read --bytes") echo "-"; return ;;
+        "read --storage-class") echo "-"; return ;;
+        "read --retention-policy") echo "-"; return ;;
+        "read --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "read --timestamping-uncapped") echo "true false"; return ;;
+        "read --delete-on-empty-min-age") echo "-"; return ;;
         "tail --stream") echo "-"; return ;;
         "tail -n"|"tail --lines") echo "-"; return ;;
         "tail -o"|"tail --output") echo "text json json-base64"; return ;;
@@ -87,7 +109,17 @@ _s2_values() {
         "create --delete-on-empty-min-age") echo "-"; return ;;
         "create --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
         "create --location") echo "-"; return ;;
+        "create --request-token") echo "-"; return ;;
         "create -o"|"create --output") echo "table json jsonl name"; return ;;
+        "ensure --storage-class") echo "-"; return ;;
+        "ensure --retention-policy") echo "-"; return ;;
+        "ensure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "ensure --timestamping-uncapped") echo "true false"; return ;;
+        "ensure --delete-on-empty-min-age") echo "-"; return ;;
+        "ensure --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
+        "ensure --location") echo "-"; return ;;
+        "ensure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age stream-cipher"; return ;;
+        "ensure -o"|"ensure --output") echo "table json jsonl name"; return ;;
         "basins list -p"|"basins list --prefix") echo "-"; return ;;
         "basins list --start-after") echo "-"; return ;;
         "basins list -n"|"basins list --limit") echo "-"; return ;;
@@ -99,8 +131,28 @@ _s2_values() {
         "basins create --delete-on-empty-min-age") echo "-"; return ;;
         "basins create --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
         "basins create --location") echo "-"; return ;;
+        "basins create --request-token") echo "-"; return ;;
         "basins create -o"|"basins create --output") echo "table json jsonl name"; return ;;
         "basins get -o"|"basins get --output") echo "table json jsonl name"; return ;;
+        "basins ensure --storage-class") echo "-"; return ;;
+        "basins ensure --retention-policy") echo "-"; return ;;
+        "basins ensure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "basins ensure --timestamping-uncapped") echo "true false"; return ;;
+        "basins ensure --delete-on-empty-min-age") echo "-"; return ;;
+        "basins ensure --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
+        "basins ensure --location") echo "-"; return ;;
+        "basins ensure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age stream-cipher"; return ;;
+        "basins ensure -o"|"basins ensure --output") echo "table json jsonl name"; return ;;
+        "basins reconfigure --storage-class") echo "-"; return ;;
+        "basins reconfigure --retention-policy") echo "-"; return ;;
+        "basins reconfigure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "basins reconfigure --timestamping-uncapped") echo "true false"; return ;;
+        "basins reconfigure --delete-on-empty-min-age") echo "-"; return ;;
+        "basins reconfigure --stream-cipher") echo "aegis-256 aes-256-gcm"; return ;;
+        "basins reconfigure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age stream-cipher"; return ;;
+        "basins reconfigure --request-token") echo "-"; return ;;
+        "basins reconfigure -o"|"basins reconfigure --output") echo "table json jsonl name"; return ;;
+        "basins delete --request-token") echo "-"; return ;;
         "streams list -p"|"streams list --prefix") echo "-"; return ;;
         "streams list --start-after") echo "-"; return ;;
         "streams list -n"|"streams list --limit") echo "-"; return ;;
@@ -110,8 +162,70 @@ _s2_values() {
         "streams create --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
         "streams create --timestamping-uncapped") echo "true false"; return ;;
         "streams create --delete-on-empty-min-age") echo "-"; return ;;
+        "streams create --request-token") echo "-"; return ;;
         "streams create -o"|"streams create --output") echo "table json jsonl name"; return ;;
         "streams get -o"|"streams get --output") echo "table json jsonl name"; return ;;
+        "streams ensure --storage-class") echo "-"; return ;;
+        "streams ensure --retention-policy") echo "-"; return ;;
+        "streams ensure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "streams ensure --timestamping-uncapped") echo "true false"; return ;;
+        "streams ensure --delete-on-empty-min-age") echo "-"; return ;;
+        "streams ensure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age"; return ;;
+        "streams ensure -o"|"streams ensure --output") echo "table json jsonl name"; return ;;
+        "streams reconfigure --storage-class") echo "-"; return ;;
+        "streams reconfigure --retention-policy") echo "-"; return ;;
+        "streams reconfigure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "streams reconfigure --timestamping-uncapped") echo "true false"; return ;;
+        "streams reconfigure --delete-on-empty-min-age") echo "-"; return ;;
+        "streams reconfigure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age"; return ;;
+        "streams reconfigure --request-token") echo "-"; return ;;
+        "streams reconfigure -o"|"streams reconfigure --output") echo "table json jsonl name"; return ;;
+        "streams delete --request-token") echo "-"; return ;;
+        "tokens issue --basins-prefix") echo "-"; return ;;
+        "tokens issue --basins-exact") echo "-"; return ;;
+        "tokens issue --streams-prefix") echo "-"; return ;;
+        "tokens issue --streams-exact") echo "-"; return ;;
+        "tokens issue --access-tokens-prefix") echo "-"; return ;;
+        "tokens issue --access-tokens-exact") echo "-"; return ;;
+        "tokens issue --op-group-perms") echo "-"; return ;;
+        "tokens issue --ops") echo "-"; return ;;
+        "tokens issue --expires-in") echo "-"; return ;;
+        "tokens issue --expires-at") echo "-"; return ;;
+        "tokens issue --request-token") echo "-"; return ;;
+        "tokens issue -o"|"tokens issue --output") echo "table json jsonl name"; return ;;
+        "tokens list -p"|"tokens list --prefix") echo "-"; return ;;
+        "tokens list --start-after") echo "-"; return ;;
+        "tokens list -n"|"tokens list --limit") echo "-"; return ;;
+        "tokens list -o"|"tokens list --output") echo "table json jsonl name"; return ;;
+        "tokens revoke --request-token") echo "-"; return ;;
+        "metrics account --from") echo "-"; return ;;
+        "metrics account --to") echo "-"; return ;;
+        "metrics account --interval") echo "minute hour day"; return ;;
+        "metrics account -o"|"metrics account --output") echo "table json jsonl name"; return ;;
+        "metrics account --start-timestamp") echo "-"; return ;;
+        "metrics account --start-ago") echo "-"; return ;;
+        "metrics account --end-timestamp") echo "-"; return ;;
+        "metrics account --end-ago") echo "-"; return ;;
+        "metrics basin --from") echo "-"; return ;;
+        "metrics basin --to") echo "-"; return ;;
+        "metrics basin --interval") echo "minute hour day"; return ;;
+        "metrics basin -o"|"metrics basin --output") echo "table json jsonl name"; return ;;
+        "metrics basin --start-timestamp") echo "-"; return ;;
+        "metrics basin --start-ago") echo "-"; return ;;
+        "metrics basin --end-timestamp") echo "-"; return ;;
+        "metrics basin --end-ago") echo "-"; return ;;
+        "metrics stream --from") echo "-"; return ;;
+        "metrics stream --to") echo "-"; return ;;
+        "metrics stream --interval") echo "minute hour day"; return ;;
+        "metrics stream -o"|"metrics stream --output") echo "table json jsonl name"; return ;;
+        "metrics stream --start-timestamp") echo "-"; return ;;
+        "metrics stream --start-ago") echo "-"; return ;;
+        "metrics stream --end-timestamp") echo "-"; return ;;
+        "metrics stream --end-ago") echo "-"; return ;;
+        "locations list -o"|"locations list --output") echo "table json jsonl name"; return ;;
+        "locations get-default -o"|"locations get-default --output") echo "table json jsonl name"; return ;;
+        "locations set-default --request-token") echo "-"; return ;;
+        "locations set-default -o"|"locations set-default --output") echo "table json jsonl name"; return ;;
         "lite --data") echo "<dir>"; return ;;
         "lite --host") echo "-"; return ;;
         "lite --port") echo "-"; return ;;
@@ -126,6 +240,9 @@ _s2_values() {
         "records append -H"|"records append --header") echo "-"; return ;;
         "records append --storage-class") echo "-"; return ;;
         "records append --retention-policy") echo "-"; return ;;
+        "records append --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "records append --timestamping-uncapped") echo "true false"; return ;;
+        "records append --delete-on-empty-min-age") echo "-"; return ;;
         "records append -m"|"records append --match-seq-num") echo "-"; return ;;
         "records append --fencing-token") echo "-"; return ;;
         "records append -k"|"records append --encryption-key-file") echo "<file>"; return ;;
@@ -149,6 +266,11 @@ _s2_values() {
         "records read --tail-offset") echo "-"; return ;;
         "records read --until") echo "-"; return ;;
         "records read --bytes") echo "-"; return ;;
+        "records read --storage-class") echo "-"; return ;;
+        "records read --retention-policy") echo "-"; return ;;
+        "records read --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
+        "records read --timestamping-uncapped") echo "true false"; return ;;
+        "records read --delete-on-empty-min-age") echo "-"; return ;;
         "records tail --stream") echo "-"; return ;;
         "records tail -n"|"records tail --lines") echo "-"; return ;;
         "records tail -o"|"records tail --output") echo "text json json-base64"; return ;;
@@ -182,12 +304,18 @@ _s2_values() {
 # The operands of a command, as far as they can be named.
 _s2_operands() {
     case "$1" in
+        "metrics account") echo "active-basins account-ops estimated-billable-usage" ;;
+        "metrics basin") echo "storage append-ops read-ops read-throughput append-throughput basin-ops" ;;
+        "metrics stream") echo "storage" ;;
         "lite") echo "status stop" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence create lite completion records basins streams" ;;
+        "") echo "append read tail check-tail trim fence create ensure lite completion records basins streams tokens metrics locations" ;;
         records) echo "append read tail check-tail trim fence" ;;
-        basins) echo "list create get delete" ;;
-        streams) echo "list create get delete" ;;
+        basins) echo "list create get ensure reconfigure delete" ;;
+        streams) echo "list create get ensure reconfigure delete" ;;
+        tokens) echo "issue list revoke" ;;
+        metrics) echo "account basin stream" ;;
+        locations) echo "list get-default set-default" ;;
     esac
 }
 
@@ -212,7 +340,7 @@ _s2_completion() {
             command="$word"
         else
             case "$command" in
-                records|basins|streams) command="$command $word" ;;
+                records|basins|streams|tokens|metrics|locations) command="$command $word" ;;
             esac
         fi
     done

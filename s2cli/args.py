@@ -19,6 +19,16 @@ RECORD_FORMATS = {
     "json-base64": "json-base64", "base64": "json-base64", "json-binsafe": "json-base64",
 }  # fmt: skip
 
+# What `--unset` can name.
+STREAM_MEMBERS = (
+    "storage-class",
+    "retention-policy",
+    "timestamping-mode",
+    "timestamping-uncapped",
+    "delete-on-empty-min-age",
+)
+BASIN_MEMBERS = (*STREAM_MEMBERS, "stream-cipher")
+
 
 class Args:
     """The options and operands of one command; what was not given has the default that stands here."""
@@ -81,12 +91,34 @@ class Args:
     create_stream_on_read: bool | None = None
     stream_cipher: str | None = None
     location: str | None = None
+    unset: tuple[str, ...] = ()
+    request_token: str | None = None
     prefix: str = ""
     start_after: str = ""
     limit: int | None = None
     no_auto_paginate: bool = False
     no_headers: bool = False
     yes: bool = False
+
+    # Of access tokens and metrics
+    token_id: str = ""
+    expires_in: str | None = None
+    expires_at: str | None = None
+    auto_prefix_streams: bool = False
+    basins_prefix: str | None = None
+    basins_exact: str | None = None
+    streams_prefix: str | None = None
+    streams_exact: str | None = None
+    access_tokens_prefix: str | None = None
+    access_tokens_exact: str | None = None
+    op_group_perms: str | None = None
+    ops: str | None = None
+    metric: str | None = None
+    start_timestamp: int | None = None
+    start_ago: str | None = None
+    end_timestamp: int | None = None
+    end_ago: str | None = None
+    interval: str | None = None
 
     # Of `lite` and `completion`
     action: str | None = None
@@ -116,8 +148,9 @@ def resolve(command: str, raw: dict[str, object]) -> Args:
                 given[attribute] = convert(text)
             except UsageError as error:
                 raise UsageError(f"{option}: {error.message}", hint=error.hint) from None
-    if "timestamping_uncapped" in given:
-        given["timestamping_uncapped"] = given["timestamping_uncapped"] == "true"
+    for name in _BOOLS:
+        if name in given:
+            given[name] = given[name] in (True, "true")
     if given.pop("no_color", False):
         given.setdefault("color", "never")
     verb = command.rpartition(" ")[2]
@@ -141,6 +174,9 @@ _CONVERSIONS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "linger": ("linger_ms", "--linger", parse_duration_ms),
     "inflight": ("inflight_bytes", "--inflight", parse_size_bytes),
 }
+
+# Options that take a word, true or false, in some command at least.
+_BOOLS = ("timestamping_uncapped", "create_stream_on_append", "create_stream_on_read")
 
 
 def _split_output(given: dict[str, object]) -> None:

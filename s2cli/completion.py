@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s2cli.args import Args
-    from s2cli.tables import Command, Kind, Option
+    from s2cli.tables import Command, Operand, Option
 
 HEAD = f"# Completion of {PROGRAM} for {{}}. Made by completions/generate; do not edit.\n"
 HELP_FLAGS = ("-h", "--help")
@@ -57,19 +57,21 @@ def _shown(options: Iterable[Option]) -> list[Option]:
     ]
 
 
-def _values(parameter: str, kind: Kind, metavar: str) -> str:
+def _values(taker: Option | Operand) -> str:
     """What may follow: words to choose from, "<file>", "<dir>", or nothing that could be named."""
-    if isinstance(kind, tuple):
-        return " ".join(shown_choices(parameter, kind))
-    if parameter == "profile":
+    if isinstance(taker.kind, tuple):
+        return " ".join(shown_choices(taker.parameter, taker.kind))
+    if taker.parameter == "profile":
         return LOCAL
-    if metavar == "FORMAT":
+    if taker.parameter == "unset":
+        return taker.help.rpartition(": ")[2].replace(",", "")
+    if taker.metavar == "FORMAT":
         return "text json json-base64"
-    return {"FILE": "<file>", "DIR": "<dir>"}.get(metavar, "")
+    return {"FILE": "<file>", "DIR": "<dir>"}.get(taker.metavar, "")
 
 
 def _operand_values(command: Command) -> str:
-    return " ".join(_values(operand.parameter, operand.kind, operand.metavar) for operand in command.operands).strip()
+    return " ".join(_values(operand) for operand in command.operands).strip()
 
 
 # --- bash
@@ -113,7 +115,7 @@ def _bash_values(options: Iterable[Option], command: str) -> list[str]:
     for option in _shown(options):
         if not isinstance(option.kind, bool):
             names = "|".join(f'"{command} {flag}"' if command else f'"{flag}"' for flag in option.flags)
-            values = _values(option.parameter, option.kind, option.metavar) or "-"
+            values = _values(option) or "-"
             lines.append(f'        {names}) echo "{values}"; return ;;')
     return lines
 
@@ -201,7 +203,7 @@ def _zsh() -> str:
         lines += [f"        {_quoted(command.name)})", "            _arguments -s -S $everywhere \\"]
         specs = [line.strip() for line in _zsh_specs(_shown(command.options))]
         specs += [
-            _quoted(f"{number}:{_zsh_text(operand.metavar.strip('[]'))}:{_zsh_action(_operand_values(command))}")
+            _quoted(f"{number}:{_zsh_text(operand.metavar.strip('[]'))}:{_zsh_action(_values(operand))}")
             for number, operand in enumerate(command.operands, 1)
         ]
         lines += [f"                {spec} \\" for spec in specs]
@@ -216,7 +218,7 @@ def _zsh_specs(options: Iterable[Option]) -> list[str]:
         text = f"[{_zsh_text(option.help)}]"
         flags = list(option.flags)
         if not isinstance(option.kind, bool):
-            values = _zsh_action(_values(option.parameter, option.kind, option.metavar))
+            values = _zsh_action(_values(option))
             text += f":{_zsh_text(option.metavar or 'value')}:{values}"
             # The value may be attached: --flag=value, -fvalue.
             flags = [flag + ("=" if flag.startswith("--") else "+") for flag in flags]
@@ -303,7 +305,7 @@ def _fish_option(condition: str, option: Option) -> str:
     flags = " ".join(f"-l {flag[2:]}" if flag[:2] == "--" else f"-s {flag[1:]}" for flag in option.flags)
     values = ""
     if not isinstance(option.kind, bool):
-        named = _values(option.parameter, option.kind, option.metavar)
+        named = _values(option)
         directories = "-x -a '(__fish_complete_directories)'"
         values = {"": " -x", "<file>": " -r -F", "<dir>": f" {directories}"}.get(named, f" -x -a {_quoted(named)}")
     return f"complete -c {PROGRAM} {condition}{flags}{values} -d {_quoted(option.help)}"

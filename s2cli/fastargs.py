@@ -1,7 +1,8 @@
 """The strict parser of the command line: what it is sure about needs no typer, which costs a start 35 ms.
 
-It knows the flags of fasttable (made from the declarations) and simple values. Anything else is "not sure": an unknown
-or repeated flag, help, a bad value, a missing operand. Then typer has the word, and the real message.
+It knows the flags of fasttable and fasttable_others (made from the declarations) and simple values. Anything else is
+"not sure": an unknown or repeated flag, help, a bad value, a missing operand. Then typer has the word, and the real
+message.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from s2cli.fasttable import COMMANDS, GLOBAL, GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.fasttable import Kind
+    from s2cli.fasttable import Flags, Kind, Operands
 
 
 def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
@@ -30,10 +31,12 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
             if not module:
                 name = f"{name} {word}" if name else word
                 command = COMMANDS.get(name)
+                if command is None and name not in GROUPS:
+                    command = _other_command(name)
+                    if command is None:
+                        return None
                 if command is not None:
                     module, operands, options = command
-                elif name not in GROUPS:
-                    return None
             elif found == len(operands) or not _fits(word, operands[found][1]):
                 return None
             else:
@@ -73,6 +76,13 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
     if not module or any(required for _, _, required in operands[found:]):
         return None
     return module, name, raw
+
+
+def _other_command(name: str) -> tuple[str, Operands, Flags] | None:
+    """One that is not about records: their table costs the start of an append nothing."""
+    from s2cli.fasttable_others import COMMANDS as others
+
+    return others.get(name)
 
 
 def _fits(value: str, kind: Kind) -> bool:

@@ -1,4 +1,4 @@
-"""The grammar of all commands as data, taken from the typer commands; fasttable.py and the completions are made of it.
+"""The grammar of all commands as data, taken from the typer commands, for what is generated from it.
 
 Used by completions/generate and by `s2 completion`, never on the way of another command.
 """
@@ -89,54 +89,88 @@ def _kind(param: Any) -> Kind:
 
 
 _HEAD = '''\
-"""The table of the strict parser. Made by completions/generate from s2cli/declared; do not edit.
-
-Flags of each command with their parameter and what they take: True or False (a switch that means this), "text",
-"many" (text, repeatable), a tuple of choices, a range of integers. Operands: parameter, kind, whether it must be there.
-"""
+"""The table of the strict parser{what}. Made by completions/generate; do not edit.{text}"""
 # fmt: off
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Kind = bool | str | tuple[str, ...] | range
-    Flags = dict[str, tuple[str, Kind]]
-    Operands = tuple[tuple[str, Kind, bool], ...]
-
-U64 = range(1 << 64)
 '''
 
+_FIRST = _HEAD.format(
+    what="",
+    text="""
 
-def fast_table() -> str:
-    """The text of fasttable.py."""
-    lines = [_HEAD.rstrip("\n"), ""]
-    lines += ["GLOBAL: Flags = {", *_flag_lines(read_global_options(), "    "), "}", ""]
-    lines += [f"GROUPS = {tuple(root.GROUPS)!r}".replace("'", '"'), ""]
-    lines += ["COMMANDS: dict[str, tuple[str, Operands, Flags]] = {"]
+From s2cli/declared: the flags of each command with their parameter and what they take: True or False (a switch that
+means this), "text", "many" (text, repeatable), a tuple of choices, a range of integers. Operands: parameter, kind,
+whether it must be there. The commands that are about records stand here, the others in fasttable_others: a start reads
+what it needs.
+""",
+)
+
+
+def fast_tables() -> dict[str, str]:
+    """The texts of fasttable.py and fasttable_others.py, by their names."""
+    commands = read_commands()
+    record_commands = [command for command in commands if root.COMMANDS[command.name][1].startswith("records:")]
+    first = [
+        _FIRST + "    Kind = bool | str | tuple[str, ...] | range",
+        "    Flags = dict[str, tuple[str, Kind]]",
+        "    Operands = tuple[tuple[str, Kind, bool], ...]",
+        "",
+        "U64 = range(1 << 64)",
+        "",
+        "GLOBAL: Flags = {",
+        *_flag_lines(read_global_options(), "    "),
+        "}",
+        "",
+        f"GROUPS = {tuple(root.GROUPS)!r}".replace("'", '"'),
+        "",
+        *_command_lines(record_commands),
+    ]
+    others = [
+        _HEAD.format(what=": what is not about records", text="") + "    from s2cli.fasttable import Flags, Operands",
+        "",
+        "U64 = range(1 << 64)",
+        "",
+        *_command_lines([command for command in commands if command not in record_commands]),
+    ]
+    return {"fasttable.py": "\n".join(first) + "\n", "fasttable_others.py": "\n".join(others) + "\n"}
+
+
+def _command_lines(commands: list[Command]) -> list[str]:
+    lines = ["COMMANDS: dict[str, tuple[str, Operands, Flags]] = {"]
     by_declaration: dict[str, str] = {}
     same: list[str] = []
-    for command in read_commands():
+    for command in commands:
         _, declaration, _ = root.COMMANDS[command.name]
         if declaration in by_declaration:
             same.append(f'COMMANDS["{command.name}"] = COMMANDS["{by_declaration[declaration]}"]')
             continue
         by_declaration[declaration] = command.name
-        operands = "".join(f'("{o.parameter}", {_source(o.kind)}, {o.required}), ' for o in command.operands).rstrip(
-            " "
-        )
-        lines.append(f'    "{command.name}": ("{command.module}", ({operands}), {{')
+        operands = [f'("{o.parameter}", {_source(o.kind)}, {o.required}),' for o in command.operands]
+        head = f'    "{command.name}": ("{command.module}", ({" ".join(operands)}), {{'
+        if len(head) > 120:
+            head = (
+                f'    "{command.name}": ("{command.module}", (\n'
+                + "".join(f"        {o}\n" for o in operands)
+                + "    ), {"
+            )
+        lines.append(head)
         lines += _flag_lines(command.options, "        ")
         lines.append("    }),")
-    return "\n".join([*lines, "}", *same]) + "\n"
+    return [*lines, "}", *same]
 
 
 def _flag_lines(options: tuple[Option, ...], indent: str) -> list[str]:
-    return [
-        f'{indent}"{flag}": ("{option.parameter}", {_source(option.kind)}),'
-        for option in options
-        for flag in option.flags
-    ]
+    """A line for each option, with all its flags as far as they fit."""
+    lines: list[str] = []
+    for option in options:
+        entries = [f'"{flag}": ("{option.parameter}", {_source(option.kind)}),' for flag in option.flags]
+        line = indent + " ".join(entries)
+        lines += [line] if len(line) <= 120 else [indent + entry for entry in entries]
+    return lines
 
 
 def _source(kind: Kind) -> str:

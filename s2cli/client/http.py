@@ -74,20 +74,24 @@ class Connection:
     ) -> Response:
         """One call to the account endpoint, or to the endpoint of `basin`; raises ApiError, UnreachableError and more.
 
-        It must be one that may be repeated: a GET, a DELETE, or a create with a request token.
+        It must be one that may be repeated: a GET, or a write with a request token.
         """
         url, all_headers = self._address(path, basin)
         all_headers.update(headers or {})
         deadline = time.monotonic() + self._timeout_s
         attempt = 0
+        uncertain = False
         while True:
             attempt += 1
             try:
                 return self._attempt(method, url, all_headers, json, query, deadline - time.monotonic())
             except S2Error as error:
                 delay_s = _delay_ms(error, attempt) / 1000
+                if not _may_repeat(error) and uncertain and method != "GET":
+                    error.message += " (an earlier attempt, whose answer was lost, may have taken effect)"
                 if attempt == ATTEMPTS or not _may_repeat(error) or time.monotonic() + delay_s >= deadline:
                     raise
+                uncertain = uncertain or not _changed_nothing(error)
                 self._tell(f"{error.message}; trying again in {delay_s:.1f} s")
             time.sleep(delay_s)
 
@@ -194,6 +198,13 @@ def _may_repeat(error: S2Error) -> bool:
     if isinstance(error, ApiError):
         return error.retryable
     return isinstance(error, UnreachableError) and not isinstance(error, UntrustedError)
+
+
+def _changed_nothing(error: S2Error) -> bool:
+    """Whether the request of that attempt cannot have taken effect."""
+    if isinstance(error, ApiError):
+        return error.no_side_effect
+    return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout")
 
 
 def _delay_ms(error: S2Error, attempt: int) -> float:

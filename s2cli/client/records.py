@@ -28,11 +28,18 @@ READ_RECORDS = 1000  # the most that one unary read brings (protocol section 5.2
 class StreamClient:
     """One stream, where it is, and how long a call may take."""
 
-    __slots__ = ("_spare", "_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
+    __slots__ = ("_config_told", "_spare", "_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
 
     def __init__(
-        self, target: Target, basin: str, stream: str, timeout_s: float, encryption_key: str | None = None
+        self,
+        target: Target,
+        basin: str,
+        stream: str,
+        timeout_s: float,
+        encryption_key: str | None = None,
+        stream_config: str | None = None,
     ) -> None:
+        """`stream_config` is what the stream is to be like where an append or a read creates it (section 17)."""
         self._target = target
         self.basin = basin
         self.stream = stream
@@ -40,6 +47,9 @@ class StreamClient:
         self.peer, self.headers = duplex.basin_peer(target, basin)
         if encryption_key is not None:
             self.headers.append(("s2-encryption-key", encryption_key))
+        if stream_config is not None:
+            self.headers.append(("s2-stream-config", stream_config))
+        self._config_told = stream_config is None
         self.path = duplex.records_path(stream)
         self._spare: Connection | None = None
 
@@ -76,7 +86,19 @@ class StreamClient:
 
     def check_tail(self, connection: Connection, waiter: Waiter) -> tuple[int, int]:
         """Sequence number and timestamp of the tail. Raises what the server answers instead."""
+        if not self._config_told:
+            self._tell_config(connection, waiter)
         return parse_tail(self._get(connection, waiter, self.path + "/tail").body)
+
+    def _tell_config(self, connection: Connection, waiter: Waiter) -> None:
+        """Where reads create streams, a question for the tail does so too, and takes no config: a read of nothing does
+        that before."""
+        try:
+            self._get(connection, waiter, self.path + "?seq_num=0&count=0", [("accept", PROTOBUF)])
+        except S2Error as error:
+            if not is_forbidden(error):
+                raise
+        self._config_told = True
 
     def read(self, connection: Connection, waiter: Waiter, start: int, end: int) -> bytes:
         """A ReadBatch of the records from `start` on, before `end`: as many as one answer holds."""

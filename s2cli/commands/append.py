@@ -11,7 +11,7 @@ from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
 from s2cli.client.sockets import describe
 from s2cli.commands.account import Account
-from s2cli.commands.opening import open_settings
+from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback
 from s2cli.errors import ApiError, S2Error, UsageError
 from s2cli.formats.record_input import open_input
@@ -30,10 +30,11 @@ FAR_INFLIGHT_BYTES = 8 * 1024 * 1024
 
 def run(args: Args) -> int:
     headers = [_parse_header(text) for text in args.header]
+    config = stream_config_header(args)
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
     target = settings.target()
-    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, settings.encryption_key(), config)
     source = open_input(args.format, b"\0" if args.zero else b"\n", headers)
     session = AppendSession(
         fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num, policy=args.on_lost_ack

@@ -1,4 +1,4 @@
-"""`s2 basins list|create|get|delete`."""
+"""`s2 basins list|create|get|reconfigure|delete`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from s2cli.client import api
 from s2cli.client.http import Connection
 from s2cli.commands.asking import confirm_deletion
 from s2cli.commands.opening import open_settings
-from s2cli.commands.printing import BASIN_HEADERS, basin_row, print_config, print_created, print_list
-from s2cli.commands.requested import basin_config, new_request_token
-from s2cli.errors import ExitCode
+from s2cli.commands.printing import BASIN_HEADERS, basin_row, print_changed, print_config, print_created, print_list
+from s2cli.commands.requested import basin_config, basin_patch, request_token
+from s2cli.errors import ExitCode, UsageError
 from s2cli.values import parse_basin
 from s2cli.wire.names import check_basin_name, check_basin_prefix, check_location
 
@@ -52,10 +52,10 @@ def create_basin(args: Args) -> int:
 
 def make_basin(args: Args, name: str) -> Resource:
     """Create the basin with the config that the options ask for."""
-    config = basin_config(args)
+    config, token = basin_config(args), request_token(args)
     if args.location is not None:
         check_location(args.location)
-    return api.create_basin(connect(args), name, config, args.location, new_request_token())
+    return api.create_basin(connect(args), name, config, args.location, token)
 
 
 def get_basin(args: Args) -> int:
@@ -64,11 +64,31 @@ def get_basin(args: Args) -> int:
     return ExitCode.OK
 
 
+def reconfigure_basin(args: Args) -> int:
+    name = basin_name(args.basin)
+    print_changed(args, change_basin(args, name), name)
+    console.notice(f"reconfigured basin {name}")
+    return ExitCode.OK
+
+
+def change_basin(args: Args, name: str) -> Resource:
+    """Change what the options name; the whole BasinConfig."""
+    patch, token = basin_patch(args), request_token(args)
+    refuse_no_change(args, patch)
+    return api.reconfigure_basin(connect(args), name, patch, token)
+
+
+def refuse_no_change(args: Args, patch: Resource) -> None:
+    if not patch:
+        raise UsageError("no option says what to change", hint=f"s2 {args.command} --help lists them")
+
+
 def delete_basin(args: Args) -> int:
     name = basin_name(args.basin)
+    token = request_token(args)
     if not confirm_deletion(f"basin {name} with all its streams and records", name=name, yes=args.yes):
         return ExitCode.FAILURE
-    api.delete_basin(connect(args), name)
+    api.delete_basin(connect(args), name, token)
     console.notice(f"basin {name} is being deleted")
     return ExitCode.OK
 
@@ -84,4 +104,10 @@ def connect(args: Args) -> Connection:
     return Connection(settings.target(), settings.timeout_s, console.notice)
 
 
-VERBS = {"list": list_basins, "create": create_basin, "get": get_basin, "delete": delete_basin}
+VERBS = {
+    "list": list_basins,
+    "create": create_basin,
+    "get": get_basin,
+    "reconfigure": reconfigure_basin,
+    "delete": delete_basin,
+}

@@ -9,6 +9,7 @@ from s2cli.values import parse_resource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
+    from s2cli.values import S2Uri
 
 # Options that mean something for a basin alone, by attribute.
 _OF_BASINS = ("create_stream_on_append", "create_stream_on_read", "stream_cipher", "location")
@@ -19,8 +20,13 @@ def run(args: Args) -> int:
     if uri.stream is None:
         args.basin = uri.basin
         return basins.create_basin(args)
+    refuse_basin_options(args, uri)
+    return streams.create_stream(args)
+
+
+def refuse_basin_options(args: Args, uri: S2Uri) -> None:
+    """For a URI that names a stream."""
     for attribute in _OF_BASINS:
         if getattr(args, attribute) is not None:
             option = "--" + attribute.replace("_", "-")
             raise UsageError(f"{option} is for basins, and {uri} is a stream")
-    return streams.create_stream(args)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands import basins, streams
-from s2cli.commands.printing import state
+from s2cli.commands.printing import print_config, state
+from s2cli.commands.requested import request_token
 from s2cli.errors import ExitCode
 from s2cli.values import parse_resource
 
@@ -53,16 +54,32 @@ def create_stream(args: Args) -> int:
     return ExitCode.OK
 
 
+def reconfigure_basin(args: Args) -> int:
+    name = basins.basin_name(args.basin)
+    config = basins.change_basin(args, name)
+    console.notice("✓ Basin reconfigured")
+    print_config(args, config, name)
+    return ExitCode.OK
+
+
+def reconfigure_stream(args: Args) -> int:
+    uri = streams.stream_uri(args)
+    config = streams.change_stream(args, uri)
+    console.notice("✓ Stream reconfigured")
+    print_config(args, config, str(uri))
+    return ExitCode.OK
+
+
 def delete_basin(args: Args) -> int:
     name = basins.basin_name(args.basin)
-    api.delete_basin(basins.connect(args), name)
+    api.delete_basin(basins.connect(args), name, request_token(args))
     console.notice("✓ Basin deletion requested")
     return ExitCode.OK
 
 
 def delete_stream(args: Args) -> int:
     uri = streams.stream_uri(args)
-    api.delete_stream(basins.connect(args), uri.basin, uri.stream)
+    api.delete_stream(basins.connect(args), uri.basin, uri.stream, request_token(args))
     console.notice("✓ Stream deletion requested")
     return ExitCode.OK
 
@@ -84,4 +101,6 @@ VERBS = {
     "delete-stream": delete_stream,
     "get-basin-config": basins.get_basin,
     "get-stream-config": streams.get_stream,
+    "reconfigure-basin": reconfigure_basin,
+    "reconfigure-stream": reconfigure_stream,
 }

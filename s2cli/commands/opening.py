@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from s2cli import config, console
+from s2cli.args import STREAM_MEMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,3 +24,15 @@ def open_settings(args: Args) -> config.Settings:
     for note in settings.notes:
         console.detail(note)
     return settings
+
+
+def stream_config_header(args: Args) -> str | None:
+    """The `s2-stream-config` that the options ask for (protocol section 17); None where there are none."""
+    for member in STREAM_MEMBERS:
+        if getattr(args, member.replace("-", "_")) is not None:
+            import json
+
+            from s2cli.commands.requested import stream_config
+
+            return json.dumps(stream_config(args), separators=(",", ":"))  # ASCII, as a header has to be
+    return None

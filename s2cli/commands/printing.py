@@ -19,11 +19,11 @@ STREAM_HEADERS = ("NAME", "STATE", "CREATED", "CIPHER")
 
 
 def basin_row(item: Resource) -> tuple[str, ...]:
-    return _text(item.get("name")), state(item), _text(item.get("created_at")), _text(item.get("location"))
+    return text_of(item.get("name")), state(item), text_of(item.get("created_at")), text_of(item.get("location"))
 
 
 def stream_row(item: Resource) -> tuple[str, ...]:
-    return _text(item.get("name")), state(item), _text(item.get("created_at")), _text(item.get("cipher"))
+    return text_of(item.get("name")), state(item), text_of(item.get("created_at")), text_of(item.get("cipher"))
 
 
 def state(item: Resource) -> str:
@@ -37,10 +37,10 @@ def print_list(
     row: Callable[[Resource], tuple[str, ...]],
     name: Callable[[Resource], str],
 ) -> None:
-    """Every page as it arrives, but for `-o json`, which is one array."""
+    """Every page as it arrives: a list may be longer than the memory."""
     output = args.output or "table"
     if output == "json":
-        print_json([item for items in pages for item in items])
+        _print_array(pages)
         return
     table = console.Table(headers, show_headers=not args.no_headers)
     for items in pages:
@@ -52,6 +52,18 @@ def print_list(
             _print_lines(name(item) for item in items)
 
 
+def _print_array(pages: Iterable[list[Resource]]) -> None:
+    """One array, as `json.dumps` with an indent would write it."""
+    begun = False
+    for items in pages:
+        if items:
+            text = json.dumps(items, indent=2, ensure_ascii=False)
+            # Without the brackets of this page, and the newlines inside of them.
+            console.write(((",\n" if begun else "[\n") + text[2:-2]).encode("utf-8", "surrogateescape"))
+            begun = True
+    console.print_line("\n]" if begun else "[]")
+
+
 def print_created(
     args: Args,
     item: Resource,
@@ -61,15 +73,22 @@ def print_created(
 ) -> None:
     """What a create brought forth, where `-o` asks for it."""
     if args.output is not None:
-        _print_one(args, item, headers, [row(item)], name)
+        print_one(args, item, headers, [row(item)], name)
+
+
+def print_changed(args: Args, config: Resource, name: str) -> None:
+    """What a config is after a change, where `-o` asks for it."""
+    if args.output is not None:
+        print_config(args, config, name)
 
 
 def print_config(args: Args, config: Resource, name: str) -> None:
     """A config object: one setting to a line in a table."""
-    _print_one(args, config, ("SETTING", "VALUE"), list(settings(config)), name)
+    print_one(args, config, ("SETTING", "VALUE"), list(settings(config)), name)
 
 
-def _print_one(args: Args, item: Resource, headers: tuple[str, ...], rows: list[tuple[str, ...]], name: str) -> None:
+def print_one(args: Args, item: Resource, headers: tuple[str, ...], rows: list[tuple[str, ...]], name: str) -> None:
+    """One thing, as `rows` in a table, else as `item` or `name`."""
     output = args.output or "table"
     if output == "json":
         print_json(item)
@@ -92,7 +111,7 @@ def settings(config: Resource, prefix: str = "") -> Iterable[tuple[str, str]]:
         elif key == "min_age_secs":
             yield name.removesuffix("_secs"), _duration(value)
         else:
-            yield name, _text(value)
+            yield name, text_of(value)
 
 
 def print_json(value: object) -> None:
@@ -108,7 +127,8 @@ def _print_lines(lines: Iterable[str]) -> None:
     console.write(text.encode("utf-8", "surrogateescape"))
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A cell of a table."""
     if value is None or value == "":
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -117,7 +137,7 @@ def _text(value: object) -> str:
 def _duration(seconds: object) -> str:
     """In the largest unit that is exact; what was printed can be given back as an option."""
     if not isinstance(seconds, int):
-        return _text(seconds)
+        return text_of(seconds)
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds // size}{unit}"

@@ -9,7 +9,7 @@ from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.reading import ReadLoop
 from s2cli.client.records import StreamClient, is_forbidden, keep_trying
-from s2cli.commands.opening import open_settings
+from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.commands.output import RecordWriter
 from s2cli.errors import S2Error, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
@@ -50,9 +50,11 @@ def _start(args: Args, now_ms: int) -> Position:
 
 def print_records(args: Args, start: Position, end: Position | None, *, clamp: bool, count: int | None) -> int:
     """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
+    config = stream_config_header(args)
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
-    stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
+    target, key = settings.target(), settings.encryption_key()
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config)
     writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
     outage = Outage(None if args.follow else args.max_outage_s, console.notice)

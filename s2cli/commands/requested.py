@@ -1,11 +1,13 @@
-"""What the options of a create ask for, as members of the API's config objects (protocol section 3)."""
+"""What the options of a create or a change ask for, as members of the API's config objects (protocol section 3)."""
 
 from __future__ import annotations
 
 import os
 
+from s2cli.args import BASIN_MEMBERS, STREAM_MEMBERS
 from s2cli.errors import UsageError
 from s2cli.values import parse_duration_ms
+from s2cli.wire.names import check_request_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +49,67 @@ def basin_config(args: Args) -> dict[str, object]:
     return config
 
 
+def stream_patch(args: Args) -> dict[str, object]:
+    """What is to change in a StreamConfig: the members that were given, and None for those of `--unset`."""
+    return _with_unset(stream_config(args), _unset(args, STREAM_MEMBERS))
+
+
+def basin_patch(args: Args) -> dict[str, object]:
+    """What is to change in a BasinConfig."""
+    unset = _unset(args, BASIN_MEMBERS)
+    patch = basin_config(args)
+    defaults = _with_unset(stream_config(args), [member for member in unset if member in STREAM_MEMBERS])
+    if defaults:
+        patch["default_stream_config"] = defaults
+    if "stream-cipher" in unset:
+        patch["stream_cipher"] = None
+    return patch
+
+
+def request_token(args: Args) -> str:
+    """The token of one write, the same for all its attempts, so that a repeated one is recognised (section 9.1)."""
+    if args.request_token is None:
+        return new_request_token()
+    check_request_token(args.request_token)
+    if not (args.request_token.isascii() and args.request_token.isprintable()):
+        raise UsageError("--request-token must be printable ASCII")
+    return args.request_token
+
+
 def new_request_token() -> str:
-    """A token for one create: the same for all its attempts, so that a repeated one is recognised (section 9.1)."""
     return os.urandom(16).hex()
+
+
+# Member, as --unset names it -> where it stands in a StreamConfig. A whole group is unset where it has one member.
+_PLACES: dict[str, tuple[str, ...]] = {
+    "storage-class": ("storage_class",),
+    "retention-policy": ("retention_policy",),
+    "timestamping-mode": ("timestamping", "mode"),
+    "timestamping-uncapped": ("timestamping", "uncapped"),
+    "delete-on-empty-min-age": ("delete_on_empty",),
+}
+
+
+def _unset(args: Args, members: tuple[str, ...]) -> list[str]:
+    for member in args.unset:
+        if member not in members:
+            what = "member of a basin" if members is BASIN_MEMBERS else "member of a stream"
+            raise UsageError(f'--unset: "{member}" is no {what}: {", ".join(members)}')
+        if getattr(args, member.replace("-", "_")) is not None:
+            raise UsageError(f"--{member} and --unset {member} contradict each other")
+    return list(args.unset)
+
+
+def _with_unset(config: dict[str, object], unset: list[str]) -> dict[str, object]:
+    for member in unset:
+        group, *rest = _PLACES[member]
+        if not rest:
+            config[group] = None
+            continue
+        inner = config.setdefault(group, {})
+        assert isinstance(inner, dict)
+        inner[rest[0]] = None
+    return config
 
 
 def _retention(text: str) -> dict[str, object]:

@@ -1,13 +1,13 @@
-"""`s2 streams list|create|get|delete`."""
+"""`s2 streams list|create|get|reconfigure|delete`."""
 
 from __future__ import annotations
 
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands.asking import confirm_deletion
-from s2cli.commands.basins import connect
-from s2cli.commands.printing import STREAM_HEADERS, print_config, print_created, print_list, stream_row
-from s2cli.commands.requested import new_request_token, stream_config
+from s2cli.commands.basins import connect, refuse_no_change
+from s2cli.commands.printing import STREAM_HEADERS, print_changed, print_config, print_created, print_list, stream_row
+from s2cli.commands.requested import request_token, stream_config, stream_patch
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import S2Uri, StreamUri, parse_resource, parse_uri
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix
@@ -57,8 +57,8 @@ def create_stream(args: Args) -> int:
 
 def make_stream(args: Args, uri: StreamUri) -> Resource:
     """Create the stream with the config that the options ask for."""
-    config = stream_config(args)
-    return api.create_stream(connect(args), uri.basin, uri.stream, config, new_request_token())
+    config, token = stream_config(args), request_token(args)
+    return api.create_stream(connect(args), uri.basin, uri.stream, config, token)
 
 
 def get_stream(args: Args) -> int:
@@ -67,11 +67,26 @@ def get_stream(args: Args) -> int:
     return ExitCode.OK
 
 
+def reconfigure_stream(args: Args) -> int:
+    uri = stream_uri(args)
+    print_changed(args, change_stream(args, uri), str(uri))
+    console.notice(f"reconfigured stream {uri}")
+    return ExitCode.OK
+
+
+def change_stream(args: Args, uri: StreamUri) -> Resource:
+    """Change what the options name; the whole StreamConfig."""
+    patch, token = stream_patch(args), request_token(args)
+    refuse_no_change(args, patch)
+    return api.reconfigure_stream(connect(args), uri.basin, uri.stream, patch, token)
+
+
 def delete_stream(args: Args) -> int:
     uri = stream_uri(args)
+    token = request_token(args)
     if not confirm_deletion(f"stream {uri} with all its records", name=None, yes=args.yes):
         return ExitCode.FAILURE
-    api.delete_stream(connect(args), uri.basin, uri.stream)
+    api.delete_stream(connect(args), uri.basin, uri.stream, token)
     console.notice(f"stream {uri} is being deleted")
     return ExitCode.OK
 
@@ -88,4 +103,10 @@ def check_names(uri: S2Uri) -> None:
         check_stream_name(uri.stream)
 
 
-VERBS = {"list": list_streams, "create": create_stream, "get": get_stream, "delete": delete_stream}
+VERBS = {
+    "list": list_streams,
+    "create": create_stream,
+    "get": get_stream,
+    "reconfigure": reconfigure_stream,
+    "delete": delete_stream,
+}

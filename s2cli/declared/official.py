@@ -1,6 +1,6 @@
 """The flat verbs of the official tool with its options, so that scripts for it go on working."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,16 @@ from s2cli.declared.options import (
     TimestampingMode,
     TimestampingUncapped,
 )
+
+# In the official tool switches of a create, and words here.
+ExplicitCreateOnAppend = Annotated[
+    Literal["true", "false"] | None,
+    typer.Option("--create-stream-on-append", metavar="BOOL", help="Whether appends create missing streams"),
+]
+ExplicitCreateOnRead = Annotated[
+    Literal["true", "false"] | None,
+    typer.Option("--create-stream-on-read", metavar="BOOL", help="Whether reads create missing streams"),
+]
 
 
 def ls(
@@ -125,4 +135,37 @@ def get_stream_config(uri: RequiredUri) -> None:
 
     Examples:
       s2 get-stream-config s2://logs-prod/web
+    """
+
+
+def reconfigure_basin(
+    basin: Basin,
+    storage_class: StorageClass = None,
+    retention_policy: RetentionPolicy = None,
+    timestamping_mode: TimestampingMode = None,
+    timestamping_uncapped: TimestampingUncapped = None,
+    delete_on_empty_min_age: DeleteOnEmptyMinAge = None,
+    create_stream_on_append: ExplicitCreateOnAppend = None,
+    create_stream_on_read: ExplicitCreateOnRead = None,
+    stream_cipher: StreamCipher = None,
+) -> None:
+    """Change the configuration of a basin; see also `s2 basins reconfigure`.
+
+    Examples:
+      s2 reconfigure-basin logs-prod --create-stream-on-append true
+    """
+
+
+def reconfigure_stream(
+    uri: RequiredUri,
+    storage_class: StorageClass = None,
+    retention_policy: RetentionPolicy = None,
+    timestamping_mode: TimestampingMode = None,
+    timestamping_uncapped: TimestampingUncapped = None,
+    delete_on_empty_min_age: DeleteOnEmptyMinAge = None,
+) -> None:
+    """Change the configuration of a stream; see also `s2 streams reconfigure`.
+
+    Examples:
+      s2 reconfigure-stream s2://logs-prod/web --retention-policy 30d
     """

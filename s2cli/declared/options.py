@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from s2cli import root
+from s2cli.args import BASIN_MEMBERS, STREAM_MEMBERS
 from s2cli.values import U64_MAX
 
 
@@ -132,3 +133,19 @@ StreamCipher = Annotated[
     typer.Option("--stream-cipher", metavar="CIPHER", help="aegis-256 or aes-256-gcm, with keys of the clients"),
 ]
 Location = Annotated[str | None, typer.Option("--location", metavar="NAME", help="Where the basin lies")]
+RequestToken = Annotated[
+    str | None,
+    typer.Option(
+        "--request-token",
+        metavar="TOKEN",
+        help="Name this request, so that the same one sent again is not done twice [default: a random one]",
+    ),
+]
+UnsetOfStream = Annotated[
+    list[str] | None,
+    typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(STREAM_MEMBERS)}"),
+]
+UnsetOfBasin = Annotated[
+    list[str] | None,
+    typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(BASIN_MEMBERS)}"),
+]

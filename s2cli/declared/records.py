@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from s2cli.declared.options import (
+    DeleteOnEmptyMinAge,
     EncryptionKeyFile,
     FencingToken,
     JsonOutput,
@@ -17,6 +18,8 @@ from s2cli.declared.options import (
     RetentionPolicy,
     StorageClass,
     Stream,
+    TimestampingMode,
+    TimestampingUncapped,
     Uri,
     Zero,
 )
@@ -42,6 +45,9 @@ def append(
     ] = False,
     storage_class: StorageClass = None,
     retention_policy: RetentionPolicy = None,
+    timestamping_mode: TimestampingMode = None,
+    timestamping_uncapped: TimestampingUncapped = None,
+    delete_on_empty_min_age: DeleteOnEmptyMinAge = None,
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
     encryption_key_file: EncryptionKeyFile = None,
@@ -79,6 +85,8 @@ def append(
 
     --format json takes one object a line: {"body": …, "headers": [[…, …]],
     "timestamp": …}, each member optional; in json-base64 texts are Base64.
+    The options for a stream hold where this append creates it: by --create, or
+    since its basin lets appends create streams.
     """
 
 
@@ -120,6 +128,11 @@ def read(
     bytes: Annotated[  # noqa: A002
         int | None, typer.Option("-b", "--bytes", metavar="N", min=0, max=U64_MAX, help="At most so many metered bytes")
     ] = None,
+    storage_class: StorageClass = None,
+    retention_policy: RetentionPolicy = None,
+    timestamping_mode: TimestampingMode = None,
+    timestamping_uncapped: TimestampingUncapped = None,
+    delete_on_empty_min_age: DeleteOnEmptyMinAge = None,
 ) -> None:
     """Print the records of a stream from its beginning to its current end, like cat.
 
@@ -133,6 +146,7 @@ def read(
     '5m ago', an RFC 3339 time, a date, or @EPOCH in seconds or milliseconds.
     A start at the tail prints nothing and succeeds; one beyond it fails with 5.
     The text format prints the body of each record, byte for byte, and a newline.
+    The options for a stream hold where its basin lets reads create it.
     """
 
 

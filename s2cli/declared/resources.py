@@ -11,6 +11,7 @@ from s2cli.declared.options import (
     NoHeaders,
     Output,
     Prefix,
+    RequestToken,
     RequiredUri,
     Resource,
     RetentionPolicy,
@@ -34,6 +35,7 @@ def create(
     create_stream_on_read: CreateStreamOnRead = None,
     stream_cipher: StreamCipher = None,
     location: Location = None,
+    request_token: RequestToken = None,
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
@@ -79,6 +81,7 @@ def create_basin(
     create_stream_on_read: CreateStreamOnRead = None,
     stream_cipher: StreamCipher = None,
     location: Location = None,
+    request_token: RequestToken = None,
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
@@ -102,7 +105,7 @@ def get_basin(basin: Basin, output: Output = None, no_headers: NoHeaders = False
     """
 
 
-def delete_basin(basin: Basin, yes: Yes = False) -> None:
+def delete_basin(basin: Basin, yes: Yes = False, request_token: RequestToken = None) -> None:
     """Delete a basin with all its streams and records.
 
     Examples:
@@ -141,6 +144,7 @@ def create_stream(
     timestamping_mode: TimestampingMode = None,
     timestamping_uncapped: TimestampingUncapped = None,
     delete_on_empty_min_age: DeleteOnEmptyMinAge = None,
+    request_token: RequestToken = None,
     output: Output = None,
     no_headers: NoHeaders = False,
 ) -> None:
@@ -161,7 +165,7 @@ def get_stream(uri: RequiredUri, output: Output = None, no_headers: NoHeaders = 
     """
 
 
-def delete_stream(uri: RequiredUri, yes: Yes = False) -> None:
+def delete_stream(uri: RequiredUri, yes: Yes = False, request_token: RequestToken = None) -> None:
     """Delete a stream with all its records.
 
     Examples:

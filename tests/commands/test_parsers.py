@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cli import args, cli, fastargs, fasttable, root, tables
+from s2cli import args, cli, fastargs, fasttable, fasttable_others, root, tables
 from s2cli.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
+COMMANDS = fasttable.COMMANDS | fasttable_others.COMMANDS
 
 # Command lines that people type every day: none of them may cost the start of typer.
 GOLDEN = """
@@ -57,6 +58,29 @@ fence s2://b/s token -f old
 fence s2://b/s token --color never
 create s2://b/s --retention-policy 7d
 create s2://basin --create-stream-on-append
+append s2://b/s --timestamping-mode arrival --delete-on-empty-min-age 1h
+read s2://b/s --retention-policy 7d
+ensure s2://b/s --retention-policy 7d --unset timestamping-mode --unset storage-class
+basins ensure my-basin --location aws:us-east-1 -o json
+basins reconfigure my-basin --no-create-stream-on-append --unset stream-cipher
+streams ensure s2://b/s
+streams reconfigure s2://b/s --timestamping-uncapped true --request-token t
+tokens issue t --basins-prefix= --streams-exact==s --op-group-perms account=r,stream=rw --ops append --expires-in 1d
+tokens list -o name
+tokens revoke t
+metrics account active-basins
+metrics basin my-basin storage --from 1h --to now -o json
+metrics stream s2://b/s storage --interval minute
+locations list
+locations get-default
+locations set-default aws:us-east-1
+issue-access-token t --basins-exact b --ops list_streams,read --auto-prefix-streams
+list-access-tokens -p a -s b -n 5 --no-auto-paginate
+get-account-metrics active-basins --start-timestamp 5 --end-ago 0s
+get-basin-metrics my-basin append-ops --start-ago 1d --end-timestamp 1700000000 --interval hour
+reconfigure-basin my-basin --create-stream-on-append true
+reconfigure-stream s2://b/s --storage-class express
+set-default-location aws:us-east-1
 basins list
 basins list -o json -n 5 --prefix a
 --local basins list
@@ -97,6 +121,9 @@ unknown
 lite --port 70000
 lite sttus
 basins list -n 0
+reconfigure-basin my-basin --create-stream-on-append
+metrics basin my-basin nothing
+tokens issue
 completion
 completion powershell
 """.strip().splitlines()
@@ -195,7 +222,7 @@ def option_words(flag: str, kind: tables.Kind) -> st.SearchStrategy[list[str]]:
 
 
 def words_of(command: str) -> st.SearchStrategy[list[str]]:
-    _, operands, flags = fasttable.COMMANDS[command]
+    _, operands, flags = COMMANDS[command]
 
     def options(table: dict, size: int) -> st.SearchStrategy[list[list[str]]]:
         if not table:
@@ -221,7 +248,7 @@ def words_of(command: str) -> st.SearchStrategy[list[str]]:
     return st.builds(build, options(fasttable.GLOBAL, 2), options(flags, 4), wanted, noise, st.integers(0, 5))
 
 
-COMMAND_LINES = st.sampled_from(sorted(fasttable.COMMANDS)).flatmap(words_of)
+COMMAND_LINES = st.sampled_from(sorted(COMMANDS)).flatmap(words_of)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -222,8 +222,8 @@ def test_official_verbs_print_what_the_official_tool_prints(s2, name):
         == "✓ Basin created\n".encode()
     )
     assert s2("create-stream", f"s2://{name}/a b", "--storage-class", "express").stderr == "✓ Stream created\n".encode()
-    assert s2("list-basins", "-p", name).stdout == f"{name}\n".encode()
-    assert s2("ls", "--prefix", name, "-n", "1").stdout == f"{name}\n".encode()
+    assert s2("list-basins", "-p", name).stdout == f"{name} (local)\n".encode()
+    assert s2("ls", "--prefix", name, "-n", "1").stdout == f"{name} (local)\n".encode()
     assert s2("list-streams", f"s2://{name}/a", "-n5", "-s", "").stdout == f"s2://{name}/a b\n".encode()
     uri, created = s2("ls", name).stdout.decode().rstrip("\n").rsplit(" ", 1)
     assert uri == f"s2://{name}/a b"
@@ -233,7 +233,7 @@ def test_official_verbs_print_what_the_official_tool_prints(s2, name):
     assert s2("delete-stream", f"s2://{name}/a b").stderr == "✓ Stream deletion requested\n".encode()
     assert s2("delete-basin", name).stderr == "✓ Basin deletion requested\n".encode()
     for line in s2("list-basins", "-p", name).stdout.decode().splitlines():
-        assert line == f"{name} [deleting]"
+        assert line == f"{name} (local) [deleting]"
 
 
 def test_a_table_on_a_terminal_is_aligned(basin, shared_server):

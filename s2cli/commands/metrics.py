@@ -1,0 +1,142 @@
+"""`s2 metrics account|basin|stream`."""
+
+from __future__ import annotations
+
+import time
+
+from s2cli import console
+from s2cli.client import api
+from s2cli.commands.basins import basin_name, connect
+from s2cli.commands.printing import compact, print_json, text_of
+from s2cli.commands.streams import stream_uri
+from s2cli.errors import BadValueError, ExitCode, UsageError
+from s2cli.values import parse_duration_ms, parse_position
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s2cli.args import Args
+    from s2cli.client.api import Resource
+
+HEADERS = ("METRIC", "TIME", "VALUE", "UNIT")
+DAY_MS = 86_400_000
+# What there is (protocol section 12).
+SETS = {
+    "account": ("active-basins", "account-ops", "estimated-billable-usage"),
+    "basin": ("storage", "append-ops", "read-ops", "append-throughput", "read-throughput", "basin-ops"),
+    "stream": ("storage",),
+}
+
+
+def run(args: Args) -> int:
+    now_ms = time.time_ns() // 1_000_000
+    start_ms, end_ms = start_and_end_ms(args, now_ms)
+    start_ms = now_ms - DAY_MS if start_ms is None else start_ms
+    metrics = find_metrics(args, args.command.rpartition(" ")[2], start_ms, now_ms if end_ms is None else end_ms)
+    output = args.output or "table"
+    if output == "table":
+        rows = [row for metric in metrics for row in _rows(metric)]
+        console.Table(HEADERS, show_headers=not args.no_headers).add(rows)
+    elif output == "json":
+        print_json(metrics)
+    else:
+        lines = [compact(metric) for metric in metrics] if output == "jsonl" else _names(metrics)
+        console.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
+    return ExitCode.OK
+
+
+def find_metrics(args: Args, kind: str, start_ms: int, end_ms: int) -> list[Resource]:
+    """The Metrics of the account, a basin or a stream, which `kind` says."""
+    place: tuple[str, ...] = ()
+    if kind == "basin":
+        place = (basin_name(args.basin),)
+    elif kind == "stream":
+        uri = stream_uri(args)
+        place = (uri.basin, uri.stream)
+    if args.metric is None:
+        raise UsageError(f"s2 {args.command} requires a metric: {', '.join(SETS[kind])}")
+    if start_ms > end_ms:
+        raise UsageError("the start lies after the end")
+    query: dict[str, str | int] = {"set": args.metric, "start": start_ms // 1000, "end": end_ms // 1000}
+    if args.interval is not None:
+        query["interval"] = args.interval
+    return api.get_metrics(connect(args), place, query)
+
+
+def start_and_end_ms(args: Args, now_ms: int) -> tuple[int | None, int | None]:
+    """What the options say of each; None where none does."""
+    start = _time_ms(args, now_ms, "--from", "--start-timestamp", "--start-ago")
+    return start, _time_ms(args, now_ms, "--to", "--end-timestamp", "--end-ago")
+
+
+def _time_ms(args: Args, now_ms: int, moment: str, timestamp: str, ago: str) -> int | None:
+    """What the one of these options says that was given."""
+    values = {option: getattr(args, _attribute(option)) for option in (moment, timestamp, ago)}
+    given = [option for option, value in values.items() if value is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} name two times: give one of them")
+    (option,) = given
+    try:
+        if option == moment:
+            return _moment_ms(values[option], now_ms)
+        return values[option] * 1000 if option == timestamp else max(0, now_ms - parse_duration_ms(values[option]))
+    except BadValueError as error:
+        raise UsageError(f"{option}: {error.message}") from None
+
+
+def _attribute(option: str) -> str:
+    return "from_" if option == "--from" else option[2:].replace("-", "_")
+
+
+def _moment_ms(text: str, now_ms: int) -> int:
+    if text.strip() in ("now", "end"):
+        return now_ms
+    try:
+        position = parse_position(text, now_ms)
+    except BadValueError:
+        position = None
+    if position is None or position.kind != "timestamp":
+        raise BadValueError(f'"{text}" is no time: write 5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, @EPOCH or now')
+    return position.value
+
+
+def series(metric: Resource) -> tuple[str, str, str, list[tuple[object, object]]]:
+    """Kind, name, unit, and the values with their time (None where there is none); nothing of what is unknown."""
+    for kind, content in metric.items():
+        if isinstance(content, dict):
+            name, unit = str(content.get("name")), str(content.get("unit") or "")
+            if kind == "scalar":
+                return kind, name, unit, [(None, content.get("value"))]
+            values = content.get("values")
+            if kind == "label" and isinstance(values, list):
+                return kind, name, unit, [(None, value) for value in values]
+            if isinstance(values, list):
+                return kind, name, unit, [(pair[0], pair[1]) for pair in values if isinstance(pair, list)]
+    return "", "", "", []
+
+
+def rfc3339(epoch_s: object) -> str:
+    if not isinstance(epoch_s, int):
+        return str(epoch_s)
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s))
+    except (OverflowError, ValueError, OSError):
+        return str(epoch_s)
+
+
+def _rows(metric: Resource) -> Iterator[tuple[str, ...]]:
+    _, name, unit, values = series(metric)
+    for epoch_s, value in values:
+        yield name, "-" if epoch_s is None else rfc3339(epoch_s), text_of(value), text_of(unit)
+
+
+def _names(metrics: list[Resource]) -> list[str]:
+    """Of the metrics; where one is a list of names, those."""
+    names: list[str] = []
+    for metric in metrics:
+        kind, name, _, values = series(metric)
+        names += [str(value) for _, value in values] if kind == "label" else [name]
+    return names

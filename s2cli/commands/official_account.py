@@ -1,0 +1,120 @@
+"""The flat verbs of the official tool for access tokens, metrics and locations, with its output on stdout."""
+
+from __future__ import annotations
+
+import time
+
+from s2cli import console
+from s2cli.client import api
+from s2cli.commands import locations, metrics, tokens
+from s2cli.commands.basins import connect
+from s2cli.errors import ExitCode, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+    from s2cli.client.api import Resource
+
+
+def run(args: Args) -> int:
+    return VERBS[args.command](args)
+
+
+def issue_access_token(args: Args) -> int:
+    console.print_line(tokens.issued_token(args))
+    return ExitCode.OK
+
+
+def list_access_tokens(args: Args) -> int:
+    first = True
+    for items in tokens.token_pages(args):
+        width = max((len(str(item.get("id"))) for item in items), default=0)
+        for item in items:
+            text = "" if first else "\n"
+            console.write((text + _token_lines(item, width)).encode("utf-8", "surrogateescape"))
+            first = False
+    return ExitCode.OK
+
+
+def _token_lines(item: Resource, width: int) -> str:
+    scope = item.get("scope")
+    scope = scope if isinstance(scope, dict) else {}
+    sets = "  ".join(
+        f"{shown}={tokens.shown_set(scope.get(name), none='∅')}"
+        for shown, name in (("basins", "basins"), ("streams", "streams"), ("tokens", "access_tokens"))
+    )
+    permissions = " ".join(f"{group[0]}:{letters}" for group, letters in tokens.groups_of(scope)) or "none"
+    first = f"{str(item.get('id')).ljust(width)}  expires {item.get('expires_at') or 'never'}\n"
+    return first + f"  {sets}  perms={permissions}  ops={len(scope.get('ops') or ())}\n"
+
+
+def revoke_access_token(args: Args) -> int:
+    tokens.revoke_token(args)
+    console.notice(f"✓ Access token '{args.token_id}' revoked")
+    return ExitCode.OK
+
+
+def get_metrics(args: Args) -> int:
+    kind = args.command.split("-")[1]
+    start_ms, end_ms = metrics.start_and_end_ms(args, time.time_ns() // 1_000_000)
+    if args.metric is not None and start_ms is None:
+        raise UsageError("one of --start-timestamp and --start-ago is needed")
+    if args.metric is not None and end_ms is None:
+        raise UsageError("one of --end-timestamp and --end-ago is needed")
+    for metric in metrics.find_metrics(args, kind, start_ms or 0, end_ms or 0):
+        console.write(_shown_metric(metric).encode("utf-8", "surrogateescape"))
+    return ExitCode.OK
+
+
+def _shown_metric(metric: Resource) -> str:
+    kind, name, unit, values = metrics.series(metric)
+    if kind == "scalar":
+        return f"{name}: {values[0][1]} {unit}\n"
+    if kind == "label":
+        return f"{name}:\n" + "".join(f"  {value}\n" for _, value in values)
+    rows = [(metrics.rfc3339(epoch_s), str(value)) for epoch_s, value in values]
+    left = max(len("time"), *(len(row[0]) for row in rows)) if rows else len("time")
+    right = max(len(unit), *(len(row[1]) for row in rows)) if rows else len(unit)
+    rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+\n"
+    lines = "".join(f"| {moment.ljust(left)} | {value.rjust(right)} |\n" for moment, value in rows)
+    return f"{name}\n{rule}| {'time'.ljust(left)} | {unit.rjust(right)} |\n{rule}{lines}{rule}\n"
+
+
+def list_locations(args: Args) -> int:
+    for item in api.list_locations(connect(args)):
+        _print_location(item)
+    return ExitCode.OK
+
+
+def get_default_location(args: Args) -> int:
+    _print_location(api.get_default_location(connect(args)))
+    return ExitCode.OK
+
+
+def set_default_location(args: Args) -> int:
+    item = locations.changed_default(args)
+    console.notice("✓ Default location set")
+    _print_location(item)
+    return ExitCode.OK
+
+
+def _print_location(item: Resource) -> None:
+    console.print_line(f"{item.get('name')} ({locations.access(item)})")
+    classes = item.get("storage_classes")
+    if isinstance(classes, list):
+        console.print_line(f"  storage classes: {', '.join(map(str, classes)) or 'none'}")
+    if item.get("default_storage_class") is not None:
+        console.print_line(f"  default storage class: {item['default_storage_class']}")
+
+
+VERBS = {
+    "issue-access-token": issue_access_token,
+    "list-access-tokens": list_access_tokens,
+    "revoke-access-token": revoke_access_token,
+    "get-account-metrics": get_metrics,
+    "get-basin-metrics": get_metrics,
+    "get-stream-metrics": get_metrics,
+    "list-locations": list_locations,
+    "get-default-location": get_default_location,
+    "set-default-location": set_default_location,
+}

@@ -1,0 +1,195 @@
+"""`s2 tokens issue|list|revoke`."""
+
+from __future__ import annotations
+
+import time
+
+from s2cli import console
+from s2cli.client import api
+from s2cli.commands.basins import connect
+from s2cli.commands.printing import print_list, print_one, text_of
+from s2cli.commands.requested import request_token
+from s2cli.errors import ExitCode, UsageError
+from s2cli.values import parse_duration_ms, parse_time_ms
+from s2cli.wire.names import check_token_id, check_token_prefix
+from s2cli.wire.operations import OP_GROUPS, OPERATIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s2cli.args import Args
+    from s2cli.client.api import Resource
+
+HEADERS = ("ID", "EXPIRES", "BASINS", "STREAMS", "TOKENS", "GROUPS", "OPS")
+_SETS = ("basins", "streams", "access_tokens")
+
+
+def run(args: Args) -> int:
+    return VERBS[args.command.rpartition(" ")[2]](args)
+
+
+def issue(args: Args) -> int:
+    token = issued_token(args)
+    print_one(args, {"access_token": token}, ("TOKEN",), [(token,)], args.token_id)
+    return ExitCode.OK
+
+
+def issued_token(args: Args) -> str:
+    """A new token as the options say."""
+    check_token_id(args.token_id)
+    request = _request(args)
+    return api.issue_token(connect(args), request, request_token(args))
+
+
+def list_tokens(args: Args) -> int:
+    print_list(args, token_pages(args), HEADERS, _row, lambda item: str(item.get("id")))
+    return ExitCode.OK
+
+
+def token_pages(args: Args) -> Iterator[list[Resource]]:
+    """The pages of AccessTokenInfos that the options ask for."""
+    check_token_prefix(args.prefix, "prefix")
+    check_token_prefix(args.start_after, "start after")
+    connection = connect(args)
+    return api.pages(
+        lambda start_after, size: api.list_tokens(connection, args.prefix, start_after, size),
+        args.start_after,
+        args.limit,
+        only_one=args.no_auto_paginate,
+        key="id",
+    )
+
+
+def revoke(args: Args) -> int:
+    revoke_token(args)
+    console.notice(f"revoked access token {args.token_id}")
+    return ExitCode.OK
+
+
+def revoke_token(args: Args) -> None:
+    check_token_id(args.token_id)
+    api.revoke_token(connect(args), args.token_id, request_token(args))
+
+
+# What the options ask for (protocol section 8.1)
+
+
+def _request(args: Args) -> Resource:
+    request: Resource = {"id": args.token_id}
+    expires_at = _expires_at(args)
+    if expires_at is not None:
+        request["expires_at"] = expires_at
+    if args.auto_prefix_streams:
+        request["auto_prefix_streams"] = True
+    request["scope"] = _scope(args)
+    return request
+
+
+def _expires_at(args: Args) -> str | None:
+    if args.expires_in is not None and args.expires_at is not None:
+        raise UsageError("--expires-in and --expires-at name two times: give one of them")
+    if args.expires_in is not None:
+        return _rfc3339(time.time_ns() // 1_000_000 + _option("--expires-in", parse_duration_ms, args.expires_in))
+    if args.expires_at is None:
+        return None
+    milliseconds = _option("--expires-at", parse_time_ms, args.expires_at)
+    if "T" in args.expires_at and not args.expires_at[-1].isdigit():
+        return args.expires_at  # in full, and finer than milliseconds perhaps
+    return _rfc3339(milliseconds)
+
+
+def _option(name: str, parse: Callable[[str], int], text: str) -> int:
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.message}") from None
+
+
+def _rfc3339(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
+    except (OverflowError, ValueError, OSError):
+        raise UsageError("the token would end after the last year that can be written") from None
+
+
+def _scope(args: Args) -> Resource:
+    scope: Resource = {}
+    for name in _SETS:
+        option = "--" + name.replace("_", "-")
+        prefix, exact = getattr(args, f"{name}_prefix"), getattr(args, f"{name}_exact")
+        if prefix is not None and exact is not None:
+            raise UsageError(f"{option}-prefix and {option}-exact name two sets: give one of them")
+        if prefix is not None:
+            scope[name] = {"prefix": prefix}
+        elif exact is not None:
+            scope[name] = {"exact": exact}
+    groups = _op_groups(args.op_group_perms or "")
+    if groups:
+        scope["op_groups"] = groups
+    ops = [_operation(text) for text in _words(args.ops or "")]
+    if ops:
+        scope["ops"] = ops
+    return scope
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def _op_groups(text: str) -> dict[str, dict[str, bool]]:
+    groups: dict[str, dict[str, bool]] = {}
+    for word in _words(text):
+        group, equals, letters = word.partition("=")
+        if group not in OP_GROUPS or not equals or not letters or set(letters) - {"r", "w"} or group in groups:
+            raise UsageError(f'--op-group-perms: "{word}" is none of account=…, basin=…, stream=… with r, w or rw')
+        groups[group] = {"read": "r" in letters, "write": "w" in letters}
+    return groups
+
+
+def _operation(text: str) -> str:
+    """As the API names it; the official tool writes list_basins and get_account_metrics."""
+    name = text.replace("_", "-")
+    if name.startswith("get-") and name.endswith("-metrics"):
+        name = name.removeprefix("get-")
+    if name not in OPERATIONS:
+        raise UsageError(f'--ops: "{text}" is no operation: {", ".join(OPERATIONS)}')
+    return name
+
+
+# Tokens in a table
+
+
+def _row(item: Resource) -> tuple[str, ...]:
+    scope = item.get("scope")
+    assert isinstance(scope, dict)
+    sets = [shown_set(scope.get(name), none="-") for name in _SETS]
+    ops = ",".join(scope.get("ops") or ()) or "-"
+    groups = ",".join(f"{group}={letters}" for group, letters in groups_of(scope)) or "-"
+    return text_of(item.get("id")), text_of(item.get("expires_at") or "never"), *sets, groups, ops
+
+
+def shown_set(resources: object, *, none: str) -> str:
+    """A resource set: `abc*` for a prefix, so `*` for all, and `none`."""
+    if isinstance(resources, dict) and isinstance(resources.get("prefix"), str):
+        return str(resources["prefix"]) + "*"
+    if isinstance(resources, dict) and resources.get("exact"):
+        return str(resources["exact"])
+    return none
+
+
+def groups_of(scope: Resource) -> list[tuple[str, str]]:
+    """The groups of operations that are allowed, each with r, w or rw."""
+    groups = scope.get("op_groups")
+    found: list[tuple[str, str]] = []
+    for group in OP_GROUPS:
+        permissions = groups.get(group) if isinstance(groups, dict) else None
+        if isinstance(permissions, dict):
+            letters = "".join(name[0] for name in ("read", "write") if permissions.get(name))
+            if letters:
+                found.append((group, letters))
+    return found
+
+
+VERBS = {"issue": issue, "list": list_tokens, "revoke": revoke}
