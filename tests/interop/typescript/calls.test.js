@@ -20,9 +20,6 @@ const CALLS = {
 };
 const NOT_SERVED = {
     "stream.d.ts": ["withEncryptionKey"],
-    "accessTokens.d.ts": ["list", "listAll", "issue", "revoke"],
-    "locations.d.ts": ["list", "getDefault", "setDefault"],
-    "metrics.d.ts": ["account", "basin", "stream"],
 };
 
 const tests = readdirSync(HERE)

@@ -19,12 +19,12 @@ export function test(name, job) {
     plainTest(name, LIMIT, job);
 }
 
-// One server in memory for the tests of a file; it has the basin BASIN.
-export function serve() {
-    const lite = new Lite();
+// One server in memory for the tests of a file; it has the basin BASIN. With a `rootToken` it asks for tokens.
+export function serve({ rootToken } = {}) {
+    const lite = new Lite({ rootToken });
     before(async () => {
         await lite.start();
-        await connect(lite).basins.create({ basin: BASIN });
+        await connect(lite, rootToken && { accessToken: rootToken }).basins.create({ basin: BASIN });
     }, LIMIT);
     after(async () => {
         await lite.stop();

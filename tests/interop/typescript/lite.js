@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,9 +14,16 @@ process.on("exit", () => running.forEach((lite) => lite.kill()));
 process.on("SIGTERM", () => process.exit(143));
 
 export class Lite {
-    // `durable` keeps the data over restarts, otherwise it goes with the process.
-    constructor({ durable = false } = {}) {
+    // `durable` keeps the data over restarts, otherwise it goes with the process. With a `rootToken` the server asks
+    // for tokens.
+    constructor({ durable = false, rootToken } = {}) {
         this.home = mkdtempSync(join(tmpdir(), "s2-interop-"));
+        this.authentication = [];
+        if (rootToken) {
+            const file = join(this.home, "root.token");
+            writeFileSync(file, rootToken, { mode: 0o600 });
+            this.authentication = ["--root-token-file", file];
+        }
         this.storage = durable ? ["--data", join(this.home, "data")] : ["--memory"];
         this.port = 0;
     }
@@ -30,7 +37,7 @@ export class Lite {
         const { PATH } = process.env;
         this.variables = {};
         this.said = "";
-        this.process = spawn("s2", ["lite", ...this.storage, "--port", String(this.port)], {
+        this.process = spawn("s2", ["lite", ...this.storage, ...this.authentication, "--port", String(this.port)], {
             env: { PATH, HOME: this.home },
             stdio: ["ignore", "pipe", "pipe"],
         });
