@@ -121,7 +121,7 @@ def test_a_bad_request_token(shared_server, token, unique_basin):
             422,
             "invalid",
         ),
-        ({"basin": "good-name", "config": {"stream_cipher": "aegis-256"}}, 501, "not_implemented"),
+        ({"basin": "good-name", "config": {"stream_cipher": "rot13"}}, 400, "bad_json"),
     ],
 )
 def test_bad_creates_change_nothing(shared_server, body, status, code):

@@ -10,7 +10,7 @@ import pytest
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
-from s2cli.server.engines import sqlite_chunks, sqlite_writer
+from s2cli.server.engines import sqlite_chunks, sqlite_cleaner
 from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import FILE_NAME
@@ -371,7 +371,7 @@ def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
         assert reason in engine.store.failure
         # Reading goes on.
         assert await engine.store.tail(other.stream_id) == (1, 1000)
-        assert await engine.store.tail(lane.stream_id) is None
+        assert await engine.store.tail(lane.stream_id) == (0, 0)
 
     with_engine(tmp_path, run)
 
@@ -406,9 +406,8 @@ def test_an_emptied_stream_goes_on_where_it_was(tmp_path):
             pass
 
     async def read(engine):
-        assert await engine.store.tail(1) is None
+        assert await engine.store.tail(1) == (10, 1007)
         row = await engine.store.get_stream("some-basin", "stream")
-        assert (row.next_seq_num, row.last_timestamp) == (10, 1007)
         assert (row.fencing_token, row.trim_point) == ("mine", 10)
 
     with_engine(tmp_path, write)
@@ -430,7 +429,7 @@ def test_a_trim_that_was_cut_short_goes_on_after_a_restart(tmp_path, monkeypatch
                 pass
         assert len(page) == 6
 
-    monkeypatch.setattr(sqlite_writer.Writer, "_trim_slice", lambda writer: writer._trims.clear())
+    monkeypatch.setattr(sqlite_cleaner.Cleaner, "trim", lambda cleaner, trim_points: None)
     assert len(with_engine(tmp_path, write)) == 21
     monkeypatch.undo()
     with_engine(tmp_path, read)
@@ -478,7 +477,8 @@ def test_ids_of_removed_streams_are_used_again(tmp_path):
         await store.remove_stream(2)
         await store.remove_stream(3)
         assert [await engine.stream(name) for name in "efg"] == [2, 3, 5]
-        assert await store.tail(2) is None
+        assert await store.tail(2) == (0, 0)
+        assert await store.tail(6) is None
         row = await store.get_stream("some-basin", "e")
         assert (row.next_seq_num, row.trim_point, row.fencing_token) == (0, 0, "")
 
@@ -500,7 +500,7 @@ def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
         while await engine.store.delete_slice(lane.stream_id):
             slices += 1
         assert slices >= 4
-        assert await engine.store.tail(lane.stream_id) is None
+        assert await engine.store.tail(lane.stream_id) == (20, 1019)
 
     with_engine(tmp_path, run)
 

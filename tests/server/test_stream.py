@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server import registry as registry_module
 from s2cli.server.batches import parse_proto
+from s2cli.server.meters import Meters
 from s2cli.server.registry import StreamRegistry
 from s2cli.server.store import StreamRow
 from s2cli.server.stream import MAX_PENDING_BYTES
@@ -38,7 +39,7 @@ class FakeStore:
         if self.on_load is not None:
             self.on_load()
         chunks = [append.chunk for append in self.stored if append.lane.stream_id == stream_id]
-        return (chunks[-1].end_seq_num, chunks[-1].last_timestamp) if chunks else None
+        return (chunks[-1].end_seq_num, chunks[-1].last_timestamp) if chunks else (0, 0)
 
     def append(self, append):
         self.queued.append(append)
@@ -56,12 +57,15 @@ class FakeServer:
         self.store = FakeStore()
         self.now_ms = NOW_MS
         self.clock_ms = lambda: self.now_ms
+        self.meters = Meters(self)
         self.streams = StreamRegistry(self)
 
     def add(self, name="stream", mode="client-prefer", uncapped=False, retention=None):
         config = {
+            "storage_class": "express",
             "timestamping": {"mode": mode, "uncapped": uncapped},
             "retention_policy": {"infinite": {}} if retention is None else {"age": retention},
+            "delete_on_empty": {"min_age_secs": 0},
         }
         row = StreamRow("basin", name, config, 0, id=len(self.store.rows) + 1)
         self.store.rows["basin", name] = row
@@ -354,21 +358,6 @@ def test_a_stream_deleted_while_it_is_loaded_is_not_opened():
         with pytest.raises(ApiError) as caught:
             await server.streams.open("basin", "stream", None)
         assert caught.value.code == "stream_deletion_pending"
-
-    asyncio.run(main())
-
-
-def test_where_an_emptied_stream_goes_on_is_read_after_its_chunks():
-    async def main():
-        server = FakeServer()
-        row = server.add()
-
-        def empty():
-            row.next_seq_num, row.last_timestamp = 7, 70
-
-        server.store.on_load = empty
-        stream = await server.streams.open("basin", "stream", None)
-        assert (stream.next_seq_num, stream.tail_timestamp) == (7, 70)
 
     asyncio.run(main())
 
