@@ -99,7 +99,7 @@ class EventPacker(Packer):
         text = f'event: ping\ndata: {{"timestamp":{self._clock_ms()},"tail":{render_tail(tail)}}}\n\n'
         self._queue([text.encode()])
 
-    def ending(self, error: S2Error | None) -> bytes:
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
         if error is None:
             return DONE
         return b"event: error\ndata: %b\n\n" % error_response(error)[1]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.channel import Outlet, watch_disconnect
-from s2cli.server.packing import Cursor
+from s2cli.server.packing import Cursor, Shared
 from s2cli.server.scanning import Limits
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class ReadSession:
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
         self._outlet = Outlet(send)
         self._packer = pack(self._outlet)
+        self._sends_shared = self._packer.sends_shared and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
         self._live = False  # stands at the tail, and all before it is sent
         self._gone = False
@@ -84,7 +85,7 @@ class ReadSession:
             self._stream.unfollow(self)
         if self._gone:
             return
-        last = self._packer.ending(self._error)
+        last = self._packer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
         # An exchange that is left without an end is aborted.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._outlet.end(last), None if self._error is None else PATIENCE_S)
@@ -188,20 +189,37 @@ class ReadSession:
         if not self._live:
             return
         stream = self._stream
-        new = [chunk for chunk in stream.recent if chunk.first_seq_num >= self.next_seq_num]
-        tail = stream.tail_seq_num, stream.tail_timestamp
-        cursor = Cursor(new, self.next_seq_num, self._limits)
-        try:
-            while not self._outlet.blocked and (parts := cursor.message()):
-                self._packer.add(parts, tail)
-        except S2Error as error:
-            self.end(error)
-        self._packer.flush()
-        self.next_seq_num = cursor.next_seq_num
+        if not (self._sends_shared and self._send_shared()):
+            tail = stream.tail_seq_num, stream.tail_timestamp
+            cursor = Cursor(self._new_chunks(), self.next_seq_num, self._limits)
+            try:
+                while not self._outlet.blocked and (parts := cursor.message()):
+                    self._packer.add(parts, tail)
+            except S2Error as error:
+                self.end(error)
+            self._packer.flush()
+            self.next_seq_num = cursor.next_seq_num
         self._sent_s = self._loop.time()
         if self._outlet.blocked or self._limits.reached:
             self._live = False
             self._wake()
+
+    def _new_chunks(self) -> list[Chunk]:
+        return [chunk for chunk in self._stream.recent if chunk.first_seq_num >= self.next_seq_num]
+
+    def _send_shared(self) -> bool:
+        """Send the same bytes as everybody who stands at the same place; False where they have to be made for us."""
+        stream = self._stream
+        shared = stream.shared.get(self.next_seq_num)
+        if shared is None:
+            shared = Shared(self._new_chunks(), (stream.tail_seq_num, stream.tail_timestamp))
+            stream.shared[self.next_seq_num] = shared
+        if not shared.data:
+            return False
+        self._outlet.write(shared.data)
+        self._limits.count(shared.count, shared.metered_bytes)
+        self.next_seq_num = stream.tail_seq_num
+        return True
 
     def on_failure(self) -> None:
         self.end(self._stream.reading_failure or ApiError("unavailable", "the stream has gone"))

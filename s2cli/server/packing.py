@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from s2cli.errors import ApiError, S2Error
 from s2cli.server.exchange import error_response
 from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, frame_header
@@ -12,7 +13,6 @@ from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s2cli.errors import S2Error
     from s2cli.server.channel import Outlet
     from s2cli.server.scanning import Limits
     from s2cli.server.store import Chunk
@@ -36,7 +36,8 @@ class Cursor:
         self.next_seq_num = next_seq_num
 
     def message(self) -> list[bytes]:
-        """The parts of the next message; none at the end, and when the limits are reached."""
+        """The parts of the next message; none at the end, and when the limits are reached. Raises ApiError where a
+        sealed chunk cannot be opened, after all that comes before it."""
         parts: list[bytes] = []
         count = metered_bytes = size_bytes = 0
         while self._chunks and not self._limits.reached:
@@ -50,7 +51,12 @@ class Cursor:
                 or size_bytes > MAX_MESSAGE_BYTES - TAIL_BYTES
             ):
                 break
-            part = self._limits.take(chunk, self.next_seq_num)
+            try:
+                part = self._limits.take(chunk, self.next_seq_num)
+            except S2Error:
+                if parts:
+                    break  # what comes before it first; the next call raises
+                raise
             self.next_seq_num = chunk.end_seq_num
             self._chunks.popleft()
             if part is not None:
@@ -61,9 +67,10 @@ class Cursor:
 class Packer:
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
-    __slots__ = ("_outlet", "_waiting", "_waiting_bytes")
+    __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "sends_shared")
 
     def __init__(self, outlet: Outlet) -> None:
+        self.sends_shared = False  # whether what it would send is what a Shared holds
         self._outlet = outlet
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -76,7 +83,7 @@ class Packer:
         """Send a sign of life, with `flush`."""
         raise NotImplementedError
 
-    def ending(self, error: S2Error | None) -> bytes:
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
         """What the client gets last."""
         raise NotImplementedError
 
@@ -100,6 +107,25 @@ class Packer:
         self._outlet.write(data[at:] if at else data)
 
 
+class Shared:
+    """What one group made durable, as a whole frame, for all who follow in the clear without limits: making it for each
+    of hundreds of followers takes longer than sending it."""
+
+    __slots__ = ("count", "data", "metered_bytes")
+
+    def __init__(self, chunks: list[Chunk], tail: tuple[int, int]) -> None:
+        self.count = sum(chunk.count for chunk in chunks)
+        self.metered_bytes = sum(chunk.metered_bytes for chunk in chunks)
+        parts = [chunk.data for chunk in chunks]
+        parts.append(encode_tail(*tail))
+        size_bytes = sum(map(len, parts))
+        fits = self.count <= MAX_BATCH_RECORDS and self.metered_bytes <= MAX_BATCH_BYTES and size_bytes <= PIECE_BYTES
+        # Empty: it takes more than one frame or piece, or a key.
+        self.data = b""
+        if fits and not any(chunk.kind for chunk in chunks):
+            self.data = b"".join((frame_header(size_bytes), *parts))
+
+
 class FramePacker(Packer):
     """Messages as frames, compressed where the client wants that."""
 
@@ -108,6 +134,7 @@ class FramePacker(Packer):
     def __init__(self, outlet: Outlet, compression: str | None) -> None:
         super().__init__(outlet)
         self._compression = compression
+        self.sends_shared = compression is None
 
     def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
         if tail is not None:
@@ -120,8 +147,12 @@ class FramePacker(Packer):
     def beat(self, tail: tuple[int, int]) -> None:
         self.add([], tail)
 
-    def ending(self, error: S2Error | None) -> bytes:
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
         if error is None:
             return b""
         status, body, _ = error_response(error)
-        return encode_terminal(status, body)
+        last = encode_terminal(status, body)
+        if isinstance(error, ApiError) and error.code == "server_draining":
+            # A reconnect that was advised is no failure to some clients, and not counted as one.
+            return encode_frame(encode_tail(*tail), advise_reconnect=True) + last
+        return last

@@ -93,6 +93,15 @@ class Limits:
         too_small = self._size_bytes is not None and self._size_bytes < _LEAST_RECORD_BYTES
         self.reached = query.wants_nothing or too_small
 
+    @property
+    def unlimited(self) -> bool:
+        return self._count is None and self._size_bytes is None and self._until is None
+
+    def count(self, records: int, metered_bytes: int) -> None:
+        """Have what a read got past `take` counted; only where it is `unlimited`."""
+        self._meter.read_records += records
+        self._meter.read_bytes += metered_bytes
+
     def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
         """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing.
         Raises ApiError where a sealed chunk cannot be opened."""
@@ -130,8 +139,7 @@ class Limits:
         return Chunk(chunk.first_seq_num + skip, keep, size_bytes, last_timestamp, cut(chunk.data, skip, keep))
 
     def _spend(self, chunk: Chunk) -> None:
-        self._meter.read_records += chunk.count
-        self._meter.read_bytes += chunk.metered_bytes
+        self.count(chunk.count, chunk.metered_bytes)
         if self._count is not None:
             self._count -= chunk.count
             self.reached = self.reached or self._count == 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.server.batches import Batch
+    from s2cli.server.packing import Shared
     from s2cli.server.registry import StreamRegistry
     from s2cli.server.sealing import Seal
     from s2cli.server.store import Reply
@@ -104,6 +105,7 @@ class Stream:
         "reading_failure",
         "recent",
         "recent_bytes",
+        "shared",
         "tail_seq_num",
         "tail_timestamp",
         "trim_point",
@@ -127,6 +129,7 @@ class Stream:
         self.followers: set[Follower] = set()
         self.recent: deque[Chunk] = deque()
         self.recent_bytes = 0
+        self.shared: dict[int, Shared] = {}  # of the group that has just become durable, by where it begins
         self.used = True
         self._durable_waiters: list[tuple[int, Future[None]]] = []
         self._room_waiters: list[Future[None]] = []
@@ -247,6 +250,7 @@ class Stream:
         """Tell everybody who waits for what has become durable."""
         for follower in list(self.followers):
             follower.on_durable()
+        self.shared.clear()
         if self.recent:
             self._forget_recent()
         if self._durable_waiters:
