@@ -14,7 +14,7 @@ from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import encode_ack
-from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
+from s2cli.wire.frames import RECONNECT_ADVISED, FrameReader, encode_terminal, frame_header
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -204,7 +204,18 @@ async def append_session(
 class _Session:
     """The owner of the appends of a session: acks in the order of the inputs, those of a group in one piece."""
 
-    __slots__ = ("_acks", "_error", "_grant", "_inbox", "_seal", "_settled", "_stream", "_unsettled", "outlet")
+    __slots__ = (
+        "_acks",
+        "_advice",
+        "_error",
+        "_grant",
+        "_inbox",
+        "_seal",
+        "_settled",
+        "_stream",
+        "_unsettled",
+        "outlet",
+    )
 
     def __init__(self, stream: Stream, seal: Seal | None, inbox: Inbox, outlet: Outlet, grant: Grant | None) -> None:
         self.outlet = outlet
@@ -213,11 +224,13 @@ class _Session:
         self._inbox = inbox
         self._grant = grant
         self._acks: list[bytes] = []
+        self._advice = 0
         self._unsettled = 0
         self._settled: Future[None] | None = None  # somebody waits for all to be settled
         self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
 
     def drain(self) -> None:
+        self._advice = RECONNECT_ADVISED  # of the acks that are left
         self.end(ApiError("server_draining", "the server is shutting down"))
 
     def end(self, error: S2Error) -> None:
@@ -279,7 +292,7 @@ class _Session:
             self.end(error)
         else:
             ack = encode_ack(*_positions(admitted))
-            self._acks.append(frame_header(len(ack)) + ack)
+            self._acks.append(frame_header(len(ack), self._advice) + ack)
         return True
 
     def flush(self) -> None:
