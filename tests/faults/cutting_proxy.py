@@ -28,6 +28,7 @@ class Link:
         self.holding = threading.Event()
         self.mute = threading.Event()
         self.passed = 0  # bytes of the client that went on to the server
+        self.session_passed = 0  # of these, what belongs to an append session
         self.answered = 0  # bytes of the server that went on to the client
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self._lock = threading.Lock()
@@ -48,6 +49,8 @@ class Link:
                         continue
                 self.server.sendall(data)
                 self.passed += len(data)
+                if self.session_passed or data.startswith(b"POST "):
+                    self.session_passed += len(data)
         if not self._cut:
             with contextlib.suppress(OSError):
                 self.server.shutdown(socket.SHUT_WR)

@@ -60,7 +60,7 @@ def test_bytes_that_arrive_after_the_client_came_back_are_refused(
     late_bytes = turns = 0
     while turns < TURNS:
         # An append session that runs, and then one whose bytes no longer get through…
-        wait_until(lambda: proxy.links and proxy.links[-1].passed > 20_000)
+        wait_until(lambda: proxy.links and proxy.links[-1].session_passed > 20_000)
         links = len(proxy.links)
         link = proxy.links[-1]
         link.hold()
@@ -70,7 +70,7 @@ def test_bytes_that_arrive_after_the_client_came_back_are_refused(
         link.cut(keep=True)
         proxy.wait_for_link(links + 1)
         if turns % 2:
-            wait_until(lambda: proxy.links[-1].passed > 20_000)  # back in full
+            wait_until(lambda: proxy.links[-1].session_passed > 20_000)  # back in full
         time.sleep(dice.uniform(0, 0.01))
         late_bytes += link.deliver()  # … arrive when the client is back
         turns += 1
