@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
 # Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
 IN_THE_GATE = {"quick start", "test command", "install"}
-HERE = {"", "cloud", "server", "client", "init file", "profiles"}
+HERE = {"", "cloud", "server", "client", "init file", "profiles", "root token", "tokens"}
 
 
 def blocks(marker: str, language: str = "sh") -> list[str]:
@@ -96,6 +96,25 @@ def test_the_blocks_for_the_server(home, served):
     url = f"http://127.0.0.1:{served}"
     read = "s2 read s2://demo-basin/demo"
     assert run(read, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout == "from curl\nfrom Python\n"
+
+
+def test_the_blocks_for_access_tokens(home):
+    (script,) = blocks("root token")
+    make_token, command = script.splitlines()
+    run(make_token, home)
+    words = command.replace("--port 8080", "--port 0").split()
+    with subprocess.Popen(words, cwd=home, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            url = server.stdout.readline().strip().partition("=")[2]
+            (script,) = blocks("tokens")
+            printed = run(script.replace("http://127.0.0.1:8080", url), home).stdout
+            assert "hello\n" in printed
+            assert "root" in printed
+            assert (home / "writer.token").stat().st_size > 20
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(15) == 0
 
 
 def test_the_init_file(home):

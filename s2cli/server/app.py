@@ -112,9 +112,9 @@ async def _control(server: Server, scope: Scope, receive: Receive, send: Send, p
     if path in HEALTH_PATHS:
         return await _health(server, scope, send)
     if path == PROMETHEUS_PATH:
-        if scope["method"] != "GET":
-            return await _send_empty(send, 405, (b"allow", b"GET"))
-        await send_metrics(server, scope, send)
+        if scope["method"] not in ("GET", "HEAD"):
+            return await _send_empty(send, 405, _allow({"GET": None}))
+        await send_metrics(server, scope, _dropping_body(send) if scope["method"] == "HEAD" else send)
         return 200
     methods, found = find(path)
     if not methods:

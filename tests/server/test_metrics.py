@@ -334,9 +334,11 @@ def test_prometheus(make_server):
     assert check_after == {"express": 170, "standard": 30}
 
 
-def test_only_get(shared_server):
+def test_only_get_and_head(shared_server):
     answer = shared_server.request("POST", "/metrics", body=b"")
-    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    answer = shared_server.request("HEAD", "/metrics")
+    assert (answer.status, answer.body) == (200, b"")
 
 
 def test_its_library_is_loaded_only_when_it_is_asked_for():
