@@ -57,6 +57,7 @@ def test_it_holds_together(document):
     names = set(document["components"]["schemas"])
     used = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
     assert used <= names
+    assert names - used == set()
     ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
     assert len(set(ids)) == len(ids)
     for path, methods in document["paths"].items():
