@@ -56,7 +56,9 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
                     return
             status = await _control(server, scope, receive, send, path)
         except DisconnectedError:
-            status = 499
+            # It may only have broken off its request, as one with a bad chunk does, and still read.
+            status, body, _ = error_response(ApiError("client_hangup", "the request broke off"))
+            await send_json(send, status, body)
         except S2Error as error:
             status, body, headers = error_response(error)
             await send_json(send, status, body, headers)

@@ -263,26 +263,27 @@ class _Session:
         frames = FrameReader()
         stream, inbox, outlet = self._stream, self._inbox, self.outlet
         admitted = 0
-        while data := await inbox.read():
-            try:
-                received = frames.feed(data)
-            except FrameError as error:
-                raise ApiError("bad_frame", error.message) from error
-            for frame in received:
-                if frame.status is not None:
-                    raise ApiError("bad_frame", "a terminal frame from the client")
-                batch = _parse(frame.message)
-                if batch.commands and self._grant is not None:
-                    self._grant.require_commands(batch.commands, *stream.key)
-                if not stream.has_room:
-                    await stream.room()
-                if outlet.blocked:
-                    await outlet.drained()
-                await _admit(stream, batch, self, self._seal)
-                self._unsettled += 1
-                admitted += 1
-                if admitted % INPUTS_IN_A_ROW == 0:
-                    await asyncio.sleep(0)
+        try:
+            while data := await inbox.read():
+                for frame in frames.frames(data):
+                    if self._error is not None:
+                        return  # one piece of a body may hold thousands of inputs
+                    if frame.status is not None:
+                        raise ApiError("bad_frame", "a terminal frame from the client")
+                    batch = _parse(frame.message)
+                    if batch.commands and self._grant is not None:
+                        self._grant.require_commands(batch.commands, *stream.key)
+                    if not stream.has_room:
+                        await stream.room()
+                    if outlet.blocked:
+                        await outlet.drained()
+                    await _admit(stream, batch, self, self._seal)
+                    self._unsettled += 1
+                    admitted += 1
+                    if admitted % INPUTS_IN_A_ROW == 0:
+                        await asyncio.sleep(0)
+        except FrameError as error:
+            raise ApiError("bad_frame", error.message) from error
         if inbox.ended and not frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
 

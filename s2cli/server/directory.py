@@ -54,6 +54,11 @@ class LockedDirectory:
         os.pwrite(self._file, note, 0)
         os.ftruncate(self._file, len(note))
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it: then what is written goes into files that nobody finds again."""
+        return os.fstat(self._file).st_nlink == 0
+
     def release(self) -> None:
         """Let others in. The file stays: removing it would let two servers lock two files of one name."""
         self.write_note(b"")

@@ -258,7 +258,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             directory.write_note(encode_note(_note(options, origin)))
         log.info("s2 %s serves %s", __version__, origin or options.socket_path)
         on_ready(origin)
-        await _until_end(server, options, hosts, stopped)
+        await _until_end(server, options, hosts, directory, stopped)
         await _drain(server, hosts)
 
 
@@ -279,7 +279,9 @@ def _stop_on_signals() -> asyncio.Event:
     return stopped
 
 
-async def _until_end(server: Server, options: Options, hosts: list[Host], stopped: asyncio.Event) -> None:
+async def _until_end(
+    server: Server, options: Options, hosts: list[Host], directory: LockedDirectory | None, stopped: asyncio.Event
+) -> None:
     socket_inode = None if options.socket_path is None else os.stat(options.socket_path).st_ino
     while not stopped.is_set():
         wait_s = WATCH_S if options.idle_exit_s is None else min(WATCH_S, options.idle_exit_s / 4)
@@ -287,6 +289,8 @@ async def _until_end(server: Server, options: Options, hosts: list[Host], stoppe
             await asyncio.wait_for(stopped.wait(), wait_s)
         if any(host.failed for host in hosts):
             raise S2Error("the HTTP server ended by itself")
+        if directory is not None and directory.is_gone:
+            raise S2Error(f"the data directory {directory.path} was removed: nothing that is appended would be kept")
         if options.idle_exit_s is None:
             continue
         if server.exchanges == 0 and server.now() - server.quiet_since >= options.idle_exit_s:

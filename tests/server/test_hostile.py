@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import tracemalloc
 
 import pytest
 from s2s import append_input, open_append
 
-from s2cli.errors import BadValueError
+from s2cli.errors import BadValueError, S2Error
 from s2cli.server.batches import parse_proto
 from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
+from s2cli.server.directory import LockedDirectory
 from s2cli.server.silent import close_silent
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
 
@@ -21,6 +23,23 @@ def append(server, basin, records, stream="stream", **conditions):
     return server.request(
         "POST", f"/v1/streams/{stream}/records", basin=basin, json_body={"records": records, **conditions}
     )
+
+
+def exchange(server, data: bytes) -> bytes:
+    """All that the server answers to these bytes."""
+    with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as client:
+        client.sendall(data)
+        answer = b""
+        while piece := client.recv(1 << 16):
+            answer += piece
+    return answer
+
+
+@pytest.mark.parametrize("age", [(1 << 64) - 1, (1 << 63) - 1, (1 << 63) // 1000])
+def test_no_age_of_records_is_too_large_to_store(shared_server, basin, age):
+    stream = shared_server.create_stream(basin, retention_policy={"age": age})
+    assert append(shared_server, basin, [{"body": "x"}], stream).status == 200
+    assert shared_server.request("GET", "/health").status == 200
 
 
 def bombs(count: int) -> bytes:
@@ -47,6 +66,15 @@ def test_a_frame_comes_in_any_number_of_pieces():
     assert [frame.message for frame in got] == [message, b"next"]
 
 
+def test_what_stands_before_a_bad_frame_in_the_same_piece_is_acked(shared_server, basin):
+    shared_server.create_stream(basin)
+    with open_append(shared_server, basin) as session:
+        session.send_bytes(encode_frame(append_input(b"one")) + encode_frame(append_input(b"two")) + b"\0\0\0\0")
+        assert [session.ack()[1] for _ in range(2)] == [1, 2]
+        status, body = session.terminal()
+    assert (status, body["code"]) == (400, "bad_frame")
+
+
 def test_too_many_records_are_refused_before_any_is_looked_at(shared_server, basin):
     shared_server.create_stream(basin)
     answer = append(shared_server, basin, [{}] * 1000 + ["no record"])
@@ -64,6 +92,14 @@ def test_an_error_fits_in_a_frame_whatever_the_client_sent(shared_server, basin)
         session.append((None, [(b"", bytes(1_000_000))], b""))
         status, body = session.terminal()
     assert (status, body["code"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("path", ["/v1/streams/stream/records", "/v1/streams"])
+def test_a_request_that_breaks_off_is_no_failure_of_the_server(shared_server, basin, path):
+    head = f"POST {path} HTTP/1.1\r\nhost: test\r\ns2-basin: {basin}\r\ncontent-type: application/json\r\n"
+    answer = exchange(shared_server, head.encode() + b"transfer-encoding: chunked\r\n\r\nZZ\r\n")
+    assert answer.startswith(b"HTTP/1.1 499 ")
+    assert b'"code":"client_hangup"' in answer
 
 
 def test_connections_that_never_say_what_they_speak_are_closed():
@@ -112,3 +148,19 @@ def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():
 
     half = MAX_JOINED_BYTES // 2
     assert asyncio.run(run()) == [half, *[2 * half] * 4]
+
+
+def test_a_server_whose_directory_is_removed_ends_rather_than_ack_what_is_lost(tmp_path, monkeypatch):
+    from s2cli.server import serve
+
+    monkeypatch.setattr(serve, "WATCH_S", 0.01)
+    data = tmp_path / "data"
+    directory = LockedDirectory(data)
+    assert not directory.is_gone
+    directory.release()
+
+    async def run() -> None:
+        await serve.serve(serve.Options(data=str(data), port=0), lambda _origin: shutil.rmtree(data), asyncio.Event())
+
+    with pytest.raises(S2Error, match="was removed"):
+        asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
