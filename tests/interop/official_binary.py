@@ -5,9 +5,11 @@ Not part of the suite, because building that tool takes ten minutes:
     S2_PEER=/path/to/the/official/s2 pytest tests/interop/official_binary.py
 """
 
+import base64
 import os
 import select
 import subprocess
+import time
 
 PEER = os.environ["S2_PEER"]
 
@@ -65,3 +67,34 @@ def test_a_follower_prints_what_comes(server):
         assert select.select([follower.stdout], [], [], 10)[0]
         assert follower.stdout.readline() == b"after\n"
         follower.terminate()
+
+
+def test_encrypted_streams(server, tmp_path):
+    key = base64.b64encode(bytes(range(32))).decode()
+    for cipher in ("aegis-256", "aes-256-gcm"):
+        uri = f"s2://official-{cipher}/lines"
+        official(server, "create-basin", f"official-{cipher}", "--stream-cipher", cipher, "--create-stream-on-append")
+        official(server, "append", uri, "-k", key, stdin=b"one\ntwo\n")
+        assert official(server, "read", uri, "--seq-num", "0", "--count", "2", "-k", key) == b"one\ntwo\n"
+        official(server, "read", uri, "--seq-num", "0", "--count", "2", code=1)
+
+
+def test_an_append_goes_on_over_a_rolling_restart(server):
+    uri = "s2://official-rolling/lines"
+    official(server, "create-basin", "official-rolling")
+    official(server, "create-stream", uri)
+    expected = b""
+    with start(server, "append", uri, stdin=subprocess.PIPE) as process:
+        for number in range(2000):
+            line = b"%d\n" % number
+            expected += line
+            process.stdin.write(line)
+            process.stdin.flush()
+            if number in (500, 1200):
+                server.stop()
+                server.start()
+            time.sleep(0.0005)
+        process.stdin.close()
+        stderr = process.stderr.read()
+        assert process.wait(30) == 0, stderr.decode()
+    assert official(server, "read", uri, "--seq-num", "0", "--count", "2000") == expected

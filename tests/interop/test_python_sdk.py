@@ -12,10 +12,12 @@ from s2_sdk import (
     Batching,
     CommandRecord,
     Compression,
+    Encryption,
     Endpoints,
     EnsureStatus,
     ReadLimit,
     Record,
+    Retry,
     S2ServerError,
     SeqNum,
     StreamConfig,
@@ -28,12 +30,12 @@ from s2_sdk import (
 BASIN = "sdk-basin"
 
 
-def drive(server, job, compression=Compression.NONE):
+def drive(server, job, compression=Compression.NONE, retry=None):
     """Run `job(client)` with a client of the server, in a loop of its own."""
 
     async def main():
         endpoints = Endpoints(account=server.url, basin=server.url)
-        async with s2_sdk.S2("token", endpoints=endpoints, compression=compression) as client:
+        async with s2_sdk.S2("token", endpoints=endpoints, compression=compression, retry=retry) as client:
             return await asyncio.wait_for(job(client), 60)
 
     return asyncio.run(main())
@@ -284,3 +286,79 @@ def test_the_sdk_takes_its_endpoints_from_the_variables_that_the_server_prints(s
             return [basin.name async for basin in client.list_all_basins(prefix=BASIN)]
 
     assert asyncio.run(main()) == [BASIN]
+
+
+@pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
+@pytest.mark.parametrize("cipher", list(Encryption), ids=lambda cipher: cipher.name)
+def test_encrypted_streams(server, cipher, compression):
+    key = bytes(range(32))
+
+    async def job(client):
+        await client.create_basin("sdk-encrypted", config=BasinConfig(stream_cipher=cipher))
+        basin = client.basin("sdk-encrypted")
+        assert (await basin.create_stream("stream")).cipher == cipher
+        stream = basin.stream("stream", encryption_key=key)
+        await stream.append(AppendInput(records=[Record(body=b"0" * 5000), CommandRecord.fence("mine")]))
+        async with stream.append_session() as session:
+            tickets = [
+                await session.submit(AppendInput(records=[Record(body=b"%d" % at * 2000)])) for at in range(2, 10)
+            ]
+            assert [(await ticket).start.seq_num for ticket in tickets] == list(range(2, 10))
+        async with stream.producer(fencing_token="mine") as producer:
+            ticket = await producer.submit(Record(body=b"last", headers=[(b"name", b"value")]))
+            assert (await ticket).seq_num == 10
+        expected = [b"0" * 5000, b"mine", *(b"%d" % at * 2000 for at in range(2, 10)), b"last"]
+        assert bodies(await read_all(stream)) == expected
+        batch = await stream.read(start=SeqNum(0), limit=ReadLimit(count=100))
+        assert bodies(batch.records) == expected
+        with pytest.raises(S2ServerError) as wrong:
+            await basin.stream("stream", encryption_key=bytes(32)).read(start=SeqNum(0), limit=ReadLimit(count=1))
+        assert wrong.value.code == "decryption_failed"
+        with pytest.raises(S2ServerError) as missing:
+            await basin.stream("stream").read(start=SeqNum(0), limit=ReadLimit(count=1))
+        assert missing.value.code == "bad_header"
+        assert (await basin.stream("stream").check_tail()).seq_num == 11
+
+    drive(server, job, compression)
+
+
+def test_sessions_go_on_over_a_rolling_restart(server):
+    """Nobody sees an error. By itself the SDK gives up after three attempts, half a second: less than a server of ours
+    is away."""
+
+    async def job(client):
+        stream = await new_stream(client, "rolling")
+        seen = []
+
+        async def follow():
+            async for batch in stream.read_session(start=SeqNum(0)):
+                seen.extend(record.body for record in batch.records)
+                if seen and seen[-1] == b"end":
+                    return
+
+        follower = asyncio.create_task(follow())
+        async with stream.append_session() as session:
+            tickets = []
+            for restart in range(2):
+                for at in range(200):
+                    tickets.append(
+                        await session.submit(AppendInput(records=[Record(body=b"%d" % (restart * 200 + at))]))
+                    )
+                restarted = asyncio.create_task(asyncio.to_thread(roll, server))
+                while not restarted.done():
+                    tickets.append(await session.submit(AppendInput(records=[Record(body=b"meanwhile")])))
+                    await asyncio.sleep(0.005)
+                await restarted
+            tickets.append(await session.submit(AppendInput(records=[Record(body=b"end")])))
+            acks = [await ticket for ticket in tickets]
+        await follower
+        assert [ack.start.seq_num for ack in acks] == list(range(len(tickets)))
+        assert len(seen) == len(tickets)
+        assert [body for body in seen if body.isdigit()] == [b"%d" % at for at in range(400)]
+
+    drive(server, job, retry=Retry(max_attempts=50, max_base_delay=timedelta(milliseconds=200)))
+
+
+def roll(server):
+    server.stop()
+    server.start()
