@@ -32,8 +32,11 @@ SETS = {
 def run(args: Args) -> int:
     now_ms = time.time_ns() // 1_000_000
     start_ms, end_ms = start_and_end_ms(args, now_ms)
+    kind = args.command.rpartition(" ")[2]
+    if len(SETS[kind]) == 1 and args.metric is None:
+        args.metric = SETS[kind][0]
     start_ms = now_ms - DAY_MS if start_ms is None else start_ms
-    metrics = find_metrics(args, args.command.rpartition(" ")[2], start_ms, now_ms if end_ms is None else end_ms)
+    metrics = find_metrics(args, kind, start_ms, now_ms if end_ms is None else end_ms)
     output = args.output or "table"
     if output == "table":
         rows = [row for metric in metrics for row in _rows(metric)]

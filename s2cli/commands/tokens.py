@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from s2cli.client.api import Resource
 
 HEADERS = ("ID", "EXPIRES", "BASINS", "STREAMS", "TOKENS", "GROUPS", "OPS")
+_YEAR_10000_S = 253_402_300_800
 _SETS = ("basins", "streams", "access_tokens")
 
 
@@ -31,6 +32,9 @@ def run(args: Args) -> int:
 
 def issue(args: Args) -> int:
     token = issued_token(args)
+    if args.output is None:
+        console.print_line(token)  # alone, for $(…) and files
+        return ExitCode.OK
     print_one(args, {"access_token": token}, ("TOKEN",), [(token,)], args.token_id)
     return ExitCode.OK
 
@@ -108,10 +112,9 @@ def _option(name: str, parse: Callable[[str], int], text: str) -> int:
 
 def _rfc3339(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
-    except (OverflowError, ValueError, OSError):
-        raise UsageError("the token would end after the last year that can be written") from None
+    if seconds >= _YEAR_10000_S:
+        raise UsageError("a token must end before the year 10000: give no time for one that does not end")
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
 
 
 def _scope(args: Args) -> Resource:

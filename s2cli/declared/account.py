@@ -184,7 +184,9 @@ def basin_metrics(
 
 def stream_metrics(
     uri: RequiredUri,
-    metric: Annotated[Literal["storage"] | None, typer.Argument(metavar="SET", help="storage")] = None,
+    metric: Annotated[
+        Literal["storage"] | None, typer.Argument(metavar="[SET]", help="storage is all there is")
+    ] = None,
     from_: From = None,
     to: To = None,
     interval: Interval = None,
@@ -198,7 +200,8 @@ def stream_metrics(
     """Print metrics of a stream.
 
     Examples:
-      s2 metrics stream s2://logs-prod/web storage --from 1h
+      s2 metrics stream s2://logs-prod/web
+      s2 metrics stream s2://logs-prod/web storage --from 1h -o json
 
     A TIME is what --from of `s2 read` takes, but for sequence numbers.
     """

@@ -141,7 +141,8 @@ def test_golden_command_lines_need_no_typer(line):
 
 def readme_command_lines() -> list[list[str]]:
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    found = re.findall(r"(?:^|[|&;/(] ?)s2 ((?:'[^']*'|[^|&;#>'\n])*)", "\n".join(blocks), re.MULTILINE)
+    script = "\n".join(blocks).replace("\\\n", " ")
+    found = re.findall(r"(?:^|[|&;/(] ?)s2 ((?:'[^']*'|[^|&;#>'\n])*)", script, re.MULTILINE)
     return [shlex.split(line) for line in found]
 
 
