@@ -3,9 +3,9 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
+        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
+        "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression" ;;
         "check-tail") echo "--stream -o --output" ;;
         "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
@@ -34,9 +34,9 @@ _s2_flags() {
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --no-cors -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output" ;;
-        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file" ;;
+        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
+        "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression" ;;
         "records check-tail") echo "--stream -o --output" ;;
         "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
@@ -63,6 +63,8 @@ _s2_values() {
         "append --linger") echo "-"; return ;;
         "append --inflight") echo "-"; return ;;
         "append --max-outage") echo "-"; return ;;
+        "append --transport") echo "auto s2s unary"; return ;;
+        "append --compression") echo "none gzip zstd auto"; return ;;
         "append -o"|"append --output") echo "json jsonl"; return ;;
         "read --stream") echo "-"; return ;;
         "read --from") echo "-"; return ;;
@@ -73,6 +75,8 @@ _s2_values() {
         "read --format") echo "text json json-base64"; return ;;
         "read -k"|"read --encryption-key-file") echo "<file>"; return ;;
         "read --max-outage") echo "-"; return ;;
+        "read --transport") echo "auto s2s sse unary"; return ;;
+        "read --compression") echo "none gzip zstd auto"; return ;;
         "read --seq-num") echo "-"; return ;;
         "read --timestamp") echo "-"; return ;;
         "read --ago") echo "-"; return ;;
@@ -90,6 +94,8 @@ _s2_values() {
         "tail -O"|"tail --output-file") echo "<file>"; return ;;
         "tail --format") echo "text json json-base64"; return ;;
         "tail -k"|"tail --encryption-key-file") echo "<file>"; return ;;
+        "tail --transport") echo "auto s2s sse unary"; return ;;
+        "tail --compression") echo "none gzip zstd auto"; return ;;
         "check-tail --stream") echo "-"; return ;;
         "check-tail -o"|"check-tail --output") echo "json jsonl"; return ;;
         "trim --stream") echo "-"; return ;;
@@ -250,6 +256,8 @@ _s2_values() {
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;
         "records append --max-outage") echo "-"; return ;;
+        "records append --transport") echo "auto s2s unary"; return ;;
+        "records append --compression") echo "none gzip zstd auto"; return ;;
         "records append -o"|"records append --output") echo "json jsonl"; return ;;
         "records read --stream") echo "-"; return ;;
         "records read --from") echo "-"; return ;;
@@ -260,6 +268,8 @@ _s2_values() {
         "records read --format") echo "text json json-base64"; return ;;
         "records read -k"|"records read --encryption-key-file") echo "<file>"; return ;;
         "records read --max-outage") echo "-"; return ;;
+        "records read --transport") echo "auto s2s sse unary"; return ;;
+        "records read --compression") echo "none gzip zstd auto"; return ;;
         "records read --seq-num") echo "-"; return ;;
         "records read --timestamp") echo "-"; return ;;
         "records read --ago") echo "-"; return ;;
@@ -277,6 +287,8 @@ _s2_values() {
         "records tail -O"|"records tail --output-file") echo "<file>"; return ;;
         "records tail --format") echo "text json json-base64"; return ;;
         "records tail -k"|"records tail --encryption-key-file") echo "<file>"; return ;;
+        "records tail --transport") echo "auto s2s sse unary"; return ;;
+        "records tail --compression") echo "none gzip zstd auto"; return ;;
         "records check-tail --stream") echo "-"; return ;;
         "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
         "records trim --stream") echo "-"; return ;;

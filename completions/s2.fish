@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --stream-cipher --location --request-token --unset -p --prefix --start-after --limit --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --host --port --root-token-file --base-domain --init-file --cors --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --stream-cipher --location --request-token --unset -p --prefix --start-after --limit --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --host --port --root-token-file --base-domain --init-file --cors --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -98,6 +98,8 @@ complete -c s2 -n '__s2_at append' -l on-lost-ack -x -a 'check resend stop' -d '
 complete -c s2 -n '__s2_at append' -l linger -x -d 'Wait so long for more lines before a batch leaves'
 complete -c s2 -n '__s2_at append' -l inflight -x -d 'Bytes sent and not acked [default: 4MiB nearby, else 8MiB]'
 complete -c s2 -n '__s2_at append' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
+complete -c s2 -n '__s2_at append' -l transport -x -a 'auto s2s unary' -d 's2s: one session; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at append' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at append' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at read' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at read' -l from -x -d 'Where to start [default: start]'
@@ -111,6 +113,8 @@ complete -c s2 -n '__s2_at read' -s 0 -l zero -d 'A NUL byte between records, no
 complete -c s2 -n '__s2_at read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at read' -l clamp -d 'A start beyond the tail is a start at the tail'
 complete -c s2 -n '__s2_at read' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
+complete -c s2 -n '__s2_at read' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at read' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at read' -l seq-num -x -d 'Start at this sequence number'
 complete -c s2 -n '__s2_at read' -l timestamp -x -d 'Start at this time'
 complete -c s2 -n '__s2_at read' -l ago -x -d 'Start so long ago'
@@ -130,6 +134,8 @@ complete -c s2 -n '__s2_at tail' -s O -l output-file -r -F -d 'Write there, not 
 complete -c s2 -n '__s2_at tail' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at tail' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
+complete -c s2 -n '__s2_at tail' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at tail' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at check-tail' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at check-tail' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at trim' -l stream -x -d 'The stream, where no operand names it'
@@ -343,6 +349,8 @@ complete -c s2 -n '__s2_at records append' -l on-lost-ack -x -a 'check resend st
 complete -c s2 -n '__s2_at records append' -l linger -x -d 'Wait so long for more lines before a batch leaves'
 complete -c s2 -n '__s2_at records append' -l inflight -x -d 'Bytes sent and not acked [default: 4MiB nearby, else 8MiB]'
 complete -c s2 -n '__s2_at records append' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
+complete -c s2 -n '__s2_at records append' -l transport -x -a 'auto s2s unary' -d 's2s: one session; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at records append' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at records append' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at records read' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at records read' -l from -x -d 'Where to start [default: start]'
@@ -356,6 +364,8 @@ complete -c s2 -n '__s2_at records read' -s 0 -l zero -d 'A NUL byte between rec
 complete -c s2 -n '__s2_at records read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records read' -l clamp -d 'A start beyond the tail is a start at the tail'
 complete -c s2 -n '__s2_at records read' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
+complete -c s2 -n '__s2_at records read' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at records read' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at records read' -l seq-num -x -d 'Start at this sequence number'
 complete -c s2 -n '__s2_at records read' -l timestamp -x -d 'Start at this time'
 complete -c s2 -n '__s2_at records read' -l ago -x -d 'Start so long ago'
@@ -375,6 +385,8 @@ complete -c s2 -n '__s2_at records tail' -s O -l output-file -r -F -d 'Write the
 complete -c s2 -n '__s2_at records tail' -l format -x -a 'text json json-base64' -d 'text, json or json-base64; the same as -o FORMAT'
 complete -c s2 -n '__s2_at records tail' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at records tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
+complete -c s2 -n '__s2_at records tail' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
+complete -c s2 -n '__s2_at records tail' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]'
 complete -c s2 -n '__s2_at records check-tail' -l stream -x -d 'The stream, where no operand names it'
 complete -c s2 -n '__s2_at records check-tail' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at records trim' -l stream -x -d 'The stream, where no operand names it'

@@ -56,6 +56,8 @@ class Args:
     format: str = "text"
     zero: bool = False
     max_outage_s: float = 60
+    transport: str = "auto"  # s2s, sse, unary
+    compression: str | None = None  # none, gzip, zstd, auto
     input: str = "-"
     linger_ms: int | None = None
     inflight_bytes: int | None = None

@@ -64,6 +64,20 @@ class Settings:
                 )
         return key
 
+    def codings(self) -> tuple[str, ...]:
+        """How records may be compressed on their way, the best first. Nothing is where they do not leave the machine,
+        unless somebody wants it."""
+        chosen = self._args.compression
+        if chosen is None:
+            # The profile chooses what config.toml would.
+            with_file = _profile_name(self._args, self._environ) is None
+            chosen = configfiles.compression(self._environ, with_file=with_file)
+        if chosen != "auto":
+            return () if chosen == "none" else (chosen,)
+        target = self.target()
+        nearby = target.socket_path is not None or endpoints.is_loopback(endpoints.split_origin(target.basin_url)[1])
+        return () if nearby else ("zstd", "gzip")
+
     def stream_uri(self, text: str | None) -> StreamUri:
         """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`."""
         given, source = text, ""

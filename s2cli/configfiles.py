@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+COMPRESSIONS = ("none", "gzip", "zstd", "auto")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -47,13 +48,14 @@ class Profile:
 class OfficialConfig:
     """What the official tool's config.toml says; all None where there is none."""
 
-    __slots__ = ("_legacy_token", "_stored_id", "account_endpoint", "basin_endpoint", "keyring", "path")
+    __slots__ = ("_legacy_token", "_stored_id", "account_endpoint", "basin_endpoint", "compression", "keyring", "path")
 
     def __init__(self, table: Mapping[str, object] | None = None, path: str = "") -> None:
         table = table or {}
         self.path = path
         self.account_endpoint = _text(table, "account_endpoint", path)
         self.basin_endpoint = _text(table, "basin_endpoint", path)
+        self.compression = _text(table, "compression", path)
         self._legacy_token = _text(table, "access_token", path)
         stored = table.get("stored_access_token")
         store = stored.get("credential_store") if isinstance(stored, dict) else None
@@ -104,6 +106,19 @@ def read_profile(name: str | None, environ: Mapping[str, str]) -> Profile:
 def read_official_config(environ: Mapping[str, str]) -> OfficialConfig:
     path = os.path.join(_home(environ), ".config", "s2", "config.toml")
     return OfficialConfig(_read_toml(path), path)
+
+
+def compression(environ: Mapping[str, str], *, with_file: bool) -> str:
+    """S2_COMPRESSION, or `compression` of the official config.toml: "none", "gzip", "zstd" or "auto"."""
+    chosen, name = environ.get("S2_COMPRESSION"), "S2_COMPRESSION"
+    if not chosen and with_file:
+        official = read_official_config(environ)
+        chosen, name = official.compression, f"compression in {official.path}"
+    if not chosen:
+        return "auto"
+    if chosen not in COMPRESSIONS:
+        raise UsageError(f'{name} must be one of {", ".join(COMPRESSIONS)}, not "{chosen}"')
+    return chosen
 
 
 def read_token_file(path: str) -> str:

@@ -55,6 +55,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--linger": ("linger", "text"),
         "--inflight": ("inflight", "text"),
         "--max-outage": ("max_outage", "text"),
+        "--transport": ("transport", ("auto", "s2s", "unary")),
+        "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),
     "read": ("s2cli.commands.read", (("uri", "text", False),), {
@@ -70,6 +72,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
         "--clamp": ("clamp", True),
         "--max-outage": ("max_outage", "text"),
+        "--transport": ("transport", ("auto", "s2s", "sse", "unary")),
+        "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
         "-s": ("seq_num", U64), "--seq-num": ("seq_num", U64),
         "--timestamp": ("timestamp", U64),
         "--ago": ("ago", "text"),
@@ -91,6 +95,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
         "-0": ("zero", True), "--zero": ("zero", True),
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
+        "--transport": ("transport", ("auto", "s2s", "sse", "unary")),
+        "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
     }),
     "check-tail": ("s2cli.commands.check_tail", (("uri", "text", False),), {
         "--stream": ("stream", "text"),

@@ -43,6 +43,7 @@ SEAMS = {
     "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},
     "httpx": {"client/http.py"},
+    "httpx_sse": {"client/http.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
     "rich": {"console.py", "commands/", "root.py", "help.py"},

@@ -10,11 +10,13 @@ import os
 import select
 import time
 
+from s2cli.client.carriers import CallCarrier, FrameCarrier
 from s2cli.client.interrupts import Interrupted, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.placing import Placing
-from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
+from s2cli.client.session import SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError, describe
+from s2cli.client.ways import APPEND_WAYS, S2S, Ways
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
@@ -44,11 +46,7 @@ if TYPE_CHECKING:
 
 
 INPUT_BYTES = 64 * 1024  # of one read of the input: more is no faster, and takes its tenfold while it is lines
-SEND_BYTES = 1024 * 1024  # of batches that are joined to one send
 PIPE_BYTES = 1024 * 1024
-# With so many batches under way, one that is not full waits for more lines: a hosted stream takes 200 batches a second,
-# and a queue of tiny ones would grow without end.
-EAGER_BATCHES = 32
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
 TICK_S = 0.5
 
@@ -99,6 +97,12 @@ class AppendLoop:
         self._mismatches = 0  # since the last progress
         self._rest_since = 0.0  # when the batch that is not full got its first record
         self._advice = Advice()
+        self._ways = Ways(options.transport, APPEND_WAYS, notice)
+        self._carrier = self._new_carrier()
+
+    def _new_carrier(self) -> FrameCarrier | CallCarrier:
+        carrier = FrameCarrier if self._ways.current == S2S else CallCarrier
+        return carrier(self._stream, self._session)
 
     def add(self, records: Records) -> None:
         """A batch that is there from the start."""
@@ -122,7 +126,7 @@ class AppendLoop:
             self._detail("the server asked for a new connection")
         except S2Error as error:
             try:
-                self._on_error(self._stream.explain(error))
+                self._on_error(self._stream.explain(self._ways.judge(error)))
             except Interrupted:
                 self._on_signal()
         else:
@@ -159,6 +163,8 @@ class AppendLoop:
     def _prepare(self, connection: Connection) -> None:
         """Finds out where the next batch belongs, and after a loss what became of those under way."""
         placing = self._placing
+        if self._ways.settle(self._stream, connection, self._waiter):
+            self._carrier = self._new_carrier()
         if not placing.began:
             placing.begin(connection)
         if self._session.needs_look() and placing.look(connection):
@@ -202,8 +208,8 @@ class AppendLoop:
     def _converse(self, connection: Connection) -> None:
         """One append session, until everything is durable. Raises what ends it before."""
         session, source, interrupts = self._session, self._source, self._interrupts
-        connection.request("POST", self._stream.path, self._stream.headers + SESSION_HEADERS, None)
-        session.start()
+        self._carrier.begin(connection)
+        self._ways.on_request()
         self._in_session = True
         poll = select.poll()
         if interrupts.fd >= 0:
@@ -227,7 +233,7 @@ class AppendLoop:
                     poll.unregister(self._input_fd)
             poll.register(connection.fd, connection.events)
             ready, readable = 0, False
-            for fd, found in poll.poll(self._timeout_ms(heard, wants_input)):
+            for fd, found in poll.poll(self._timeout_ms(connection, heard, wants_input)):
                 if fd == connection.fd:
                     ready = found
                 elif fd == self._input_fd:
@@ -239,8 +245,8 @@ class AppendLoop:
                 self._on_signal()
             if ready and self._receive(connection, ready):
                 heard = now
-            elif session.in_flight and now - heard > SILENCE_S:
-                raise LostError(f"no acknowledgement within {SILENCE_S:g} s")
+            elif session.in_flight and now - heard > self._patience_s(connection):
+                raise LostError(f"no acknowledgement within {self._patience_s(connection):g} s")
             if readable and self._input_open:
                 self._read()
                 if source.has_rest and self._leaves_at_once():
@@ -260,10 +266,14 @@ class AppendLoop:
             return True
         while ready and session.can_add:
             session.add(ready.pop(0))
-        while session.unsent and not connection.pending:
-            connection.send(session.take(SEND_BYTES))
-        done = not (self._input_open or ready or self._source.has_rest)
+        self._carrier.send(connection)
+        done = self._carrier.ends_with_input and not (self._input_open or ready or self._source.has_rest)
         return done and not session.unsent and not connection.pending
+
+    def _patience_s(self, connection: Connection) -> float:
+        """How long the next thing from the server may take."""
+        head_s = self._ways.head_s
+        return head_s if head_s is not None and connection.status is None else SILENCE_S
 
     def _wants_input(self, connection: Connection) -> bool:
         session = self._session
@@ -275,7 +285,7 @@ class AppendLoop:
             and session.can_add
         )
 
-    def _timeout_ms(self, heard: float, wants_input: bool) -> float | None:
+    def _timeout_ms(self, connection: Connection, heard: float, wants_input: bool) -> float | None:
         now = time.monotonic()
         ends = [self._waiter.deadline, self._next_tick if self._tick is not None else None]
         if self._source.has_rest:
@@ -283,10 +293,10 @@ class AppendLoop:
                 return 0  # nothing can join the last batch any more
             if self._options.linger_ms is not None:
                 ends.append(self._rest_since + self._options.linger_ms / 1000)
-            elif wants_input and self._session.in_flight < EAGER_BATCHES:
+            elif wants_input and self._session.in_flight < self._carrier.eager_batches:
                 return 0  # if the input has nothing more right now, the batch leaves as it is
         if self._session.in_flight:
-            ends.append(heard + SILENCE_S)
+            ends.append(heard + self._patience_s(connection))
         end = min((end for end in ends if end is not None), default=None)
         return None if end is None else max(0.0, (end - now) * 1000)
 
@@ -297,11 +307,11 @@ class AppendLoop:
             return True
         if self._options.linger_ms is not None:
             return now >= self._rest_since + self._options.linger_ms / 1000
-        return looked and self._session.in_flight < EAGER_BATCHES
+        return looked and self._session.in_flight < self._carrier.eager_batches
 
     def _leaves_at_once(self) -> bool:
         """Whether what was just read is all that the input has right now, and need not wait for more."""
-        if self._options.linger_ms is not None or self._session.in_flight >= EAGER_BATCHES or self._ready:
+        if self._options.linger_ms is not None or self._session.in_flight >= self._carrier.eager_batches or self._ready:
             return False
         # Asked here and not in the next turn of the loop: a quarter of the time from a line to its sending.
         return not self._input_poll.poll(0)
@@ -331,10 +341,11 @@ class AppendLoop:
             body = read_refusal(connection, data)
             raise self._stream.error(connection.status or 0, body, connection.headers)
         session = self._session
-        if data:
+        if data or connection.ended:
             before = session.durable
-            session.receive(data)
+            self._carrier.receive(connection, data)
             if session.durable > before:
+                self._ways.on_data()
                 self._outage.progress()
                 self._mismatches = 0
             if session.advised and not self._advice.is_heeded():
@@ -345,5 +356,8 @@ class AppendLoop:
         if connection.ended and session.in_flight > session.unsent:
             raise LostError("the server ended the session before it acknowledged everything")
         if connection.ended and not self._is_done():
-            raise LostError("the server ended the session")
+            if self._carrier.ends_with_input:
+                raise LostError("the server ended the session")
+            if not connection.reusable:
+                raise _Advised
         return bool(data)

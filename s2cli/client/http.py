@@ -11,16 +11,18 @@ import time
 
 from s2cli import __version__
 from s2cli.client.proxy import refuse_proxy
+from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
 from s2cli.errors import ApiError, ProtocolError, S2Error, UnreachableError, UsageError, error_from_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
     from httpx import Client
 
+    from s2cli.client.records import StreamClient
     from s2cli.endpoints import Target
 
 # Protocol section 9.2, with the request timeout of the official tool.
@@ -122,7 +124,7 @@ class Connection:
         scheme = url.partition("://")[0]
         client = self._clients.get(scheme)
         if client is None:
-            client = self._clients[scheme] = self._open(httpx, scheme)
+            client = self._clients[scheme] = self.open(scheme)
         timeout = httpx.Timeout(max(timeout_s, 0.001), connect=min(CONNECT_TIMEOUT_S, max(timeout_s, 0.001)))
         try:
             with client.stream(method, url, headers=headers, json=json, params=query, timeout=timeout) as answer:
@@ -132,12 +134,14 @@ class Connection:
         except httpx.InvalidURL as error:
             raise UsageError(f"{url} is no valid URL: {error}") from error
         except httpx.HTTPError as error:
-            raise self._our_error(error, httpx, url) from error
+            raise self.our_error(error, url) from error
         if not 200 <= status < 300:
             raise error_from_response(status, body, lower_case)
         return Response(status, lower_case, body)
 
-    def _open(self, httpx: ModuleType, scheme: str) -> Client:
+    def open(self, scheme: str) -> Client:
+        """A client of httpx for this target."""
+        httpx = _import_httpx()
         target = self.target
         verify: object = False
         if scheme == "https":
@@ -152,7 +156,9 @@ class Connection:
         client: Client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
         return client
 
-    def _our_error(self, error: Exception, httpx: ModuleType, url: str) -> S2Error:
+    def our_error(self, error: Exception, url: str) -> S2Error:
+        """What an HTTPError of httpx means."""
+        httpx = _import_httpx()
         scheme, host, port = split_origin("/".join(url.split("/", 3)[:3]))
         place = "the local server" if self.target.local else f"{host}:{port}"
         cause: BaseException | None = error
@@ -169,6 +175,33 @@ class Connection:
         if isinstance(error, httpx.ConnectError):
             return UnreachableError(f"cannot connect to {place}: {_reason(error)}", hint=_connect_hint(scheme, host))
         return UnreachableError(f"the connection to {place} broke: {_reason(error)}")
+
+
+def open_events(stream: StreamClient, query: str, silence_s: float) -> Iterator[tuple[str, str]]:
+    """The names and the data of the server-sent events of a read. Raises LostError, also where nothing comes for
+    `silence_s`, and what the server answers instead."""
+    httpx = _import_httpx()
+    import httpx_sse
+
+    peer = stream.peer
+    connection = Connection(stream.target, silence_s, lambda _text: None)
+    url = f"{peer.scheme}://{peer.authority}{stream.path}?{query}"
+    headers = dict(stream.headers) | {"accept": "text/event-stream", "s2-format": "base64"}
+    headers["accept-encoding"] = "identity"
+    timeout = httpx.Timeout(silence_s, connect=CONNECT_TIMEOUT_S)
+    with connection.open(peer.scheme) as client:
+        try:
+            with client.stream("GET", url, headers=headers, timeout=timeout) as answer:
+                if answer.status_code != 200:
+                    lower_case = {name.lower(): value for name, value in answer.headers.items()}
+                    raise stream.error(answer.status_code, _read_body(answer.iter_bytes()), lower_case)
+                for event in httpx_sse.EventSource(answer).iter_sse():
+                    yield event.event, event.data
+        except httpx_sse.SSEError as error:
+            raise ProtocolError(f"the server's answer is no event stream: {error}") from error
+        except httpx.HTTPError as error:
+            ours = connection.our_error(error, url)
+            raise (ours if isinstance(ours, UntrustedError) else LostError(ours.message, hint=ours.hint)) from error
 
 
 class UntrustedError(UnreachableError):

@@ -6,8 +6,10 @@ import select
 import time
 
 from s2cli.client.memory import keep_freed_memory
+from s2cli.client.records import PROTOBUF, inflated
 from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError
+from s2cli.client.ways import READ_WAYS, SSE, UNARY, Ways
 from s2cli.errors import ApiError, RangeNotSatisfiableError, S2Error
 
 TYPE_CHECKING = False
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from s2cli.client.records import StreamClient
     from s2cli.wire.read import Delivered, ReadSession
 
+# How long a call that follows waits for the next record.
+CALL_WAIT_S = 15
 # An output that blocked for so long is to blame for what became of the connection meanwhile.
 BLOCKED_S = 5.0
 
@@ -28,7 +32,9 @@ class ReadLoop:
     """run() returns when the session is done, or when nobody takes the output any more. `write` may block for as long
     as it likes. `notice` tells a person."""
 
-    __slots__ = ("_advice", "_blocked", "_notice", "_outage", "_output_fd", "_session", "_stream", "_waiter", "_write")
+    __slots__ = (
+        "_advice", "_blocked", "_notice", "_outage", "_output_fd", "_session", "_stream", "_waiter", "_ways", "_write",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class ReadLoop:
         waiter: Waiter,
         outage: Outage,
         notice: Callable[[str], None],
+        transport: str = "auto",
     ) -> None:
         self._stream = stream
         self._session = session
@@ -48,6 +55,7 @@ class ReadLoop:
         self._outage = outage
         self._notice = notice
         self._advice = Advice()
+        self._ways = Ways(transport, READ_WAYS, notice)
         self._blocked = False  # the output has blocked since the connection was made
 
     def run(self) -> None:
@@ -57,12 +65,12 @@ class ReadLoop:
             try:
                 self._blocked = False
                 connection = self._stream.connect(self._waiter)
-                if self._converse(connection):
+                if not self._ways.settle(self._stream, connection, self._waiter) and self._read(connection):
                     return
             except RangeNotSatisfiableError as error:
                 self._session.on_unsatisfiable(error)
             except S2Error as error:
-                error = self._stream.explain(error)
+                error = self._stream.explain(self._ways.judge(error))
                 if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
                     raise error from error.__cause__
                 self._outage.failed(error, self._waiter, quiet=self._blocked)
@@ -70,32 +78,35 @@ class ReadLoop:
                 if connection is not None:
                     connection.close()
 
+    def _read(self, connection: Connection) -> bool:
+        """What one connection brings; whether the read is over."""
+        self._ways.on_request()
+        if self._ways.current == SSE:
+            connection.close()  # it has shown that the server is there: httpx makes its own
+            return self._listen()
+        return self._ask(connection) if self._ways.current == UNARY else self._converse(connection)
+
     def _converse(self, connection: Connection) -> bool:
         """One read session; whether the read is over."""
         stream, session = self._stream, self._session
         connection.expect_bulk()
-        connection.request("GET", f"{stream.path}?{session.query()}", stream.headers + SESSION_HEADERS, b"")
-        poll = select.poll()
-        if self._output_fd >= 0:
-            poll.register(self._output_fd, 0)  # to hear that its reader has gone
+        headers = stream.headers + stream.accepts + SESSION_HEADERS
+        connection.request("GET", f"{stream.path}?{session.query()}", headers, b"")
+        poll = self._new_poll()
         heard = time.monotonic()
         while True:
-            poll.register(connection.fd, connection.events)
-            ready = 0
-            for fd, found in poll.poll(max(0.0, heard + SILENCE_S - time.monotonic()) * 1000):
-                if fd != connection.fd:
-                    return True
-                ready = found
-            if not ready:
-                raise LostError(f"the server sent nothing for {SILENCE_S:g} s")
-            data = connection.on_ready(ready)
+            data = self._receive(connection, poll, heard)
+            if data is None:
+                return True
             heard = time.monotonic()
             if connection.status not in (None, 200):
                 body = read_refusal(connection, data)
                 raise stream.error(connection.status or 0, body, connection.headers)
             if data:
                 self._outage.progress()
-                if self._deliver(session.receive(data), heard):
+                batches = session.receive(data)
+                self._ways.on_data()
+                if self._deliver(batches, heard):
                     # What the output took is no silence of the server.
                     heard = time.monotonic()
                 if session.error is not None:
@@ -110,6 +121,118 @@ class ReadLoop:
                 if session.follow:
                     raise LostError("the server ended the session")
                 return False
+
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        if self._output_fd >= 0:
+            poll.register(self._output_fd, 0)  # to hear that its reader has gone
+        return poll
+
+    def _receive(self, connection: Connection, poll: select.poll, heard: float) -> bytes | None:
+        """What comes next of a response; None when the reader of the output has gone."""
+        head_s = self._ways.head_s
+        patience_s = head_s if head_s is not None and connection.status is None else SILENCE_S
+        poll.register(connection.fd, connection.events)
+        ready = 0
+        for fd, found in poll.poll(max(0.0, heard + patience_s - time.monotonic()) * 1000):
+            if fd != connection.fd:
+                return None
+            ready = found
+        if not ready:
+            raise LostError(f"the server sent nothing for {patience_s:g} s")
+        return connection.on_ready(ready)
+
+    def _ask(self, connection: Connection) -> bool:
+        """Single calls, one after the other; whether the read is over."""
+        session = self._session
+        connection.expect_bulk()
+        while True:
+            # Where the read stands must be known before it waits: a start by time would move.
+            knows_place = session.cursor is not None
+            query = session.call_query(CALL_WAIT_S if session.follow and knows_place else 0)
+            try:
+                message = self._call(connection, query)
+            except RangeNotSatisfiableError as error:
+                if not session.follow or knows_place:
+                    raise
+                session.on_tail(error.tail_seq_num)
+                continue
+            if message is None:
+                return True
+            self._outage.progress()
+            batches = session.receive_message(message)
+            self._deliver(batches, time.monotonic())
+            if session.done:
+                return True
+            if not batches and not session.follow:
+                return session.on_end()
+            if not batches and session.has_hidden_limit and session.cursor is not None:
+                message = self._call_for_next(connection, session.cursor)
+                if message is None:
+                    return True
+                session.on_next(message)
+                if session.done:
+                    return True
+            if not connection.reusable:
+                return False
+
+    def _call_for_next(self, connection: Connection, seq_num: int) -> bytes | None:
+        try:
+            return self._call(connection, f"seq_num={seq_num}&count=1")
+        except RangeNotSatisfiableError:
+            return b""
+
+    def _call(self, connection: Connection, query: str) -> bytes | None:
+        """The answer to a call, a ReadBatch; None when the reader of the output has gone."""
+        stream = self._stream
+        headers = [*stream.headers, *stream.accepts, ("accept", PROTOBUF)]
+        connection.request("GET", f"{stream.path}?{query}", headers, b"")
+        poll = self._new_poll()
+        asked = time.monotonic()
+        pieces: list[bytes] = []
+        while not connection.ended:
+            piece = self._receive(connection, poll, asked)
+            if piece is None:
+                return None
+            if piece:
+                asked = time.monotonic()
+            pieces.append(piece)
+        body = inflated(connection.headers, b"".join(pieces))
+        if connection.status != 200:
+            raise stream.error(connection.status or 0, body, connection.headers)
+        return body
+
+    def _listen(self) -> bool:
+        """Server-sent events; whether the read is over."""
+        from s2cli.client.http import open_events
+        from s2cli.wire import events
+
+        stream, session = self._stream, self._session
+        poll = self._new_poll()
+        for name, data in open_events(stream, session.query(), SILENCE_S):
+            if poll.poll(0):
+                return True
+            self._outage.progress()
+            self._ways.on_data()
+            if name == "batch":
+                self._deliver(session.receive_batch(events.decode_batch(data)), time.monotonic())
+                if session.done:
+                    return True
+            elif name == "ping":
+                tail = events.decode_ping(data)
+                if tail is not None:
+                    session.on_tail(tail)
+                if session.done:
+                    return True
+            elif name == "error":
+                raise events.decode_error(data)
+            elif data == events.DONE:
+                if session.on_end():
+                    return True
+                if session.follow:
+                    raise LostError("the server ended the session")
+                return False
+        raise LostError("the server ended the session")
 
     def _deliver(self, batches: list[Delivered], now: float) -> bool:
         if self._session.gap is not None:

@@ -22,13 +22,27 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 PROTOBUF = "application/protobuf"
+# What an answer may inflate to: a unary read brings 1 MiB of records.
+MAX_INFLATED_BYTES = 8 * 1024 * 1024
 READ_RECORDS = 1000  # the most that one unary read brings (protocol section 5.2)
 
 
 class StreamClient:
     """One stream, where it is, and how long a call may take."""
 
-    __slots__ = ("_config_told", "_spare", "_target", "basin", "headers", "path", "peer", "stream", "timeout_s")
+    __slots__ = (
+        "_config_told",
+        "_spare",
+        "_target",
+        "accepts",
+        "basin",
+        "codings",
+        "headers",
+        "path",
+        "peer",
+        "stream",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -38,8 +52,10 @@ class StreamClient:
         timeout_s: float,
         encryption_key: str | None = None,
         stream_config: str | None = None,
+        codings: tuple[str, ...] = (),
     ) -> None:
-        """`stream_config` is what the stream is to be like where an append or a read creates it (section 17)."""
+        """`stream_config` is what the stream is to be like where an append or a read creates it (section 17).
+        `codings`: how what is sent and what comes may be compressed, the best first."""
         self._target = target
         self.basin = basin
         self.stream = stream
@@ -50,8 +66,14 @@ class StreamClient:
         if stream_config is not None:
             self.headers.append(("s2-stream-config", stream_config))
         self._config_told = stream_config is None
+        self.codings = codings
+        self.accepts = [("accept-encoding", ", ".join(codings))] if codings else []
         self.path = duplex.records_path(stream)
         self._spare: Connection | None = None
+
+    @property
+    def target(self) -> Target:
+        return self._target
 
     def keep(self, connection: Connection) -> None:
         """Gives a connection back, for the next connect(), or closes it."""
@@ -104,13 +126,14 @@ class StreamClient:
         """A ReadBatch of the records from `start` on, before `end`: as many as one answer holds."""
         count = min(end - start, READ_RECORDS)
         path = f"{self.path}?seq_num={start}&count={count}"
-        return self._get(connection, waiter, path, [("accept", PROTOBUF)]).body
+        response = self._get(connection, waiter, path, [("accept", PROTOBUF)])
+        return inflated(response.headers, response.body)
 
     def _get(self, connection: Connection, waiter: Waiter, path: str, headers: Headers | None = None) -> Response:
-        headers = self.headers + (headers or [])
+        headers = self.headers + self.accepts + (headers or [])
         response = duplex.call(connection, waiter, "GET", path, headers, b"", self.timeout_s)
         if response.status != 200:
-            raise self.error(response.status, response.body, response.headers)
+            raise self.error(response.status, inflated(response.headers, response.body), response.headers)
         return response
 
     def create(self, waiter: Waiter, config: dict[str, object], token: str, *, basin_too: bool) -> bool:
@@ -182,6 +205,18 @@ def keep_trying(
         else:
             outage.progress()
             return answer
+
+
+def inflated(headers: dict[str, str], body: bytes) -> bytes:
+    """A body as it was before its content coding. Raises ProtocolError."""
+    coding = headers.get("content-encoding", "identity")
+    if coding == "identity":
+        return body
+    if coding not in ("gzip", "zstd"):
+        raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
+    from s2cli.wire.content import inflate_content
+
+    return inflate_content(body, coding, MAX_INFLATED_BYTES)
 
 
 def parse_tail(body: bytes) -> tuple[int, int]:

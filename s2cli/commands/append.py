@@ -34,10 +34,14 @@ def run(args: Args) -> int:
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
     target = settings.target()
-    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, settings.encryption_key(), config)
+    key, codings = settings.encryption_key(), settings.codings()
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     source = open_input(args.format, b"\0" if args.zero else b"\n", headers)
     session = AppendSession(
-        fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num, policy=args.on_lost_ack
+        fencing_token=fencing_token_bytes(args),
+        demanded=args.match_seq_num,
+        policy=args.on_lost_ack,
+        compression=next(iter(stream.codings), None),
     )
     options = AppendOptions(
         inflight_bytes=args.inflight_bytes or inflight_bytes(stream),
@@ -45,6 +49,7 @@ def run(args: Args) -> int:
         max_outage_s=args.max_outage_s,
         create=_creation(args),
         create_on_append=True,
+        transport=args.transport,
     )
     input_fd = _open_input_file(args)
     account = Account(str(uri), session, target.command)

@@ -53,8 +53,8 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     config = stream_config_header(args)
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
-    target, key = settings.target(), settings.encryption_key()
-    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config)
+    target, key, codings = settings.target(), settings.encryption_key(), settings.codings()
+    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
     outage = Outage(None if args.follow else args.max_outage_s, console.notice)
@@ -62,7 +62,7 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
         tail = _find_tail(stream, waiter, outage)
     session = _plan(args, start, end, tail, clamp=clamp, count=count, bodies_only=writer.bodies_only)
-    ReadLoop(stream, session, writer.write, writer.fd, waiter, outage, console.notice).run()
+    ReadLoop(stream, session, writer.write, writer.fd, waiter, outage, console.notice, args.transport).run()
     writer.open()
     return 0
 

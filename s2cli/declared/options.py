@@ -87,6 +87,13 @@ MaxOutage = Annotated[
     typer.Option("--max-outage", metavar="DURATION", help="Give up after so long without progress [default: 60s]"),
 ]
 
+Compression = Annotated[
+    Literal["none", "gzip", "zstd", "auto"] | None,
+    typer.Option(
+        "--compression", metavar="HOW", help="none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]"
+    ),
+]
+
 # Of the resource commands
 Output = Annotated[
     Literal["table", "json", "jsonl", "name"] | None,

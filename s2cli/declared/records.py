@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from s2cli.declared.options import (
+    Compression,
     DeleteOnEmptyMinAge,
     EncryptionKeyFile,
     FencingToken,
@@ -68,6 +69,11 @@ def append(
         typer.Option("--inflight", metavar="SIZE", help="Bytes sent and not acked [default: 4MiB nearby, else 8MiB]"),
     ] = None,
     max_outage: MaxOutage = None,
+    transport: Annotated[
+        Literal["auto", "s2s", "unary"],
+        typer.Option("--transport", metavar="HOW", help="s2s: one session; unary: single calls; auto: what works"),
+    ] = "auto",
+    compression: Compression = None,
     output: JsonOutput = None,
 ) -> None:
     """Append records to a stream, by default one for each line of standard input.
@@ -110,6 +116,13 @@ def read(
     encryption_key_file: EncryptionKeyFile = None,
     clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False,
     max_outage: MaxOutage = None,
+    transport: Annotated[
+        Literal["auto", "s2s", "sse", "unary"],
+        typer.Option(
+            "--transport", metavar="HOW", help="s2s: one session; sse: events; unary: single calls; auto: what works"
+        ),
+    ] = "auto",
+    compression: Compression = None,
     seq_num: Annotated[
         int | None,
         typer.Option("-s", "--seq-num", metavar="N", min=0, max=U64_MAX, help="Start at this sequence number"),
@@ -160,6 +173,13 @@ def tail(
     format: ReadFormat = None,  # noqa: A002 - the name of the option
     zero: Zero = False,
     encryption_key_file: EncryptionKeyFile = None,
+    transport: Annotated[
+        Literal["auto", "s2s", "sse", "unary"],
+        typer.Option(
+            "--transport", metavar="HOW", help="s2s: one session; sse: events; unary: single calls; auto: what works"
+        ),
+    ] = "auto",
+    compression: Compression = None,
 ) -> None:
     """Print the last records of a stream.
 

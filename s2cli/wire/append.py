@@ -21,7 +21,7 @@ from s2cli.errors import (
     error_from_response,
 )
 from s2cli.wire.batch import decode_ack
-from s2cli.wire.frames import FrameReader, frame_header
+from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
 from s2cli.wire.inputs import encode_conditions
 
 TYPE_CHECKING = False
@@ -62,13 +62,21 @@ class AppendSession:
     """`demanded` is the match_seq_num of the user: then another writer ends the append instead of being put up with."""
 
     __slots__ = (
-        "_bytes", "_demanded", "_fenced", "_floor", "_head", "_in_flight", "_next", "_reader", "_sent", "_shared",
-        "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "first_seq_num", "last_seq_num", "lines",
-        "policy", "recognized", "repeated", "sent", "tail",
+        "_bytes", "_compression", "_demanded", "_fenced", "_floor", "_head", "_in_flight", "_next", "_reader", "_sent",
+        "_shared", "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "first_seq_num",
+        "last_seq_num", "lines", "policy", "recognized", "repeated", "sent", "tail",
     )  # fmt: skip
 
-    def __init__(self, *, fencing_token: bytes | None = None, demanded: int | None = None, policy: str = CHECK) -> None:
+    def __init__(
+        self,
+        *,
+        fencing_token: bytes | None = None,
+        demanded: int | None = None,
+        policy: str = CHECK,
+        compression: str | None = None,
+    ) -> None:
         self._token = fencing_token
+        self._compression = compression
         self._demanded = demanded
         self.policy = policy
         self._shared = policy == RESEND and demanded is None
@@ -170,20 +178,34 @@ class AppendSession:
         parts: list[bytes] = []
         size = 0
         while self._sent < self.in_flight and size < limit_bytes:
-            batch = self._in_flight[self._head + self._sent]
-            self._sent += 1
-            if not batch.sent:
-                batch.sent = True
-                self.sent += batch.count
-            elif batch.doubtful and batch.start is None:
-                self._add_range(self.repeated, batch.lines)
-            conditions = encode_conditions(batch.start, self._token)
-            encoded_bytes = batch.records.encoded_bytes + len(conditions)
-            parts.append(frame_header(encoded_bytes))
-            parts += batch.records.parts
-            parts.append(conditions)
+            records, conditions = self._take_next()
+            encoded_bytes = records.encoded_bytes + len(conditions)
             size += encoded_bytes
+            if self._compression is not None and encoded_bytes >= COMPRESSION_THRESHOLD_BYTES:
+                parts.append(encode_frame(b"".join([*records.parts, conditions]), self._compression))
+                continue
+            parts.append(frame_header(encoded_bytes))
+            parts += records.parts
+            parts.append(conditions)
         return parts
+
+    def take_message(self) -> tuple[bytes, str | None]:
+        """The next batch as a message of its own, and how it is compressed. For those that travel one by one."""
+        records, conditions = self._take_next()
+        message = b"".join([*records.parts, conditions])
+        if self._compression is not None and len(message) >= COMPRESSION_THRESHOLD_BYTES:
+            return compress(message, self._compression), self._compression
+        return message, None
+
+    def _take_next(self) -> tuple[Records, bytes]:
+        batch = self._in_flight[self._head + self._sent]
+        self._sent += 1
+        if not batch.sent:
+            batch.sent = True
+            self.sent += batch.count
+        elif batch.doubtful and batch.start is None:
+            self._add_range(self.repeated, batch.lines)
+        return batch.records, encode_conditions(batch.start, self._token)
 
     # Receiving
 
@@ -196,6 +218,10 @@ class AppendSession:
                 return
             self.advised |= frame.reconnect_advised
             self._on_ack(decode_ack(frame.message))
+
+    def receive_ack(self, message: bytes) -> None:
+        """The answer to a message that travelled by itself. Raises ProtocolError."""
+        self._on_ack(decode_ack(message))
 
     def _on_ack(self, ack: Ack) -> None:
         start, _, end, _, tail, tail_timestamp = ack

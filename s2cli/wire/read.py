@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s2cli.wire.s2_pb2 import SequencedRecord
+    from s2cli.wire.s2_pb2 import ReadBatch, SequencedRecord
 
 # A bound that no stream reaches: a session with one, and without `wait`, ends at the tail that it found at its start.
 ENDLESS = (1 << 63) - 1
@@ -90,7 +90,28 @@ class ReadSession:
     # The request
 
     def query(self) -> str:
-        """The query of the request that starts or resumes the read."""
+        """The query of the session that starts or resumes the read."""
+        terms = self._terms()
+        if len(terms) == 1 and not self.follow:
+            terms.append(f"count={ENDLESS}")
+        elif len(terms) > 1 and self.follow:
+            terms.append(f"wait={WAIT_S}")
+        return self._joined(terms)
+
+    def call_query(self, wait_s: int) -> str:
+        """The query of a call for what is next; it waits so long for the first of it."""
+        terms = self._terms()
+        if wait_s:
+            terms.append(f"wait={wait_s}")
+        return self._joined(terms)
+
+    def _joined(self, terms: list[str]) -> str:
+        if self._clamp and self.cursor is None:
+            terms.append("clamp=true")
+        return "&".join(terms)
+
+    def _terms(self) -> list[str]:
+        """The start and, where there are any, the limits."""
         self._reader = FrameReader()
         self._got_any = False
         self.advised = False
@@ -98,22 +119,13 @@ class ReadSession:
         name, value = self._start if self.cursor is None else ("seq_num", self.cursor)
         terms = [f"{name}={value}"]
         count = self._count()
-        bounded = True
         if count is not None:
             terms.append(f"count={count}")
         if self._bytes_left is not None:
             terms.append(f"bytes={self._bytes_left}")
         if self._until is not None:
             terms.append(f"until={self._until}")
-        if len(terms) == 1:
-            bounded = False
-            if not self.follow:
-                terms.append(f"count={ENDLESS}")
-        if self._clamp and self.cursor is None:
-            terms.append("clamp=true")
-        if self.follow and bounded:
-            terms.append(f"wait={WAIT_S}")
-        return "&".join(terms)
+        return terms
 
     def _count(self) -> int | None:
         """How many records are wanted at the most, as far as that is known."""
@@ -144,13 +156,42 @@ class ReadSession:
             self.error = error
         return delivered
 
+    def receive_message(self, message: bytes) -> list[Delivered]:
+        """The batch in the answer to a call, if there is any. Raises ProtocolError."""
+        batch = self._take(message)
+        return [] if batch is None else [batch]
+
+    def receive_batch(self, batch: ReadBatch) -> list[Delivered]:
+        """The same for one that is decoded. Raises ProtocolError."""
+        delivered = self._take_decoded(batch)
+        return [] if delivered is None else [delivered]
+
+    def on_tail(self, tail_seq_num: int) -> None:
+        """There is nothing more right now. Raises PreconditionError where the stream was recreated."""
+        self._on_heartbeat(tail_seq_num)
+
+    @property
+    def has_hidden_limit(self) -> bool:
+        """Whether a limit may be reached without our seeing it: by a record that does not come because of it."""
+        return self._until is not None or self._bytes_left is not None
+
+    def on_next(self, message: bytes) -> None:
+        """The answer to a call without limits, after one that gave nothing: is the next record within the limits?"""
+        for record in decode_read(message).records[:1]:
+            size_bytes = metered_bytes(record.body, [(header.name, header.value) for header in record.headers])
+            self.done |= self._until is not None and record.timestamp >= self._until
+            self.done |= self._bytes_left is not None and size_bytes > self._bytes_left
+
     def _take(self, message: bytes) -> Delivered | None:
         cursor = self.cursor
         if cursor is not None and self.bodies_only:
             bodies = read_bodies(message, cursor)
             if bodies:
                 return self._deliver(Delivered(cursor, bodies))
-        batch = decode_read(message)
+        return self._take_decoded(decode_read(message))
+
+    def _take_decoded(self, batch: ReadBatch) -> Delivered | None:
+        cursor = self.cursor
         records = batch.records
         if not records:
             self._on_heartbeat(batch.tail.seq_num if batch.HasField("tail") else None)

@@ -9,6 +9,7 @@ import pytest
 from s2cli.client import appending
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.appending import AppendLoop
+from s2cli.client.carriers import FrameCarrier
 from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.reading import ReadLoop
@@ -203,16 +204,16 @@ def test_batches_grow_while_many_are_under_way(server, append):
         exchange = server.accept()
         exchange.answer_tail(0)
         exchange.open_session()
-        for number in range(appending.EAGER_BATCHES):
+        for number in range(FrameCarrier.eager_batches):
             append.write(b"x\n")
             exchange.wait_for_inputs(number + 1)
         for _ in range(50):
             append.write(b"y\n")
         append.end_input()
-        exchange.wait_for_inputs(appending.EAGER_BATCHES + 1)
-        for number in range(appending.EAGER_BATCHES + 1):
+        exchange.wait_for_inputs(FrameCarrier.eager_batches + 1)
+        for number in range(FrameCarrier.eager_batches + 1):
             exchange.ack(number)
-        assert [len(message.records) for message in exchange.inputs] == [1] * appending.EAGER_BATCHES + [50]
+        assert [len(message.records) for message in exchange.inputs] == [1] * FrameCarrier.eager_batches + [50]
 
     server.run(script)
     append.loop.run()
