@@ -33,6 +33,10 @@ class Cleaner:
         """There may be free pages."""
         self._vacuuming = True
 
+    def stop_vacuuming(self) -> None:
+        """There is no room even for that: the next deletion tries again."""
+        self._vacuuming = False
+
     @property
     def _deleting(self) -> bool:
         return bool(self._trims) or self._expired_ms is not None

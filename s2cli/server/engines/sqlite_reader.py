@@ -100,6 +100,8 @@ def read(
     for row_id, count, metered_bytes, timestamp, crc, kind, data in cursor:
         seq_num = seq_num_of(row_id)
         if zlib.crc32(data) != crc:
+            if chunks:
+                break  # what lies before the damage can be read
             raise ApiError(
                 "storage", f"the records up to sequence number {seq_num} are damaged on disk: wrong checksum"
             )

@@ -304,6 +304,8 @@ class Writer:
             if not self._is_full(error):
                 raise
             self.full = True
+            if not self._ballast.release():
+                self._cleaner.stop_vacuuming()
         self._log_bytes += pages * PAGE_BYTES
         if not self._cleaner.busy:
             self._ballast.restore()
