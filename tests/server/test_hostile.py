@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import sqlite3
 import tracemalloc
 
 import pytest
@@ -13,7 +14,10 @@ from s2cli.errors import BadValueError, S2Error
 from s2cli.server.batches import parse_proto
 from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
 from s2cli.server.directory import LockedDirectory
+from s2cli.server.engines import sqlite_chunks
+from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.silent import close_silent
+from s2cli.server.store import BasinRow, StreamRow
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
 
 TIMEOUT_S = 20
@@ -164,3 +168,31 @@ def test_a_server_whose_directory_is_removed_ends_rather_than_ack_what_is_lost(t
 
     with pytest.raises(S2Error, match="was removed"):
         asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
+
+
+def test_a_disk_too_full_to_give_pages_back_is_no_end(tmp_path, monkeypatch):
+    tried = []
+
+    def vacuum(_connection):
+        tried.append(None)
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    async def run() -> None:
+        store = await SqliteStore.open(tmp_path)
+        try:
+            monkeypatch.setattr(sqlite_chunks, "vacuum", vacuum)
+            row = StreamRow("some-basin", "stream", {}, 1)
+            await store.insert_stream(row)
+            await store.remove_stream(row.id)
+            # Each change is followed by a turn of the thread's housekeeping.
+            for number in range(20):
+                await store.insert_basin(BasinRow(f"basin-{number}", {}, 1))
+            assert "disk is full" in store.failure
+            # Once for each deletion, and once for the ballast: not again and again.
+            assert len(tried) < 10
+        finally:
+            await store.close()
+
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
