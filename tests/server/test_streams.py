@@ -1,3 +1,5 @@
+import http.client
+import json
 import threading
 import time
 
@@ -219,3 +221,20 @@ def test_no_stream_survives_its_basin_however_they_race(shared_server, operation
             assert time.monotonic() < deadline
         shared_server.create_basin(basin)
         assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
+
+
+def test_a_page_has_at_most_1000_streams(shared_server, basin):
+    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=20)
+    for number in range(1001):
+        body = json.dumps({"stream": f"{number:04}"})
+        headers = {"s2-basin": basin, "content-type": "application/json"}
+        connection.request("POST", "/v1/streams", body=body, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 201
+    connection.close()
+    for query in "", "?limit=0", "?limit=1000", "?limit=1001", "?limit=18446744073709551615":
+        page = shared_server.request("GET", f"/v1/streams{query}", basin=basin).json()
+        assert (len(page["streams"]), page["streams"][-1]["name"], page["has_more"]) == (1000, "0999", True)
+    page = shared_server.request("GET", "/v1/streams?start_after=0999", basin=basin).json()
+    assert ([info["name"] for info in page["streams"]], page["has_more"]) == (["1000"], False)
