@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s2cli.server")
 
+# Points that wait while the store takes none: beyond it they are given up, rather than the memory.
+MAX_PENDING = 100_000
+
 LATENCIES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 60.0)
 
 
@@ -177,8 +180,9 @@ class Meters:
             try:
                 await self._server.store.add_counts(points)
             except S2Error:
-                for key, value in pending.items():
-                    self._pending[key] = self._pending.get(key, 0) + value
+                if len(pending) <= MAX_PENDING:
+                    for key, value in pending.items():
+                        self._pending[key] = self._pending.get(key, 0) + value
                 raise
 
     def _now_minute(self) -> int:

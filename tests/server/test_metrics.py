@@ -11,6 +11,9 @@ import time
 import pytest
 from s2s import open_append, open_read
 
+from s2cli.errors import ApiError
+from s2cli.server.engines.sqlite import SqliteStore
+
 BASIN = "metrics-basin"
 ACCOUNT_SETS = ("active-basins", "account-ops", "estimated-billable-usage")
 BASIN_SETS = ("storage", "append-ops", "read-ops", "read-throughput", "append-throughput", "basin-ops")
@@ -348,7 +351,32 @@ def test_its_library_is_loaded_only_when_it_is_asked_for():
     assert "prometheus_client" not in loaded
 
 
-# Crashes.
+# Failures and crashes.
+
+
+def test_counts_that_could_not_be_written_are_written_later(make_thread_server):
+    errors = [ApiError("storage", "the disk is full")]
+
+    async def open_store(directory):
+        store = await SqliteStore.open(directory)
+        add_counts = store.add_counts
+
+        async def stumble(points):
+            if errors:
+                raise errors.pop()
+            await add_counts(points)
+
+        store.add_counts = stumble
+        return store
+
+    server = make_thread_server(open_store=open_store)
+    server.create_basin(BASIN)
+    server.create_stream(BASIN, "stream")
+    append(server, "x")
+    answer = ask(server, f"/v1/metrics/{BASIN}", set="append-ops")
+    assert (answer.status, answer.json()["code"]) == (500, "storage")
+    append(server, "x")
+    assert sums(server, f"/v1/metrics/{BASIN}", "append-ops") == {"express": 2}
 
 
 def test_a_crash_loses_the_last_minute_at_most_and_counts_nothing_twice(make_server, tmp_path):
