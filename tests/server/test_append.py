@@ -1,5 +1,7 @@
 import asyncio
 import base64
+import contextlib
+import http.client
 import json
 import socket
 import struct
@@ -360,11 +362,101 @@ def test_a_draining_server_acks_what_it_accepted_and_says_so(server):
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         for session in (append, read):
+            advised = False
             while (frame := session.frame()).status is None:
-                pass
+                advised = frame.reconnect_advised
             assert frame.status == 503
             assert json.loads(frame.message)["code"] == "server_draining"
+            assert advised or session is append  # whose last ack went before
         stopping.join()
+
+
+def test_acks_of_a_draining_server_advise_to_reconnect(server):
+    basin = server.create_basin()
+    server.create_stream(basin)
+    with open_append(server, basin) as session:
+        stopping = threading.Timer(0.05, server.stop)
+        stopping.start()
+        # So much that some of it is accepted and not acked when the drain begins.
+        sent = 0
+        with contextlib.suppress(OSError):
+            while stopping.is_alive() and sent < 4000:
+                session.append(b"x" * 10_000)
+                sent += 1
+        advised = acked = 0
+        while (frame := session.frame()).status is None:
+            acked += 1
+            advised += frame.reconnect_advised
+        assert json.loads(frame.message)["code"] == "server_draining"
+        assert 0 < acked <= sent
+        stopping.join()
+    server.start()
+    answer = server.request("GET", "/v1/streams/stream/records/tail", basin=basin)
+    assert answer.json()["tail"]["seq_num"] == acked  # all that was accepted, and nothing else
+
+
+def test_of_many_conditional_appends_one_wins(shared_server, basin):
+    shared_server.create_stream(basin)
+    rounds, writers, connections = 4, 1000, 20
+
+    def race(place):
+        """The positions that `writers` appends to one place got, or were told to be the next."""
+        won, told = [], []
+
+        def write():
+            connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=30)
+            body = json.dumps({"records": [{"body": "x"}, {"body": "y"}], "match_seq_num": place})
+            for _ in range(writers // connections):
+                headers = {"content-type": "application/json", "s2-basin": basin}
+                connection.request("POST", "/v1/streams/stream/records", body, headers)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                if response.status == 200:
+                    won.append(answer["start"]["seq_num"])
+                else:
+                    assert response.status == 412
+                    told.append(answer["seq_num_mismatch"])
+            connection.close()
+
+        threads = [threading.Thread(target=write) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return won, told
+
+    for place in range(0, 2 * rounds, 2):
+        won, told = race(place)
+        assert won == [place]
+        assert told == [place + 2] * (writers - 1)
+
+
+def test_commands_mean_the_same_in_every_form(shared_server, basin):
+    for form in ("json", "base64", "protobuf", "session"):
+        shared_server.create_stream(basin, form)
+        path = f"/v1/streams/{form}/records"
+        fence, trim = (b"fence", b"token"), (b"trim", (1).to_bytes(8, "big"))
+        for command, body in (fence, trim):
+            if form == "session":
+                with open_append(shared_server, basin, form) as session:
+                    session.append((None, [(b"", command)], body))
+                    session.ack()
+                continue
+            if form == "protobuf":
+                sent = append_input((None, [(b"", command)], body))
+                headers = {"content-type": "application/protobuf"}
+            else:
+                encode = bytes.decode if form == "json" else lambda data: base64.b64encode(data).decode()
+                record = {"headers": [["", encode(command)]], "body": encode(body)}
+                sent = json.dumps({"records": [record]}).encode()
+                headers = {"content-type": "application/json", "s2-format": "raw" if form == "json" else form}
+            answer = shared_server.request("POST", path, basin=basin, body=sent, headers=headers)
+            assert answer.status == 200, answer
+        refused = {"records": [{"body": "x"}], "fencing_token": "other"}
+        answer = shared_server.request("POST", path, basin=basin, json_body=refused)
+        assert (answer.status, answer.json()) == (412, {"fencing_token_mismatch": "token"})
+        first = shared_server.request("GET", f"{path}?seq_num=0", basin=basin).json()["records"][0]
+        assert first["seq_num"] == 1
 
 
 def test_bulk_through_many_streams_at_once_is_exact(shared_server, basin):
