@@ -152,7 +152,11 @@ def test_reconfigure(server):
     drive(server, job)
 
 
-def test_unary_append_read_and_tail(server):
+COMPRESSIONS = pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
+
+
+@COMPRESSIONS
+def test_unary_append_read_and_tail(server, compression):
     async def job(client):
         stream = await new_stream(client, "unary")
         tail = await stream.check_tail()
@@ -172,10 +176,24 @@ def test_unary_append_read_and_tail(server):
             await stream.read(start=SeqNum(3), limit=ReadLimit(count=1))
         assert unwritten.value.tail.seq_num == 3
 
-    drive(server, job)
+    drive(server, job, compression)
 
 
-@pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
+@COMPRESSIONS
+def test_lists_that_are_long_enough_to_be_compressed(server, compression):
+    async def job(client):
+        names = [f"list-{compression.name.lower()}-{number:02}" for number in range(30)]
+        await client.ensure_basin(BASIN)
+        basin = client.basin(BASIN)
+        for name in names:
+            await basin.create_stream(name)
+        page = await basin.list_streams(prefix=f"list-{compression.name.lower()}-")
+        assert [stream.name for stream in page.items] == names
+
+    drive(server, job, compression)
+
+
+@COMPRESSIONS
 def test_sessions(server, compression):
     async def job(client):
         stream = await new_stream(client, f"session-{compression.name}")
@@ -288,7 +306,7 @@ def test_the_sdk_takes_its_endpoints_from_the_variables_that_the_server_prints(s
     assert asyncio.run(main()) == [BASIN]
 
 
-@pytest.mark.parametrize("compression", list(Compression), ids=lambda compression: compression.name)
+@COMPRESSIONS
 @pytest.mark.parametrize("cipher", list(Encryption), ids=lambda cipher: cipher.name)
 def test_encrypted_streams(server, cipher, compression):
     key = bytes(range(32))

@@ -12,7 +12,7 @@ export const BASIN = "typescript-basin";
 // How the SDK can carry a session, and what it compresses there. Its zstd needs Node 22.15, of which the package
 // brings a copy.
 export const APPEND_TRANSPORTS = ["s2s", "fetch"];
-export const READ_TRANSPORTS = ["s2s"];
+export const READ_TRANSPORTS = ["s2s", "fetch"];
 export const COMPRESSIONS = ["none", "gzip", ...("zstdCompressSync" in zlib ? ["zstd"] : [])];
 
 export function test(name, job) {
