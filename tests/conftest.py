@@ -254,6 +254,12 @@ def make_server(tmp_path):
             server.kill()
 
 
+@pytest.fixture(scope="session")
+def lite_process() -> type[LiteProcess]:
+    """For fixtures of a wider scope than `make_server` has."""
+    return LiteProcess
+
+
 @pytest.fixture
 def server(make_server) -> LiteProcess:
     """A server of this test alone, with a data directory."""

@@ -4,8 +4,7 @@ import http.client
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from conftest import TIMEOUT_S
-
+TIMEOUT_S = 30.0
 DROPPED = ("connection", "content-length", "transfer-encoding", "keep-alive", "host")
 
 

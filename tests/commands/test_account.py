@@ -16,14 +16,12 @@ SECRET = re.compile(rb"\S{20,}\n")
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+def guarded(tmp_path_factory, lite_process):
     """A server that asks for access tokens."""
-    from conftest import LiteProcess
-
     path = tmp_path_factory.mktemp("root") / "token"
     path.write_text(ROOT_TOKEN + "\n")
     path.chmod(0o600)
-    server = LiteProcess(None, options=("--root-token-file", str(path))).start()
+    server = lite_process(None, options=("--root-token-file", str(path))).start()
     yield server
     server.stop()
 
