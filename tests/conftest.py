@@ -212,7 +212,7 @@ def home(tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lite_process():
+def lite_process() -> type[LiteProcess]:
     """The class of servers in processes of their own, for those that a whole file shares."""
     return LiteProcess
 
@@ -252,12 +252,6 @@ def make_server(tmp_path):
     for server in servers:
         if server.process is not None and server.process.poll() is None:
             server.kill()
-
-
-@pytest.fixture(scope="session")
-def lite_process() -> type[LiteProcess]:
-    """For fixtures of a wider scope than `make_server` has."""
-    return LiteProcess
 
 
 @pytest.fixture
