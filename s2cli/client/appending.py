@@ -175,7 +175,7 @@ class AppendLoop:
         """Decides whether to go on; sleeps first, if something is to get better."""
         session = self._session
         if isinstance(error, LostError):
-            if self._in_session:
+            if self._in_session and not error.unprocessed:
                 session.lose()
             # That an idle connection goes away is nothing to talk about.
             self._outage.failed(error, self._waiter, quiet=self._placing.began and self._is_idle())
@@ -295,6 +295,7 @@ class AppendLoop:
                 ends.append(self._rest_since + self._options.linger_ms / 1000)
             elif wants_input and self._session.in_flight < self._carrier.eager_batches:
                 return 0  # if the input has nothing more right now, the batch leaves as it is
+        ends.append(connection.keep_alive(now))
         if self._session.in_flight:
             ends.append(heard + self._patience_s(connection))
         end = min((end for end in ends if end is not None), default=None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"s2cli/{__version__}"
 BULK_BYTES = 256 * 1024
+PING_S = 20.0
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # of a response to call(); a unary read brings 1 MiB of records
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -44,12 +45,13 @@ class Connection:
     """An open connection. After request() the parts of its body go out by send() and end(); what comes back is
     in `status`, `headers`, the results of on_ready(), and `ended`."""
 
-    __slots__ = ("_has_ended", "_http", "_socket", "fd")
+    __slots__ = ("_has_ended", "_http", "_next_ping", "_socket", "fd")
 
     def __init__(self, socket: PlainSocket | TlsSocket, http: Http1 | Http2) -> None:
         self._socket = socket
         self._http = http
         self.fd = socket.fd
+        self._next_ping = 0.0
         self._has_ended = True  # the request that is under way
 
     @property
@@ -112,6 +114,17 @@ class Connection:
         if out := self._http.take():
             self._socket.send([out])
         return body
+
+    def keep_alive(self, now: float) -> float | None:
+        """To be called at times: sends a sign of life when it is due (protocol section 9.5), where the protocol has
+        one. The time of the next; None for never. Raises LostError where the last one was not answered."""
+        if self._http.ping is None:
+            return None
+        if now >= self._next_ping:
+            if self._next_ping:
+                self._socket.send([self._http.ping()])
+            self._next_ping = now + PING_S
+        return self._next_ping
 
     def close(self) -> None:
         self._socket.close()

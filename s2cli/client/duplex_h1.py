@@ -25,6 +25,7 @@ class Http1:
 
     __slots__ = ("_authority", "_buffer", "_left", "_open", "_state", "ended", "headers", "reusable", "status")
 
+    ping = None  # there is none
     pending = False  # nothing but the socket ever holds the body back
 
     def __init__(self, authority: str) -> None:

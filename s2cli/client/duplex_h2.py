@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hyperframe.frame
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
     StreamEnded,
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from h2.events import Event
+    from hyperframe.frame import Frame
 
 # Receive windows: 100 MiB/s at a round trip of 160 ms. They bound no memory of ours: what nobody takes stays with
 # the kernel, since we read from the socket only what we hand on at once.
 WINDOW_BYTES = 16 * 1024 * 1024
 MAX_FRAME_BYTES = 1024 * 1024  # of DATA that we take: h2 spends its time per frame, not per byte
+
+
+PING = b"s2 lives"
 
 
 def _frame_name(frame: hyperframe.frame.Frame) -> str:
@@ -42,19 +47,28 @@ def _frame_name(frame: hyperframe.frame.Frame) -> str:
 hyperframe.frame.Frame.__repr__ = _frame_name  # type: ignore[method-assign]
 
 
+class _Connection(H2Connection):
+    def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """h2 takes GOAWAY for the end, and refuses what still comes. It is not: requests that the server has begun go
+        on to their ends (RFC 9113, 6.8). test_duplex_h2.py tells if h2 does not ask here any more."""
+        answer = super()._receive_goaway_frame(frame)
+        self.state_machine.state = ConnectionState.CLIENT_OPEN
+        return answer
+
+
 class Http2:
     """`status`, `headers`, `ended`, `reusable` as in Http1; `pending`: parts of the request's body wait until the
     server's windows have room."""
 
     __slots__ = (
-        "_authority", "_body", "_connection", "_end", "_greeted", "_scheme", "_stream_id",
+        "_authority", "_body", "_connection", "_end", "_greeted", "_pinged", "_scheme", "_stream_id",
         "ended", "headers", "reusable", "status",
     )  # fmt: skip
 
     def __init__(self, authority: str, scheme: str) -> None:
         self._authority = authority
         self._scheme = scheme
-        self._connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._connection = _Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._connection.local_settings = Settings(
             client=True,
             initial_values={
@@ -67,6 +81,7 @@ class Http2:
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(WINDOW_BYTES - 65_535)
         self._greeted = False  # something has come
+        self._pinged = False  # and no answer yet
         self._stream_id = 0
         self._body: list[memoryview] = []
         self._end = False  # the request ends after _body
@@ -104,6 +119,17 @@ class Http2:
     def end(self) -> bytes:
         self._end = True
         self._send_body()
+        return self.take()
+
+    def ping(self) -> bytes:
+        """The bytes of a sign of life. Raises LostError where the last one was not answered."""
+        if self._pinged:
+            raise LostError("the server does not answer any more")
+        self._pinged = True
+        try:
+            self._connection.ping(PING)
+        except H2Error as error:
+            raise LostError(f"the connection broke: {error}") from error
         return self.take()
 
     def take(self) -> bytes:
@@ -169,10 +195,13 @@ class Http2:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
             return  # receive() sends what there is room for now
+        if isinstance(event, PingAckReceived):
+            self._pinged = False
+            return
         if isinstance(event, ConnectionTerminated):
             self.reusable = False
             if not self.ended and (event.last_stream_id or 0) < self._stream_id:
-                raise LostError("the server is closing the connection")
+                raise _unprocessed("the server is closing the connection")
             return
         if getattr(event, "stream_id", None) != self._stream_id:
             return
@@ -181,6 +210,8 @@ class Http2:
         elif isinstance(event, StreamEnded):
             self.ended = True
         elif isinstance(event, StreamReset) and not self.ended:
+            if event.error_code == ErrorCodes.REFUSED_STREAM:
+                raise _unprocessed("the server refused the request")
             if event.error_code == ErrorCodes.NO_ERROR and self.status is not None:
                 self.ended = True  # the whole answer came; only the rest of our request is not wanted
             else:
@@ -195,3 +226,9 @@ class Http2:
         if not (status.isascii() and status.isdigit()):
             raise ProtocolError("the server's answer has no status")
         self.status, self.headers = int(status), headers
+
+
+def _unprocessed(message: str) -> LostError:
+    error = LostError(message)
+    error.unprocessed = True
+    return error

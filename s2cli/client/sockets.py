@@ -25,7 +25,10 @@ KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10),
 
 
 class LostError(UnreachableError):
-    """A connection could not be made, or broke, or stayed silent: trying again may help."""
+    """A connection could not be made, or broke, or stayed silent: trying again may help. `unprocessed`: the server said
+    that it took no notice of the request."""
+
+    unprocessed = False
 
 
 class Peer:

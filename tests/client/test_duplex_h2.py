@@ -2,6 +2,7 @@
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.settings
 import hyperframe.frame
@@ -121,8 +122,8 @@ def test_pings_are_answered():
 def test_a_reset_is_a_loss_unless_the_answer_is_whole():
     server = Server()
     stream = request(server)
-    server.connection.reset_stream(stream, 7)
-    with pytest.raises(LostError, match="code 7"):
+    server.connection.reset_stream(stream, 8)
+    with pytest.raises(LostError, match="code 8"):
         server.says()
     server = Server()
     stream = request(server)
@@ -183,3 +184,41 @@ def test_h2_still_writes_out_every_frame_that_it_receives(monkeypatch):
     server.connection.send_data(stream, b"x")
     server.says()
     assert any(isinstance(frame, hyperframe.frame.DataFrame) for frame in written)
+
+
+def test_what_comes_after_a_goaway_is_taken():
+    server = Server()
+    stream = request(server)
+    server.connection.send_headers(stream, [(":status", "200")])
+    server.connection.send_data(stream, b"one")
+    goaway = hyperframe.frame.GoAwayFrame(0, last_stream_id=stream).serialize()
+    before = server.connection.data_to_send()
+    server.connection.send_data(stream, b"two", end_stream=True)
+    assert server.client.receive(before + goaway + server.connection.data_to_send()) == b"onetwo"
+    assert (server.client.ended, server.client.reusable) == (True, False)
+
+
+def test_a_refused_request_was_not_processed():
+    server = Server()
+    stream = request(server)
+    server.connection.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+    with pytest.raises(LostError, match="refused") as caught:
+        server.says()
+    assert caught.value.unprocessed
+    other = Server()
+    request(other)
+    with pytest.raises(LostError) as caught:
+        other.client.receive(hyperframe.frame.GoAwayFrame(0, last_stream_id=0).serialize())
+    assert caught.value.unprocessed
+
+
+def test_signs_of_life():
+    server = Server()
+    request(server)
+    server.hears(server.client.ping())
+    assert server.of(h2.events.PingReceived)
+    with pytest.raises(LostError, match="does not answer"):
+        server.client.ping()
+    server.says()
+    server.hears(server.client.ping())
+    assert len(server.of(h2.events.PingReceived)) == 2
