@@ -1,0 +1,23 @@
+"""Servers that ask for tokens."""
+
+import pytest
+from bearers import BASIN, OTHER_BASIN, ROOT, ask
+
+
+@pytest.fixture(scope="module")
+def root_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("root") / "token"
+    path.touch(mode=0o600)
+    path.write_text(f"{ROOT}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def guarded(lite_process, root_file):
+    """A server that asks for tokens, with one basin and one stream in it."""
+    server = lite_process(None, options=("--root-token-file", str(root_file))).start()
+    for basin in (BASIN, OTHER_BASIN):
+        assert ask(server, ROOT, "POST", "/v1/basins", {"basin": basin}).status == 201
+        assert ask(server, ROOT, "POST", "/v1/streams", {"stream": "logs/a"}, basin).status == 201
+    yield server
+    server.stop()
