@@ -1,0 +1,76 @@
+"""Where the commands take the key of an encrypted stream from, and that they never repeat it."""
+
+import base64
+import os
+import subprocess
+import sys
+
+import pytest
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.fixture
+def uri(shared_server):
+    basin = shared_server.create_basin(stream_cipher="aes-256-gcm")
+    shared_server.create_stream(basin)
+    return f"s2://{basin}/stream"
+
+
+@pytest.fixture
+def s2(run_s2, shared_server):
+    return lambda *arguments, env=(), **options: run_s2(*arguments, env={**shared_server.env(), **dict(env)}, **options)
+
+
+def test_a_file_a_descriptor_or_the_environment(s2, uri, shared_server, tmp_path):
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    assert s2("append", uri, "-k", str(file), stdin=b"one\n").returncode == 0
+    assert s2("append", uri, stdin=b"two\n", env={"S2_ENCRYPTION_KEY": KEY}).returncode == 0
+    assert s2("fence", uri, "", "--encryption-key-file", str(file)).returncode == 0
+    assert s2("tail", uri, "-n3", "-k", str(file)).stdout == b"one\ntwo\n"
+    reading, writing = os.pipe()
+    os.write(writing, KEY.encode())
+    os.close(writing)
+    done = subprocess.run(
+        [sys.executable, "-m", "s2cli", "read", uri, "-k", f"/dev/fd/{reading}"],
+        env={**os.environ, **shared_server.env()},
+        pass_fds=[reading],
+        capture_output=True,
+        timeout=30,
+    )
+    os.close(reading)
+    assert (done.returncode, done.stdout) == (0, b"one\ntwo\n"), done.stderr
+    # The file wins.
+    assert s2("read", uri, "-k", str(file), env={"S2_ENCRYPTION_KEY": "x"}).stdout == b"one\ntwo\n"
+    assert s2("check-tail", uri).stdout.startswith(b"3 @ ")
+
+
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(s2, uri):
+    done = s2("read", uri, "-k", KEY)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"S2_ENCRYPTION_KEY" in done.stderr
+    assert KEY.encode() not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["not base64", base64.b64encode(bytes(16)).decode()])
+def test_what_is_no_key_is_refused_and_not_repeated(s2, uri, tmp_path, text):
+    file = tmp_path / "key"
+    file.write_text(text)
+    for done in (s2("read", uri, "-k", str(file)), s2("read", uri, env={"S2_ENCRYPTION_KEY": text})):
+        assert done.returncode == 2
+        assert text.encode() not in done.stderr
+
+
+def test_a_missing_key_is_asked_for(s2, uri):
+    for done in (s2("read", uri, "--follow"), s2("append", uri, stdin=b"x\n")):
+        assert done.returncode == 7
+        assert b"missing encryption key" in done.stderr
+        assert b"-k FILE" in done.stderr
+
+
+def test_a_key_does_not_go_in_the_clear_to_another_machine(run_s2):
+    env = {"S2_ACCOUNT_ENDPOINT": "http://192.0.2.1", "S2_BASIN_ENDPOINT": "http://192.0.2.1"}
+    done = run_s2("read", "s2://some-basin/s", env={**env, "S2_ENCRYPTION_KEY": KEY})
+    assert done.returncode == 2
+    assert b"encryption key would go unencrypted" in done.stderr
