@@ -12,7 +12,7 @@ import time
 from s2cli import __version__
 from s2cli.client.proxy import refuse_proxy
 from s2cli.client.sockets import LostError
-from s2cli.endpoints import split_origin
+from s2cli.endpoints import is_loopback, split_origin
 from s2cli.errors import ApiError, ProtocolError, S2Error, UnreachableError, UsageError, error_from_response
 
 TYPE_CHECKING = False
@@ -109,6 +109,8 @@ class Connection:
                 headers["s2-basin"] = basin
         if target.socket_path is None:
             refuse_proxy(*split_origin(origin))
+        if target.socket_path is not None or is_loopback(split_origin(origin)[1]):
+            headers["accept-encoding"] = "identity"  # elsewhere httpx asks for what it can read
         return origin + path, headers
 
     def _attempt(
