@@ -112,7 +112,7 @@ async def _active_basins(question: _Question) -> list[Metric]:
     grant = question.request.grant
     if grant is not None:
         names = [name for name in names if name in grant.scope.basins]
-    return [{"label": {"name": "active-basins", "values": names}}] if names else []
+    return [{"label": {"name": "active_basins", "values": names}}] if names else []
 
 
 async def _operations(question: _Question) -> list[Metric]:

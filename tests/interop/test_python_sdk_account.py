@@ -171,7 +171,7 @@ def test_metrics(guarded):
         now = int(time.time())
         window = {"start": now - 3600, "end": now + 1}
         (label,) = await root.account_metrics(set=AccountMetricSet.ACTIVE_BASINS, **window)
-        assert label == Label(name="active-basins", values=[BASIN])
+        assert label == Label(name="active_basins", values=[BASIN])
         for account_set in AccountMetricSet:
             await root.account_metrics(set=account_set, **window)
         for basin_set in BasinMetricSet:

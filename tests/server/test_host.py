@@ -197,8 +197,7 @@ def test_a_stopped_host_lets_running_exchanges_end(serve):
         assert idle.recv(1) == b""
         await_refusal(address)
         one.sendall(b"3\r\none\r\n0\r\n\r\n")
-        read_until(one, b"<one>")
-        read_until(one, b"END\r\n0\r\n\r\n")
+        assert b"<one>" in read_until(one, b"END\r\n0\r\n\r\n")
     thread.stop()
 
 
