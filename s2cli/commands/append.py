@@ -71,7 +71,10 @@ def run(args: Args) -> int:
     if failure is not None:
         code = failure.exit_code
     console.status("")
-    account.show(source.lines, code, as_json=args.output is not None, resumable=not (args.zero or typed))
+    # What the hint does not repeat, such as a condition or a format, must not be lost by following it.
+    special = args.zero or args.header or args.fencing_token is not None or args.match_seq_num is not None
+    resumable = args.format == "text" and not (special or typed or args.encryption_key_file)
+    account.show(source.lines, code, as_json=args.output is not None, resumable=resumable)
     if failure is not None:
         raise failure
     return code
