@@ -5,7 +5,7 @@ _s2_flags() {
     case "$1" in
         "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression" ;;
+        "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "check-tail") echo "--stream -o --output" ;;
         "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
@@ -36,7 +36,7 @@ _s2_flags() {
         "completion") echo "" ;;
         "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression" ;;
+        "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "records check-tail") echo "--stream -o --output" ;;
         "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
         "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
@@ -94,6 +94,7 @@ _s2_values() {
         "tail -O"|"tail --output-file") echo "<file>"; return ;;
         "tail --format") echo "text json json-base64"; return ;;
         "tail -k"|"tail --encryption-key-file") echo "<file>"; return ;;
+        "tail --max-outage") echo "-"; return ;;
         "tail --transport") echo "auto s2s sse unary"; return ;;
         "tail --compression") echo "none gzip zstd auto"; return ;;
         "check-tail --stream") echo "-"; return ;;
@@ -287,6 +288,7 @@ _s2_values() {
         "records tail -O"|"records tail --output-file") echo "<file>"; return ;;
         "records tail --format") echo "text json json-base64"; return ;;
         "records tail -k"|"records tail --encryption-key-file") echo "<file>"; return ;;
+        "records tail --max-outage") echo "-"; return ;;
         "records tail --transport") echo "auto s2s sse unary"; return ;;
         "records tail --compression") echo "none gzip zstd auto"; return ;;
         "records check-tail --stream") echo "-"; return ;;

@@ -235,6 +235,10 @@ def _bad_value(param: Any, message: str) -> str:
         return f'"{value}" is none of {", ".join(shown)}'
     if message.endswith(("is not a valid int range", "is not a valid integer range", "is not a valid integer")):
         return f'"{value}" is no whole number'
+    number, _, bounds = message.partition(" is not in the range ")
+    if bounds:
+        lowest, highest = param.type.min, param.type.max
+        return f"{number} is below {lowest}" if highest is None else f"{number} is not from {lowest} to {highest}"
     return message
 
 

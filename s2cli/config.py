@@ -93,7 +93,7 @@ class Settings:
         if given is None:
             raise UsageError(
                 "no stream was given: write s2://BASIN/STREAM, or use --stream, S2_STREAM or the profile's stream",
-                hint="without an account: s2 --local append --create s2://BASIN/STREAM",
+                hint=f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM",
             )
         try:
             uri = parse_uri(given)

@@ -95,6 +95,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
         "-0": ("zero", True), "--zero": ("zero", True),
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
+        "--max-outage": ("max_outage", "text"),
         "--transport": ("transport", ("auto", "s2s", "sse", "unary")),
         "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
     }),

@@ -119,7 +119,8 @@ class AppendLoop:
         try:
             if self._placing.began and self._is_idle():
                 self._wait_for_input()
-            self._connect_and_converse()
+            if not self._is_done() or not self._placing.began or self._missing() is not None:
+                self._connect_and_converse()
         except Interrupted:
             self._on_signal()
         except _Advised:
@@ -139,10 +140,15 @@ class AppendLoop:
             self._prepare(connection)
             if not self._is_done():
                 self._converse(connection)
-            if self._placing.missing is not None and not self._session.lines:
-                raise self._placing.missing
+            missing = self._missing()
+            if missing is not None:
+                raise missing
         finally:
             connection.close()
+
+    def _missing(self) -> S2Error | None:
+        """The error of a stream that was not there, and that nothing was appended to."""
+        return None if self._session.lines else self._placing.missing
 
     # Before and after a session
 
@@ -154,11 +160,13 @@ class AppendLoop:
         return not (self._input_open or self._ready or self._source.has_rest or self._session.in_flight)
 
     def _wait_for_input(self) -> None:
+        """Reads it, too: whether there is anything to send decides whether a server is wanted at all."""
         started = time.monotonic()
         while not self._waiter.wait(self._input_fd, select.POLLIN, 3600):
             pass
         if time.monotonic() - started > 1:
             self._outage.restart()
+        self._read()
 
     def _prepare(self, connection: Connection) -> None:
         """Finds out where the next batch belongs, and after a loss what became of those under way."""

@@ -11,7 +11,7 @@ import time
 
 from s2cli import __version__
 from s2cli.client.proxy import refuse_proxy
-from s2cli.client.sockets import LostError
+from s2cli.client.sockets import LostError, connect_hint
 from s2cli.endpoints import is_loopback, split_origin
 from s2cli.errors import ApiError, ProtocolError, S2Error, UnreachableError, UsageError, error_from_response
 
@@ -175,7 +175,7 @@ class Connection:
         if isinstance(error, httpx.TimeoutException):
             return UnreachableError(f"{place} did not answer in time")
         if isinstance(error, httpx.ConnectError):
-            return UnreachableError(f"cannot connect to {place}: {_reason(error)}", hint=_connect_hint(scheme, host))
+            return UnreachableError(f"cannot connect to {place}: {_reason(error)}", hint=connect_hint(scheme, host))
         return UnreachableError(f"the connection to {place} broke: {_reason(error)}")
 
 
@@ -256,9 +256,3 @@ def _reason(error: BaseException) -> str:
     if text.startswith("[Errno") and "] " in text:
         text = text.partition("] ")[2]
     return text[:1].lower() + text[1:]
-
-
-def _connect_hint(scheme: str, host: str) -> str | None:
-    if scheme == "http" and host in ("localhost", "127.0.0.1", "::1"):
-        return "is the server running? s2 lite starts one"
-    return None

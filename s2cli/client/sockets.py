@@ -11,6 +11,7 @@ import os
 import select
 import time
 
+from s2cli.endpoints import is_loopback
 from s2cli.errors import UnreachableError
 
 TYPE_CHECKING = False
@@ -129,18 +130,25 @@ def describe(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def connect_hint(scheme: str, host: str) -> str | None:
+    """What to do where nobody listens."""
+    return "is the server running? s2 lite starts one" if scheme == "http" and is_loopback(host) else None
+
+
 def connect(peer: Peer, waiter: Waiter) -> PlainSocket:
     """Tries the addresses of `peer` in turn. Raises LostError, or UnreachableError where the name does not exist."""
     if peer.socket_path is not None:
         return PlainSocket(_connect(_socket.AF_UNIX, peer.socket_path, peer, waiter))
     reasons: list[str] = []
+    hint = None
     for family, address in _addresses(peer):
         try:
             return PlainSocket(_connect(family, address, peer, waiter))
         except LostError as error:
             if error.message not in reasons:
                 reasons.append(error.message)
-    raise LostError("; ".join(reasons))
+            hint = error.hint
+    raise LostError("; ".join(reasons), hint=hint)
 
 
 def _addresses(peer: Peer) -> list[tuple[int, object]]:
@@ -171,7 +179,8 @@ def _connect(family: int, address: object, peer: Peer, waiter: Waiter) -> _socke
             ready = waiter.wait(connection.fileno(), select.POLLOUT, CONNECT_TIMEOUT_S)
             code = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR) if ready else errno.ETIMEDOUT
         if code:
-            raise LostError(f"cannot connect to {peer}: {os.strerror(code).lower()}")
+            hint = connect_hint(peer.scheme, peer.host) if peer.socket_path is None else None
+            raise LostError(f"cannot connect to {peer}: {os.strerror(code).lower()}", hint=hint)
     except OSError as error:  # a socket path that is too long, an address family that is switched off
         connection.close()
         raise LostError(f"cannot connect to {peer}: {describe(error)}") from error

@@ -34,12 +34,13 @@ class Account:
         self._session = session
         self._started = time.monotonic()
 
-    def show(self, read: int, exit_code: int, *, as_json: bool, resumable: bool = True) -> None:
-        """One line on stderr, or one object on stdout. `resumable`: the input has lines to go on from."""
+    def show(self, read: int, exit_code: int, *, as_json: bool, file: str | None = None) -> None:
+        """One line on stderr, or one object on stdout. `file`: what to call the input in a command line that goes on
+        from where this append ended; None where there can be no such line."""
         if as_json:
             self._write_json(read, exit_code)
         else:
-            console.notice(self._text(read, exit_code, resumable))
+            console.notice(self._text(read, exit_code, file))
 
     def show_progress(self) -> None:
         """The live line, while it lasts."""
@@ -52,12 +53,13 @@ class Account:
             f", {under_way} under way"
         )
 
-    def _text(self, read: int, exit_code: int, resumable: bool) -> str:
+    def _text(self, read: int, exit_code: int, file: str | None) -> str:
         session = self._session
         seconds = time.monotonic() - self._started
         place = ""
         if session.first_seq_num is not None:
-            place = f" at {session.first_seq_num}..{session.last_seq_num}"
+            first, last = session.first_seq_num, session.last_seq_num
+            place = f" at {first}" if first == last else f" at {first}..{last}"
         amount = f"{format_bytes(session.bytes)}, {_count(session.batches, 'batch', 'batches')}, {seconds:.2f} s"
         if exit_code == ExitCode.OK:
             text = f"{self._uri}: {_count(session.durable, 'record', 'records')} durable{place} ({amount})"
@@ -73,8 +75,8 @@ class Account:
             text += f"; next line: {session.next_line}"
             if session.durable_beyond:
                 text += f", but durable already: {format_ranges(session.durable_beyond)}"
-            if resumable and not session.unknown:
-                text += f"; to go on: tail -n +{session.next_line} FILE | {self._command} append {self._uri}"
+            if file is not None and session.next_line > 1 and not session.unknown:
+                text += f"; to go on: tail -n +{session.next_line} {file} | {self._command} append {self._uri}"
         return text
 
     def _write_json(self, read: int, exit_code: int) -> None:

@@ -13,7 +13,7 @@ from s2cli.client.sockets import describe
 from s2cli.commands.account import Account
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback
-from s2cli.errors import ApiError, S2Error, UsageError
+from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError, UsageError
 from s2cli.formats.record_input import open_input
 from s2cli.wire.append import AppendSession
 
@@ -67,14 +67,11 @@ def run(args: Args) -> int:
         except Stopped:
             code = interrupts.exit_code
         except S2Error as error:
-            failure = _explain(error, args)
+            failure = _explain(error, args, str(uri), session.durable)
     if failure is not None:
         code = failure.exit_code
     console.status("")
-    # What the hint does not repeat, such as a condition or a format, must not be lost by following it.
-    special = args.zero or args.header or args.fencing_token is not None or args.match_seq_num is not None
-    resumable = args.format == "text" and not (special or typed or args.encryption_key_file)
-    account.show(source.lines, code, as_json=args.output is not None, resumable=resumable)
+    account.show(source.lines, code, as_json=args.output is not None, file=None if typed else _file_to_go_on_with(args))
     if failure is not None:
         raise failure
     return code
@@ -118,13 +115,44 @@ def _open_input_file(args: Args) -> int:
             console.notice("reading records from the terminal, one per line; end with Ctrl-D")
         return 0
     try:
-        return os.open(args.input, os.O_RDONLY | os.O_CLOEXEC)
+        input_fd = os.open(args.input, os.O_RDONLY | os.O_CLOEXEC)
+        os.read(input_fd, 0)  # a directory can be opened, but not read
     except OSError as error:
         raise UsageError(f"cannot read {args.input}: {describe(error)}") from error
+    return input_fd
 
 
-def _explain(error: S2Error, args: Args) -> S2Error:
+def _file_to_go_on_with(args: Args) -> str | None:
+    """The input as a word of a command line. None where the line would not repeat what this one says, such as a
+    condition or a format."""
+    if args.format != "text" or args.zero or args.header or args.encryption_key_file:
+        return None
+    if args.fencing_token is not None or args.match_seq_num is not None:
+        return None
+    if args.input == "-":
+        return "FILE"
+    import shlex
+
+    return shlex.quote(args.input)
+
+
+def explain_condition(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:
+    """A condition that failed, with the name of the stream and what was demanded; other errors as they are.
+    `durable`: how many records of this command are in the stream already."""
+    if isinstance(error, SeqNumMismatchError) and args.match_seq_num is not None:
+        demanded = args.match_seq_num + durable
+        error.message = (
+            f"the next sequence number of {uri} is {error.expected}, not {demanded} as --match-seq-num demands"
+        )
+    elif isinstance(error, FencingTokenMismatchError):
+        fenced = f'is fenced by "{error.token}"' if error.token else "is not fenced"
+        error.message = f'{uri} {fenced}, and "{args.fencing_token}" was given'
+    return error
+
+
+def _explain(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:
     """A stream may demand what the format `text` cannot give."""
+    explain_condition(error, args, uri, durable)
     if isinstance(error, ApiError) and error.code == "invalid" and "timestamp" in error.message:
         if args.format == "text":
             error.hint = (

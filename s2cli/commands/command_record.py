@@ -8,7 +8,7 @@ from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
 from s2cli.commands.account import OUTCOMES
-from s2cli.commands.append import fencing_token_bytes, inflight_bytes
+from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes
 from s2cli.commands.opening import open_settings
 from s2cli.errors import S2Error, UndecidedError
 from s2cli.formats.record_input import TextInput
@@ -49,7 +49,7 @@ def append_command(
             ) from error
         except S2Error as error:
             if not is_done(error):
-                raise
+                raise explain_condition(error, args, str(uri), 0) from error.__cause__
     _report(args, str(uri), session, fact)
     return 0
 

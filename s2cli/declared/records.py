@@ -173,6 +173,7 @@ def tail(
     format: ReadFormat = None,  # noqa: A002 - the name of the option
     zero: Zero = False,
     encryption_key_file: EncryptionKeyFile = None,
+    max_outage: MaxOutage = None,
     transport: Annotated[
         Literal["auto", "s2s", "sse", "unary"],
         typer.Option(

@@ -239,7 +239,7 @@ class AppendSession:
         if self._next is None and not self._shared:
             self._next = end
         if self._floor is not None and start < self._floor:
-            raise self._recreated()
+            raise self._recreated(start)
         self._floor = end
         if self._head >= 64 and self._head * 2 >= len(self._in_flight):
             del self._in_flight[: self._head]
@@ -290,7 +290,7 @@ class AppendSession:
             return True
         elif isinstance(error, SeqNumMismatchError):
             if self._floor is not None and error.expected < self._floor:
-                raise self._recreated() from error
+                raise self._recreated(error.expected) from error
             self._share(error)
             self._floor = error.expected
             return True
@@ -313,7 +313,7 @@ class AppendSession:
         """Takes what a look found; the number of batches that turned out to be durable. Raises where the append
         cannot go on."""
         if look.recreated:
-            raise self._recreated()
+            raise self._recreated(look.tail)
         if look.undecided is not None:
             raise self._undecided(look.undecided)
         rest = self._unacknowledged()
@@ -353,7 +353,10 @@ class AppendSession:
         for batch in self._unacknowledged():
             batch.start = None
 
-    def _recreated(self) -> PreconditionError:
+    def _recreated(self, tail_seq_num: int) -> PreconditionError:
+        """What it means that the stream ends below the floor."""
+        if self._demanded is not None and not self.durable:
+            return SeqNumMismatchError(tail_seq_num)  # the floor is what the user wants, and nobody has seen it
         return PreconditionError(
             "the stream was deleted and created again while the append was running: its sequence numbers begin anew"
         )

@@ -1,7 +1,7 @@
 """What a lost connection leaves open: which batches are in the stream although nobody said so.
 
 The owner asks for the tail and gives it to on_tail(), then reads `wanted` (a range of sequence numbers) piece by piece
-and gives each ReadBatch to on_records(), until `wanted` is None. tests/wire/test_look.py has the cases.
+and gives each ReadBatch to on_records(), until `wanted` is None.
 """
 
 from __future__ import annotations

@@ -88,10 +88,10 @@ def test_quiet_drops_the_account(s2, uri):
 def test_create_makes_what_is_missing_and_touches_nothing_else(s2, shared_server, unique_basin):
     basin = unique_basin()
     uri = f"s2://{basin}/a/b c%"
-    for expected in (b"0..0", b"1..1"):
+    for expected in (b"durable at 0 (", b"durable at 1 ("):
         result = s2("append", "--create", uri, "--retention-policy", "3d", stdin=b"x\n")
         assert result.returncode == 0
-        assert b"durable at " + expected in result.stderr
+        assert expected in result.stderr
     config = shared_server.request("GET", "/v1/streams/a%2Fb%20c%25", basin=basin).json()
     assert config["retention_policy"] == {"age": 3 * 86400}
     s2("append", "--create", uri, "--retention-policy", "4d", stdin=b"x\n")
@@ -113,7 +113,8 @@ def test_a_file_is_read_where_it_is_named(s2, uri, tmp_path):
     result = s2("append", uri, "-i", tmp_path / "missing")
     assert result.returncode == 2
     assert b"no such file" in result.stderr
-    assert s2("append", uri, "-i", tmp_path).returncode == 1
+    result = s2("append", uri, "-i", tmp_path)
+    assert (result.returncode, result.stderr) == (2, f"error: cannot read {tmp_path}: is a directory\n".encode())
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_bad_line_ends_the_append_after_those_before_it(s2, uri, format_, data
     result = s2("append", uri, "--format", format_, stdin=data)
     assert result.returncode == code
     assert text in result.stderr
-    assert b"1 read, 1 sent, 1 durable at 0..0" in result.stderr
+    assert b"1 read, 1 sent, 1 durable at 0 (" in result.stderr
     assert b"next line: 2" in result.stderr
     # The hint does not repeat the format, so it is given only where it needs none.
     hint = b"; to go on: tail -n +2 FILE | s2 append " + uri.encode()
@@ -136,14 +137,32 @@ def test_a_bad_line_ends_the_append_after_those_before_it(s2, uri, format_, data
     assert s2("read", uri).stdout == b"good\n"
 
 
+def test_how_to_go_on_names_the_file_and_is_told_only_where_something_is_done(s2, uri, tmp_path):
+    (tmp_path / "a file").write_bytes(b"good\n" + b"x" * (1 << 20) + b"\n")
+    result = s2("append", uri, "-i", tmp_path / "a file")
+    assert f"; to go on: tail -n +2 '{tmp_path}/a file' | s2 append {uri}\n".encode() in result.stderr
+    assert b"to go on" not in s2("append", uri, stdin=b"x" * (1 << 20) + b"\n").stderr
+
+
 def test_conditions_that_fail_end_with_5(s2, uri):
     assert s2("append", uri, "-m", "0", stdin=b"a\n").returncode == 0
     result = s2("append", uri, "-m", "0", stdin=b"a\nb\n")
     assert result.returncode == 5
-    assert b"the next sequence number is 1" in result.stderr
+    assert (
+        f"error: the next sequence number of {uri} is 1, not 0 as --match-seq-num demands\n" in result.stderr.decode()
+    )
     assert b"2 read, 2 sent, 0 durable" in result.stderr
+    result = s2("append", uri, "-m", "7", stdin=b"a\n")
+    assert result.returncode == 5
+    assert f"error: the next sequence number of {uri} is 1, not 7 as" in result.stderr.decode()
     result = s2("append", uri, "--fencing-token", "mine", stdin=b"a\n")
     assert result.returncode == 5
+    assert f'error: {uri} is not fenced, and "mine" was given\n' in result.stderr.decode()
+    assert s2("fence", uri, "theirs").returncode == 0
+    for command in (["append", uri], ["trim", uri, "1"], ["fence", uri, "mine too"]):
+        result = s2(*command, "--fencing-token", "mine", stdin=b"a\n")
+        assert result.returncode == 5
+        assert f'error: {uri} is fenced by "theirs", and "mine" was given\n' in result.stderr.decode()
     assert s2("read", uri).stdout == b"a\n"
 
 
@@ -211,7 +230,7 @@ def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
     time.sleep(0.3)  # the server has answered: nothing else wakes the append before the input ends
     _, said = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert b"1 record durable at 0..0" in said
+    assert b"1 record durable at 0 (" in said
 
 
 class Terminal:
@@ -251,7 +270,7 @@ def test_a_terminal_sees_how_an_append_goes(uri, env):
     terminal.wait_for(f"\r\x1b[K{uri}: 1 durable, 4 B, ")
     terminal.process.stdin.close()
     terminal.process.stdin = None
-    terminal.wait_for("1 record durable at 0..0")
+    terminal.wait_for("1 record durable at 0 (")
     terminal.close()
     assert b"\r\x1b[K" in terminal.screen.rpartition(b" under way")[2]  # the live line is gone at the end
 
@@ -262,7 +281,7 @@ def test_lines_can_be_typed(uri, env):
     terminal.type(b"typed\n")
     time.sleep(0.2)  # what is typed after the line is on its way
     terminal.type(b"\x04")
-    terminal.wait_for("1 record durable at 0..0")
+    terminal.wait_for("1 record durable at 0 (")
     terminal.close()
 
 

@@ -101,12 +101,20 @@ def server():
 
     class Server:
         def __init__(self):
-            self._listener = socket.create_server(("127.0.0.1", 0))
-            self._listener.settimeout(TIMEOUT_S)
-            self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+            self._address = ("127.0.0.1", 0)
+            self.listen()
+            self._address = self._listener.getsockname()
+            self.url = f"http://127.0.0.1:{self._address[1]}"
             self._failures = []
             self._open = []
             self._thread = None
+
+        def listen(self):
+            self._listener = socket.create_server(self._address)
+            self._listener.settimeout(TIMEOUT_S)
+
+        def stop_listening(self):
+            self._listener.close()
 
         def accept(self):
             connection, _ = self._listener.accept()
@@ -135,7 +143,7 @@ def server():
             return StreamClient(target, "basin-name", "s", TIMEOUT_S)
 
         def close(self):
-            self._listener.close()
+            self.stop_listening()
             for exchange in self._open:
                 exchange.close()
 
@@ -151,6 +159,7 @@ class Append:
         options.setdefault("inflight_bytes", 1 << 22)
         options.setdefault("max_outage_s", 5)
         self.said = []
+        self._says = threading.Condition()
         self.session = AppendSession()
         self.read_fd, self.write_fd = os.pipe()
         self.loop = AppendLoop(
@@ -160,9 +169,18 @@ class Append:
             self.read_fd,
             AppendOptions(**options),
             Interrupts(),
-            self.said.append,
-            self.said.append,
+            self._say,
+            self._say,
         )
+
+    def _say(self, text):
+        with self._says:
+            self.said.append(text)
+            self._says.notify_all()
+
+    def wait_until_said(self, words):
+        with self._says:
+            assert self._says.wait_for(lambda: any(words in text for text in self.said), TIMEOUT_S)
 
     def write(self, data):
         os.write(self.write_fd, data)
@@ -290,6 +308,54 @@ def test_an_idle_connection_that_goes_away_is_nothing_to_talk_about(server, appe
     append.loop.run()
     server.finish()
     assert append.session.durable == 2
+
+
+def test_an_outage_that_begins_while_there_is_no_input_is_told_once_there_is_some(server, append):
+    def script(server):
+        first = server.accept()
+        first.answer_tail(0)
+        first.open_session()
+        append.write(b"a\n")
+        first.wait_for_inputs(1)
+        first.ack(0)
+        first.say(encode_terminal(503, b'{"code":"unavailable","message":"idle"}'))
+        server.stop_listening()
+        first.close()
+        append.write(b"b\n")
+        append.wait_until_said("cannot connect")
+        server.listen()
+        second = server.accept()
+        second.open_session()
+        second.wait_for_inputs(1)
+        append.end_input()
+        second.ack(0)
+
+    server.run(script)
+    append.loop.run()
+    server.finish()
+    assert append.session.durable == 2
+    assert "trying again" in append.said[0]
+    assert "connected again" in append.said[-1]
+
+
+def test_an_input_that_ends_while_the_connection_is_gone_needs_no_other(server, append):
+    def script(server):
+        first = server.accept()
+        first.answer_tail(0)
+        first.open_session()
+        append.write(b"a\n")
+        first.wait_for_inputs(1)
+        first.ack(0)
+        first.say(encode_terminal(503, b'{"code":"unavailable","message":"idle"}'))
+        server.stop_listening()
+        first.close()
+        append.end_input()
+
+    server.run(script)
+    append.loop.run()
+    server.finish()
+    assert append.session.durable == 1
+    assert not any("cannot connect" in text for text in append.said)
 
 
 def test_a_server_that_takes_everything_and_says_nothing_is_silent(server, append, monkeypatch):

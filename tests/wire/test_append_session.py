@@ -247,6 +247,25 @@ def test_a_demanded_place_ends_at_another_writer():
     assert (session.durable, session.unknown, session.next_line) == (0, [], 1)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_demanded_place_beyond_the_tail_is_a_mismatch_and_no_new_stream(cut):
+    stream = Stream()
+    stream.write(b"other")
+    writer = Writer(stream, AppendSession(demanded=7))
+    writer.session.add(records(b"a"))
+    writer.connect()
+    writer.send()
+    if cut:
+        writer.cut(keep=False)
+        with pytest.raises(SeqNumMismatchError) as caught:
+            writer.connect()
+    else:
+        writer.wire.deliver()
+        with pytest.raises(SeqNumMismatchError) as caught:
+            writer.receive()
+    assert caught.value.expected == 1
+
+
 def test_a_demanded_place_is_looked_at_after_a_loss():
     stream = Stream()
     writer = Writer(stream, AppendSession(demanded=0))
