@@ -92,7 +92,7 @@ async def _serve_records(
     if server.draining:
         raise await server.refuse()
     started_s = server.now()
-    stream = _name(segment, "stream")
+    stream = _stream_name(segment)
     assert route.records is not None
     try:
         basin = basin_of(scope, server.base_domain, basin)
@@ -177,6 +177,21 @@ async def _health(server: Server, scope: Scope, send: Send) -> int:
     status = 200 if problem is None else 503
     await send_bytes(send, status, b"text/plain; charset=utf-8", text.encode())
     return status
+
+
+# The names of streams that were found to be valid: each record request brings one.
+_known_streams: dict[bytes, str] = {}
+MAX_KNOWN_STREAMS = 4096
+
+
+def _stream_name(segment: bytes) -> str:
+    name = _known_streams.get(segment)
+    if name is None:
+        name = _name(segment, "stream")
+        if len(_known_streams) >= MAX_KNOWN_STREAMS:
+            _known_streams.clear()
+        _known_streams[segment] = name
+    return name
 
 
 def _name(segment: bytes, parameter: str) -> str:

@@ -59,10 +59,10 @@ async def append_one(
 ) -> None:
     layer = media.stream_layer
     if media.sends_protobuf:
-        data = await read_body(scope, receive, ApiError("bad_proto", "the body exceeds 2 MiB"))
+        data = await read_body(scope, receive, "bad_proto")
         batch = parse_proto(data)
     elif media.sends_json:
-        data = await read_body(scope, receive, ApiError("bad_json", "the body exceeds 2 MiB"))
+        data = await read_body(scope, receive, "bad_json")
         batch = parse_json(data, as_base64=media.as_base64)
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_U64 = (1 << 64) - 1
 
+_decode_json = json.JSONDecoder().raw_decode
+
 # From this size of its first record on a batch is taken apart by hand: it has few records then, and their bodies need
 # not be copied (100 kB records: 280 -> 323 MiB/s; at 4 kB both ways take the same time).
 LARGE_RECORD_BYTES = 8192
@@ -158,7 +160,11 @@ def parse_json(data: bytes, *, as_base64: bool) -> Batch:
     """The batch in a JSON AppendInput; `as_base64` by the `s2-format` header. Raises ApiError, or BadValueError for one
     that breaks a rule."""
     try:
-        value = json.loads(data.decode())
+        text = data.decode()
+        # The common case without json.loads, which looks for white space around the value: a third of the time.
+        value, end = _decode_json(text) if text[:1] == "{" else (None, -1)
+        if end != len(text):
+            value = json.loads(text)
     except RecursionError as error:
         raise _bad_json("it is nested too deeply") from error
     except ValueError as error:
@@ -178,6 +184,8 @@ def parse_json(data: bytes, *, as_base64: bool) -> Batch:
         except BadValueError as error:
             raise _bad_json(error.message) from error
     decode = _decode_base64 if as_base64 else _encode_utf8
+    if len(records) == 1 and type(record := records[0]) is dict and len(record) == 1 and "body" in record:
+        return _of_bodies([decode(record["body"], "body")], match_seq_num, fencing_token)
     return _of_records([_json_record(record, decode) for record in records], match_seq_num, fencing_token)
 
 

@@ -20,6 +20,7 @@ PROTOBUF = b"application/protobuf"
 SESSION = b"s2s/proto"
 EVENT_STREAM = b"text/event-stream"
 
+_USUAL_TYPES = frozenset((JSON, PROTOBUF, SESSION))
 _PROTOBUF_TYPES = frozenset((PROTOBUF, b"application/x-protobuf"))
 _FORMATS = {b"raw": False, b"json": False, b"base64": True, b"json-binsafe": True}
 
@@ -36,6 +37,7 @@ class Media:
     __slots__ = (
         "_accept_encoding",
         "_content_type",
+        "_media_type",
         "_stream_config",
         "accepts",
         "as_base64",
@@ -45,6 +47,7 @@ class Media:
 
     def __init__(self, scope: Scope) -> None:
         self._content_type = b""
+        self._media_type = b""
         self._accept_encoding = b""
         self._stream_config: bytes | None = None
         self.request_token: bytes | None = None
@@ -55,6 +58,7 @@ class Media:
         for name, value in scope["headers"]:
             if name == b"content-type":
                 self._content_type = value
+                self._media_type = value if value in _USUAL_TYPES else _media_type(value)
             elif name == b"accept":
                 # Of the media types that it names only the first counts.
                 self.accepts = _media_type(value.split(b",", 1)[0])
@@ -74,7 +78,7 @@ class Media:
 
     @property
     def is_session(self) -> bool:
-        return self._content_type == SESSION or _media_type(self._content_type) == SESSION
+        return self._media_type == SESSION
 
     @property
     def wants_events(self) -> bool:
@@ -86,7 +90,7 @@ class Media:
 
     @property
     def sends_protobuf(self) -> bool:
-        return _media_type(self._content_type) in _PROTOBUF_TYPES
+        return self._media_type in _PROTOBUF_TYPES
 
     @property
     def sends_json(self) -> bool:

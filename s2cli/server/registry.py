@@ -26,6 +26,9 @@ log = logging.getLogger("s2cli.server")
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024
 
+# The failure of one of a group is kept from the others, who would wait for ever.
+NOT_TOLD = "an append or a follower could not be told"
+
 
 class _Loading:
     """A stream on its way into memory; `stale` if its row has changed meanwhile. Or one that is `closed` for now."""
@@ -173,35 +176,24 @@ class StreamRegistry:
         owners: dict[Owner, None] = {}
         for admitted in group:
             assert isinstance(admitted, Admitted)
-            with _alone:
+            try:
                 if admitted.owner.on_settled(admitted, error):
                     owners[admitted.owner] = None
+            except Exception:
+                log.exception(NOT_TOLD)
         for owner in owners:
-            with _alone:
+            try:
                 owner.flush()
+            except Exception:
+                log.exception(NOT_TOLD)
         if error is None:
             for stream in touched:
-                with _alone:
+                try:
                     stream.wake()
+                except Exception:
+                    log.exception(NOT_TOLD)
         if self.room_waiters and self.pending_bytes < MAX_PENDING_BYTES_TOTAL:
             wake_all(self.room_waiters)
-
-
-class _Alone:
-    """Keeps a failure of one of a group from the others, who would wait for ever."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if isinstance(error, Exception):
-            log.error("an append or a follower could not be told", exc_info=error)
-            return True
-        return False
-
-
-_alone = _Alone()
 
 
 def deletion_pending() -> ApiError:

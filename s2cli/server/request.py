@@ -141,8 +141,7 @@ class Request:
 
     async def _body(self) -> bytes:
         if self._content is None:
-            too_large = ApiError("bad_json", "the body exceeds 2 MiB")
-            self._content = await read_body(self._scope, self._receive, too_large)
+            self._content = await read_body(self._scope, self._receive, "bad_json")
         return self._content
 
     async def answer(self, handler: Handler) -> Response:

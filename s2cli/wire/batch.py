@@ -96,6 +96,19 @@ class _RecordPrefixes(dict[int, bytes]):
 _record_prefixes: dict[int, _RecordPrefixes] = {}
 
 
+class _TimestampFields(dict[int, bytes]):
+    """A timestamp as the field of a record. Small appends come by the dozen in a millisecond."""
+
+    def __missing__(self, timestamp: int) -> bytes:
+        if len(self) >= 8:
+            self.clear()
+        self[timestamp] = field = b"\x10" + encode_varint(timestamp)  # timestamp = 2, varint
+        return field
+
+
+_timestamp_fields = _TimestampFields()
+
+
 def encode_records(bodies: list[bytes], first_seq_num: int, timestamp: int) -> bytes:
     """A ReadBatch of bodies alone that all have one timestamp: protobuf reads it, though it would write other bytes.
 
@@ -112,11 +125,13 @@ def encode_records(bodies: list[bytes], first_seq_num: int, timestamp: int) -> b
         return encode_records(bodies[:split], first_seq_num, timestamp) + encode_records(
             bodies[split:], first_seq_num + split, timestamp
         )
-    suffix = encode_varint(high) + b"\x10" + encode_varint(timestamp)  # timestamp = 2, varint
+    suffix = encode_varint(high) + _timestamp_fields[timestamp]
     suffix_bytes = 3 + len(suffix)
     prefixes = _record_prefixes.get(suffix_bytes)
     if prefixes is None:
         prefixes = _record_prefixes[suffix_bytes] = _RecordPrefixes(suffix_bytes)
+    if count == 1:
+        return b"".join((prefixes[len(bodies[0])], bodies[0], _low_seq_bytes[low], suffix))
     parts = [suffix] * (4 * count)
     parts[::4] = map(prefixes.__getitem__, map(len, bodies))
     parts[1::4] = bodies
