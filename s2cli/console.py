@@ -217,7 +217,7 @@ class Table:
         if self._aligned:
             for cells in [*lines, self._headers or []]:
                 for column, cell in enumerate(cells):
-                    self._widths[column] = max(self._widths[column], len(cell))
+                    self._widths[column] = max(self._widths[column], _width(cell))
         text = "".join(self._line(cells) + "\n" for cells in lines)
         if self._headers is not None:
             header = self._line(self._headers)
@@ -228,4 +228,14 @@ class Table:
     def _line(self, cells: Sequence[str]) -> str:
         if not self._aligned:
             return "\t".join(cells)
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)).rstrip()
+        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, self._widths, strict=True)]
+        return "  ".join(padded).rstrip()
+
+
+def _width(cell: str) -> int:
+    """How many columns of a terminal it takes: names may have wide characters, and such that take none."""
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len
+
+    return cell_len(cell)

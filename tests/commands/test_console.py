@@ -202,6 +202,12 @@ def test_a_table_elsewhere_has_tabs_and_no_cut_cell(stdout):
     assert stdout() == "NAME\tSTATE\n" + "a" * 300 + "\tx\\ty\nb\tz\nc\t\n"
 
 
+def test_wide_characters_take_two_columns_of_a_terminal(stdout, terminals):
+    table = console.Table(("NAME", "STATE"), show_headers=False)
+    table.add([("日本", "active"), ("e\u0301", "active"), ("longest", "active")])
+    assert stdout() == "日本     active\ne\u0301        active\nlongest  active\n"
+
+
 def test_a_table_on_a_terminal_is_aligned_and_grows_with_its_pages(stdout, terminals):
     configure(color="never")
     table = console.Table(("NAME", "STATE"), show_headers=False)
