@@ -82,7 +82,7 @@ class ReadSession:
             self._packer.flush()
         finally:
             self._server.off_drain(on_drain)
-            self._stream.unfollow(self)
+            self._stream.fanout.unfollow(self)
         if self._gone:
             return
         last = self._packer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
@@ -126,14 +126,14 @@ class ReadSession:
             self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
                 # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
-                stream.follow(self)
+                stream.fanout.follow(self)
             elif stored:
-                stream.unfollow(self)
+                stream.fanout.unfollow(self)
 
     def _remembered(self) -> list[Chunk]:
         """A page of chunks that the stream has in memory, if the next one is among them."""
         page: list[Chunk] = []
-        recent = self._stream.recent
+        recent = self._stream.fanout.recent
         if recent and recent[0].first_seq_num <= self.next_seq_num:
             size_bytes = 0
             for chunk in recent:
@@ -148,7 +148,7 @@ class ReadSession:
         """Follow until the client lags or something ends the session. Whether the session goes on."""
         if self._wait_s == 0:
             return False
-        self._stream.follow(self)
+        self._stream.fanout.follow(self)
         self._live = True
         self._beat()
         beaten_s = self._sent_s = self._loop.time()
@@ -186,9 +186,9 @@ class ReadSession:
         self._packer.flush()
 
     def on_durable(self) -> None:
-        if not self._live:
-            return
         stream = self._stream
+        if not self._live or self.next_seq_num >= stream.tail_seq_num:
+            return
         if not (self._sends_shared and self._send_shared()):
             tail = stream.tail_seq_num, stream.tail_timestamp
             cursor = Cursor(self._new_chunks(), self.next_seq_num, self._limits)
@@ -205,15 +205,16 @@ class ReadSession:
             self._wake()
 
     def _new_chunks(self) -> list[Chunk]:
-        return [chunk for chunk in self._stream.recent if chunk.first_seq_num >= self.next_seq_num]
+        return [chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num]
 
     def _send_shared(self) -> bool:
         """Send the same bytes as everybody who stands at the same place; False where they have to be made for us."""
         stream = self._stream
-        shared = stream.shared.get(self.next_seq_num)
+        alike = stream.fanout.shared
+        shared = alike.get(self.next_seq_num)
         if shared is None:
             shared = Shared(self._new_chunks(), (stream.tail_seq_num, stream.tail_timestamp))
-            stream.shared[self.next_seq_num] = shared
+            alike[self.next_seq_num] = shared
         if not shared.data:
             return False
         self._outlet.write(shared.data)

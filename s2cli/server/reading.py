@@ -106,22 +106,22 @@ class _FirstBatch:
         on_drain = self._server.on_drain(self._on_drain)
         if grant is not None:
             grant.watch(self._end, self._server.clock_ms)
-        self._stream.follow(self)
+        self._stream.fanout.follow(self)
         watch_disconnect(receive, self._on_disconnect)
         try:
             return await self._arrived
         finally:
-            self._stream.unfollow(self)
+            self._stream.fanout.unfollow(self)
             self._server.off_drain(on_drain)
             if grant is not None:
                 grant.unwatch(self._end)
             timer.cancel()
 
     def on_durable(self) -> None:
-        if self._arrived.done():
+        if self._arrived.done() or self.next_seq_num >= self._stream.tail_seq_num:
             return
         taken: list[Chunk] = []
-        for chunk in self._stream.recent:
+        for chunk in self._stream.fanout.recent:
             if chunk.first_seq_num >= self.next_seq_num and not self._limits.reached:
                 try:
                     part = self._limits.take(chunk, self.next_seq_num)

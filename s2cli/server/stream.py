@@ -8,11 +8,11 @@ acks and errors speak of the latter alone (protocol section 13).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.assembly import assemble
+from s2cli.server.fanout import Fanout
 from s2cli.server.store import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
 from s2cli.wire.records import FENCE
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.server.batches import Batch
-    from s2cli.server.packing import Shared
     from s2cli.server.registry import StreamRegistry
     from s2cli.server.sealing import Seal
     from s2cli.server.store import Reply
@@ -32,9 +31,6 @@ MAX_PENDING_BYTES = 2 * 1024 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
 # For ever, nearly: the end of the time that the engine can write down.
 MAX_RETENTION_MS = 1 << 62
-# Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
-MAX_RECENT_BYTES = 2 * 1024 * 1024
-MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
 
 
 class Owner(Protocol):
@@ -45,20 +41,6 @@ class Owner(Protocol):
         ...
 
     def flush(self) -> None: ...
-
-
-class Follower(Protocol):
-    """A reader that waits at the tail."""
-
-    next_seq_num: int
-
-    def on_durable(self) -> None:
-        """`recent` has new chunks, and the tail has moved."""
-        ...
-
-    def on_failure(self) -> None:
-        """The stream has gone, see its `reading_failure`."""
-        ...
 
 
 class Admitted(Append):
@@ -93,8 +75,8 @@ class Stream:
         "_uncapped",
         "cipher",
         "failure",
+        "fanout",
         "fencing_token",
-        "followers",
         "id",
         "key",
         "lane",
@@ -103,9 +85,6 @@ class Stream:
         "next_seq_num",
         "pending_bytes",
         "reading_failure",
-        "recent",
-        "recent_bytes",
-        "shared",
         "tail_seq_num",
         "tail_timestamp",
         "trim_point",
@@ -126,10 +105,7 @@ class Stream:
         self.failure: S2Error | None = None  # of appends
         self.reading_failure: S2Error | None = None
         self.pending_bytes = 0
-        self.followers: set[Follower] = set()
-        self.recent: deque[Chunk] = deque()
-        self.recent_bytes = 0
-        self.shared: dict[int, Shared] = {}  # of the group that has just become durable, by where it begins
+        self.fanout = Fanout(registry)
         self.used = True
         self._durable_waiters: list[tuple[int, Future[None]]] = []
         self._room_waiters: list[Future[None]] = []
@@ -241,18 +217,11 @@ class Stream:
         if admitted.trim_point is not None:
             meter.trims += 1
             self.trim_point = admitted.trim_point
-        if self.followers:
-            self.recent.append(chunk)
-            self.recent_bytes += len(chunk.data)
-            self._registry.recent_bytes += len(chunk.data)
+        self.fanout.remember(chunk)
 
     def wake(self) -> None:
         """Tell everybody who waits for what has become durable."""
-        for follower in list(self.followers):
-            follower.on_durable()
-        self.shared.clear()
-        if self.recent:
-            self._forget_recent()
+        self.fanout.wake()
         if self._durable_waiters:
             waiters, self._durable_waiters = self._durable_waiters, []
             for seq_num, waiter in waiters:
@@ -262,27 +231,6 @@ class Stream:
                     waiter.set_result(None)
         if self._room_waiters and self.pending_bytes < MAX_PENDING_BYTES:
             wake_all(self._room_waiters)
-
-    def follow(self, follower: Follower) -> None:
-        self.followers.add(follower)
-
-    def unfollow(self, follower: Follower) -> None:
-        if follower in self.followers:
-            self.followers.remove(follower)
-            self._forget_recent()
-
-    def _forget_recent(self) -> None:
-        """Drop the chunks that all followers have sent, and the oldest of too many."""
-        registry = self._registry
-        sent_seq_num = min([follower.next_seq_num for follower in self.followers], default=self.tail_seq_num)
-        while self.recent and (
-            self.recent[0].end_seq_num <= sent_seq_num
-            or self.recent_bytes > MAX_RECENT_BYTES
-            or registry.recent_bytes > MAX_RECENT_BYTES_TOTAL
-        ):
-            size_bytes = len(self.recent.popleft().data)
-            self.recent_bytes -= size_bytes
-            registry.recent_bytes -= size_bytes
 
     def fail(self, error: S2Error, *, lost: bool) -> None:
         """Admit nothing more. `lost`: what was admitted will not become durable either."""
@@ -296,8 +244,7 @@ class Stream:
                 if not waiter.done():
                     waiter.set_exception(error)
             self._durable_waiters.clear()
-        for follower in list(self.followers):
-            follower.on_failure()
+        self.fanout.fail()
 
 
 def wake_all(waiters: list[Future[None]]) -> None:

@@ -1,0 +1,146 @@
+"""Waves to the followers of a stream: at once to a few, in time to many, and never with a gap."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from s2cli.server import fanout
+from s2cli.server.fanout import Fanout
+from s2cli.server.store import Chunk
+
+
+class Clock:
+    """The time that a wave takes is that of its followers."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def monotonic(self):
+        return self.now_s
+
+
+class Follower:
+    def __init__(self, fan, clock, cost_s=0.0):
+        self.next_seq_num = 0
+        self.fan = fan
+        self.clock = clock
+        self.cost_s = cost_s
+        self.waves = []
+        self.failed = False
+
+    def on_durable(self):
+        self.clock.now_s += self.cost_s
+        new = [chunk for chunk in self.fan.recent if chunk.first_seq_num >= self.next_seq_num]
+        assert not new or new[0].first_seq_num == self.next_seq_num
+        self.waves.append(len(new))
+        self.next_seq_num += sum(chunk.count for chunk in new)
+
+    def on_failure(self):
+        self.failed = True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(fanout, "time", clock)
+    return clock
+
+
+class Appends:
+    def __init__(self, fan):
+        self.fan = fan
+        self.seq_num = 0
+
+    def group(self, count=1, size=10):
+        for _ in range(count):
+            self.fan.remember(Chunk(self.seq_num, 1, size, 0, b"x" * size))
+            self.seq_num += 1
+        self.fan.wake()
+
+
+def in_loop(job):
+    async def main():
+        fan = Fanout(SimpleNamespace(recent_bytes=0))
+        await job(fan, Appends(fan))
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def test_what_costs_little_goes_at_once(clock):
+    async def job(fan, appends):
+        follower = Follower(fan, clock, 0.0001)
+        fan.follow(follower)
+        for _ in range(5):
+            appends.group()
+        assert follower.waves == [1, 1, 1, 1, 1]
+        assert (len(fan.recent), fan.recent_bytes) == (0, 0)
+
+    in_loop(job)
+
+
+def test_the_longer_a_wave_takes_the_more_the_next_one_brings(clock):
+    async def job(fan, appends):
+        follower = Follower(fan, clock, 0.004)
+        fan.follow(follower)
+        appends.group()
+        for _ in range(7):
+            appends.group()
+        assert follower.waves == [1]
+        await until(lambda: len(follower.waves) == 2)
+        assert follower.waves == [1, 7]
+        clock.now_s += 0.008  # the pause is over
+        appends.group()
+        assert follower.waves == [1, 7, 1]
+
+    in_loop(job)
+
+
+def test_much_does_not_wait_and_nothing_is_dropped_before_it_is_brought(clock, monkeypatch):
+    monkeypatch.setattr(fanout, "MAX_RECENT_BYTES", 100)
+
+    async def job(fan, appends):
+        follower, other = Follower(fan, clock, 1.0), Follower(fan, clock)
+        fan.follow(follower)
+        fan.follow(other)
+        appends.group()
+        appends.group(4)
+        fan.unfollow(other)
+        assert follower.waves == [1]
+        appends.group(30)  # three times what is kept at will
+        assert follower.waves == [1, 34]
+        assert fan.recent_bytes == 0
+
+    in_loop(job)
+
+
+def test_what_was_durable_before_a_failure_comes_before_it(clock):
+    async def job(fan, appends):
+        follower = Follower(fan, clock, 1.0)
+        fan.follow(follower)
+        appends.group()
+        appends.group(3)
+        fan.fail()
+        assert (follower.waves, follower.failed) == ([1, 3], True)
+
+    in_loop(job)
+
+
+def test_without_followers_nothing_is_kept(clock):
+    async def job(fan, appends):
+        appends.group(3)
+        assert not fan.recent
+        follower = Follower(fan, clock, 1.0)
+        follower.next_seq_num = 3
+        fan.follow(follower)
+        appends.group()
+        appends.group()
+        fan.unfollow(follower)
+        assert (len(fan.recent), fan.recent_bytes) == (0, 0)
+
+    in_loop(job)
