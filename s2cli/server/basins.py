@@ -94,7 +94,7 @@ async def reconfigure_basin(request: Request) -> Response:
 
 
 async def delete_basin(request: Request) -> Response:
-    """Marks the basin. Its streams, and then it, are removed by upkeep."""
+    """Marks the basin, and with it all its streams. These, and then it, are removed by upkeep."""
     server = request.server
     async with server.changing:
         row = await server.store.get_basin(request.name)
@@ -103,6 +103,7 @@ async def delete_basin(request: Request) -> Response:
         if row.deleted_at_ms is None:
             row.deleted_at_ms = server.clock_ms()
             await server.store.update_basin(row, request.reply(ACCEPTED))
+            server.streams.basin_deleted(row.name)
             server.upkeep.remove_basin(row)
     return ACCEPTED
 

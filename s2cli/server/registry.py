@@ -135,24 +135,33 @@ class StreamRegistry:
         stream = self._known.get((row.basin, row.name))
         if stream is not None:
             stream.configure(row)
-        self._mark_stale(row)
+        self._mark_stale((row.basin, row.name))
 
     def deleted(self, row: StreamRow) -> None:
         """The stream is marked as deleted, or is gone."""
-        stream = self._known.pop((row.basin, row.name), None)
-        if stream is not None:
-            stream.fail(deletion_pending(), lost=False)
-        self._mark_stale(row)
+        self._drop((row.basin, row.name))
 
     gone = deleted
+
+    def basin_deleted(self, basin: str) -> None:
+        """The basin is marked as deleted, and so are all its streams."""
+        for key in {*self._known, *self._loading}:
+            if key[0] == basin:
+                self._drop(key)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        stream = self._known.pop(key, None)
+        if stream is not None:
+            stream.fail(deletion_pending(), lost=False)
+        self._mark_stale(key)
 
     async def close(self) -> None:
         """Turn away whoever is left."""
         for stream in list(self._known.values()):
             stream.fail(ApiError("server_draining", "the server is shutting down"), lost=False)
 
-    def _mark_stale(self, row: StreamRow) -> None:
-        if (loading := self._loading.get((row.basin, row.name))) is not None:
+    def _mark_stale(self, key: tuple[str, str]) -> None:
+        if (loading := self._loading.get(key)) is not None:
             loading.stale = True
 
     def _settle(self, group: Sequence[Append], error: S2Error | None) -> None:

@@ -202,7 +202,9 @@ class Store(Protocol):
 
     async def remove_basin(self, name: str) -> None: ...
 
-    async def get_stream(self, basin: str, name: str) -> StreamRow | None: ...
+    async def get_stream(self, basin: str, name: str) -> StreamRow | None:
+        """Here and in lists the streams of a basin that is marked as deleted are deleted with it."""
+        ...
 
     async def list_streams(
         self, basin: str, prefix: str, start_after: str, limit: int
@@ -214,6 +216,10 @@ class Store(Protocol):
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
         """Write `config` and `deleted_at_ms`."""
+        ...
+
+    async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
+        """Mark some streams of the basin as deleted: those that were not, none where all were."""
         ...
 
     async def remove_stream(self, stream_id: int) -> None:

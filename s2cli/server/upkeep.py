@@ -1,6 +1,7 @@
 """What goes on behind the requests: the removal of deleted streams and basins, slice by slice.
 
-A DELETE only marks. The marks are durable, so that after a restart `resume` goes on where the last process stopped.
+A DELETE only marks. The marks are durable, so that after a restart `start` goes on where the last process stopped.
+The mark of a basin counts for its streams at once; each gets its own before it is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from s2cli.errors import S2Error
-from s2cli.server import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # After a failure, of a full disk for example, the removal tries again at this pace.
 RETRY_S = 5.0
-LIST_LIMIT = 1000
+# Streams of a basin that are marked in one transaction.
+MARKS = 100
 # Protocol section 13: a sweep every minute, more or less.
 SWEEP_S = 60.0
 LOOKS = 100
@@ -145,15 +146,11 @@ class Upkeep:
         for row in list(self._basins):
             if self._creating[row.name]:
                 continue
-            found, _ = await self._server.store.list_streams(row.name, "", "", LIST_LIMIT)
-            if not found:
+            async with self._server.changing:
+                marked = await self._server.store.mark_streams(row.name, MARKS)
+            self._streams.extend(marked)
+            if not marked and not (await self._server.store.list_streams(row.name, "", "", 1))[0]:
                 await self._server.store.remove_basin(row.name)
                 self._basins.remove(row)
-                return True
-            async with self._server.changing:
-                for stream in found:
-                    current = await self._server.store.get_stream(stream.basin, stream.name)
-                    if current is not None and current.deleted_at_ms is None:
-                        await streams.mark_deleted(self._server, current)
             return True
         return False

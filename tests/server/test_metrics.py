@@ -414,6 +414,36 @@ def test_a_crash_loses_the_last_minute_at_most_and_counts_nothing_twice(make_ser
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_what_is_too_old_to_be_asked_for_goes_also_through_crashes(make_server, tmp_path):
+    server = make_server()
+    server.create_basin(BASIN)
+    server.stop()
+    path = tmp_path / "data" / "s2.db"
+    oldest = int(time.time()) // 3600 - 91 * 24  # the first hour that is kept
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for count, latest in (25_000, oldest - 2), (90 * 24, oldest + 91 * 24 - 1):
+            rows = ((BASIN.encode(), b"", "op:trim", latest - at, '{"0":1}') for at in range(count))
+            database.executemany("INSERT INTO metric(basin, stream, series, hour, minutes) VALUES(?,?,?,?,?)", rows)
+
+    def rows(which):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            question = f"SELECT count(*) FROM metric WHERE series = 'op:trim' AND hour {which} ?"
+            return database.execute(question, (oldest - 1,)).fetchone()[0]
+
+    questions = 0
+    while rows("<"):
+        # Each question writes that one was asked, and some old points go with that.
+        server.start()
+        sums(server, "/v1/metrics", "account-ops")
+        sums(server, "/v1/metrics", "account-ops")
+        server.kill()
+        questions += 2
+        assert questions < 100
+        assert rows(">=") == 90 * 24
+    server.start()
+    assert sums(server, f"/v1/metrics/{BASIN}", "basin-ops", start=(oldest + 3 * 24) * 3600)["trim"] >= 88 * 24
+
+
 def test_names_of_series_are_words(make_server):
     server = make_server(data=None)
     use(server)

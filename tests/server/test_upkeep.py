@@ -1,8 +1,13 @@
-"""Removal behind the requests, with a store that stumbles."""
+"""Removal behind the requests, with a store that stumbles and a server that is killed."""
 
+import contextlib
+import json
+import sqlite3
+import threading
 import time
 
 import pytest
+from s2s import open_read
 
 from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite import SqliteStore
@@ -129,3 +134,128 @@ def test_a_store_that_takes_nothing_more_is_not_healthy(make_thread_server):
 
     answer = make_thread_server(open_store=open_store).request("GET", "/health")
     assert (answer.status, answer.body) == (503, b"the disk is full")
+
+
+def test_with_a_basin_all_its_streams_are_deleted_at_once(make_thread_server, monkeypatch):
+    """Also those that are in memory, and before any of them is marked."""
+    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    full = threading.Event()
+    full.set()
+
+    class Full(Stumbling):
+        async def mark_streams(self, basin, limit):
+            if full.is_set():
+                raise ApiError("storage", "the disk is full")
+            return await self._store.mark_streams(basin, limit)
+
+    async def open_store(directory):
+        return Full(await SqliteStore.open(directory), [])
+
+    server = make_thread_server(open_store=open_store)
+    basin = server.create_basin()
+    records = {"records": [{"body": "x"}]}
+    for name in "known", "unknown":
+        server.create_stream(basin, name)
+    assert server.request("POST", "/v1/streams/known/records", basin=basin, json_body=records).status == 200
+    with open_read(server, basin, "seq_num=0", "known") as follower:
+        assert follower.batch()[0] == [(0, b"x")]
+        assert server.request("DELETE", f"/v1/basins/{basin}").status == 202
+        while (frame := follower.frame()).status is None:
+            pass
+        assert json.loads(frame.message)["code"] == "stream_deletion_pending"
+    for name in "known", "unknown":
+        for method, path, body in (
+            ("GET", "", None),
+            ("PUT", "", None),
+            ("PATCH", "", {}),
+            ("GET", "/records/tail", None),
+            ("GET", "/records?seq_num=0", None),
+            ("POST", "/records", records),
+        ):
+            answer = server.request(method, f"/v1/streams/{name}{path}", basin=basin, json_body=body)
+            assert answer.status == 409, (method, path)
+            assert answer.json()["code"] in ("stream_deletion_pending", "basin_deletion_pending"), (method, path)
+        assert server.request("DELETE", f"/v1/streams/{name}", basin=basin).status == 202
+    listed = server.request("GET", "/v1/streams", basin=basin).json()["streams"]
+    assert [info["deleted_at"] is not None for info in listed] == [True, True]
+    full.clear()
+    await_gone(server, f"/v1/basins/{basin}")
+    server.create_basin(basin)
+    assert server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
+
+
+STREAMS = 2000
+
+
+def copy_streams(path, count):
+    """Copies of the first stream in the database, with its chunks: the others after it, up to `count`."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        copies = f"WITH RECURSIVE copy(at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM copy WHERE at < {count - 1})"
+        database.execute(
+            f"{copies} INSERT INTO stream(id, basin, name, config, created_at, keep)"
+            " SELECT id + at, basin, CAST(printf('s%05d', at) AS BLOB), config, created_at, keep"
+            " FROM copy, (SELECT * FROM stream WHERE id = 1)"
+        )
+        for table, columns in ("chunk", "n, size, ts, exp, crc, kind, data"), ("run", "keep, due"):
+            database.execute(
+                f"{copies} INSERT INTO {table}(id, {columns})"
+                f" SELECT id + (at << 40), {columns} FROM copy, (SELECT * FROM {table} WHERE id >> 40 = 1)"
+            )
+
+
+def test_a_basin_with_many_streams_goes_however_often_the_server_is_killed(make_server, tmp_path):
+    server = make_server()
+    path = tmp_path / "data" / "s2.db"
+    records = {"records": [{"body": "x" * 100}] * 3}
+
+    def post(basin, stream):
+        return server.request("POST", f"/v1/streams/{stream}/records", basin=basin, json_body=records)
+
+    def read(basin, stream):
+        return server.request("GET", f"/v1/streams/{stream}/records?seq_num=0", basin=basin)
+
+    for basin in "doomed-basin", "kept-basin":
+        server.create_basin(basin)
+        server.create_stream(basin, "s00000")
+        assert post(basin, "s00000").status == 200
+        if basin == "doomed-basin":
+            server.stop()
+            copy_streams(path, STREAMS)
+            server.start()
+    kept = read("kept-basin", "s00000").body
+    last = f"s{STREAMS - 1:05}"
+    assert post("doomed-basin", last).json()["start"]["seq_num"] == 3
+
+    def ask(question):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.execute(question).fetchone()[0]
+
+    def await_streams_left(count):
+        deadline = time.monotonic() + 60
+        while ask("SELECT count(*) FROM stream") > 1 + count:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    assert server.request("DELETE", "/v1/basins/doomed-basin").status == 202
+    for left in STREAMS, STREAMS - 1, STREAMS * 3 // 4, STREAMS // 2, STREAMS // 4:
+        # Wherever it is by then: nothing here depends on how far it gets.
+        await_streams_left(left)
+        server.kill()
+        server.start()
+        for info in server.request("GET", "/v1/basins?prefix=doomed").json()["basins"]:
+            assert (info["state"], info["deleted_at"] is not None) == ("deleting", True)
+        answer = server.request("GET", f"/v1/streams?start_after=s{STREAMS - 1000:05}", basin="doomed-basin")
+        assert [info for info in answer.json().get("streams", []) if info["deleted_at"] is None] == []
+        assert read("doomed-basin", last).status in (404, 409)
+        assert post("doomed-basin", last).status in (404, 409)
+        for stream in last, "new":
+            assert server.request("PUT", f"/v1/streams/{stream}", basin="doomed-basin").status in (404, 409)
+    await_streams_left(0)
+    await_gone(server, "/v1/basins/doomed-basin")
+    server.create_basin("doomed-basin")
+    assert server.request("GET", "/v1/streams", basin="doomed-basin").json()["streams"] == []
+    server.create_stream("doomed-basin", last)
+    assert post("doomed-basin", last).json()["start"]["seq_num"] == 0
+    assert read("kept-basin", "s00000").body == kept
+    assert [ask(f"SELECT count(*) FROM {table}") for table in ("stream", "chunk", "run")] == [2, 2, 2]
+    assert ask("PRAGMA integrity_check") == "ok"

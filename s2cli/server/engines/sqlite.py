@@ -217,6 +217,11 @@ class SqliteStore:
             lambda connection: sqlite_rows.update_stream(connection, row, self.clock_ms()), row.id, reply
         )
 
+    async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
+        return await self._change(
+            lambda connection: sqlite_rows.mark_streams(connection, basin, self.clock_ms(), limit)
+        )
+
     async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
         def run(connection: sqlite3.Connection) -> tuple[list[StreamRow], bool]:
             ids, more = sqlite_expiry.empty_streams(connection, self.clock_ms(), limit)
@@ -230,16 +235,17 @@ class SqliteStore:
         )
 
     async def remove_stream(self, stream_id: int) -> None:
-        while await self.delete_slice(stream_id):
-            pass
-
-        def run(connection: sqlite3.Connection) -> None:
+        def run(connection: sqlite3.Connection) -> bool:
+            if sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
+                return True
             connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
             first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
             connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
+            return False
 
-        await self._change(run, stream_id)
+        while await self._change(run, stream_id):
+            pass
 
     async def delete_slice(self, stream_id: int) -> bool:
         return await self._change(

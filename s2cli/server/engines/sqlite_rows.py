@@ -12,9 +12,11 @@ from s2cli.server.engines.sqlite_format import to_unsigned
 from s2cli.server.store import MAX_STREAMS, BasinRow, StreamRow
 
 _BASIN = "name, config, created_at, deleted_at, request_key"
+# A stream is deleted together with its basin, also where it is not yet marked.
 _STREAM = (
-    "id, basin, name, config, cipher, created_at, deleted_at, request_key, trim_point, fencing_token, next_seq,"
-    " last_ts, keep"
+    "id, basin, name, config, cipher, created_at,"
+    " coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)), request_key, trim_point,"
+    " fencing_token, next_seq, last_ts, keep"
 )
 
 
@@ -104,6 +106,21 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
         look_at = first_look_ms(config, now_ms, before=present[0])
         connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
     connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
+
+
+def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:
+    """Mark some streams of the basin as deleted: those that were not."""
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND deleted_at IS NULL ORDER BY name LIMIT ?",  # noqa: S608
+        (basin.encode(), limit),
+    ).fetchall()
+    marked = [_stream_row(row) for row in rows]
+    if marked:
+        connection.execute(
+            "UPDATE stream SET deleted_at=? WHERE basin=? AND deleted_at IS NULL AND name <= ?",
+            (now_ms, basin.encode(), marked[-1].name.encode()),
+        )
+    return marked
 
 
 def deleting(connection: sqlite3.Connection) -> tuple[list[BasinRow], list[StreamRow]]:
