@@ -14,7 +14,7 @@ from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import encode_ack
-from s2cli.wire.frames import RECONNECT_ADVISED, FrameReader, encode_terminal, frame_header
+from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -186,7 +186,8 @@ async def append_session(
     layer = media.stream_layer
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
     grant = grant_of_exchange(scope)
-    session = _Session(stream, seal_of(stream, media.encryption_key), Inbox(receive), Outlet(send), grant)
+    seal = seal_of(stream, media.encryption_key)
+    session = _Session(server, stream, seal, Inbox(receive), Outlet(send), grant)
     await session.outlet.start(200, SESSION_HEADERS)
     on_drain = server.on_drain(session.drain)
     if grant is not None:
@@ -196,6 +197,7 @@ async def append_session(
         await session.run()
     finally:
         server.meters.totals.append_sessions -= 1
+        server.look_for_appenders()
         server.off_drain(on_drain)
         if grant is not None:
             grant.unwatch(session.end)
@@ -206,31 +208,32 @@ class _Session:
 
     __slots__ = (
         "_acks",
-        "_advice",
         "_error",
         "_grant",
         "_inbox",
         "_seal",
+        "_server",
         "_settled",
         "_stream",
         "_unsettled",
         "outlet",
     )
 
-    def __init__(self, stream: Stream, seal: Seal | None, inbox: Inbox, outlet: Outlet, grant: Grant | None) -> None:
+    def __init__(
+        self, server: Server, stream: Stream, seal: Seal | None, inbox: Inbox, outlet: Outlet, grant: Grant | None
+    ) -> None:
         self.outlet = outlet
+        self._server = server
         self._stream = stream
         self._seal = seal
         self._inbox = inbox
         self._grant = grant
         self._acks: list[bytes] = []
-        self._advice = 0
         self._unsettled = 0
         self._settled: Future[None] | None = None  # somebody waits for all to be settled
         self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
 
     def drain(self) -> None:
-        self._advice = RECONNECT_ADVISED  # of the acks that are left
         self.end(ApiError("server_draining", "the server is shutting down"))
 
     def end(self, error: S2Error) -> None:
@@ -293,7 +296,7 @@ class _Session:
             self.end(error)
         else:
             ack = encode_ack(*_positions(admitted))
-            self._acks.append(frame_header(len(ack), self._advice) + ack)
+            self._acks.append(frame_header(len(ack), self._server.advice) + ack)
         return True
 
     def flush(self) -> None:

@@ -77,6 +77,7 @@ class _SocketServer(EmbeddedServer):
             log_enabled=False,
         )
         self._listener = listener
+        self._descriptor: int | None = None  # granian's own of the listener, while it accepts
 
     def _init_shared_socket(self) -> None:
         # granian owns and closes the descriptor that it is given. Its stubs leave the constructor out.
@@ -85,6 +86,23 @@ class _SocketServer(EmbeddedServer):
         is_unix = self._listener.family == socket.AF_UNIX
         self._sfd = descriptor
         self._shd = holder(descriptor, is_unix, LISTEN_BACKLOG)
+        self._descriptor = descriptor
+
+    def stop_listening(self) -> bool:
+        """Takes the listener away from granian, which closes it only when it also announces the end on each connection.
+        False if that cannot be done now."""
+        if self._descriptor is None:
+            return False
+        try:
+            # It waits at a socket that nobody knows from now on. After a shutdown of the listener it would spin, and
+            # not end when it is told to.
+            with socket.create_server(("127.0.0.1", 0)) as unknown:
+                unknown.setblocking(False)
+                os.dup2(unknown.fileno(), self._descriptor, inheritable=False)
+        except OSError:
+            return False
+        self._descriptor = None
+        return True
 
 
 class Host:
@@ -111,11 +129,20 @@ class Host:
         """Whether it has ended without being asked to."""
         return self._task is not None and self._task.done()
 
-    def stop(self) -> None:
-        """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
+    def stop_listening(self) -> None:
+        """Has new connections refused; those that are open do not notice. Where it cannot, `stop` does it."""
+        if self.failed or not self._server.stop_listening():
+            return
+        self._close_listener()
+
+    def _close_listener(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._listener.close()
+
+    def stop(self) -> None:
+        """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
+        self._close_listener()
         # Cancelling the task would leave the threads of granian running.
         self._server.stop()
 

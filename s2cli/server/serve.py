@@ -28,6 +28,7 @@ from s2cli.server.registry import StreamRegistry
 from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
 from s2cli.server.upkeep import Upkeep
+from s2cli.wire.frames import RECONNECT_ADVISED
 from s2cli.wire.lock_note import decode_note, encode_note
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ log = logging.getLogger("s2cli.server")
 
 # The end takes 10 s at most (protocol section 14). Sessions end within milliseconds, unless a client does not read.
 SESSIONS_END_S = 2.0
+# Before that append sessions may leave by themselves.
+ADVICE_S = 0.2
 # What the application has sent is still on its way through the threads of the host.
 FLUSH_S = 0.05
 REFUSING_S = 0.5
@@ -118,6 +121,8 @@ class Server:
         store.clock_ms = lambda: self.clock_ms()
         self.now: Callable[[], float] = time.monotonic
         self.cors: Cors | None = None
+        # The flag of each ack: once the server is about to go, that its client had better reconnect.
+        self.advice = 0
         self.draining = False
         # Exchanges that are running, and since when there may be none.
         self.exchanges = 0
@@ -127,6 +132,7 @@ class Server:
         self._on_drain: list[Callable[[], None]] = []
         self._held = 0
         self._quiet = asyncio.Event()
+        self._appenders_left = asyncio.Event()
         self._listening_ended = asyncio.Event()
         self.meters = Meters(self)
         self.streams = StreamRegistry(self)
@@ -148,6 +154,19 @@ class Server:
         with contextlib.suppress(ValueError):
             self._on_drain.remove(callback)
 
+    async def advise(self, timeout_s: float) -> None:
+        """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
+        client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
+        self.advice = RECONNECT_ADVISED
+        self.look_for_appenders()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
+
+    def look_for_appenders(self) -> None:
+        """To be called when an append session has ended."""
+        if self.advice and not self.meters.totals.append_sessions:
+            self._appenders_left.set()
+
     def begin_drain(self) -> None:
         self.draining = True
         for callback in list(self._on_drain):
@@ -162,8 +181,8 @@ class Server:
         self._look_for_quiet()
 
     async def refuse(self) -> ApiError:
-        """The answer to what comes while the server shuts down. It waits until nobody listens any more: a client that
-        is told at once comes back at once, again and again, and is cut off without an answer when listening ends."""
+        """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are
+        told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
         self._held += 1
         self._look_for_quiet()
         await self._listening_ended.wait()
@@ -303,6 +322,11 @@ async def _until_end(
 
 
 async def _drain(server: Server, hosts: list[Host]) -> None:
+    # Whoever leaves us must not come back to us: a session of the official Python library whose connection is taken and
+    # then ended has sent inputs by then, and loses one of those that follow more often than not.
+    for host in hosts:
+        host.stop_listening()
+    await server.advise(ADVICE_S)
     server.begin_drain()
     # Sessions first, while everything is open: to a client of the Python library h2 a GOAWAY ends the connection, and
     # with it the acks that are still on their way. New requests are held meanwhile, so this phase is short.

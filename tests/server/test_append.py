@@ -3,6 +3,7 @@ import base64
 import contextlib
 import http.client
 import json
+import signal
 import socket
 import struct
 import threading
@@ -393,6 +394,33 @@ def test_acks_of_a_draining_server_advise_to_reconnect(server):
     server.start()
     answer = server.request("GET", "/v1/streams/stream/records/tail", basin=basin)
     assert answer.json()["tail"]["seq_num"] == acked  # all that was accepted, and nothing else
+
+
+def test_a_client_that_heeds_the_advice_of_a_draining_server_ends_its_session_itself(server):
+    basin = server.create_basin()
+    server.create_stream(basin)
+    with open_append(server, basin) as session:
+        session.append(b"0")
+        assert session.ack() == (0, 1, 1)
+        server.process.send_signal(signal.SIGTERM)
+        sent, advised = 1, False
+        while not advised:
+            session.append(b"%d" % sent)
+            sent += 1
+            frame = session.frame()
+            assert frame.status is None
+            advised = frame.reconnect_advised
+        # All that comes after the advice is still taken, until the client is done; and nobody says 503.
+        session.send(*[append_input(b"late")] * 100)
+        session.half_close()
+        for _ in range(100):
+            frame = session.frame()
+            assert (frame.status, frame.reconnect_advised) == (None, True)
+        assert session.frame() is None
+    assert server.process.wait(20) == 0
+    server.start()
+    answer = server.request("GET", "/v1/streams/stream/records/tail", basin=basin)
+    assert answer.json()["tail"]["seq_num"] == sent + 100
 
 
 def test_of_many_conditional_appends_one_wins(shared_server, basin):

@@ -41,6 +41,12 @@ class HostThread:
         for host in self.hosts:
             await host.finished(TIMEOUT_S)
 
+    def call(self, function):
+        async def called():
+            function()
+
+        asyncio.run_coroutine_threadsafe(called(), self.loop).result(TIMEOUT_S)
+
     def begin_stop(self):
         self.loop.call_soon_threadsafe(self._stopped.set)
 
@@ -198,6 +204,30 @@ def test_a_stopped_host_lets_running_exchanges_end(serve):
         await_refusal(address)
         one.sendall(b"3\r\none\r\n0\r\n\r\n")
         assert b"<one>" in read_until(one, b"END\r\n0\r\n\r\n")
+    thread.stop()
+
+
+def test_a_host_that_stops_listening_does_not_touch_what_is_open(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    address = address_of(listener)
+    thread = serve(echo, listener)
+    with connect(address) as connection:
+        client = H2Client(connection)
+        stream_id = client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        thread.call(thread.hosts[0].stop_listening)
+        with pytest.raises(ConnectionRefusedError):
+            connect(address)
+        with listen_tcp(*address):
+            pass  # the next server may have the port
+        client.send(stream_id, b"one")
+        events = client.until(lambda event: isinstance(event, h2.events.DataReceived) and event.data == b"<one>")
+        # And another exchange on the same connection.
+        client.open()
+        events += client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        assert not any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+        client.send(stream_id, b"", end=True)
+        client.until(lambda event: isinstance(event, h2.events.StreamEnded))
     thread.stop()
 
 
