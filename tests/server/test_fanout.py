@@ -94,7 +94,7 @@ def test_the_longer_a_wave_takes_the_more_the_next_one_brings(clock):
         assert follower.waves == [1]
         await until(lambda: len(follower.waves) == 2)
         assert follower.waves == [1, 7]
-        clock.now_s += 0.008  # the pause is over
+        clock.now_s += 0.05  # the pause is over
         appends.group()
         assert follower.waves == [1, 7, 1]
 
