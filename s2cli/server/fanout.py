@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MAX_RECENT_BYTES = 2 * 1024 * 1024
 MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
 
-# The pause after a wave, in times of what it took: the threads of the host and the clients need several times as long for
-# their part of it. 200 followers at 1000 records/s, p99: with 2 1900 ms, with 4 184, with 8 28, with 12 37.
+# The pause after a wave, in times of what it took: the threads of the host and the clients need several times as long
+# for their part of it. 200 followers at 1000 records/s, p99: with 2 1900 ms, with 4 184, with 8 28, with 12 37.
 PAUSE_FACTOR = 8.0
 MOST_PAUSE_S = 0.05
 # Shorter ones are none: a timer of the loop counts in milliseconds.
