@@ -90,6 +90,7 @@ class Writer:
         self._cleaner = Cleaner(connection)
         self._stopping = False
         self._small_groups = 0
+        self._bulk = False  # the last group was a large one
         self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
         self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
 
@@ -157,12 +158,13 @@ class Writer:
             self._sort(queue.get_nowait())
 
     def _wait(self) -> Item:
-        """The next item. A pause is used for a checkpoint, but not the one between an ack and the next append."""
+        """The next item. A pause is used for a checkpoint, but not the one between an ack and the next append, unless
+        that was a large one: the next is being parsed then, on another core."""
         if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
-            try:
-                return self._queue.get(timeout=IDLE_S)
-            except Empty:
-                self._checkpoint()
+            if not self._bulk:
+                with contextlib.suppress(Empty):
+                    return self._queue.get(timeout=IDLE_S)
+            self._checkpoint()
         return self._queue.get()
 
     def _sort(self, item: Item) -> None:
@@ -243,13 +245,15 @@ class Writer:
         self._tell(self._settle, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         lanes = set()
+        size_bytes = 0
         for append in group:
             lanes.add(append.lane)
-            self._log_bytes += len(append.chunk.data)
+            size_bytes += len(append.chunk.data)
             if append.trim_point is not None:
                 self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
+        self._bulk = size_bytes > SMALL_LANE_BYTES
         # The last page of each stream is written whole, and those above.
-        self._log_bytes += (len(lanes) + 2) * PAGE_BYTES
+        self._log_bytes += size_bytes + (len(lanes) + 2) * PAGE_BYTES
 
     def _no_room(self, group: list[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
