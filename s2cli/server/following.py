@@ -182,6 +182,8 @@ class ReadSession:
         self._outlet.interrupt()
 
     def _beat(self) -> None:
+        if self.next_seq_num < self._stream.tail_seq_num:
+            return  # a wave is due: a tail must not be told before what stands before it
         self._packer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
         self._packer.flush()
 
