@@ -21,6 +21,9 @@ import pytest
 hypothesis.settings.register_profile("s2", deadline=None)
 hypothesis.settings.load_profile("s2")
 
+# A shell starts what is to run in the background with SIGINT ignored, and the commands of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TIMEOUT_S = 30.0
 _names = itertools.count()
 
