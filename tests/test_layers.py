@@ -38,8 +38,9 @@ ALLOWED = {
 }
 # Library -> the only places that may know it.
 SEAMS = {
-    "granian": {"server/host.py"},
-    "uvloop": {"server/host.py", "server/serve.py"},
+    "granian": {"server/http2.py"},
+    "httptools": {"server/http1.py"},
+    "uvloop": {"server/serve.py"},
     "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},
     "httpx": {"client/http.py"},

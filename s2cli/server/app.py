@@ -66,7 +66,7 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
             raise
         except Exception:
             status = 500
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s %s failed", scope["method"], scope["raw_path"].decode("latin-1"))
             # Raises, and so ends the exchange as broken, if the response has begun.
             await send_json(send, *error_response(ApiError("other", "internal error"))[:2])
         finally:

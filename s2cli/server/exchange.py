@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     Headers = Iterable[tuple[bytes, bytes]]
 
 # Protocol section 14. The host does not limit bodies, nor the time that one may stay open: both are ours.
@@ -70,29 +71,36 @@ async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int =
         raise ApiError("bad_header", f"Invalid header `content-encoding`: {encoding} is not supported", status=415)
     if length is not None and length > MAX_DISCARDED_BYTES:
         raise _too_large(too_large, limit)
-    task = asyncio.current_task()
-    assert task is not None
-    expiry = _Expiry(task)
-    timer = task.get_loop().call_later(UNARY_BODY_TIMEOUT_S, expiry.expire)
-    try:
-        message = await receive()
-        # The host says `more_body` although it gave everything; asking again would cost a round trip through its
-        # threads (0.17 ms of a 0.8 ms append).
-        body: bytes = message.get("body", b"")
-        if length is None or len(body) != length or length > limit:
-            body = await _collect(message, receive, too_large, limit, length)
-    except asyncio.CancelledError:
-        if expiry.over:
-            raise ApiError("request_timeout", "the request body did not arrive in time") from None
-        raise
-    finally:
-        timer.cancel()
+    first = receive()
+    # What has come with its head, as most bodies have, needs neither a timer nor a turn of the loop.
+    message = first.result() if isinstance(first, asyncio.Future) and first.done() else None
+    body: bytes = b"" if message is None else message.get("body", b"")
+    # The host of HTTP/2 says `more_body` although it gave everything; asking again would cost a round trip through its
+    # threads.
+    if message is None or len(body) != length or length > limit:
+        body = await _timely(first, receive, too_large, limit, length)
     if encoding is None or encoding == "identity":
         return body
     try:
         return inflate_content(body, encoding, limit)
     except ContentError as error:
         raise ApiError(too_large, error.message) from error
+
+
+async def _timely(first: Awaitable[Message], receive: Receive, too_large: str, limit: int, length: int | None) -> bytes:
+    """The body that begins with the message `first`, if it comes in time."""
+    task = asyncio.current_task()
+    assert task is not None
+    expiry = _Expiry(task)
+    timer = task.get_loop().call_later(UNARY_BODY_TIMEOUT_S, expiry.expire)
+    try:
+        return await _collect(await first, receive, too_large, limit, length)
+    except asyncio.CancelledError:
+        if expiry.over:
+            raise ApiError("request_timeout", "the request body did not arrive in time") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 class _Expiry:

@@ -1,7 +1,7 @@
-"""The HTTP server: granian, embedded in our own event loop. Nothing else imports it.
+"""The HTTP server: who may connect, and what becomes of a connection. HTTP/1.1 is ours (http1.py), HTTP/2 goes on to
+granian (http2.py).
 
-One Host serves one listening socket; several share the same application. What its makers do not promise and we rely
-on is written at each place, and tests/server/test_host.py holds it.
+One Host serves one listening socket; several share the same application.
 """
 
 from __future__ import annotations
@@ -14,158 +14,126 @@ import resource
 import socket
 import stat
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
-from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces, TaskImpl
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.server.embed import Server as EmbeddedServer
-
 from s2cli.errors import S2Error
-from s2cli.server.silent import close_silent
+from s2cli.server.http1 import Connection, Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from s2cli.server.exchange import Application
+    from s2cli.server.http2 import Http2
 
-    from s2cli.server.exchange import Receive, Scope, Send
-
-    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-MIB = 1024 * 1024
 LISTEN_BACKLOG = 1024
 # Linux gives a listening socket's silent connections to us only when their first byte is there, or after this time.
 DEFER_ACCEPT_S = 10
-# Open connections of one socket; granian's own default is 128. Its accept loop spins where descriptors run out, so the
-# number stays below what the process may open.
+# Open connections of one socket; the number stays below what the process may open.
 MAX_CONNECTIONS = 4096
 SPARE_DESCRIPTORS = 64
-REFUSING_POLL_S = 0.002
-SILENCE_CHECK_S = 10.0
+# Accepted in a row, before others have a turn of the loop.
+MAX_ACCEPTED = 64
+# Until the next look at a listener when there is nothing left to accept with.
+ACCEPT_PAUSE_S = 0.1
+EXPIRY_CHECK_S = 5.0
 
-_HTTP1 = HTTP1Settings(header_read_timeout=30_000, max_buffer_size=MIB, pipeline_flush=False)
-_HTTP2 = HTTP2Settings(
-    max_frame_size=256 * 1024,
-    # Were the two windows equal, one stream that nobody reads would starve the others of its connection.
-    initial_stream_window_size=4 * MIB,
-    initial_connection_window_size=64 * MIB,
-    max_concurrent_streams=200,
-    max_headers_size=64 * 1024,
-    max_send_buffer_size=MIB,
-    keep_alive_interval=20_000,  # milliseconds
-    keep_alive_timeout=20,  # but seconds
-)
-
-# granian binds with SO_REUSEPORT, so that a second server on a taken port would share it in silence. We bind ourselves
-# and give the socket in through this method, which is private: a granian without it must not be used unseen.
-if not callable(getattr(EmbeddedServer, "_init_shared_socket", None)):
-    raise ImportError("this version of granian cannot take over a listening socket; s2 needs granian 2.8")
-
-
-class _SocketServer(EmbeddedServer):
-    def __init__(self, application: Application, listener: socket.socket) -> None:
-        super().__init__(
-            application,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.auto,
-            websockets=False,
-            task_impl=TaskImpl.asyncio,
-            backlog=LISTEN_BACKLOG,
-            backpressure=connection_limit(),
-            http1_settings=_HTTP1,
-            http2_settings=_HTTP2,
-            log_enabled=False,
-        )
-        self._listener = listener
-        self._descriptor: int | None = None  # granian's own of the listener, while it accepts
-
-    def _init_shared_socket(self) -> None:
-        # granian owns and closes the descriptor that it is given. Its stubs leave the constructor out.
-        holder: Any = SocketHolder
-        descriptor: Any = os.dup(self._listener.fileno())
-        is_unix = self._listener.family == socket.AF_UNIX
-        self._sfd = descriptor
-        self._shd = holder(descriptor, is_unix, LISTEN_BACKLOG)
-        self._descriptor = descriptor
-
-    def stop_listening(self) -> bool:
-        """Takes the listener away from granian, which closes it only when it also announces the end on each connection.
-        False if that cannot be done now."""
-        if self._descriptor is None:
-            return False
-        try:
-            # It waits at a socket that nobody knows from now on. After a shutdown of the listener it would spin, and
-            # not end when it is told to.
-            with socket.create_server(("127.0.0.1", 0)) as unknown:
-                unknown.setblocking(False)
-                os.dup2(unknown.fileno(), self._descriptor, inheritable=False)
-        except OSError:
-            return False
-        self._descriptor = None
-        return True
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Host:
-    """Serves `application` on `listener`, which it owns from now on."""
+    """Serves `application` on `listener`, which it owns from now on. In the running loop."""
 
     def __init__(self, application: Application, listener: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._server: Any = _SocketServer(application, listener)  # granian is not typed
-        self._address: Any = listener.getsockname()
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._connections = Connections(application, self._speak_http2)
+        self._max_connections = connection_limit()
+        self._arriving: set[asyncio.Task[Any]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._http2: Http2 | None = None
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._server.serve())
-        self._timer = loop.call_later(SILENCE_CHECK_S, self._look_for_silence)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._expire()
 
-    def _look_for_silence(self) -> None:
-        close_silent(self._listener)
-        self._timer = asyncio.get_running_loop().call_later(SILENCE_CHECK_S, self._look_for_silence)
+    def _expire(self) -> None:
+        self._connections.expire()
+        self._expiry = self._loop.call_later(EXPIRY_CHECK_S, self._expire)
+
+    def _accept(self) -> None:
+        for _ in range(MAX_ACCEPTED):
+            if len(self._connections.open) + len(self._arriving) >= self._max_connections:
+                self._wait()
+                return
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._wait()
+                    return
+                continue  # this one is gone already
+            accepted.setblocking(False)
+            arriving = self._loop.create_task(
+                self._loop.connect_accepted_socket(lambda: Connection(self._connections), accepted)
+            )
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arrived)
+
+    def _arrived(self, arriving: asyncio.Task[Any]) -> None:
+        self._arriving.discard(arriving)
+        if not arriving.cancelled():
+            arriving.exception()  # seen: the connection is gone
+
+    def _wait(self) -> None:
+        """Leaves what comes in the queue of the kernel for a moment."""
+        self._loop.remove_reader(self._listener.fileno())
+        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _speak_http2(self, connection: Connection, begin: bytes) -> None:
+        if self._http2 is None:
+            if self._connections.ending:
+                connection.abort()
+                return
+            # 60 ms and 15 MiB that a server without such clients never pays.
+            from s2cli.server.http2 import Http2
+
+            self._http2 = Http2(self._connections, self._max_connections)
+        self._http2.take(connection, begin)
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended without being asked to."""
-        return self._task is not None and self._task.done()
+        """Whether it serves no more without having been asked to."""
+        return self._http2 is not None and self._http2.failed
 
     def stop_listening(self) -> None:
-        """Has new connections refused; those that are open do not notice. Where it cannot, `stop` does it."""
-        if self.failed or not self._server.stop_listening():
+        """Has new connections refused. Those that are open do not notice."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._listener.fileno() < 0:
             return
-        self._close_listener()
-
-    def _close_listener(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._accept()  # who is in the queue was not refused
+        self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
 
     def stop(self) -> None:
         """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
-        self._close_listener()
-        # Cancelling the task would leave the threads of granian running.
-        self._server.stop()
-
-    async def refusing(self, timeout_s: float) -> None:
-        """Waits until new connections are refused, at most that long: granian closes its own copy of the listener in a
-        thread of its own, and gives no sign."""
-        deadline = time.monotonic() + timeout_s
-        while self._is_listening() and time.monotonic() < deadline:  # noqa: ASYNC110  # no event to wait for
-            await asyncio.sleep(REFUSING_POLL_S)
-
-    def _is_listening(self) -> bool:
-        with socket.socket(self._listener.family, socket.SOCK_STREAM) as probe:
-            # This machine answers at once, unless the queue of connections is full: not refused either.
-            probe.settimeout(REFUSING_POLL_S)
-            return probe.connect_ex(self._address) not in (errno.ECONNREFUSED, errno.ENOENT)
+        self.stop_listening()
+        self._connections.end()
+        if self._http2 is not None:
+            self._http2.stop()
 
     async def finished(self, timeout_s: float) -> None:
-        """Waits until stopped granian is done, at most that long."""
-        if self._task is None:
-            return
-        await asyncio.wait([self._task], timeout=timeout_s)
-        if self._task.done() and not self._task.cancelled():
-            self._task.exception()  # seen
+        """Waits until all connections of a stopped host are closed, at most that long; then none is left."""
+        await self._connections.ended(timeout_s)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._http2 is not None:
+            await self._http2.finished(timeout_s)
 
 
 def connection_limit() -> int:

@@ -45,7 +45,6 @@ SESSIONS_END_S = 2.0
 ADVICE_S = 0.2
 # What the application has sent is still on its way through the threads of the host.
 FLUSH_S = 0.05
-REFUSING_S = 0.5
 EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
 # A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
@@ -272,7 +271,6 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         ]
         for host in hosts:
             host.start()
-        # granian accepts from the next turns of the loop on; the kernel queues until then.
         if directory is not None:
             directory.write_note(encode_note(_note(options, origin)))
         log.info("s2 %s serves %s", __version__, origin or options.socket_path)
@@ -334,7 +332,6 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
     await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
-    await asyncio.gather(*(host.refusing(REFUSING_S) for host in hosts))
     server.end_listening()
     await server.drained(EXCHANGES_END_S)
     if server.exchanges:

@@ -1,7 +1,11 @@
-"""Servers that ask for tokens."""
+"""Servers that ask for tokens, and hosts of the tests' own applications."""
+
+import asyncio
 
 import pytest
+import uvloop
 from bearers import BASIN, OTHER_BASIN, ROOT, ask
+from hosting import HostThread
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +25,17 @@ def guarded(lite_process, root_file):
         assert ask(server, ROOT, "POST", "/v1/streams", {"stream": "logs/a"}, basin).status == 201
     yield server
     server.stop()
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def serve(request):
+    threads = []
+
+    def serve(app, *listeners):
+        thread = HostThread(request.param, app, *listeners)
+        threads.append(thread)
+        return thread
+
+    yield serve
+    for thread in threads:
+        thread.stop()

@@ -1,15 +1,52 @@
-"""What channel.py relies on, held against the host itself: each test runs an application of its own on granian."""
+"""What channel.py relies on, held against the hosts themselves: each test runs an application of its own on ours and on
+granian, which speaks HTTP/1.1 too."""
 
 import asyncio
 
+import pytest
+
 from s2cli.server.channel import Inbox, Outlet, watch_disconnect
 from s2cli.server.host import Host, address_of, listen_tcp
+from s2cli.server.http1 import Connections
+from s2cli.server.http2 import Http2
 
 TIMEOUT_S = 20
 PIECE = bytes(128 * 1024)
 
 
-def with_host(application, talk):
+class Ours:
+    def __init__(self, application):
+        listener = listen_tcp("127.0.0.1", 0)
+        self._address = address_of(listener)
+        self._host = Host(application, listener)
+        self._host.start()
+
+    def open(self):
+        return asyncio.open_connection(*self._address, limit=1 << 16)
+
+    async def close(self):
+        self._host.stop()
+        await self._host.finished(TIMEOUT_S)
+
+
+class Granian:
+    def __init__(self, application):
+        self._host = Http2(Connections(application, None), 10)
+
+    def open(self):
+        return asyncio.open_unix_connection(self._host._place.address, limit=1 << 16)
+
+    async def close(self):
+        self._host.stop()
+        await self._host.finished(TIMEOUT_S)
+
+
+@pytest.fixture(params=[Ours, Granian])
+def with_host(request):
+    return lambda application, talk: run(request.param, application, talk)
+
+
+def run(kind, application, talk):
     """Serves `application` while `talk(reader, writer)` goes on; gives the application's result."""
 
     async def main():
@@ -21,19 +58,15 @@ def with_host(application, talk):
             except BaseException as error:
                 result.set_exception(error)
 
-        listener = listen_tcp("127.0.0.1", 0)
-        address = address_of(listener)
-        host = Host(answer, listener)
-        host.start()
-        reader, writer = await asyncio.open_connection(*address, limit=1 << 16)
+        host = kind(answer)
+        reader, writer = await host.open()
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await talk(reader, writer, result)
                 return await result
         finally:
             writer.close()
-            host.stop()
-            await host.finished(TIMEOUT_S)
+            await host.close()
 
     return asyncio.run(main())
 
@@ -45,7 +78,7 @@ def chunk(data):
 HEAD = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-def test_the_host_says_when_its_queue_is_full_and_loses_nothing():
+def test_the_host_says_when_its_queue_is_full_and_loses_nothing(with_host):
     async def application(receive, send):
         outlet = Outlet(send)
         await outlet.start(200, [])
@@ -81,7 +114,7 @@ def test_the_host_says_when_its_queue_is_full_and_loses_nothing():
     assert body.count(b"\0") == queued * len(PIECE)
 
 
-def test_a_callback_sends_without_a_task():
+def test_a_callback_sends_without_a_task(with_host):
     async def application(receive, send):
         outlet = Outlet(send)
         await outlet.start(200, [])
@@ -108,7 +141,7 @@ def test_a_callback_sends_without_a_task():
     with_host(application, talk)
 
 
-def test_an_ordinary_coroutine_function_is_sent_through_too():
+def test_an_ordinary_coroutine_function_is_sent_through_too(with_host):
     sent = []
 
     async def send(message):
@@ -128,7 +161,7 @@ def test_an_ordinary_coroutine_function_is_sent_through_too():
     assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
 
 
-def test_the_inbox_gives_every_byte_through_interruptions():
+def test_the_inbox_gives_every_byte_through_interruptions(with_host):
     async def application(receive, send):
         inbox = Inbox(receive)
         loop = asyncio.get_running_loop()
@@ -152,7 +185,7 @@ def test_the_inbox_gives_every_byte_through_interruptions():
     assert with_host(application, talk) == b"".join(b"%d," % number for number in range(300))
 
 
-def test_a_disconnect_is_no_end():
+def test_a_disconnect_is_no_end(with_host):
     async def application(receive, send):
         inbox = Inbox(receive)
         got = await inbox.read()
@@ -167,7 +200,7 @@ def test_a_disconnect_is_no_end():
     assert with_host(application, talk) == (b"half", False, True)
 
 
-def test_a_client_that_goes_away_is_noticed_while_it_does_not_read():
+def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
     async def application(receive, send):
         outlet = Outlet(send)
         await outlet.start(200, [])
@@ -187,7 +220,7 @@ def test_a_client_that_goes_away_is_noticed_while_it_does_not_read():
     assert with_host(application, talk)
 
 
-def test_a_client_that_still_sends_sees_the_error():
+def test_a_client_that_still_sends_sees_the_error(with_host):
     async def application(receive, send):
         inbox, outlet = Inbox(receive), Outlet(send)
         await outlet.start(200, [])
@@ -207,7 +240,7 @@ def test_a_client_that_still_sends_sees_the_error():
     with_host(application, talk)
 
 
-def test_what_is_thrown_away_is_bounded_in_time():
+def test_what_is_thrown_away_is_bounded_in_time(with_host):
     async def application(receive, send):
         inbox, outlet = Inbox(receive), Outlet(send)
         await outlet.start(200, [])

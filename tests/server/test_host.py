@@ -1,122 +1,24 @@
-"""What we rely on in granian without its makers promising it, and what our sockets must be."""
+"""What a host does for its clients, what it relies on in granian without its makers promising it, and what our sockets
+must be."""
 
-import asyncio
 import os
+import resource
 import socket
 import stat
+import sys
+import tempfile
 import threading
-import time
 
 import h2.config
 import h2.connection
 import h2.events
 import pytest
+from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
 
 from s2cli.errors import S2Error
-from s2cli.server.host import MAX_CONNECTIONS, Host, address_of, connection_limit, listen_tcp, listen_unix
-
-TIMEOUT_S = 10
-
-
-class HostThread:
-    """Hosts that serve `app` on the given listeners, in a loop of their own."""
-
-    def __init__(self, app, *listeners):
-        self._app, self._listeners = app, listeners
-        self._ready = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
-        self.thread.start()
-        assert self._ready.wait(TIMEOUT_S)
-
-    async def _main(self):
-        self.loop = asyncio.get_running_loop()
-        self._stopped = asyncio.Event()
-        self.hosts = [Host(self._app, listener) for listener in self._listeners]
-        for host in self.hosts:
-            host.start()
-        self.loop.call_later(0, self._ready.set)
-        await self._stopped.wait()
-        for host in self.hosts:
-            host.stop()
-        for host in self.hosts:
-            await host.finished(TIMEOUT_S)
-
-    def call(self, function):
-        async def called():
-            function()
-
-        asyncio.run_coroutine_threadsafe(called(), self.loop).result(TIMEOUT_S)
-
-    def begin_stop(self):
-        self.loop.call_soon_threadsafe(self._stopped.set)
-
-    def stop(self):
-        if self.thread.is_alive():
-            self.begin_stop()
-            self.thread.join(TIMEOUT_S)
-        assert not self.thread.is_alive()
-
-
-@pytest.fixture
-def serve():
-    threads = []
-
-    def serve(app, *listeners):
-        thread = HostThread(app, *listeners)
-        threads.append(thread)
-        return thread
-
-    yield serve
-    for thread in threads:
-        thread.stop()
-
-
-async def echo(scope, receive, send):
-    """Answers each piece of the body at once, and its end with `END`."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        more = message["more_body"]
-        if message["body"]:
-            await send({"type": "http.response.body", "body": b"<%s>" % message["body"], "more_body": True})
-    await send({"type": "http.response.body", "body": b"END", "more_body": False})
-
-
-def connect(listener_or_address) -> socket.socket:
-    address = listener_or_address
-    if isinstance(address, socket.socket):
-        address = address_of(address)
-    connection = socket.create_connection(address, timeout=TIMEOUT_S)
-    connection.settimeout(TIMEOUT_S)
-    return connection
-
-
-def read_until(connection, end):
-    data = b""
-    while end not in data:
-        piece = connection.recv(65536)
-        assert piece, f"closed after {data!r}"
-        data += piece
-    return data
-
-
-def await_refusal(address):
-    """The listener and the connections are closed by different threads, in any order."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        assert time.monotonic() < deadline
-        try:
-            connect(address).close()
-        except ConnectionRefusedError:
-            return
-
+from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
 
 GOAWAY = bytes.fromhex("000008 07 00 00000000")
-POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def test_full_duplex_over_http1(serve):
@@ -201,7 +103,8 @@ def test_a_stopped_host_lets_running_exchanges_end(serve):
         # has the sessions end before it stops the host.
         read_until(two, GOAWAY)
         assert idle.recv(1) == b""
-        await_refusal(address)
+        with pytest.raises(ConnectionRefusedError):
+            connect(address)
         one.sendall(b"3\r\none\r\n0\r\n\r\n")
         assert b"<one>" in read_until(one, b"END\r\n0\r\n\r\n")
     thread.stop()
@@ -326,5 +229,69 @@ def test_small_answers_do_not_wait():
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_more_connections_than_granian_takes_by_itself():
+def test_connections_have_a_limit_below_that_of_the_process():
     assert 128 < connection_limit() <= MAX_CONNECTIONS
+    assert connection_limit() < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a directory is left to the end elsewhere")
+def test_the_way_to_granian_has_no_name(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as connection:
+        client = H2Client(connection)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_of_http2_too_a_client_that_leaves_is_noticed(serve):
+    seen = threading.Event()
+
+    async def wait_for_the_end(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        seen.set()
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(wait_for_the_end, listener)
+    with connect(listener) as connection:
+        client = H2Client(connection)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+    assert seen.wait(TIMEOUT_S)
+    until(lambda: not thread.hosts[0]._connections.open)
+
+
+def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
+    written = []
+
+    async def flood(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(600):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+            written.append(1)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(flood, listener)
+    with connect(listener) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client = H2Client(connection)
+        # As much as anybody wants to send: only the sockets are full.
+        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        client.state.increment_flow_control_window(2**31 - 1 - 65535)
+        client.open()
+        events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        (end,) = thread.hosts[0]._connections.open
+        until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
+        assert end.transport.get_write_buffer_size() < 1024 * 1024
+        assert len(written) < 300
+        size = 0
+        while size < 60_000_000:
+            size += sum(len(event.data) for event in events if isinstance(event, h2.events.DataReceived))
+            events = client.until(bool) if size < 60_000_000 else []
+    until(lambda: len(written) == 600)

@@ -1,7 +1,6 @@
 """Clients that do their worst, and what broke once: the server lives, others do not notice, and the answer is right."""
 
 import asyncio
-import contextlib
 import shutil
 import socket
 import sqlite3
@@ -16,7 +15,6 @@ from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
 from s2cli.server.directory import LockedDirectory
 from s2cli.server.engines import sqlite_chunks
 from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.silent import close_silent
 from s2cli.server.store import BasinRow, StreamRow
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
 
@@ -104,25 +102,6 @@ def test_a_request_that_breaks_off_is_no_failure_of_the_server(shared_server, ba
     answer = exchange(shared_server, head.encode() + b"transfer-encoding: chunked\r\n\r\nZZ\r\n")
     assert answer.startswith(b"HTTP/1.1 499 ")
     assert b'"code":"client_hangup"' in answer
-
-
-def test_connections_that_never_say_what_they_speak_are_closed():
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        clients, accepted = [], []
-        for said in (b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /health HTTP/1.1\r\nhost: "):
-            client = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=TIMEOUT_S))
-            clients.append(client)
-            accepted.append(stack.enter_context(listener.accept()[0]))
-            client.sendall(said)
-            if said:
-                accepted[-1].recv(len(said))
-        assert close_silent(listener, patience_ms=60_000) == 0
-        assert close_silent(listener, patience_ms=0) == 2
-        assert [client.recv(1) for client in clients[:2]] == [b"", b""]
-        for one in accepted[2:]:
-            one.sendall(b"x")
-        assert [client.recv(1) for client in clients[2:]] == [b"x", b"x"]
 
 
 def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():

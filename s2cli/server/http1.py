@@ -1,0 +1,334 @@
+"""HTTP/1.1 connections. They are ours for the sake of speed: each request is read, answered and written in the thread
+of the event loop, where a host with threads of its own pays wake-ups and a contended interpreter for every message.
+Heads and chunks are parsed by httptools; what bounds a client in size and time stands here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+
+from s2cli.server.http1_exchange import Exchange
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from s2cli.server.exchange import Application
+
+    Headers = list[tuple[bytes, bytes]]
+
+# What begins a connection of HTTP/2 by prior knowledge.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# Of a request line and its headers, together.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256
+# Requests that a client sends before it has the answer to the first.
+MAX_WAITING = 256
+# Of a response, before its writer has to wait.
+MAX_UNSENT_BYTES = 256 * 1024
+
+# From the connection, or the first byte of a head, to the end of the head.
+HEAD_TIMEOUT_S = 30.0
+# Longer than most clients keep an idle connection, so that its end seldom crosses a request.
+KEEP_ALIVE_S = 120.0
+# After an answer in the middle of a request. Closed over unread data, the connection would reset, and the client might
+# never see the answer.
+LINGER_S = 2.0
+LINGER_BYTES = 1024 * 1024
+
+
+class Connections:
+    """The open connections of a host, and what they share. In the running loop."""
+
+    def __init__(self, application: Application, on_preface: Callable[[Connection, bytes], None]) -> None:
+        """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
+        self.application = application
+        self.on_preface = on_preface
+        self.loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = self.loop.time
+        # Of HTTP/2, too.
+        self.open: set[Any] = set()
+        self.ending = False
+        self._none_left = asyncio.Event()
+        self._date = b""
+        self._date_s = 0
+
+    def date_line(self) -> bytes:
+        """The header that says when a response was made."""
+        now_s = int(time.time())
+        if now_s != self._date_s:
+            self._date_s = now_s
+            self._date = b"date: %b\r\n" % formatdate(now_s, usegmt=True).encode()
+        return self._date
+
+    def expire(self) -> None:
+        """Ends the connections that have had their time. To be called every few seconds."""
+        now_s = self.now()
+        for connection in list(self.open):
+            if connection.deadline_s < now_s:
+                connection.expire()
+
+    def end(self) -> None:
+        """Ends each connection once it has answered what it was asked."""
+        self.ending = True
+        for connection in list(self.open):
+            connection.end_soon()
+        self._look_for_none()
+
+    def closed(self, connection: object) -> None:
+        self.open.discard(connection)
+        self._look_for_none()
+
+    def _look_for_none(self) -> None:
+        if self.ending and not self.open:
+            self._none_left.set()
+
+    async def ended(self, timeout_s: float) -> None:
+        """Waits until none is open, and breaks off those that last longer."""
+        try:
+            await asyncio.wait_for(self._none_left.wait(), timeout_s)
+        except TimeoutError:
+            for connection in list(self.open):
+                connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Its requests are answered one after the other."""
+
+    def __init__(self, shared: Connections) -> None:
+        self.shared = shared
+        self.transport: Any = None  # asyncio.Transport, once there is one
+        # None while the transport has room for more.
+        self.room: Future[None] | None = None
+        # No further request is taken.
+        self.is_last = False
+        # The client sends no more.
+        self.is_half_closed = False
+        self.deadline_s = math.inf
+        self._parser = HttpRequestParser(self)
+        self._begin = b""  # until it is known what the client speaks
+        self._speaks_http1 = False
+        self._url = b""
+        self._headers: Headers = []
+        self._is_in_head = False
+        self._head_bytes = 0  # of the head, beside its first piece
+        self._incoming: Exchange | None = None  # whose body is being received
+        self._current: Exchange | None = None  # that is being answered
+        self._waiting: list[Exchange] = []
+        self._holds_reading = False
+        self._lingers = False
+        self._lingering_bytes = LINGER_BYTES
+        self._unsent_bytes = 0
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
+        self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
+        self.shared.open.add(self)
+        if self.shared.ending:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_last = True
+        self.resume_writing()
+        self._waiting.clear()
+        if self._current is not None:
+            self._current.disconnect()
+        self.shared.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._speaks_http1:
+            self._begin = data = self._begin + data
+            if PREFACE.startswith(data[: len(PREFACE)]):
+                if len(data) >= len(PREFACE):
+                    self.shared.on_preface(self, data)
+                return
+            self._speaks_http1, self._begin = True, b""
+        if self._lingers:
+            self._lingering_bytes -= len(data)
+            if self._lingering_bytes < 0:
+                self.abort()
+            return
+        if self.is_last and self._incoming is None:
+            return
+        was_in_head = self._is_in_head
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            # The request is answered as it is: nobody has to agree to another protocol.
+            self.is_last = True
+        except HttpParserError:
+            self._break_off(b"400 Bad Request")
+            return
+        if self._incoming is not None:
+            self._incoming.deliver()
+        elif self._is_in_head:
+            self._bound_head(len(data) if was_in_head else 0)
+
+    def _bound_head(self, size: int) -> None:
+        # The parser keeps a header that is not complete to itself, so what came is counted.
+        if not size and self._current is None:
+            self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._break_off(b"431 Request Header Fields Too Large")
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open: a client may wait for its answer although it sends no more."""
+        self.is_half_closed = self.is_last = True
+        if self._current is None or self._lingers:
+            return False
+        if self._incoming is not None:
+            self._incoming.disconnect()
+        if self._current.is_streaming:
+            # Most probably the client is gone.
+            self._current.disconnect()
+        return True
+
+    def pause_writing(self) -> None:
+        self.room = self.shared.loop.create_future()
+
+    def resume_writing(self) -> None:
+        room, self.room = self.room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    # What the parser says.
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # those behind a body are not asked for
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser, url, headers = self._parser, self._url, self._headers
+        self._url, self._headers, self._is_in_head, self._head_bytes = b"", [], False, 0
+        if len(headers) > MAX_HEADERS or len(self._waiting) >= MAX_WAITING:
+            raise ValueError("too many")  # to the caller it is an error of the parser
+        if url[:1] != b"/" or b"#" in url:
+            url, headers = _origin_form(url, headers)
+        path, _, query = url.partition(b"?")
+        scope = {
+            "type": "http",
+            "http_version": parser.get_http_version(),
+            "method": parser.get_method().decode(),
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+        }
+        self._incoming = exchange = Exchange(self, scope, keeps_alive=parser.should_keep_alive())
+        if self._current is None:
+            self._answer(exchange)
+        else:
+            self._waiting.append(exchange)
+            self.hold_reading()
+
+    def on_body(self, body: bytes) -> None:
+        assert self._incoming is not None
+        self._incoming.take(body)
+
+    def on_message_complete(self) -> None:
+        exchange, self._incoming = self._incoming, None
+        assert exchange is not None
+        exchange.complete()
+
+    # What the exchanges and the host say.
+
+    def _answer(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self.deadline_s = math.inf
+        exchange.begin()
+
+    def hold_reading(self) -> None:
+        if not self._holds_reading:
+            self._holds_reading = True
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        if self._holds_reading and not self._waiting:
+            self._holds_reading = False
+            self.transport.resume_reading()
+
+    def answered(self, exchange: Exchange) -> None:
+        """The response to the current request is complete."""
+        self._current = None
+        if not exchange.is_complete:
+            self._linger()
+            return
+        if exchange.keeps_alive and self._waiting:
+            self._answer(self._waiting.pop(0))
+            self.go_on_reading()
+            return
+        self.go_on_reading()
+        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+        if self.is_last or not exchange.keeps_alive:
+            self.is_last = True
+            self.transport.close()
+
+    def is_closing_after(self, exchange: Exchange) -> bool:
+        return not exchange.keeps_alive or (self.is_last and not self._waiting)
+
+    def _break_off(self, status: bytes) -> None:
+        """What comes is no HTTP: to a request that is not complete the application says so, else we."""
+        self.is_last = True
+        if self._incoming is not None:
+            self._incoming.disconnect()
+        elif self._current is None:
+            head = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n%b\r\n"
+            self.transport.write(head % (status, self.shared.date_line()))
+            self._linger()
+
+    def _linger(self) -> None:
+        """Says that no more comes from us, and throws away what still comes."""
+        self.is_last = self._lingers = True
+        self._incoming = None
+        self._waiting.clear()
+        self.deadline_s = self.shared.now() + LINGER_S
+        if self.is_half_closed or self.shared.ending:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.go_on_reading()
+
+    def expire(self) -> None:
+        """The time is over, except for a client that is taking its last answer slowly."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if self._lingers or unsent_bytes in (0, self._unsent_bytes):
+            self.abort()
+        self._unsent_bytes = unsent_bytes
+        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+
+    def end_soon(self) -> None:
+        self.is_last = True
+        if self._current is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+
+def _origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """The path and query of a request target that is a whole URL, or has a fragment; its host is the one that counts
+    (RFC 9112, 3.2.2)."""
+    if url == b"*":
+        return url, headers
+    parsed = parse_url(url)  # its error is one of the parser to the caller
+    if parsed.host:
+        host = parsed.host if parsed.port is None else b"%b:%d" % (parsed.host, parsed.port)
+        headers = [(b"host", host), *(header for header in headers if header[0] != b"host")]
+    path = parsed.path or b"/"
+    return path if parsed.query is None else b"%b?%b" % (path, parsed.query), headers

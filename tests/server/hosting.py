@@ -1,0 +1,95 @@
+"""Applications of the tests' own on the real host, and plain sockets to talk to it."""
+
+import asyncio
+import socket
+import threading
+import time
+
+from s2cli.server.host import Host, address_of
+
+TIMEOUT_S = 10
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class HostThread:
+    """Hosts that serve `app` on the given listeners, in a loop of their own."""
+
+    def __init__(self, new_loop, app, *listeners):
+        self._app, self._listeners = app, listeners
+        self._ready = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(new_loop,), daemon=True)
+        self.thread.start()
+        assert self._ready.wait(TIMEOUT_S)
+
+    def _run(self, new_loop):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self):
+        self.loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self.hosts = [Host(self._app, listener) for listener in self._listeners]
+        for host in self.hosts:
+            host.start()
+        self.loop.call_later(0, self._ready.set)
+        await self._stopped.wait()
+        for host in self.hosts:
+            host.stop()
+        for host in self.hosts:
+            await host.finished(TIMEOUT_S)
+
+    def call(self, function):
+        async def called():
+            function()
+
+        asyncio.run_coroutine_threadsafe(called(), self.loop).result(TIMEOUT_S)
+
+    def begin_stop(self):
+        self.loop.call_soon_threadsafe(self._stopped.set)
+
+    def stop(self):
+        if self.thread.is_alive():
+            self.begin_stop()
+            self.thread.join(TIMEOUT_S)
+        assert not self.thread.is_alive()
+
+
+async def echo(scope, receive, send):
+    """Answers each piece of the body at once, and its end with `END`."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+        if message["body"]:
+            await send({"type": "http.response.body", "body": b"<%s>" % message["body"], "more_body": True})
+    await send({"type": "http.response.body", "body": b"END", "more_body": False})
+
+
+def connect(listener_or_address) -> socket.socket:
+    address = listener_or_address
+    if isinstance(address, socket.socket):
+        address = address_of(address)
+    connection = socket.create_connection(address, timeout=TIMEOUT_S)
+    connection.settimeout(TIMEOUT_S)
+    return connection
+
+
+def read_until(connection, end):
+    data = b""
+    while end not in data:
+        piece = connection.recv(65536)
+        assert piece, f"closed after {data!r}"
+        data += piece
+    return data
+
+
+def until(holds):
+    """Waits until `holds()`, for which the other thread gives no sign."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

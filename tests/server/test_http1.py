@@ -1,0 +1,450 @@
+"""HTTP/1.1 as its clients may use it, and as they may abuse it."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import threading
+
+import pytest
+from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
+
+from s2cli.server import host as host_module
+from s2cli.server.host import listen_tcp
+from s2cli.server.http1 import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, MAX_WAITING
+
+GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def mirror(scope, receive, send):
+    """Answers with what it was asked, its body included."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            body += b"BROKEN OFF"
+            break
+        body += message["body"]
+        more = message["more_body"]
+    host = dict(scope["headers"]).get(b"host", b"")
+    answer = b"|".join((scope["method"].encode(), scope["raw_path"], scope["query_string"], host, body)) + b"$"
+    headers = [(b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+
+async def refuse(scope, receive, send):
+    """Answers before it has read the body."""
+    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"no", "more_body": False})
+
+
+def everything(connection):
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+    return data
+
+
+@pytest.fixture
+def mirrored(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    serve(mirror, listener)
+    with connect(address) as connection:
+        yield connection
+
+
+def test_a_request_may_come_byte_by_byte(mirrored):
+    for byte in b"POST /a?b=c HTTP/1.1\r\nHost: there\r\nContent-Length: 3\r\n\r\nxyz":
+        mirrored.sendall(bytes((byte,)))
+    assert read_until(mirrored, b"$").endswith(b"\r\n\r\nPOST|/a|b=c|there|xyz$")
+
+
+def test_requests_that_do_not_wait_are_answered_in_their_order(mirrored):
+    requests = [b"POST /%d HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n%02d" % (n, n) for n in range(50)]
+    mirrored.sendall(b"".join(requests))
+    data = b""
+    while data.count(b"$") < 50:
+        data += mirrored.recv(65536)
+    assert [part.rpartition(b"\r\n")[2] for part in data.split(b"$")[:-1]] == [
+        b"POST|/%d||x|%02d" % (n, n) for n in range(50)
+    ]
+
+
+def test_more_requests_that_do_not_wait_than_are_kept_end_the_connection(mirrored):
+    mirrored.sendall(b"".join(GET % n for n in range(2 * MAX_WAITING)))
+    with contextlib.suppress(ConnectionResetError):
+        assert everything(mirrored).count(b"$") <= MAX_WAITING + 1
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(mirrored):
+    mirrored.sendall(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-Continue\r\ncontent-length: 4\r\n\r\n")
+    assert read_until(mirrored, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    mirrored.sendall(b"body")
+    assert read_until(mirrored, b"$").startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_client_that_sends_no_more_has_its_answer(mirrored):
+    mirrored.sendall(GET % 1)
+    mirrored.shutdown(socket.SHUT_WR)
+    assert everything(mirrored).endswith(b"GET|/1||x|$")
+
+
+def test_a_body_that_ends_early_is_told_as_broken(mirrored):
+    mirrored.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbo")
+    mirrored.shutdown(socket.SHUT_WR)
+    assert everything(mirrored).endswith(b"|boBROKEN OFF$")
+
+
+def test_http_1_0_closes_unless_it_is_asked_not_to(mirrored):
+    mirrored.sendall(b"GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+    assert b"\r\nconnection: keep-alive\r\n" in read_until(mirrored, b"$")
+    mirrored.sendall(b"GET /b HTTP/1.0\r\n\r\n")
+    answer = everything(mirrored)
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"GET|/b|||$")
+
+
+def test_an_answer_without_a_known_end_to_http_1_0_ends_with_the_connection(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 3\r\n\r\nabc")
+        head, _, body = everything(connection).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head
+        assert body == b"<abc>END"
+
+
+@pytest.mark.parametrize("asked", [b"connection: close", b"connection: upgrade\r\nupgrade: h2c"])
+def test_after_its_last_answer_a_connection_is_closed(mirrored, asked):
+    mirrored.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % asked)
+    answer = everything(mirrored)
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"GET|/a||x|$")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"http://there:81/a%2Fb?c=d", b"GET|/a%2Fb|c=d|there:81|$"),
+        (b"http://there", b"GET|/||there|$"),
+        (b"/a?b#c", b"GET|/a|b|x|$"),
+        (b"/a?", b"GET|/a||x|$"),
+        (b"//a//b/../c", b"GET|//a//b/../c||x|$"),
+    ],
+)
+def test_targets(mirrored, target, expected):
+    mirrored.sendall(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+    assert read_until(mirrored, b"$").endswith(b"\r\n\r\n" + expected)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/3.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\na: b\r\n c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost : x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\x00y\r\n\r\n",
+        b"CONNECT there:80 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        # Where two readers could see two different ends of the request.
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551617\r\n\r\na",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    ],
+)
+def test_what_is_no_request_is_refused(mirrored, request_bytes):
+    mirrored.sendall(request_bytes)
+    answer = everything(mirrored)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"$" not in answer
+
+
+def test_behind_a_bad_request_nothing_is_taken(mirrored):
+    mirrored.sendall(GET % 1 + b"nonsense\r\n\r\n" + GET % 2)
+    answer = everything(mirrored)
+    assert answer.count(b"$") == 1
+    assert answer.endswith(b"GET|/1||x|$")
+
+
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\na: ", b"GET / HTTP/1.1\r\n"])
+def test_a_head_has_a_limit(mirrored, begin):
+    endless = b"b: c\r\n" * 1000 if begin.endswith(b"\n") else bytes([98]) * 6000
+    mirrored.sendall(begin)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        for _ in range(MAX_HEAD_BYTES // 6000 + 60):
+            mirrored.sendall(endless)
+    with contextlib.suppress(ConnectionResetError):
+        assert everything(mirrored).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+
+
+def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
+    """What is sent there is only looked at when its turn comes, but it is kept."""
+    taken = []
+
+    async def wait(scope, receive, send):
+        taken.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(wait, listener)
+    with connect(listener) as connection:
+        connection.sendall(GET % 1)
+        read_until(connection, b"\r\n\r\n")
+        (server,) = thread.hosts[0]._connections.open
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(b"GET / HTTP/1.1\r\na: " + b"b" * (2 * MAX_HEAD_BYTES))
+            connection.sendall(b"b" * 1_000_000)
+        until(lambda: server.is_last)
+    assert len(taken) == 1
+
+
+def test_an_answer_before_the_end_of_a_request_reaches_its_client(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(refuse, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n")
+        connection.sendall(bytes(300_000))
+        answer = everything(connection)  # no reset, although the rest of the body was not read by anybody
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nno")
+
+
+def test_a_head_for_head_has_no_body(serve):
+    async def answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"12345", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(answer, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        first, second, body = everything(connection).split(b"\r\n\r\n")
+        assert b"content-length: 5" in first
+        assert second.startswith(b"HTTP/1.1 200")
+        assert body == b"12345"
+
+
+def test_a_response_without_content_has_no_length(serve):
+    async def answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(answer, listener)
+    with connect(listener) as connection:
+        connection.sendall(GET % 1)
+        head = read_until(connection, b"\r\n\r\n")
+        assert b"content-length" not in head
+        assert b"transfer-encoding" not in head
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_response_that_is_cut_off_is_seen_to_be(serve, fails):
+    async def half(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if fails:
+            raise ValueError("the rest")
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(half, listener)
+    with connect(listener) as connection:
+        connection.sendall(GET % 1)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"0\r\n\r\n" not in everything(connection)
+
+
+def test_a_slow_client_holds_up_the_writer_and_not_the_memory(serve):
+    written = []
+    done = threading.Event()
+
+    async def flood(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+            written.append(1)
+        await send({"type": "http.response.body", "body": b"END", "more_body": False})
+        done.set()
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(flood, listener)
+    with connect(listener) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sendall(GET % 1)
+        connection.recv(10)
+        (server,) = thread.hosts[0]._connections.open
+        until(lambda: server.room is not None)
+        unsent = server.transport.get_write_buffer_size()
+        assert unsent < 512 * 1024
+        assert len(written) < 200
+        size, last = 0, b""
+        while not last.endswith(b"END\r\n0\r\n\r\n"):
+            piece = connection.recv(1 << 20)
+            size += len(piece)
+            last = (last + piece)[-20:]
+    assert size > 100_000_000
+    assert done.wait(TIMEOUT_S)
+
+
+def test_a_client_that_sends_faster_than_its_body_is_taken_has_to_wait(serve):
+    go_on = threading.Event()
+
+    async def take_late(scope, receive, send):
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
+        size = 0
+        while True:
+            message = await receive()
+            size += len(message["body"])
+            if not message["more_body"]:
+                break
+        answer = b"%d$" % size
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(take_late, listener)
+    size = 64 * 1024 * 1024
+    with connect(listener) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size)
+        connection.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < size:
+                sent += connection.send(bytes(1024 * 1024))
+        assert sent < size  # the buffers of the kernel are full, and nobody else's
+        connection.settimeout(TIMEOUT_S)
+        go_on.set()
+        connection.sendall(bytes(size - sent))
+        read_until(connection, b"%d$" % size)
+
+
+def later(thread, seconds):
+    """Has the host of `thread` look at its connections as if so much time had passed."""
+
+    shared = thread.hosts[0]._connections
+
+    def look():
+        shared.now = lambda: shared.loop.time() + seconds
+        shared.expire()
+        shared.now = shared.loop.time
+
+    thread.call(look)
+
+
+def test_connections_that_say_nothing_are_closed_in_time(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    thread = serve(echo, listener)
+    with contextlib.ExitStack() as stack:
+        half_a_preface, half_a_head, idle, running = (stack.enter_context(connect(address)) for _ in range(4))
+        running.sendall(POST)
+        read_until(running, b"\r\n\r\n")
+        idle.sendall(GET % 1)
+        read_until(idle, b"END\r\n0\r\n\r\n")
+        half_a_preface.sendall(b"PRI * HT")
+        half_a_head.sendall(b"GET / HTTP/1.1\r\nhost")
+        until(lambda: len(thread.hosts[0]._connections.open) == 4)
+        later(thread, 29)
+        assert len(thread.hosts[0]._connections.open) == 4
+        later(thread, 31)
+        assert everything(half_a_preface) == everything(half_a_head) == b""
+        later(thread, 119)
+        idle.sendall(GET % 2)
+        read_until(idle, b"END\r\n0\r\n\r\n")
+        later(thread, 121)
+        assert everything(idle) == b""
+        running.sendall(b"1\r\na\r\n")
+        read_until(running, b"<a>")
+
+
+def test_a_client_that_never_stops_sending_after_its_answer_is_cut_off(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(refuse, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500000000\r\n\r\n")
+        read_until(connection, b"no")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(bytes(100_000_000))
+    with connect(listener) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500000000\r\n\r\n")
+        read_until(connection, b"no")
+        later(thread, LINGER_S + 1)
+        until(lambda: not thread.hosts[0]._connections.open)
+
+
+def test_beyond_the_limit_connections_wait_for_others_to_end(serve, monkeypatch):
+    monkeypatch.setattr(host_module, "connection_limit", lambda: 2)
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    thread = serve(mirror, listener)
+    with connect(address) as one, connect(address) as two, connect(address) as three:
+        for connection in one, two:
+            connection.sendall(GET % 1)
+            read_until(connection, b"$")
+        three.sendall(GET % 3)
+        until(lambda: thread.hosts[0]._pause is not None)
+        one.close()
+        assert read_until(three, b"$").endswith(b"GET|/3||x|$")
+
+
+def test_a_host_without_descriptors_accepts_again_when_there_are_some(serve, monkeypatch):
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    thread = serve(mirror, listener)
+    failed = threading.Event()
+
+    class Poor:
+        """The listener in a process that has no descriptor left."""
+
+        def __init__(self, real):
+            self._real = real
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def accept(self):
+            if not failed.is_set():
+                failed.set()
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._real.accept()
+
+    monkeypatch.setattr(thread.hosts[0], "_listener", Poor(listener))
+    with connect(address) as connection:
+        connection.sendall(GET % 1)
+        assert read_until(connection, b"$").endswith(b"GET|/1||x|$")
+    assert failed.is_set()
+
+
+def test_a_host_that_ends_answers_first_and_closes_then(serve):
+    go_on = threading.Event()
+
+    async def wait(scope, receive, send):
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
+        await mirror(scope, receive, send)
+
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    thread = serve(wait, listener)
+    with connect(address) as busy, connect(address) as silent:
+        silent.sendall(b"GE")
+        busy.sendall(GET % 1)
+        until(lambda: len(thread.hosts[0]._connections.open) == 2)
+        thread.begin_stop()
+        assert everything(silent) == b""
+        go_on.set()
+        answer = everything(busy)
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b"GET|/1||x|$")
+    thread.stop()
