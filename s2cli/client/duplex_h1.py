@@ -84,11 +84,17 @@ class Http1:
             data = self._buffer + data
             self._buffer = b""
         at, end = 0, len(data)
-        pieces: list[bytes] = []
+        if self._state == _CHUNK and self._left >= end:  # all of it, without a copy
+            self._left -= end
+            if not self._left:
+                self._state = _CHUNK_END
+            return data
+        view = memoryview(data)
+        pieces: list[memoryview] = []
         while at < end and not self.ended:
             if self._left:
                 taken = min(self._left, end - at)
-                pieces.append(data[at : at + taken] if at or taken < end else data)
+                pieces.append(view[at : at + taken])
                 self._left -= taken
                 at += taken
                 if not self._left:
@@ -98,8 +104,8 @@ class Http1:
                         self._finish()
                 continue
             if self._state == _REST:
-                pieces.append(data[at:])
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.append(view[at:])
+                break
             after = self._read_line(data, at)
             if not after:
                 self._buffer = data[at:]
@@ -107,7 +113,7 @@ class Http1:
             at = after
         if self.ended and at < end:
             self.reusable = False  # nobody asked for more
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def _read_line(self, data: bytes, at: int) -> int:
         """Takes the head or the line that starts at `at`; where it ends, or 0 if it is not whole."""

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HEADER_BYTES = 4
 MAX_LENGTH = 2 * 1024 * 1024  # of flags and body, as the length field counts
 MAX_MESSAGE_BYTES = MAX_LENGTH - 1  # of a body, and of what it inflates to
 COMPRESSION_THRESHOLD_BYTES = 1024  # smaller messages go as they are: they would hardly shrink
@@ -75,7 +76,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []  # an incomplete frame, joined when it is whole: appending in place is quadratic
         self._size = 0
-        self._wanted = 4
+        self._wanted = HEADER_BYTES
 
     @property
     def at_boundary(self) -> bool:
@@ -96,10 +97,14 @@ class FrameReader:
                 if len(self._pieces) >= MAX_PIECES:
                     self._pieces = [b"".join(self._pieces)]
                 return
-            data = b"".join(self._pieces)
+            if self._wanted > HEADER_BYTES:
+                data = data[len(data) - (self._size - self._wanted) :]
+                yield _decode(*self._whole())
+            else:
+                data = b"".join(self._pieces)
         at, end = 0, len(data)
-        wanted = 4
-        while end - at >= 4:
+        wanted = HEADER_BYTES
+        while end - at >= HEADER_BYTES:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if not 0 < length <= MAX_LENGTH:
                 raise FrameError(f"a frame says that it has {length} bytes, the limits are 1 and {MAX_LENGTH}")
@@ -112,6 +117,16 @@ class FrameReader:
         self._pieces = [data[at:]] if at < end else []
         self._size = end - at
         self._wanted = wanted
+
+    def _whole(self) -> tuple[int, bytes]:
+        """Flag and body of the frame that the last piece completes, copied once: most large frames come in pieces."""
+        views = [memoryview(piece) for piece in self._pieces]
+        flag = views[0][HEADER_BYTES - 1]  # a header is never apart
+        views[0] = views[0][HEADER_BYTES:]
+        surplus = self._size - self._wanted
+        if surplus:
+            views[-1] = views[-1][:-surplus]
+        return flag, b"".join(views)
 
 
 def _decode(flag: int, body: bytes) -> Frame:

@@ -295,3 +295,14 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
             size += sum(len(event.data) for event in events if isinstance(event, h2.events.DataReceived))
             events = client.until(bool) if size < 60_000_000 else []
     until(lambda: len(written) == 600)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a socket has no choice")
+def test_within_a_machine_connections_are_not_paced():
+    with listen_tcp("localhost", 0) as listener, connect(listener.getsockname()) as connection:
+        connection.sendall(b"x")
+        listener.settimeout(TIMEOUT_S)
+        accepted, _ = listener.accept()
+        with accepted:
+            chosen = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+            assert chosen.rstrip(b"\0") == b"reno"
