@@ -319,13 +319,45 @@ def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
 
 def test_the_ballast_is_let_go_of_once_and_taken_aboard_again(tmp_path):
     ballast = Ballast(tmp_path, 3 * MIB)
+    assert not ballast.aboard
     assert not ballast.release()
-    ballast.restore()
+    assert ballast.restore()
+    assert ballast.aboard
     assert (tmp_path / "ballast").stat().st_size == 3 * MIB
+    assert Ballast(tmp_path, 3 * MIB).aboard
+    assert not Ballast(tmp_path, 4 * MIB).aboard  # a part of it, from a crash, is none
     assert ballast.release()
+    assert not ballast.aboard
     assert not ballast.release()
-    Ballast(tmp_path, 1 << 60).restore()
+    assert not Ballast(tmp_path, 1 << 60).restore()
     assert not (tmp_path / "ballast").exists()
+
+
+def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
+    """What a full disk has left is for deletion: appends that took it would leave a disk that stays full for ever."""
+
+    async def run(engine):
+        lane = Lane(await engine.stream())
+        for first in range(4):
+            engine.append(lane, first)
+        await engine.wait(4)
+        with monkeypatch.context() as crowded:
+            crowded.setattr(Ballast, "restore", lambda self: self.aboard)
+            assert engine.store._writer._ballast.release()
+            engine.append(lane, 4)
+            await engine.wait(5)
+            assert engine.settled[4][1].code == "storage"
+            assert "disk is full" in engine.store.failure
+            lane = Lane(lane.stream_id)
+            engine.append(lane, 4, trim_point=3)
+            await engine.wait(6)
+            assert engine.settled[5][1] is None
+        engine.append(lane, 5)
+        await engine.wait(7)
+        assert engine.settled[6][1] is None
+        assert (tmp_path / "ballast").exists()
+
+    with_engine(tmp_path, run)
 
 
 def test_an_io_error_stops_all_writes(tmp_path, monkeypatch):

@@ -11,31 +11,40 @@ _BLOCK = bytes(1024 * 1024)
 
 
 class Ballast:
-    """A `size_bytes` of 0 is no ballast at all."""
+    """A `size_bytes` of 0 is no ballast at all. While it is not `aboard`, nothing but deletion may write: else whoever
+    fills the disk would take the room that was made for it, and nothing could ever be deleted again."""
 
     def __init__(self, directory: Path, size_bytes: int = BALLAST_BYTES) -> None:
         self._directory = directory
         self._path = directory / "ballast"
         self._size_bytes = size_bytes
+        self.aboard = not size_bytes or self._is_whole()
+
+    def _is_whole(self) -> bool:
+        try:
+            return self._path.stat().st_size >= self._size_bytes
+        except OSError:
+            return False
 
     def release(self) -> bool:
         """Whether there was any."""
+        self.aboard = not self._size_bytes
         try:
             self._path.unlink()
         except OSError:
             return False
         return True
 
-    def restore(self) -> None:
-        """Take it aboard again, if it is gone and there is room for several of it."""
-        try:
-            if self._path.exists():
-                return
-            disk = os.statvfs(self._directory)
-            if disk.f_bavail * disk.f_frsize < 4 * self._size_bytes:
-                return
-            with open(self._path, "wb") as file:
-                file.writelines(_BLOCK for _ in range(0, self._size_bytes, len(_BLOCK)))
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+    def restore(self) -> bool:
+        """Takes it aboard again, if it is gone and there is room for twice as much. Whether it is aboard."""
+        if not self.aboard:
+            try:
+                disk = os.statvfs(self._directory)
+                if disk.f_bavail * disk.f_frsize >= 2 * self._size_bytes:
+                    with open(self._path, "wb") as file:
+                        file.writelines(_BLOCK for _ in range(0, self._size_bytes, len(_BLOCK)))
+                    self.aboard = True
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+        return self.aboard

@@ -226,14 +226,18 @@ class Writer:
 
     def _commit(self, group: list[Append]) -> None:
         started_s = time.perf_counter()
+        # A trim makes room in the end, but it is written first.
+        trims = any(append.trim_point is not None for append in group)
+        if not (self._ballast.aboard or self._ballast.restore() or trims):
+            self._no_room(group)
+            return
         try:
             try:
                 chunks.insert(self._connection, group)
             except sqlite3.Error as error:
                 if not self._is_full(error):
                     raise
-                # A trim makes room in the end, but it is written first.
-                if not (any(append.trim_point is not None for append in group) and self._ballast.release()):
+                if not (trims and self._ballast.release()):
                     self._no_room(group)
                     return
                 chunks.insert(self._connection, group)
