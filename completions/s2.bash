@@ -7,8 +7,8 @@ _s2_flags() {
         "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "check-tail") echo "--stream -o --output" ;;
-        "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
-        "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
+        "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
+        "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
         "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
         "ensure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --unset -o --output --no-headers" ;;
         "basins list") echo "-p --prefix --start-after -n --limit -o --output --no-headers" ;;
@@ -38,8 +38,8 @@ _s2_flags() {
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "records check-tail") echo "--stream -o --output" ;;
-        "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
-        "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file -o --output" ;;
+        "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
+        "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
     esac
     echo "--local --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --insecure-http --http2 --timeout -q --quiet -v --verbose --color -h --help"
 }
@@ -103,11 +103,13 @@ _s2_values() {
         "trim -m"|"trim --match-seq-num") echo "-"; return ;;
         "trim --fencing-token") echo "-"; return ;;
         "trim -k"|"trim --encryption-key-file") echo "<file>"; return ;;
+        "trim --max-outage") echo "-"; return ;;
         "trim -o"|"trim --output") echo "json jsonl"; return ;;
         "fence --stream") echo "-"; return ;;
         "fence -m"|"fence --match-seq-num") echo "-"; return ;;
         "fence --fencing-token") echo "-"; return ;;
         "fence -k"|"fence --encryption-key-file") echo "<file>"; return ;;
+        "fence --max-outage") echo "-"; return ;;
         "fence -o"|"fence --output") echo "json jsonl"; return ;;
         "create --storage-class") echo "-"; return ;;
         "create --retention-policy") echo "-"; return ;;
@@ -297,11 +299,13 @@ _s2_values() {
         "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;
         "records trim --fencing-token") echo "-"; return ;;
         "records trim -k"|"records trim --encryption-key-file") echo "<file>"; return ;;
+        "records trim --max-outage") echo "-"; return ;;
         "records trim -o"|"records trim --output") echo "json jsonl"; return ;;
         "records fence --stream") echo "-"; return ;;
         "records fence -m"|"records fence --match-seq-num") echo "-"; return ;;
         "records fence --fencing-token") echo "-"; return ;;
         "records fence -k"|"records fence --encryption-key-file") echo "<file>"; return ;;
+        "records fence --max-outage") echo "-"; return ;;
         "records fence -o"|"records fence --output") echo "json jsonl"; return ;;
     esac
     case "$2" in

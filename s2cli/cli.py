@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from s2cli import __version__, args, console, root
 from s2cli.declared import options
 from s2cli.errors import UsageError
+from s2cli.values import U64_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,9 +192,16 @@ def _help_row(param: Any) -> tuple[str, str] | None:
 
 def unknown_command(name: str, known: list[str]) -> UsageError:
     typed = name.rpartition(" ")[2]
-    near = get_close_matches(typed, known, n=1)
     prefix = name[: len(name) - len(typed)]
-    hint = f"did you mean {PROGRAM} {prefix}{near[0]}?" if near else f"{PROGRAM} {prefix}--help lists the commands"
+    verb = root.SYNONYMS.get(typed)
+    places = [prefix] if prefix else ["basins ", "streams "]
+    meant = [f"{place}{verb}" for place in places if f"{place}{verb}" in root.COMMANDS]
+    if not meant:
+        meant = [prefix + near for near in get_close_matches(typed, known, n=1, cutoff=0.7)]
+    if meant:
+        hint = f"did you mean {' or '.join(f'{PROGRAM} {command}' for command in meant)}?"
+    else:
+        hint = f"{' '.join((PROGRAM, *prefix.split()))} --help lists the commands"
     return UsageError(f"unrecognized subcommand '{name}'", hint=hint)
 
 
@@ -205,10 +213,8 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
     param = getattr(error, "param", None)
     kind = type(error).__name__
     if kind == "NoSuchOption":
-        near = get_close_matches(error.option_name, _option_names(ctx), n=1, cutoff=0.7)
-        return UsageError(
-            f"{path} has no option {error.option_name}", hint=f"did you mean {near[0]}?" if near else hint
-        )
+        near = _near_option(error.option_name, _option_names(ctx))
+        return UsageError(f"{path} has no option {error.option_name}", hint=f"did you mean {near}?" if near else hint)
     if kind == "MissingParameter":
         return UsageError(f"{path}: {getattr(param, 'metavar', None) or 'an operand'} is missing", hint=hint)
     message = str(error.message).rstrip(".")
@@ -216,8 +222,15 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         extra = message.partition(" (")[2].removesuffix(")")
         return UsageError(f"{path}: one operand too many: {extra}", hint=hint)
     if param is not None:
-        return UsageError(f"{path}: {_spelling(param)}: {_bad_value(param, message)}", hint=hint)
+        where = "" if path == PROGRAM else f"{path}: "
+        return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=hint)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
+
+
+def _near_option(typed: str, known: list[str]) -> str | None:
+    """The option that was meant: with two letters exchanged before all others."""
+    exchanged = [name for name in known if sorted(name) == sorted(typed)]
+    return next(iter(exchanged or get_close_matches(typed, known, n=1, cutoff=0.7)), None)
 
 
 def _path(argv: list[str]) -> str:
@@ -238,16 +251,24 @@ def _bad_value(param: Any, message: str) -> str:
     number, _, bounds = message.partition(" is not in the range ")
     if bounds:
         lowest, highest = param.type.min, param.type.max
-        return f"{number} is below {lowest}" if highest is None else f"{number} is not from {lowest} to {highest}"
+        if highest in (None, U64_MAX) and number.startswith("-"):
+            return f"{number} is below {lowest}"
+        return f"{number} is not from {lowest} to {highest}"
     return message
 
 
-# Letters of the official tool that mean something else with us: they are taken, and not advertised.
-_OFFICIAL_LETTERS = {"fencing_token": "-f", "start_after": "-s", "seq_num": "-s", "bytes": "-b"}
+# Flags of the official tool, letters that mean something else with us among them: they are taken, and not advertised.
+_OFFICIAL_FLAGS = {
+    "data": "--local-root",
+    "fencing_token": "-f",
+    "start_after": "-s",
+    "seq_num": "-s",
+    "bytes": "-b",
+}
 
 
 def shown_flags(parameter: str, flags: Sequence[str]) -> tuple[str, ...]:
-    return tuple(flag for flag in flags if flag != _OFFICIAL_LETTERS.get(parameter))
+    return tuple(flag for flag in flags if flag != _OFFICIAL_FLAGS.get(parameter))
 
 
 def shown_choices(parameter: str, choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -257,7 +278,9 @@ def shown_choices(parameter: str, choices: tuple[str, ...]) -> tuple[str, ...]:
 
 def _spelling(param: Any) -> str:
     """The long flag of an option, or the name of an operand."""
-    return str(max(param.opts, key=len)) if param.param_type_name == "option" else str(param.metavar or param.name)
+    if param.param_type_name != "option":
+        return str(param.metavar or param.name)
+    return max(shown_flags(param.name, param.opts), key=len)
 
 
 def _option_names(ctx: Any) -> list[str]:

@@ -81,6 +81,8 @@ class Settings:
     def stream_uri(self, text: str | None) -> StreamUri:
         """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`."""
         given, source = text, ""
+        if given is not None and self._args.stream is not None:
+            raise UsageError(f"the stream was given twice: {given} and --stream {self._args.stream}")
         if given is None:
             given, source = self._args.stream, "--stream: "
         if given is None:

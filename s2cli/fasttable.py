@@ -108,6 +108,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "-m": ("match_seq_num", U64), "--match-seq-num": ("match_seq_num", U64),
         "-f": ("fencing_token", "text"), "--fencing-token": ("fencing_token", "text"),
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
+        "--max-outage": ("max_outage", "text"),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),
     "fence": ("s2cli.commands.fence", (("uri", "text", False), ("new_token", "text", False),), {
@@ -115,6 +116,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "-m": ("match_seq_num", U64), "--match-seq-num": ("match_seq_num", U64),
         "-f": ("fencing_token", "text"), "--fencing-token": ("fencing_token", "text"),
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
+        "--max-outage": ("max_outage", "text"),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),
 }

@@ -252,7 +252,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-headers": ("no_headers", True),
     }),
     "lite": ("s2cli.commands.lite", (("action", ("status", "stop"), False),), {
-        "--data": ("data", "text"),
+        "--data": ("data", "text"), "--local-root": ("data", "text"),
         "--memory": ("memory", True),
         "--host": ("host", "text"),
         "--port": ("port", range(65536)),

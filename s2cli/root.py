@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tail": ("s2cli.commands.tail", "records:tail", "Print the last records of a stream, and with -f what comes"),
     "check-tail": ("s2cli.commands.check_tail", "records:check_tail", "Print the next sequence number of a stream"),
     "trim": ("s2cli.commands.trim", "records:trim", "Delete the records before a sequence number"),
-    "fence": ("s2cli.commands.fence", "records:fence", "Set the fencing token that appends must name"),
+    "fence": ("s2cli.commands.fence", "records:fence", "Fence a stream: appends with another token are refused"),
     "create": ("s2cli.commands.create", "resources:create", "Create a basin or a stream"),
     "ensure": ("s2cli.commands.ensure", "changes:ensure", "Create a basin or a stream if it is missing, or change it"),
     "basins list": ("s2cli.commands.basins", "resources:list_basins", "List basins"),
@@ -86,6 +86,25 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "set-default-location": ("s2cli.commands.official_account", "official_account:set_default_location", ""),
 }
 
+# What people type for our verbs.
+SYNONYMS = {
+    "add": "create",
+    "del": "delete",
+    "delete": "delete",
+    "describe": "get",
+    "get": "get",
+    "info": "get",
+    "list": "list",
+    "ls": "list",
+    "new": "create",
+    "remove": "delete",
+    "revoke": "revoke",
+    "rm": "delete",
+    "set": "reconfigure",
+    "show": "get",
+    "update": "reconfigure",
+}
+
 GROUPS = {
     "records": "The record commands: append, read, tail, check-tail, trim and fence",
     "basins": "Basins: list, create, get, ensure, reconfigure, delete",
@@ -141,6 +160,10 @@ ENVIRONMENT = {
     "S2_STREAM": "the stream of record commands that name none",
     "S2_ACCOUNT_ENDPOINT": "where basins are, if not at s2.dev",
     "S2_BASIN_ENDPOINT": "where streams are; {basin} in it stands for the basin",
+    "S2_ENCRYPTION_KEY": "the key of encrypted streams",
+    "S2_COMPRESSION": "the same as --compression",
+    "S2_ROOT_TOKEN": "the token of s2 lite that may do everything",
+    "S2LITE_INIT_FILE": "the same as --init-file of s2 lite",
     "S2_INSECURE_HTTP": "1: let the token go over http:// to other machines",
     "SSL_CERT_FILE": "the certificates to trust; also SSL_CERT_DIR",
     "NO_COLOR": "no colour; FORCE_COLOR: colour; NO_COLOR wins, --color over both",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from s2cli import console
 from s2cli.client.append_options import AppendOptions
@@ -111,6 +112,8 @@ def _creation(args: Args) -> Creation | None:
 
 def _open_input_file(args: Args) -> int:
     if args.input == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: there is nothing to read")
         if console.stdin_is_terminal():
             console.notice("reading records from the terminal, one per line; end with Ctrl-D")
         return 0

@@ -59,8 +59,9 @@ def _report(args: Args, uri: str, session: AppendSession, fact: tuple[str, objec
     seq_num = session.last_seq_num
     if args.output is None:
         shown = f'"{value}"' if isinstance(value, str) else value
+        what = f"{name.replace('_', ' ')} {shown}" if value != "" else "the end of the fence"
         where = "in effect already" if seq_num is None else f"appended at {seq_num}"
-        console.notice(f"{uri}: {name.replace('_', ' ')} {shown} {where}")
+        console.notice(f"{uri}: {what} {where}")
         return
     import json
 

@@ -94,7 +94,7 @@ def issue_token(
 
     Examples:
       s2 tokens issue admin --basins-prefix '' --op-group-perms account=rw > token
-      s2 tokens issue ci --basins-exact ci-logs --streams-prefix '' --ops append
+      s2 tokens issue ci --basins-exact ci-builds --streams-prefix '' --ops append
       s2 tokens issue reader --basins-prefix '' --streams-prefix web/ \\
         --op-group-perms basin=r,stream=r --expires-in 30d
 

@@ -59,7 +59,7 @@ MatchSeqNum = Annotated[
         metavar="N",
         min=0,
         max=U64_MAX,
-        help="Only if the first record gets this sequence number",
+        help="Only if what is appended begins at this sequence number",
     ),
 ]
 FencingToken = Annotated[
@@ -97,7 +97,7 @@ Compression = Annotated[
 # Of the resource commands
 Output = Annotated[
     Literal["table", "json", "jsonl", "name"] | None,
-    typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name"),
+    typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name [default: table]"),
 ]
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="No line of headers above a table")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask")]

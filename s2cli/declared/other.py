@@ -13,7 +13,8 @@ def lite(
         typer.Argument(metavar="[status|stop]", help="Ask about the running server, or end it"),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="DIR", help="Keep the data there [default: that of --local]")
+        str | None,
+        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data there [default: that of --local]"),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: the data goes with the server")] = False,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1",

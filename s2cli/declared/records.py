@@ -82,7 +82,7 @@ def append(
       cat access.log | s2 append s2://logs-prod/web
       s2 --local append --create s2://quickstart/numbers -i numbers.txt
       find . -print0 | s2 append -0 s2://backup-jobs/files
-      s2 read s2://a-basin/a --format json | s2 append s2://b-basin/b --format json
+      s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
 
     A line becomes one record, byte for byte, without its newline. No record is
     lost or repeated in silence: when a connection breaks, the tail is asked what
@@ -211,6 +211,7 @@ def trim(
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
     encryption_key_file: EncryptionKeyFile = None,
+    max_outage: MaxOutage = None,
     output: JsonOutput = None,
 ) -> None:
     """Delete the records of a stream before TRIM_POINT; they are gone for good.
@@ -232,6 +233,7 @@ def fence(
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
     encryption_key_file: EncryptionKeyFile = None,
+    max_outage: MaxOutage = None,
     output: JsonOutput = None,
 ) -> None:
     """Set the fencing token of a stream: appends that name another one are refused.

@@ -37,6 +37,9 @@ def parse_record(line: bytes, extra_headers: Headers, *, base64: bool) -> tuple[
         raise BadInputError(f"not JSON that can be read: {error}") from error
     if not isinstance(fields, dict):
         raise BadInputError('a record is an object, as in {"body":"text"}')
+    if fields and fields.keys().isdisjoint(("body", "headers", "timestamp")):
+        # An empty record would be made of it, and a misspelled member be lost in silence.
+        raise BadInputError('none of its members is "body", "headers" or "timestamp"')
     body = b"" if fields.get("body") is None else decode(fields["body"], "body")
     headers = _parse_headers(fields.get("headers"), decode) + extra_headers
     timestamp = fields.get("timestamp")

@@ -409,6 +409,8 @@ def test_fence_keeps_other_writers_out(s2, ten):
     assert result.returncode == 0
     assert b"in effect already" in result.stderr
     assert s2("fence", ten, "x" * 37).returncode == 2
+    result = s2("fence", ten, "", "--fencing-token", "next", "--max-outage", "5s")
+    assert result.stderr.decode() == f"{ten}: the end of the fence appended at 13\n"
 
 
 def test_trim_of_what_is_missing_makes_nothing(s2, shared_server):

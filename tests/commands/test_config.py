@@ -326,7 +326,9 @@ def test_stream_of_a_command(home, write):
         return str(resolve(Args(**options), {"HOME": str(home), **(environ or {})}).stream_uri(operand))
 
     everything = {"S2_STREAM": "s2://env-basin/s", "S2_PROFILE": "dev"}
-    assert stream("s2://my-basin/s", everything, stream="s2://option-basin/s") == "s2://my-basin/s"
+    assert stream("s2://my-basin/s", everything) == "s2://my-basin/s"
+    with pytest.raises(UsageError, match="given twice: s2://my-basin/s and --stream s2://option-basin/s"):
+        stream("s2://my-basin/s", everything, stream="s2://option-basin/s")
     assert stream(None, everything, stream="s2://option-basin/s") == "s2://option-basin/s"
     assert stream(None, everything) == "s2://env-basin/s"
     assert stream(None, {"S2_PROFILE": "dev"}) == "s2://profile-basin/s"

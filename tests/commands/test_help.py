@@ -93,6 +93,13 @@ def test_version(run_s2, arguments):
         ("apend s2://b/s", "unrecognized subcommand 'apend'", "did you mean s2 append?"),
         ("basins lst", "unrecognized subcommand 'basins lst'", "did you mean s2 basins list?"),
         ("token list", "unrecognized subcommand 'token'", "did you mean s2 tokens?"),
+        ("delete s2://b/s", "unrecognized subcommand 'delete'", "did you mean s2 basins delete or s2 streams delete?"),
+        ("streams rm a", "unrecognized subcommand 'streams rm'", "did you mean s2 streams delete?"),
+        ("list", "unrecognized subcommand 'list'", "did you mean s2 basins list or s2 streams list?"),
+        ("bench", "unrecognized subcommand 'bench'", "s2 --help lists the commands"),
+        ("read --form 1", "s2 read has no option --form", "did you mean --from?"),
+        ("read --count -1", "s2 read: --count: -1 is below 0", None),
+        ("--color sometimes ls", '--color: "sometimes" is none of always, auto, never', None),
         ("read --folow", "s2 read has no option --folow", "did you mean --follow?"),
         ("read --fol", "s2 read has no option --fol", "did you mean --follow?"),
         ("read -X", "s2 read has no option -X", "s2 read --help shows the usage"),
@@ -186,6 +193,8 @@ def test_a_stream_that_is_not_open_at_all():
     done = shell("s2 --version >&-")
     assert (done.returncode, done.stderr) == (1, "error: cannot write to standard output: bad file descriptor\n")
     assert shell("s2 --version <&-").returncode == 0
+    done = shell("s2 append s2://my-basin/s --account-endpoint http://127.0.0.1:1 <&-")
+    assert (done.returncode, done.stderr) == (2, "error: standard input is closed: there is nothing to read\n")
 
 
 def test_a_stdout_that_takes_no_more(tmp_path):

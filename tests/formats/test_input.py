@@ -129,6 +129,7 @@ def test_json_lines_become_records(name):
     [
         (b"", "not valid JSON"),
         (b"{", "not valid JSON: .* column 2"),
+        (b'{"bodi":"a","seq_num":1}', "none of its members"),
         (b"[]", "a record is an object"),
         (b'"text"', "a record is an object"),
         (b'{"body":1}', "body must be a string"),

@@ -636,16 +636,18 @@ def test_a_full_disk_is_said_and_survived(make_thread_server, tmp_path):
         asyncio.run_coroutine_threadsafe(stores[0]._change(run), server.loop).result(10)
 
     with open_append(server, basin) as session, open_read(server, basin, "seq_num=0") as follower:
-        for _ in range(5):
+        found = []
+        for number in range(1, 6):
             session.append(bytes(1_000_000))
             session.ack()
+            while len(found) < number:
+                found += ReadBatch.FromString(follower.frame().message).records
         limit_pages(10)
         session.append(bytes(1_000_000))
         session.append(b"behind it")
         status, body = session.terminal()
         assert (status, body["code"]) == (500, "storage")
         assert "disk is full" in body["message"]
-        found = []
         while (frame := follower.frame()).status is None:
             found += ReadBatch.FromString(frame.message).records
         assert len(found) == 5
