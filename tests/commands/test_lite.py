@@ -99,7 +99,7 @@ def test_status_and_stop_of_a_server_that_started_itself(run_s2, home):
 
 
 def test_status_and_stop_of_a_server_with_a_directory_of_its_own(run_s2, tmp_path):
-    with start("--data", str(tmp_path / "data")) as process:
+    with start("--local-root", str(tmp_path / "data")) as process:  # --data, as the official tool says
         url = endpoint(process)
         facts = json.loads(run_s2("lite", "status", "--data", tmp_path / "data", "-o", "json", check=True).stdout)
         assert (facts["pid"], facts["url"], facts["socket"]) == (process.pid, url, None)
