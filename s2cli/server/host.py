@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Application
     from s2cli.server.http2 import Http2
 
+LINUX = sys.platform == "linux"
 LISTEN_BACKLOG = 1024
 # Linux gives a listening socket's silent connections to us only when their first byte is there, or after this time.
 DEFER_ACCEPT_S = 10
+# A peer that does not answer is given up after 60 + 4 * 15 s.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)) if LINUX else ()
 # Open connections of one socket; the number stays below what the process may open.
 MAX_CONNECTIONS = 4096
 SPARE_DESCRIPTORS = 64
@@ -88,6 +91,8 @@ class Host:
 
     def _wait(self) -> None:
         """Leaves what comes in the queue of the kernel for a moment."""
+        if self._pause is not None:
+            return
         self._loop.remove_reader(self._listener.fileno())
         self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
 
@@ -113,11 +118,11 @@ class Host:
 
     def stop_listening(self) -> None:
         """Has new connections refused. Those that are open do not notice."""
-        if self._pause is not None:
-            self._pause.cancel()
         if self._listener.fileno() < 0:
             return
         self._accept()  # who is in the queue was not refused
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
 
@@ -158,12 +163,16 @@ def listen_tcp(address: str, port: int) -> socket.socket:
     try:
         # Not SO_REUSEPORT; this one only frees a port from connections that are closing.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by what it accepts. Without it small acks wait 40 ms for the peer's.
+        # These are inherited by what it accepts. Without the first, small acks wait 40 ms for the peer's; without the
+        # others a client whose machine is gone stays for ever.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if sys.platform == "linux":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if LINUX:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+            for option, value in KEEPALIVE:
+                listener.setsockopt(socket.IPPROTO_TCP, option, value)
         listener.bind((address, port))
-        if sys.platform == "linux" and ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        if LINUX and ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
             # Within a machine nothing is congested. Where it paces all its connections (bbr), a reader of large records
             # gets a third less. Inherited too; a kernel without it goes on as it does.
             with contextlib.suppress(OSError):

@@ -6,9 +6,11 @@ Heads and chunks are parsed by httptools; what bounds a client in size and time 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from email.utils import formatdate
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Application
 
     Headers = list[tuple[bytes, bytes]]
+
+log = logging.getLogger("s2cli.server")
 
 # What begins a connection of HTTP/2 by prior knowledge.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -166,7 +170,9 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             # The request is answered as it is: nobody has to agree to another protocol.
             self.is_last = True
-        except HttpParserError:
+        except HttpParserError as error:
+            if not isinstance(error.__context__, (ValueError, HttpParserError, NoneType)):
+                log.error("a request could not be begun", exc_info=error.__context__)
             self._break_off(b"400 Bad Request")
             return
         if self._incoming is not None:

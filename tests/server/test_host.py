@@ -227,6 +227,7 @@ def test_small_answers_do_not_wait():
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_connections_have_a_limit_below_that_of_the_process():
