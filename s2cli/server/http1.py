@@ -122,7 +122,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = []
         self._is_in_head = False
-        self._head_bytes = 0  # of the head, beside its first piece
+        # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
+        self._kept_bytes = 0
+        self._keeps_none = False
         self._incoming: Exchange | None = None  # whose body is being received
         self._current: Exchange | None = None  # that is being answered
         self._waiting: list[Exchange] = []
@@ -164,7 +166,6 @@ class Connection(asyncio.Protocol):
             return
         if self.is_last and self._incoming is None:
             return
-        was_in_head = self._is_in_head
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -177,15 +178,16 @@ class Connection(asyncio.Protocol):
             return
         if self._incoming is not None:
             self._incoming.deliver()
-        elif self._is_in_head:
-            self._bound_head(len(data) if was_in_head else 0)
-
-    def _bound_head(self, size: int) -> None:
-        # The parser keeps a header that is not complete to itself, so what came is counted.
-        if not size and self._current is None:
-            self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
+        elif not self._is_in_head:
+            return
+        if self._keeps_none:
+            self._keeps_none = False
+            self._kept_bytes = 0
+            if self._current is None:
+                self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
+            return
+        self._kept_bytes += len(data)
+        if self._kept_bytes > MAX_HEAD_BYTES:
             self._break_off(b"431 Request Header Fields Too Large")
 
     def eof_received(self) -> bool:
@@ -211,7 +213,7 @@ class Connection(asyncio.Protocol):
     # What the parser says.
 
     def on_message_begin(self) -> None:
-        self._is_in_head = True
+        self._is_in_head = self._keeps_none = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -222,7 +224,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, url, headers = self._parser, self._url, self._headers
-        self._url, self._headers, self._is_in_head, self._head_bytes = b"", [], False, 0
+        self._url, self._headers, self._is_in_head = b"", [], False
         if len(headers) > MAX_HEADERS or len(self._waiting) >= MAX_WAITING:
             raise ValueError("too many")  # to the caller it is an error of the parser
         if url[:1] != b"/" or b"#" in url:
@@ -245,6 +247,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         assert self._incoming is not None
+        self._keeps_none = True
         self._incoming.take(body)
 
     def on_message_complete(self) -> None:

@@ -210,6 +210,22 @@ def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
     assert len(taken) == 1
 
 
+@pytest.mark.parametrize("endless", [b"b: c\r\n" * 1000, b"b" * 6000], ids=["trailers", "a trailer"])
+def test_what_stands_behind_a_body_has_a_limit(mirrored, endless):
+    mirrored.sendall(POST + b"1\r\na\r\n0\r\nb: ")
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        for _ in range(1000):
+            mirrored.sendall(endless)
+    with contextlib.suppress(ConnectionResetError):
+        assert everything(mirrored).endswith(b"BROKEN OFF$")
+
+
+def test_a_body_in_chunks_of_any_size_has_no_limit_of_its_own(mirrored):
+    sizes = [1, 2, 3, 100_000, 1, 70_000, 300_000, 5]
+    mirrored.sendall(POST + b"".join(b"%x\r\n%b\r\n" % (size, bytes(size)) for size in sizes) + b"0\r\nb: c\r\n\r\n")
+    assert read_until(mirrored, b"$").endswith(bytes(sum(sizes)) + b"$")
+
+
 def test_an_answer_before_the_end_of_a_request_reaches_its_client(serve):
     listener = listen_tcp("127.0.0.1", 0)
     serve(refuse, listener)
