@@ -141,6 +141,7 @@ class Writer:
             refused, self._refused = self._refused, []
             self._tell(self._settle, refused, self._refusal())
         if self._log_bytes >= CHECKPOINT_BYTES:
+            self._let_small_pass()
             self._checkpoint()
         if self._cleaner.busy:
             self._clean_up()
@@ -150,7 +151,7 @@ class Writer:
         queue = self._queue
         count = queue.qsize()
         if not count:
-            if self._lanes or self._stopping or self._cleaner.busy:
+            if self._lanes or self._operations or self._refused or self._stopping or self._cleaner.busy:
                 return
             self._sort(self._wait())
             count = queue.qsize()
@@ -185,6 +186,14 @@ class Writer:
             self._cleaner.expire(item)
         else:
             self._cleaner.trim(item)
+
+    def _let_small_pass(self) -> None:
+        """What is small and came during a bulk commit does not wait for the checkpoint after it, too."""
+        for _ in range(self._queue.qsize()):
+            self._sort(self._queue.get_nowait())
+        if any(lane.queued_bytes <= SMALL_LANE_BYTES for lane in self._lanes):
+            self._small_groups = 0
+            self._commit(self._next_group())
 
     def _next_group(self) -> list[Append]:
         small: list[Lane] = []
