@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from s2cli.server.scanning import Limits
     from s2cli.server.store import Chunk
 
-# The host queues four pieces a connection, whatever their size, so they bound what a stalled reader holds; with twice
-# that size a reader gets 20 % more, which none can use.
+# granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
 PIECE_BYTES = 128 * 1024
 # What a tail at the end of a message may take.
 TAIL_BYTES = 32

@@ -43,7 +43,7 @@ log = logging.getLogger("s2cli.server")
 SESSIONS_END_S = 2.0
 # Before that append sessions may leave by themselves.
 ADVICE_S = 0.2
-# What the application has sent is still on its way through the threads of the host.
+# What the application has sent over HTTP/2 is still on its way through the threads of granian.
 FLUSH_S = 0.05
 EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
