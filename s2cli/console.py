@@ -150,10 +150,12 @@ def error(failure: S2Error) -> None:
 
 
 def _code_of(failure: S2Error) -> str:
-    """The API's code, else one made of the exception's name: NotFoundError is not_found."""
+    """The API's code, else one made of the exception's name: NotFoundError is not_found; of S2Error, failure."""
     code = getattr(failure, "code", None)
     if isinstance(code, str):
         return code
+    if type(failure) is S2Error:
+        return "failure"
     name = type(failure).__name__.removesuffix("Error")
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from s2cli import console
-from s2cli.errors import ApiError, BadInputError, NotFoundError, SeqNumMismatchError, UsageError
+from s2cli.errors import ApiError, BadInputError, NotFoundError, S2Error, SeqNumMismatchError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,7 @@ def test_an_error_is_one_line_and_its_hint_another(stderr):
     ("error", "code"),
     [
         (ApiError("basin_not_found", "m"), "basin_not_found"),
+        (S2Error("m"), "failure"),
         (UsageError("m"), "usage"),
         (SeqNumMismatchError(5), "seq_num_mismatch"),
         (BadInputError("m", line=3), "bad_input"),
