@@ -63,7 +63,9 @@ async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int =
     length = encoding = None
     for name, value in scope["headers"]:
         if name == b"content-length":
-            # The host has parsed the number already; without one the body ends where the host says so.
+            # Without one the body ends where the host says so.
+            if not value.isdigit():
+                raise ApiError("bad_header", "Invalid header `content-length`")
             length = int(value)
         elif name == b"content-encoding":
             encoding = value.strip().lower().decode("latin-1")

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import resource
 import socket
@@ -23,6 +24,8 @@ from s2cli.server.http1 import Connection, Connections
 if TYPE_CHECKING:
     from s2cli.server.exchange import Application
     from s2cli.server.http2 import Http2
+
+log = logging.getLogger("s2cli.server")
 
 LINUX = sys.platform == "linux"
 LISTEN_BACKLOG = 1024
@@ -65,7 +68,7 @@ class Host:
 
     def _accept(self) -> None:
         for _ in range(MAX_ACCEPTED):
-            if len(self._connections.open) + len(self._arriving) >= self._max_connections:
+            if self._taken() >= self._max_connections:
                 self._wait()
                 return
             try:
@@ -84,10 +87,15 @@ class Host:
             self._arriving.add(arriving)
             arriving.add_done_callback(self._arrived)
 
+    def _taken(self) -> int:
+        """The descriptors that connections take."""
+        extra = 0 if self._http2 is None else self._http2.extra_descriptors
+        return len(self._connections.open) + len(self._arriving) + extra
+
     def _arrived(self, arriving: asyncio.Task[Any]) -> None:
         self._arriving.discard(arriving)
-        if not arriving.cancelled():
-            arriving.exception()  # seen: the connection is gone
+        if not arriving.cancelled() and not isinstance(arriving.exception(), OSError):
+            arriving.result()  # what is not of the network is said in the log
 
     def _wait(self) -> None:
         """Leaves what comes in the queue of the kernel for a moment."""
@@ -108,7 +116,12 @@ class Host:
             # 60 ms and 15 MiB that a server without such clients never pays.
             from s2cli.server.http2 import Http2
 
-            self._http2 = Http2(self._connections, self._max_connections)
+            try:
+                self._http2 = Http2(self._connections, self._max_connections)
+            except OSError as error:
+                log.error("cannot serve HTTP/2: %s", error)
+                connection.abort()
+                return
         self._http2.take(connection, begin)
 
     @property
@@ -120,7 +133,8 @@ class Host:
         """Has new connections refused. Those that are open do not notice."""
         if self._listener.fileno() < 0:
             return
-        self._accept()  # who is in the queue was not refused
+        for _ in range(0, LISTEN_BACKLOG, MAX_ACCEPTED):
+            self._accept()  # who is in the queue was not refused
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listener.fileno())
@@ -135,11 +149,12 @@ class Host:
 
     async def finished(self, timeout_s: float) -> None:
         """Waits until all connections of a stopped host are closed, at most that long; then none is left."""
-        await self._connections.ended(timeout_s)
+        ends = [self._connections.ended(timeout_s)]
+        if self._http2 is not None:
+            ends.append(self._http2.finished(timeout_s))
+        await asyncio.gather(*ends)
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._http2 is not None:
-            await self._http2.finished(timeout_s)
 
 
 def connection_limit() -> int:

@@ -10,8 +10,7 @@ import logging
 import math
 import time
 from email.utils import formatdate
-from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
@@ -30,11 +29,14 @@ log = logging.getLogger("s2cli.server")
 # What begins a connection of HTTP/2 by prior knowledge.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Of a request line and its headers, together.
+# Of a request line and its headers, together: several times what browsers and proxies send. Each header takes some 150
+# bytes beside its own.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
-# Requests that a client sends before it has the answer to the first.
-MAX_WAITING = 256
+# Between bodies the parser gets so much at once: not more requests than that wait for the answer to the first.
+HEAD_PIECE_BYTES = 2048
+# Of the parser within one piece: a piece that takes so many is followed by a turn of the loop for others.
+MAX_CALLS = 1000
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -42,10 +44,38 @@ MAX_UNSENT_BYTES = 256 * 1024
 HEAD_TIMEOUT_S = 30.0
 # Longer than most clients keep an idle connection, so that its end seldom crosses a request.
 KEEP_ALIVE_S = 120.0
+_OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
+
+BAD_REQUEST = b"400 Bad Request"
+TOO_LARGE = b"431 Request Header Fields Too Large"
+
 # After an answer in the middle of a request. Closed over unread data, the connection would reset, and the client might
 # never see the answer.
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
+
+
+class _RefusedError(Exception):
+    """A request that is not taken, and the status line that says so."""
+
+    def __init__(self, status: bytes) -> None:
+        super().__init__(status.decode())
+        self.status = status
+
+
+class OpenConnection(Protocol):
+    """What a host does with its connections."""
+
+    # When `expire` is to be called.
+    deadline_s: float
+
+    def expire(self) -> None: ...
+
+    def end_soon(self) -> None:
+        """The host ends: no further request is taken."""
+        ...
+
+    def abort(self) -> None: ...
 
 
 class Connections:
@@ -57,8 +87,8 @@ class Connections:
         self.on_preface = on_preface
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time
-        # Of HTTP/2, too.
-        self.open: set[Any] = set()
+        # Those of HTTP/2, too.
+        self.open: set[OpenConnection] = set()
         self.ending = False
         self._none_left = asyncio.Event()
         self._date = b""
@@ -86,7 +116,7 @@ class Connections:
             connection.end_soon()
         self._look_for_none()
 
-    def closed(self, connection: object) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         self.open.discard(connection)
         self._look_for_none()
 
@@ -101,6 +131,7 @@ class Connections:
         except TimeoutError:
             for connection in list(self.open):
                 connection.abort()
+            await asyncio.sleep(0)  # for them to hear of it
 
 
 class Connection(asyncio.Protocol):
@@ -115,12 +146,17 @@ class Connection(asyncio.Protocol):
         self.is_last = False
         # The client sends no more.
         self.is_half_closed = False
+        self.is_lost = False
         self.deadline_s = math.inf
         self._parser = HttpRequestParser(self)
         self._begin = b""  # until it is known what the client speaks
         self._speaks_http1 = False
+        self._rest = b""  # that is not parsed yet
         self._url = b""
         self._headers: Headers = []
+        self._hosts = 0
+        self._calls = 0
+        self._upgrade = b""  # the head of a request that asks for another protocol, without asking
         self._is_in_head = False
         # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
         self._kept_bytes = 0
@@ -144,9 +180,9 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_last = True
-        self.resume_writing()
+        self.is_last = self.is_lost = True
         self._waiting.clear()
+        self.resume_writing()
         if self._current is not None:
             self._current.disconnect()
         self.shared.closed(self)
@@ -166,29 +202,64 @@ class Connection(asyncio.Protocol):
             return
         if self.is_last and self._incoming is None:
             return
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            # The request is answered as it is: nobody has to agree to another protocol.
-            self.is_last = True
-        except HttpParserError as error:
-            if not isinstance(error.__context__, (ValueError, HttpParserError, NoneType)):
-                log.error("a request could not be begun", exc_info=error.__context__)
-            self._break_off(b"400 Bad Request")
-            return
+        self._rest = self._rest + data if self._rest else data
+        self._take_rest()
+
+    def _take_rest(self) -> None:
+        """Parses what has come, up to a request that has to wait for its turn."""
+        self._calls = 0
+        while self._rest and not self._waiting:
+            if self.is_last and self._incoming is None:
+                self._rest = b""
+                return
+            if self._incoming is None:
+                piece, self._rest = self._rest[:HEAD_PIECE_BYTES], self._rest[HEAD_PIECE_BYTES:]
+            else:
+                piece, self._rest = self._rest, b""
+            if not (self._feed(piece) and self._bound_kept(len(piece))):
+                self._rest = b""
+                return
         if self._incoming is not None:
             self._incoming.deliver()
-        elif not self._is_in_head:
-            return
+        if self._calls > MAX_CALLS:
+            self.hold_reading()
+            self.shared.loop.call_soon(self.go_on_reading)
+
+    def _feed(self, piece: bytes) -> bool:
+        """Whether it was HTTP."""
+        try:
+            self._parser.feed_data(piece)
+        except HttpParserUpgrade as upgrade:
+            # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new one
+            # takes it up without the wish.
+            self._parser = HttpRequestParser(self)
+            head, self._upgrade = self._upgrade, b""
+            return self._feed(head + piece[upgrade.args[0] :])
+        except HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, _RefusedError):
+                self._break_off(cause.status)
+            elif cause is None or isinstance(cause, HttpParserError):
+                self._break_off(BAD_REQUEST)
+            else:
+                log.error("a request could not be taken", exc_info=cause)
+                self._break_off(b"500 Internal Server Error")
+            return False
+        return True
+
+    def _bound_kept(self, size: int) -> bool:
+        """Whether the parser keeps no more than it may."""
         if self._keeps_none:
             self._keeps_none = False
             self._kept_bytes = 0
-            if self._current is None:
+            if self._is_in_head and self._current is None:
                 self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
-            return
-        self._kept_bytes += len(data)
+            return True
+        self._kept_bytes += size
         if self._kept_bytes > MAX_HEAD_BYTES:
-            self._break_off(b"431 Request Header Fields Too Large")
+            self._break_off(TOO_LARGE)
+            return False
+        return True
 
     def eof_received(self) -> bool:
         """Whether the connection stays open: a client may wait for its answer although it sends no more."""
@@ -209,6 +280,8 @@ class Connection(asyncio.Protocol):
         room, self.room = self.room, None
         if room is not None and not room.done():
             room.set_result(None)
+        if self._current is None and (self._waiting or not self.is_last):
+            self._go_on()
 
     # What the parser says.
 
@@ -220,20 +293,32 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # those behind a body are not asked for
-            self._headers.append((name.lower(), value))
+            name = name.lower()
+            self._headers.append((name, value))
+            self._hosts += name == b"host"
 
     def on_headers_complete(self) -> None:
-        parser, url, headers = self._parser, self._url, self._headers
-        self._url, self._headers, self._is_in_head = b"", [], False
-        if len(headers) > MAX_HEADERS or len(self._waiting) >= MAX_WAITING:
-            raise ValueError("too many")  # to the caller it is an error of the parser
+        parser, url, headers, hosts = self._parser, self._url, self._headers, self._hosts
+        self._url, self._headers, self._hosts, self._is_in_head = b"", [], 0, False
+        if len(headers) > MAX_HEADERS:
+            raise _RefusedError(TOO_LARGE)
+        version, method = parser.get_http_version(), parser.get_method()
+        if version not in ("1.1", "1.0"):
+            raise _RefusedError(b"505 HTTP Version Not Supported")
+        if hosts != 1 and (hosts or version == "1.1"):
+            raise _RefusedError(BAD_REQUEST)  # RFC 9112, 3.2
+        if parser.should_upgrade():
+            if method == b"CONNECT":
+                raise _RefusedError(BAD_REQUEST)
+            self._upgrade = _without_upgrade(method, url, version, headers)
+            return
         if url[:1] != b"/" or b"#" in url:
             url, headers = _origin_form(url, headers)
         path, _, query = url.partition(b"?")
         scope = {
             "type": "http",
-            "http_version": parser.get_http_version(),
-            "method": parser.get_method().decode(),
+            "http_version": version,
+            "method": method.decode(),
             "raw_path": path,
             "query_string": query,
             "headers": headers,
@@ -247,13 +332,16 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         assert self._incoming is not None
+        self._calls += 1
         self._keeps_none = True
         self._incoming.take(body)
 
     def on_message_complete(self) -> None:
         exchange, self._incoming = self._incoming, None
-        assert exchange is not None
-        exchange.complete()
+        if exchange is not None:
+            exchange.complete()
+        else:
+            assert self._upgrade
 
     # What the exchanges and the host say.
 
@@ -268,25 +356,33 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if self._holds_reading and not self._waiting:
+        if self._holds_reading and not (self._waiting or self._rest or self.is_lost):
             self._holds_reading = False
             self.transport.resume_reading()
 
     def answered(self, exchange: Exchange) -> None:
         """The response to the current request is complete."""
         self._current = None
+        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+        if self.is_lost:
+            return
         if not exchange.is_complete:
             self._linger()
-            return
-        if exchange.keeps_alive and self._waiting:
-            self._answer(self._waiting.pop(0))
-            self.go_on_reading()
-            return
-        self.go_on_reading()
-        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
-        if self.is_last or not exchange.keeps_alive:
+        elif not exchange.keeps_alive or (self.is_last and not self._waiting):
             self.is_last = True
             self.transport.close()
+        elif self.room is None:
+            self._go_on()
+        else:
+            self.hold_reading()  # until the client has taken its answers
+
+    def _go_on(self) -> None:
+        """With the next request."""
+        if self._waiting:
+            self._answer(self._waiting.pop(0))
+        if self._rest:
+            self._take_rest()
+        self.go_on_reading()
 
     def is_closing_after(self, exchange: Exchange) -> bool:
         return not exchange.keeps_alive or (self.is_last and not self._waiting)
@@ -298,20 +394,29 @@ class Connection(asyncio.Protocol):
             self._incoming.disconnect()
         elif self._current is None:
             head = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n%b\r\n"
-            self.transport.write(head % (status, self.shared.date_line()))
+            self.write(head % (status, self.shared.date_line()))
             self._linger()
+
+    def write(self, data: bytes) -> None:
+        if not self.is_lost:  # the transport of uvloop raises then
+            self.transport.write(data)
 
     def _linger(self) -> None:
         """Says that no more comes from us, and throws away what still comes."""
         self.is_last = self._lingers = True
         self._incoming = None
         self._waiting.clear()
+        self._rest = b""
         self.deadline_s = self.shared.now() + LINGER_S
         if self.is_half_closed or self.shared.ending:
             self.transport.close()
             return
-        self.transport.write_eof()
-        self.go_on_reading()
+        try:
+            self.transport.write_eof()
+        except (OSError, RuntimeError):
+            self.abort()  # the client has reset it
+        else:
+            self.go_on_reading()
 
     def expire(self) -> None:
         """The time is over, except for a client that is taking its last answer slowly."""
@@ -337,7 +442,18 @@ def _origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
         return url, headers
     parsed = parse_url(url)  # its error is one of the parser to the caller
     if parsed.host:
-        host = parsed.host if parsed.port is None else b"%b:%d" % (parsed.host, parsed.port)
+        host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
+        if parsed.port is not None:
+            host = b"%b:%d" % (host, parsed.port)
         headers = [(b"host", host), *(header for header in headers if header[0] != b"host")]
     path = parsed.path or b"/"
     return path if parsed.query is None else b"%b?%b" % (path, parsed.query), headers
+
+
+def _without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """The head of the request anew, as of a client that speaks HTTP/1.1 alone."""
+    closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    lines += [b"%b: %b" % header for header in headers if header[0] not in _OF_UPGRADE]
+    lines.append(b"connection: close\r\n\r\n" if closes or version == "1.0" else b"\r\n")
+    return b"\r\n".join(lines)

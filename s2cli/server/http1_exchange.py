@@ -141,8 +141,8 @@ class Exchange:
     def _go_ahead(self) -> None:
         """Asks a client for its body that waits to be asked."""
         expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._scope["headers"])
-        if expects and not self._started:
-            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if expects and not self._started and self._scope["http_version"] == "1.1":
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _taken(self) -> Message:
         parts, self._parts = self._parts, []
@@ -204,20 +204,23 @@ class Exchange:
 
     def _write(self, data: bytes, *, is_end: bool) -> None:
         head, self._head = self._head, b""
-        transport = self._connection.transport
+        write = self._connection.write
         if self._is_bodiless:
             data = b""
         if not self._chunked:
             if head or data:
-                transport.write(head + data)
+                write(head + data)
         else:
             end = b"0\r\n\r\n" if is_end else b""
             if not data:
-                transport.write(head + end)
+                write(head + end)
             elif len(data) <= MAX_COPIED_BYTES:
-                transport.write(b"%b%x\r\n%b\r\n%b" % (head, len(data), data, end))
+                write(b"%b%x\r\n%b\r\n%b" % (head, len(data), data, end))
             else:
-                transport.writelines((b"%b%x\r\n" % (head, len(data)), data, b"\r\n" + end))
+                # Not `writelines`, which knows no limit in some versions of asyncio.
+                write(b"%b%x\r\n" % (head, len(data)))
+                write(data)
+                write(b"\r\n" + end)
         if is_end:
             self._over = True
             self.disconnect()

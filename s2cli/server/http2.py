@@ -8,6 +8,7 @@ begins as HTTP/2 on our own listener is passed on to it byte by byte.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import shutil
@@ -21,12 +22,23 @@ from granian.constants import HTTPModes, Interfaces, TaskImpl
 from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
+from s2cli.server.http1 import LINGER_S
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.server.exchange import Application
     from s2cli.server.http1 import Connection, Connections
 
+log = logging.getLogger("s2cli.server")
+
 MIB = 1024 * 1024
 LISTEN_BACKLOG = 1024
+EXTRA_DESCRIPTORS = 2
+# What granian gives a client to answer its pings: interval and timeout.
+STALL_S = 40.0
+# The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
+MAX_PATH_BYTES = 103
 # Of what one side has sent and the other not taken.
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -81,6 +93,8 @@ class Http2:
         self._serving = shared.loop.create_task(self._server.serve())
         self._opening: set[asyncio.Task[None]] = set()
         self._stopped = False
+        # That its connections take beside one each: our end of the way to granian, and granian's.
+        self.extra_descriptors = 0
 
     @property
     def failed(self) -> bool:
@@ -91,7 +105,8 @@ class Http2:
         """Serves the connection from now on. `begin` is what it has received."""
         transport = connection.transport
         transport.pause_reading()
-        client = _Client(self._shared, transport)
+        client = _Client(self._shared, transport, self._left)
+        self.extra_descriptors += EXTRA_DESCRIPTORS
         transport.set_protocol(client)
         self._shared.open.discard(connection)
         self._shared.open.add(client)
@@ -102,10 +117,15 @@ class Http2:
     async def _open(self, client: _Client, begin: bytes) -> None:
         try:
             _, server = await self._shared.loop.create_unix_connection(lambda: _End(client), self._place.address)
-        except OSError:
+        except OSError as error:
+            log.error("cannot pass an HTTP/2 connection on: %s", error)
             client.abort()
             return
         client.join(server, begin)
+
+    def _left(self, client: _Client) -> None:
+        self.extra_descriptors -= EXTRA_DESCRIPTORS
+        self._shared.closed(client)
 
     def stop(self) -> None:
         """Tells the clients that it ends, and lets running exchanges go on."""
@@ -148,19 +168,23 @@ class _End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         if self.other is not None and not self.other.is_lost:
-            self.other.transport.close()
+            self.other.finish()
+
+    def finish(self) -> None:
+        """Ends it after what has yet to be sent."""
+        self.transport.close()
 
 
 class _Client(_End):
     """The client's end: one of the connections of the host."""
 
-    # granian looks for clients that are gone.
-    deadline_s = math.inf
-
-    def __init__(self, shared: Connections, transport: Any) -> None:
+    def __init__(self, shared: Connections, transport: Any, on_lost: Callable[[_Client], None]) -> None:
         super().__init__()
         self._shared = shared
+        self._on_lost = on_lost
         self.transport = transport
+        # granian looks for clients that are gone, but not past what such a one does not take.
+        self.deadline_s = math.inf
 
     def join(self, server: _End, begin: bytes) -> None:
         self.other = server
@@ -172,7 +196,22 @@ class _Client(_End):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._shared.closed(self)
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.deadline_s = self._shared.now() + STALL_S
+
+    def resume_writing(self) -> None:
+        self.deadline_s = math.inf
+        super().resume_writing()
+
+    def finish(self) -> None:
+        self.deadline_s = self._shared.now() + LINGER_S
+        super().finish()
+
+    def expire(self) -> None:
+        self.abort()
 
     def end_soon(self) -> None:
         """granian does that."""
@@ -185,15 +224,15 @@ class _PrivatePlace:
     """A listening socket that only this process finds: without a name on Linux, elsewhere in a directory of ours."""
 
     def __init__(self) -> None:
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._directory: str | None = tempfile.mkdtemp(prefix="s2-")
+        self._directory: str | None = tempfile.mkdtemp(prefix="s2-", dir=_short_directory())
         self._descriptor: int | None = None
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.address = os.path.join(self._directory, "h2")
             self.listener.bind(self.address)
             self.listener.listen(LISTEN_BACKLOG)
             self.listener.setblocking(False)
-            if sys.platform == "linux":
+            if sys.platform == "linux" and os.path.isdir("/proc/self/fd"):
                 # A server that is killed leaves nothing behind.
                 self._descriptor = os.open(self.address, os.O_PATH | os.O_CLOEXEC)
                 self.address = f"/proc/self/fd/{self._descriptor}"
@@ -213,3 +252,9 @@ class _PrivatePlace:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _short_directory() -> str | None:
+    """None for the usual one, if its path leaves room for a name."""
+    usual = tempfile.gettempdir()
+    return None if len(os.fsencode(usual)) + 20 <= MAX_PATH_BYTES else "/tmp"  # noqa: S108  # a directory of ours in it

@@ -337,7 +337,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
     """What a full disk has left is for deletion: appends that took it would leave a disk that stays full for ever."""
 
     async def run(engine):
-        lane = Lane(await engine.stream())
+        lane, other_id = Lane(await engine.stream()), await engine.stream("other")
         for first in range(4):
             engine.append(lane, first)
         await engine.wait(4)
@@ -349,13 +349,55 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             assert engine.settled[4][1].code == "storage"
             assert "disk is full" in engine.store.failure
             lane = Lane(lane.stream_id)
+            # In one group with it, another stream gets nothing of the room either.
+            other = Lane(other_id)
+            go_on = await engine.hold()
             engine.append(lane, 4, trim_point=3)
-            await engine.wait(6)
-            assert engine.settled[5][1] is None
+            engine.append(other, 0)
+            await go_on()
+            await engine.wait(7)
+            outcome = {append.lane: error for append, error in engine.settled[5:]}
+            assert outcome[lane] is None
+            assert outcome[other].code == "storage"
+            for grows in engine.stream("another"), engine.store.insert_basin(BasinRow("another-basin", {}, 1)):
+                with pytest.raises(ApiError, match="disk is full"):
+                    await grows
+            await engine.store.remove_stream(other.stream_id)
         engine.append(lane, 5)
-        await engine.wait(7)
-        assert engine.settled[6][1] is None
+        await engine.wait(8)
+        assert engine.settled[7][1] is None
         assert (tmp_path / "ballast").exists()
+
+    with_engine(tmp_path, run)
+
+
+def test_small_appends_never_starve_a_bulk_load(tmp_path):
+    """However many streams there are, and however soon each goes on after its ack."""
+
+    async def run(engine):
+        lanes = [Lane(await engine.stream(f"small-{number}")) for number in range(64)]
+        bulk = Lane(await engine.stream("bulk"))
+        served = asyncio.Event()
+        ends = dict.fromkeys(lanes, 1)
+
+        def settle(group, error):
+            assert error is None
+            for append in group:
+                if append.lane is bulk:
+                    served.set()
+                elif not served.is_set():
+                    engine.append(append.lane, ends[append.lane], size=100)
+                    ends[append.lane] += 1
+
+        go_on = await engine.hold()
+        engine.store.settle = settle
+        for first in range(4):
+            engine.append(bulk, first, size=MIB)
+        for lane in lanes:
+            engine.append(lane, 0, size=100)
+        await go_on()
+        await asyncio.wait_for(served.wait(), TIMEOUT_S)
+        assert max(ends.values()) < 100
 
     with_engine(tmp_path, run)
 

@@ -17,6 +17,7 @@ from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
 
 from s2cli.errors import S2Error
 from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
+from s2cli.server.http2 import STALL_S
 
 GOAWAY = bytes.fromhex("000008 07 00 00000000")
 
@@ -296,6 +297,34 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
             size += sum(len(event.data) for event in events if isinstance(event, h2.events.DataReceived))
             events = client.until(bool) if size < 60_000_000 else []
     until(lambda: len(written) == 600)
+
+
+def test_of_http2_too_a_client_that_never_reads_is_given_up(serve):
+    async def flood(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(flood, listener)
+    shared = thread.hosts[0]._connections
+    with connect(listener) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client = H2Client(connection)
+        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        client.state.increment_flow_control_window(2**31 - 1 - 65535)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        (end,) = shared.open
+        until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
+        assert thread.hosts[0]._taken() == 3  # descriptors: the client's, and the way to granian
+        thread.call(shared.expire)
+        assert shared.open
+        shared.now = lambda: shared.loop.time() + STALL_S + 1
+        thread.call(shared.expire)
+        until(lambda: not shared.open)
+        assert thread.hosts[0]._taken() == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a socket has no choice")

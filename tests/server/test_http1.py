@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
 
 from s2cli.server import host as host_module
 from s2cli.server.host import listen_tcp
-from s2cli.server.http1 import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, MAX_WAITING
+from s2cli.server.http1 import HEAD_PIECE_BYTES, LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS
 
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -73,10 +74,27 @@ def test_requests_that_do_not_wait_are_answered_in_their_order(mirrored):
     ]
 
 
-def test_more_requests_that_do_not_wait_than_are_kept_end_the_connection(mirrored):
-    mirrored.sendall(b"".join(GET % n for n in range(2 * MAX_WAITING)))
-    with contextlib.suppress(ConnectionResetError):
-        assert everything(mirrored).count(b"$") <= MAX_WAITING + 1
+def test_of_requests_that_do_not_wait_few_are_kept(serve):
+    go_on = threading.Event()
+
+    async def wait(scope, receive, send):
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
+        await mirror(scope, receive, send)
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(wait, listener)
+    with connect(listener) as connection:
+        connection.sendall(b"".join(GET % n for n in range(5000)))
+        until(lambda: any(one._waiting for one in thread.hosts[0]._connections.open))
+        (server,) = thread.hosts[0]._connections.open
+        assert len(server._waiting) < 100
+        go_on.set()
+        data = b""
+        while data.count(b"$") < 5000:
+            data += connection.recv(65536)
+        assert [part.rpartition(b"\r\n")[2] for part in data.split(b"$")[:-1]] == [
+            b"GET|/%d||x|" % n for n in range(5000)
+        ]
 
 
 def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(mirrored):
@@ -117,7 +135,21 @@ def test_an_answer_without_a_known_end_to_http_1_0_ends_with_the_connection(serv
         assert body == b"<abc>END"
 
 
-@pytest.mark.parametrize("asked", [b"connection: close", b"connection: upgrade\r\nupgrade: h2c"])
+def test_a_wish_for_another_protocol_is_passed_over(mirrored):
+    """As some clients have it in their first request, with a body and without."""
+    wish = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+    body = b"content-length: 4\r\n\r\nbody"
+    mirrored.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n" + wish + b"\r\n")
+    assert read_until(mirrored, b"$").endswith(b"\r\n\r\nGET|/a||x|$")
+    mirrored.sendall(b"POST /b HTTP/1.1\r\nhost: x\r\n" + wish + body + GET % 1)
+    data = read_until(mirrored, b"|/1||x|$")
+    assert b"\r\n\r\nPOST|/b||x|body$" in data
+    for byte in b"POST /c HTTP/1.1\r\nhost: x\r\n" + wish + body:
+        mirrored.sendall(bytes((byte,)))
+    assert read_until(mirrored, b"$").endswith(b"\r\n\r\nPOST|/c||x|body$")
+
+
+@pytest.mark.parametrize("asked", [b"connection: close", b"connection: upgrade, close\r\nupgrade: h2c"])
 def test_after_its_last_answer_a_connection_is_closed(mirrored, asked):
     mirrored.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % asked)
     answer = everything(mirrored)
@@ -130,6 +162,7 @@ def test_after_its_last_answer_a_connection_is_closed(mirrored, asked):
     [
         (b"http://there:81/a%2Fb?c=d", b"GET|/a%2Fb|c=d|there:81|$"),
         (b"http://there", b"GET|/||there|$"),
+        (b"http://[::1]:81/", b"GET|/||[::1]:81|$"),
         (b"/a?b#c", b"GET|/a|b|x|$"),
         (b"/a?", b"GET|/a||x|$"),
         (b"//a//b/../c", b"GET|//a//b/../c||x|$"),
@@ -151,6 +184,8 @@ def test_targets(mirrored, target, expected):
         b"GET / HTTP/1.1\r\nhost : x\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: x\x00y\r\n\r\n",
         b"CONNECT there:80 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
         # Where two readers could see two different ends of the request.
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -158,7 +193,6 @@ def test_targets(mirrored, target, expected):
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +3\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551617\r\n\r\na",
-        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
     ],
 )
 def test_what_is_no_request_is_refused(mirrored, request_bytes):
@@ -173,6 +207,20 @@ def test_behind_a_bad_request_nothing_is_taken(mirrored):
     answer = everything(mirrored)
     assert answer.count(b"$") == 1
     assert answer.endswith(b"GET|/1||x|$")
+
+
+def test_a_head_has_so_many_headers(mirrored):
+    mirrored.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * MAX_HEADERS + b"\r\n")
+    assert everything(mirrored).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_head_has_a_limit_however_it_comes(mirrored, pieces):
+    head = b"GET / HTTP/1.1\r\nhost: x\r\na: %b\r\n\r\n" % (b"b" * (MAX_HEAD_BYTES + HEAD_PIECE_BYTES))
+    at = len(head) // pieces
+    mirrored.sendall(head[:at])
+    mirrored.sendall(head[at:])
+    assert everything(mirrored).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\na: ", b"GET / HTTP/1.1\r\n"])
@@ -312,6 +360,67 @@ def test_a_slow_client_holds_up_the_writer_and_not_the_memory(serve):
             last = (last + piece)[-20:]
     assert size > 100_000_000
     assert done.wait(TIMEOUT_S)
+
+
+def test_a_client_that_takes_no_answers_is_given_no_more(serve):
+    """It may send requests for ever without reading, and each answer is larger than its request."""
+    answers = []
+
+    async def answer(scope, receive, send):
+        answers.append(1)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100000")]})
+        await send({"type": "http.response.body", "body": bytes(100_000), "more_body": False})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(answer, listener)
+    with connect(listener) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sendall(GET % 1)
+        connection.recv(10)
+        (server,) = thread.hosts[0]._connections.open
+        sent = 1
+        while server.room is None:
+            connection.sendall(b"".join(GET % number for number in range(20)))
+            sent += 20
+        connection.sendall(b"".join(GET % number for number in range(200)))
+        sent += 200
+        assert server.transport.get_write_buffer_size() < 512 * 1024
+        assert len(answers) < sent
+        size = 0
+        while size < (sent - 1) * 100_000:
+            size += len(connection.recv(1 << 20))
+    until(lambda: len(answers) == sent)
+
+
+def test_a_client_that_resets_is_no_failure_of_ours(serve, caplog):
+    """Its answer is written into nothing."""
+    asked, go_on = threading.Semaphore(0), threading.Event()
+    outcomes = []
+
+    async def late(scope, receive, send):
+        asked.release()
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"piece", "more_body": True})
+            await send({"type": "http.response.body", "body": b"end", "more_body": False})
+        except BaseException as error:
+            outcomes.append(error)
+        else:
+            outcomes.append(None)
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(late, listener)
+    for request in (GET % 1, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"):
+        with connect(listener) as connection:
+            connection.sendall(request)
+            assert asked.acquire(timeout=TIMEOUT_S)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: not thread.hosts[0]._connections.open)
+    go_on.set()
+    until(lambda: len(outcomes) == 2)
+    assert outcomes == [None, None]
+    assert not caplog.records
 
 
 def test_a_client_that_sends_faster_than_its_body_is_taken_has_to_wait(serve):

@@ -180,10 +180,10 @@ class SqliteStore:
     # Writing.
 
     async def add_counts(self, points: Sequence[Point]) -> None:
-        await self._change(lambda connection: sqlite_metrics.add(connection, points))
+        await self._change(lambda connection: sqlite_metrics.add(connection, points), grows=True)
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
-        return await self._change(lambda connection: sqlite_tokens.insert(connection, row, now_ms))
+        return await self._change(lambda connection: sqlite_tokens.insert(connection, row, now_ms), grows=True)
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
         return await self._change(lambda connection: sqlite_tokens.remove(connection, token_id, now_ms))
@@ -192,10 +192,10 @@ class SqliteStore:
         return await self._change(lambda connection: sqlite_tokens.expire(connection, now_ms))
 
     async def save_reply(self, reply: Reply) -> None:
-        await self._change(lambda connection: sqlite_replies.save(connection, reply))
+        await self._change(lambda connection: sqlite_replies.save(connection, reply), grows=True)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
-        return await self._change(lambda connection: sqlite_rows.insert_basin(connection, row), reply=reply)
+        return await self._change(lambda connection: sqlite_rows.insert_basin(connection, row), reply=reply, grows=True)
 
     async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
         await self._change(lambda connection: sqlite_rows.update_basin(connection, row), reply=reply)
@@ -210,7 +210,7 @@ class SqliteStore:
                 self._lowest_free_id = row.id + 1
             return present
 
-        return await self._change(run, reply=reply)
+        return await self._change(run, reply=reply, grows=True)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
         await self._change(
@@ -253,11 +253,16 @@ class SqliteStore:
         )
 
     async def _change(
-        self, run: Callable[[sqlite3.Connection], Result], stream_id: int | None = None, reply: Reply | None = None
+        self,
+        run: Callable[[sqlite3.Connection], Result],
+        stream_id: int | None = None,
+        reply: Reply | None = None,
+        *,
+        grows: bool = False,
     ) -> Result:
         if reply is not None:
             run = sqlite_replies.with_reply(run, reply)
         future: Future[Any] = self._loop.create_future()
-        self._writer.put(Operation(run, future, stream_id))
+        self._writer.put(Operation(run, future, stream_id, grows=grows))
         result: Result = await future
         return result
