@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,13 +36,17 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
 # Between bodies the parser gets so much at once: not more requests than that wait for the answer to the first.
 HEAD_PIECE_BYTES = 2048
-# Of the parser within one piece: a piece that takes so many is followed by a turn of the loop for others.
-MAX_CALLS = 1000
+# Of a body whose chunks are tiny the parser gets so much at once, and then others have a turn of the loop. They are
+# tiny where one piece has more than so many.
+TINY_PIECE_BYTES = 8 * 1024
+MAX_CHUNKS = 1000
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
 
 # From the connection, or the first byte of a head, to the end of the head.
 HEAD_TIMEOUT_S = 30.0
+# A client that takes nothing of a response that goes on is given up then; it can go on where it was.
+STALL_S = 3600.0
 # Longer than most clients keep an idle connection, so that its end seldom crosses a request.
 KEEP_ALIVE_S = 120.0
 _OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
@@ -155,7 +160,8 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = []
         self._hosts = 0
-        self._calls = 0
+        self._chunks = 0  # of a body, in the piece that is parsed
+        self._body_piece_bytes = sys.maxsize
         self._upgrade = b""  # the head of a request that asks for another protocol, without asking
         self._is_in_head = False
         # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
@@ -207,23 +213,28 @@ class Connection(asyncio.Protocol):
 
     def _take_rest(self) -> None:
         """Parses what has come, up to a request that has to wait for its turn."""
-        self._calls = 0
         while self._rest and not self._waiting:
             if self.is_last and self._incoming is None:
                 self._rest = b""
                 return
-            if self._incoming is None:
-                piece, self._rest = self._rest[:HEAD_PIECE_BYTES], self._rest[HEAD_PIECE_BYTES:]
-            else:
-                piece, self._rest = self._rest, b""
+            size = HEAD_PIECE_BYTES if self._incoming is None else self._body_piece_bytes
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            self._chunks = 0
             if not (self._feed(piece) and self._bound_kept(len(piece))):
                 self._rest = b""
                 return
+            if self._chunks > MAX_CHUNKS:
+                self._body_piece_bytes = TINY_PIECE_BYTES
+                self.hold_reading()
+                self.shared.loop.call_soon(self._go_on_taking)
+                break
         if self._incoming is not None:
             self._incoming.deliver()
-        if self._calls > MAX_CALLS:
-            self.hold_reading()
-            self.shared.loop.call_soon(self.go_on_reading)
+
+    def _go_on_taking(self) -> None:
+        if not self.is_lost:
+            self._take_rest()
+            self.go_on_reading()
 
     def _feed(self, piece: bytes) -> bool:
         """Whether it was HTTP."""
@@ -263,24 +274,25 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Whether the connection stays open: a client may wait for its answer although it sends no more."""
-        self.is_half_closed = self.is_last = True
-        if self._current is None or self._lingers:
+        self.is_half_closed = True
+        if self._lingers or not (self._current or self._waiting or self._rest):
             return False
+        # One that is gone is noticed when it is written to.
         if self._incoming is not None:
             self._incoming.disconnect()
-        if self._current.is_streaming:
-            # Most probably the client is gone.
-            self._current.disconnect()
         return True
 
     def pause_writing(self) -> None:
         self.room = self.shared.loop.create_future()
+        self.deadline_s = min(self.deadline_s, self.shared.now() + STALL_S)
 
     def resume_writing(self) -> None:
+        if self._current is not None:
+            self.deadline_s = math.inf
         room, self.room = self.room, None
         if room is not None and not room.done():
             room.set_result(None)
-        if self._current is None and (self._waiting or not self.is_last):
+        if self._current is None and not self.is_lost and (self._waiting or not self.is_last):
             self._go_on()
 
     # What the parser says.
@@ -295,13 +307,14 @@ class Connection(asyncio.Protocol):
         if self._is_in_head:  # those behind a body are not asked for
             name = name.lower()
             self._headers.append((name, value))
+            if len(self._headers) > MAX_HEADERS:
+                raise _RefusedError(TOO_LARGE)
             self._hosts += name == b"host"
 
     def on_headers_complete(self) -> None:
         parser, url, headers, hosts = self._parser, self._url, self._headers, self._hosts
         self._url, self._headers, self._hosts, self._is_in_head = b"", [], 0, False
-        if len(headers) > MAX_HEADERS:
-            raise _RefusedError(TOO_LARGE)
+        self._keeps_none = True
         version, method = parser.get_http_version(), parser.get_method()
         if version not in ("1.1", "1.0"):
             raise _RefusedError(b"505 HTTP Version Not Supported")
@@ -332,7 +345,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         assert self._incoming is not None
-        self._calls += 1
+        self._chunks += 1
         self._keeps_none = True
         self._incoming.take(body)
 
@@ -368,7 +381,7 @@ class Connection(asyncio.Protocol):
             return
         if not exchange.is_complete:
             self._linger()
-        elif not exchange.keeps_alive or (self.is_last and not self._waiting):
+        elif self.is_closing_after(exchange):
             self.is_last = True
             self.transport.close()
         elif self.room is None:
@@ -385,11 +398,15 @@ class Connection(asyncio.Protocol):
         self.go_on_reading()
 
     def is_closing_after(self, exchange: Exchange) -> bool:
-        return not exchange.keeps_alive or (self.is_last and not self._waiting)
+        """Whether no request follows."""
+        if not exchange.keeps_alive:
+            return True
+        return not self._waiting and (self.is_last or (self.is_half_closed and not self._rest))
 
     def _break_off(self, status: bytes) -> None:
         """What comes is no HTTP: to a request that is not complete the application says so, else we."""
         self.is_last = True
+        self._url, self._headers = b"", []
         if self._incoming is not None:
             self._incoming.disconnect()
         elif self._current is None:

@@ -154,11 +154,6 @@ class Exchange:
 
     # The response.
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether a response without a known end has begun."""
-        return self._started and self._chunked
-
     def send(self, message: Message) -> Any:
         """Writes at once, except that a head waits for the first piece of its body; gives what to await before the
         next. Raises RuntimeError for a message out of order."""
@@ -189,8 +184,6 @@ class Exchange:
             if self._scope["http_version"] == "1.1":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
-                if connection.is_half_closed:
-                    self.disconnect()
             else:
                 self.keeps_alive = False
         if connection.is_closing_after(self) or not (self.is_complete or self._chunked):

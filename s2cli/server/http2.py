@@ -35,8 +35,8 @@ log = logging.getLogger("s2cli.server")
 MIB = 1024 * 1024
 LISTEN_BACKLOG = 1024
 EXTRA_DESCRIPTORS = 2
-# What granian gives a client to answer its pings: interval and timeout.
-STALL_S = 40.0
+# A client that takes nothing is given up then.
+STALL_S = 600.0
 # The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
 MAX_PATH_BYTES = 103
 # Of what one side has sent and the other not taken.
