@@ -19,7 +19,7 @@ from s2cli.client.records import StreamClient
 from s2cli.endpoints import Target
 from s2cli.wire.read import ReadSession
 
-COUNT = 300_000
+COUNT = 1_000_000
 
 
 @pytest.fixture

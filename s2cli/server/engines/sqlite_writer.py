@@ -328,14 +328,16 @@ class Writer:
 
     def _clean_up(self) -> None:
         pages = 0
-        try:
-            pages = self._cleaner.step(self._run_with_room)
-        except sqlite3.Error as error:
-            if not self._is_full(error):
-                raise
-            self.full = True
-            if not self._ballast.release():
-                self._cleaner.stop_vacuuming()
+        while self._cleaner.busy:
+            try:
+                pages = self._cleaner.step(self._run_with_room)
+                break
+            except sqlite3.Error as error:
+                if not self._is_full(error):
+                    raise
+                self.full = True
+                if not self._ballast.release():
+                    self._cleaner.stop_vacuuming()
         self._log_bytes += pages * PAGE_BYTES
         if not self._cleaner.busy:
             self._ballast.restore()
