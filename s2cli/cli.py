@@ -193,9 +193,9 @@ def _help_row(param: Any) -> tuple[str, str] | None:
 def unknown_command(name: str, known: list[str]) -> UsageError:
     typed = name.rpartition(" ")[2]
     prefix = name[: len(name) - len(typed)]
-    verb = root.SYNONYMS.get(typed)
     places = [prefix] if prefix else ["basins ", "streams "]
-    meant = [f"{place}{verb}" for place in places if f"{place}{verb}" in root.COMMANDS]
+    wanted = [place + verb for place in places for verb in root.SYNONYMS.get(typed, ())]
+    meant = [command for command in wanted if command in root.COMMANDS]
     if not meant:
         meant = [prefix + near for near in get_close_matches(typed, known, n=1, cutoff=0.7)]
     if meant:

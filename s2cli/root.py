@@ -86,23 +86,22 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "set-default-location": ("s2cli.commands.official_account", "official_account:set_default_location", ""),
 }
 
-# What people type for our verbs.
+# What people type, and what our verbs for it are.
 SYNONYMS = {
-    "add": "create",
-    "del": "delete",
-    "delete": "delete",
-    "describe": "get",
-    "get": "get",
-    "info": "get",
-    "list": "list",
-    "ls": "list",
-    "new": "create",
-    "remove": "delete",
-    "revoke": "revoke",
-    "rm": "delete",
-    "set": "reconfigure",
-    "show": "get",
-    "update": "reconfigure",
+    "add": ("create", "issue"),
+    "del": ("delete", "revoke"),
+    "delete": ("delete", "revoke"),
+    "describe": ("get",),
+    "get": ("get",),
+    "info": ("get",),
+    "list": ("list",),
+    "ls": ("list",),
+    "new": ("create", "issue"),
+    "remove": ("delete", "revoke"),
+    "rm": ("delete", "revoke"),
+    "set": ("reconfigure",),
+    "show": ("get",),
+    "update": ("reconfigure",),
 }
 
 GROUPS = {

@@ -3,7 +3,7 @@
 `receive()` must never be cancelled: what it would have brought is lost. `send()` has queued its message when the call
 returns, and the awaitable that it gives is of one type when there was room in the queue and of another when there was
 none: so a callback on the loop can send without a task, and know when to stop. A `send` that is an ordinary coroutine
-function is awaited in a task instead. tests/server/test_channel.py holds this against the host.
+function is awaited in a task instead. tests/server/test_channel.py holds this against both hosts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s2cli.server")
 
-# What was held while the host's queue was full goes on in pieces of this size.
+# What was held while there was no room goes on in pieces of this size.
 MAX_JOINED_BYTES = 128 * 1024
 
 
@@ -69,7 +69,7 @@ class Inbox:
 
     async def discard(self, quiet_s: float, most_s: float) -> None:
         """Throw away what comes until nothing has come for `quiet_s`, at most for `most_s`. After an error this stands
-        before the end of the response: then the host closes the connection, and if that is over unread data, the
+        before the end of the response: then the host closes the connection, and if too much is still on its way, the
         connection resets and the client may never see the error."""
         self._interrupted = False
         end_s = self._loop.time() + most_s
@@ -119,7 +119,7 @@ class Outlet:
 
     @property
     def blocked(self) -> bool:
-        """Whether the host's queue is full: what is written now is held, and must be bounded by the writer."""
+        """Whether the host has no room: what is written now is held, and must be bounded by the writer."""
         return self._blocked is not None
 
     def write(self, data: bytes) -> None:
@@ -167,7 +167,7 @@ class Outlet:
 
 
 def _joined(pieces: list[bytes]) -> Iterator[bytes]:
-    """Small pieces together, but none beyond MAX_JOINED_BYTES that was not so: the host queues as many large ones."""
+    """Small pieces together, but none beyond MAX_JOINED_BYTES that was not so: granian queues as many large ones."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:

@@ -95,6 +95,7 @@ def test_version(run_s2, arguments):
         ("token list", "unrecognized subcommand 'token'", "did you mean s2 tokens?"),
         ("delete s2://b/s", "unrecognized subcommand 'delete'", "did you mean s2 basins delete or s2 streams delete?"),
         ("streams rm a", "unrecognized subcommand 'streams rm'", "did you mean s2 streams delete?"),
+        ("tokens rm a", "unrecognized subcommand 'tokens rm'", "did you mean s2 tokens revoke?"),
         ("list", "unrecognized subcommand 'list'", "did you mean s2 basins list or s2 streams list?"),
         ("bench", "unrecognized subcommand 'bench'", "s2 --help lists the commands"),
         ("read --form 1", "s2 read has no option --form", "did you mean --from?"),
