@@ -194,6 +194,13 @@ class _Client(_End):
         server.transport.write(begin)
         self.transport.resume_reading()
 
+    def eof_received(self) -> bool:
+        # A client of HTTP/2 that sends no more has gone, also if it has yet to take what was sent to it.
+        if self.other is not None:
+            self.other.finish()
+        self.finish()
+        return False
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._on_lost(self)

@@ -1,6 +1,7 @@
 """What a host does for its clients, what it relies on in granian without its makers promising it, and what our sockets
 must be."""
 
+import asyncio
 import os
 import resource
 import socket
@@ -297,6 +298,31 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
             size += sum(len(event.data) for event in events if isinstance(event, h2.events.DataReceived))
             events = client.until(bool) if size < 60_000_000 else []
     until(lambda: len(written) == 600)
+
+
+def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
+    seen = threading.Event()
+
+    async def flood(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        gone = asyncio.ensure_future(receive())
+        gone.add_done_callback(lambda _: seen.set())
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(flood, listener)
+    with connect(listener) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client = H2Client(connection)
+        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        client.state.increment_flow_control_window(2**31 - 1 - 65535)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        (end,) = thread.hosts[0]._connections.open
+        until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
+        connection.shutdown(socket.SHUT_WR)
+        assert seen.wait(TIMEOUT_S)
 
 
 def test_of_http2_too_a_client_that_never_reads_is_given_up(serve):
