@@ -19,7 +19,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import S2Error
-from s2cli.server.http1 import Connection, Connections
+from s2cli.server.connections import Connections
+from s2cli.server.http1 import Connection
 
 if TYPE_CHECKING:
     from s2cli.server.exchange import Application

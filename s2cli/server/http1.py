@@ -9,9 +9,7 @@ import asyncio
 import logging
 import math
 import sys
-import time
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
@@ -19,9 +17,8 @@ from s2cli.server.http1_exchange import Exchange
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
 
-    from s2cli.server.exchange import Application
+    from s2cli.server.connections import Connections
 
     Headers = list[tuple[bytes, bytes]]
 
@@ -49,15 +46,14 @@ HEAD_TIMEOUT_S = 30.0
 STALL_S = 3600.0
 # Longer than most clients keep an idle connection, so that its end seldom crosses a request.
 KEEP_ALIVE_S = 120.0
-_OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
-
-BAD_REQUEST = b"400 Bad Request"
-TOO_LARGE = b"431 Request Header Fields Too Large"
-
 # After an answer in the middle of a request. Closed over unread data, the connection would reset, and the client might
 # never see the answer.
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
+
+BAD_REQUEST = b"400 Bad Request"
+TOO_LARGE = b"431 Request Header Fields Too Large"
+_OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
 
 
 class _RefusedError(Exception):
@@ -66,77 +62,6 @@ class _RefusedError(Exception):
     def __init__(self, status: bytes) -> None:
         super().__init__(status.decode())
         self.status = status
-
-
-class OpenConnection(Protocol):
-    """What a host does with its connections."""
-
-    # When `expire` is to be called.
-    deadline_s: float
-
-    def expire(self) -> None: ...
-
-    def end_soon(self) -> None:
-        """The host ends: no further request is taken."""
-        ...
-
-    def abort(self) -> None: ...
-
-
-class Connections:
-    """The open connections of a host, and what they share. In the running loop."""
-
-    def __init__(self, application: Application, on_preface: Callable[[Connection, bytes], None]) -> None:
-        """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
-        self.application = application
-        self.on_preface = on_preface
-        self.loop = asyncio.get_running_loop()
-        self.now: Callable[[], float] = self.loop.time
-        # Those of HTTP/2, too.
-        self.open: set[OpenConnection] = set()
-        self.ending = False
-        self._none_left = asyncio.Event()
-        self._date = b""
-        self._date_s = 0
-
-    def date_line(self) -> bytes:
-        """The header that says when a response was made."""
-        now_s = int(time.time())
-        if now_s != self._date_s:
-            self._date_s = now_s
-            self._date = b"date: %b\r\n" % formatdate(now_s, usegmt=True).encode()
-        return self._date
-
-    def expire(self) -> None:
-        """Ends the connections that have had their time. To be called every few seconds."""
-        now_s = self.now()
-        for connection in list(self.open):
-            if connection.deadline_s < now_s:
-                connection.expire()
-
-    def end(self) -> None:
-        """Ends each connection once it has answered what it was asked."""
-        self.ending = True
-        for connection in list(self.open):
-            connection.end_soon()
-        self._look_for_none()
-
-    def closed(self, connection: OpenConnection) -> None:
-        self.open.discard(connection)
-        self._look_for_none()
-
-    def _look_for_none(self) -> None:
-        if self.ending and not self.open:
-            self._none_left.set()
-
-    async def ended(self, timeout_s: float) -> None:
-        """Waits until none is open, and breaks off those that last longer."""
-        try:
-            await asyncio.wait_for(self._none_left.wait(), timeout_s)
-        except TimeoutError:
-            for connection in list(self.open):
-                connection.abort()
-            await asyncio.sleep(0)  # for them to hear of it
 
 
 class Connection(asyncio.Protocol):

@@ -27,8 +27,9 @@ from s2cli.server.http1 import LINGER_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s2cli.server.connections import Connections
     from s2cli.server.exchange import Application
-    from s2cli.server.http1 import Connection, Connections
+    from s2cli.server.http1 import Connection
 
 log = logging.getLogger("s2cli.server")
 

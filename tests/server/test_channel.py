@@ -6,8 +6,8 @@ import asyncio
 import pytest
 
 from s2cli.server.channel import Inbox, Outlet, watch_disconnect
+from s2cli.server.connections import Connections
 from s2cli.server.host import Host, address_of, listen_tcp
-from s2cli.server.http1 import Connections
 from s2cli.server.http2 import Http2
 
 TIMEOUT_S = 20

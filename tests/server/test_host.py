@@ -269,6 +269,17 @@ def test_of_http2_too_a_client_that_leaves_is_noticed(serve):
     until(lambda: not thread.hosts[0]._connections.open)
 
 
+def open_without_windows(connection):
+    """A client whose windows take as much as anybody wants to send: only the sockets are full. And what came with the
+    head of its response."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client = H2Client(connection)
+    client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+    client.state.increment_flow_control_window(2**31 - 1 - 65535)
+    client.open()
+    return client, client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+
+
 def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
     written = []
 
@@ -282,13 +293,7 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(flood, listener)
     with connect(listener) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client = H2Client(connection)
-        # As much as anybody wants to send: only the sockets are full.
-        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-        client.state.increment_flow_control_window(2**31 - 1 - 65535)
-        client.open()
-        events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        client, events = open_without_windows(connection)
         (end,) = thread.hosts[0]._connections.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
         assert end.transport.get_write_buffer_size() < 1024 * 1024
@@ -313,12 +318,7 @@ def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(flood, listener)
     with connect(listener) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client = H2Client(connection)
-        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-        client.state.increment_flow_control_window(2**31 - 1 - 65535)
-        client.open()
-        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        open_without_windows(connection)
         (end,) = thread.hosts[0]._connections.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
         connection.shutdown(socket.SHUT_WR)
@@ -336,12 +336,7 @@ def test_of_http2_too_a_client_that_never_reads_is_given_up(serve):
     thread = serve(flood, listener)
     shared = thread.hosts[0]._connections
     with connect(listener) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client = H2Client(connection)
-        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-        client.state.increment_flow_control_window(2**31 - 1 - 65535)
-        client.open()
-        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        open_without_windows(connection)
         (end,) = shared.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
         assert thread.hosts[0]._taken() == 3  # descriptors: the client's, and the way to granian
