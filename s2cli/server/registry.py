@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -25,6 +26,11 @@ log = logging.getLogger("s2cli.server")
 
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024
+
+# A group of no more that is settled while more than that waits is one of small appends beside a bulk load. For so long
+# they are taken to go on.
+SMALL_BYTES = 64 * 1024
+CROWDED_S = 0.1
 
 # The failure of one of a group is kept from the others, who would wait for ever.
 NOT_TOLD = "an append or a follower could not be told"
@@ -48,11 +54,17 @@ class StreamRegistry:
         self.server = server
         self.pending_bytes = 0
         self.recent_bytes = 0
+        self._crowded_until_s = 0.0
         self.room_waiters: list[Future[None]] = []
         self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
         server.store.settle = self._settle
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether small appends go beside a bulk load."""
+        return time.monotonic() < self._crowded_until_s
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -168,15 +180,19 @@ class StreamRegistry:
         """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each
         small append a turn of the loop."""
         touched: dict[Stream, None] = {}
+        size_bytes = 0
         for admitted in group:
             assert isinstance(admitted, Admitted)
             stream = admitted.stream
             touched[stream] = None
-            self.pending_bytes -= len(admitted.chunk.data)
+            size_bytes += len(admitted.chunk.data)
             if error is None:
                 stream.on_durable(admitted)
             else:
                 stream.pending_bytes -= len(admitted.chunk.data)
+        self.pending_bytes -= size_bytes
+        if size_bytes <= SMALL_BYTES < self.pending_bytes:
+            self._crowded_until_s = time.monotonic() + CROWDED_S
         if error is not None:
             for stream in touched:
                 if self._known.get(stream.key) is stream:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
 # a small append waits behind all that a bulk one has in flight.
 MAX_PENDING_BYTES = 2 * 1024 * 1024
+# The same while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
+MAX_PENDING_BYTES_CROWDED = 640 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
 # For ever, nearly: the end of the time that the engine can write down.
 MAX_RETENTION_MS = 1 << 62
@@ -184,13 +186,19 @@ class Stream:
 
     @property
     def has_room(self) -> bool:
-        return self.pending_bytes < MAX_PENDING_BYTES and self._registry.pending_bytes < MAX_PENDING_BYTES_TOTAL
+        return not self._is_full and self._registry.pending_bytes < MAX_PENDING_BYTES_TOTAL
+
+    @property
+    def _is_full(self) -> bool:
+        if self.pending_bytes < MAX_PENDING_BYTES_CROWDED:
+            return False
+        return self.pending_bytes >= MAX_PENDING_BYTES or self._registry.is_crowded
 
     async def room(self) -> None:
         """Wait until there is room for another append, here and in the whole server."""
         while not self.has_room and self.failure is None:
             waiter = asyncio.get_running_loop().create_future()
-            waiters = self._room_waiters if self.pending_bytes >= MAX_PENDING_BYTES else self._registry.room_waiters
+            waiters = self._room_waiters if self._is_full else self._registry.room_waiters
             waiters.append(waiter)
             await waiter
 

@@ -9,9 +9,9 @@ from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2E
 from s2cli.server import registry as registry_module
 from s2cli.server.batches import parse_proto
 from s2cli.server.meters import Meters
-from s2cli.server.registry import StreamRegistry
+from s2cli.server.registry import CROWDED_S, StreamRegistry
 from s2cli.server.store import StreamRow
-from s2cli.server.stream import MAX_PENDING_BYTES
+from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 NOW_MS = 1_000_000
@@ -288,6 +288,33 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
         assert again.lane is not stream.lane
         assert (again.next_seq_num, again.pending_bytes, server.streams.pending_bytes) == (1, 0, 0)
         again.admit(batch(b"d", match_seq_num=1), owner)
+
+    with_stream(run)
+
+
+def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
+    now_s = [1000.0]
+    monkeypatch.setattr("s2cli.server.registry.time.monotonic", lambda: now_s[0])
+
+    async def run(server, stream):
+        server.add("other")
+        other = await server.streams.open("basin", "other", None)
+        other.admit(batch(b"small"), FakeOwner())
+        while stream.pending_bytes < MAX_PENDING_BYTES_CROWDED:
+            assert stream.has_room
+            stream.admit(batch(bytes(300_000)), FakeOwner())
+        assert stream.has_room
+        server.store.write(1)
+        assert not stream.has_room
+        waiting = asyncio.ensure_future(stream.room())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        server.store.write(1)
+        await asyncio.wait_for(waiting, 5)
+        stream.admit(batch(bytes(300_000)), FakeOwner())
+        assert not stream.has_room
+        now_s[0] += CROWDED_S
+        assert stream.has_room
 
     with_stream(run)
 
