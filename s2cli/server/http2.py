@@ -22,7 +22,7 @@ from granian.constants import HTTPModes, Interfaces, TaskImpl
 from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
-from s2cli.server.http1 import LINGER_S
+from s2cli.server.http1 import LINGER_S, MAX_UNSENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,6 @@ EXTRA_DESCRIPTORS = 2
 STALL_S = 600.0
 # The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
 MAX_PATH_BYTES = 103
-# Of what one side has sent and the other not taken.
-MAX_UNSENT_BYTES = 256 * 1024
 
 _SETTINGS = HTTP2Settings(
     max_frame_size=256 * 1024,

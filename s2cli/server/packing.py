@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Cursor:
         return parts
 
 
-class Packer:
+class Packer(ABC):
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
     __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "sends_shared")
@@ -74,17 +75,17 @@ class Packer:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
+    @abstractmethod
     def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
         """Send a batch of these parts, now or with `flush`. One that was just made durable comes with the tail."""
-        raise NotImplementedError
 
+    @abstractmethod
     def beat(self, tail: tuple[int, int]) -> None:
         """Send a sign of life, with `flush`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
         """What the client gets last."""
-        raise NotImplementedError
 
     def _queue(self, message: list[bytes]) -> None:
         self._waiting += message
