@@ -10,7 +10,7 @@ import pytest
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
-from s2cli.server.engines import sqlite_chunks, sqlite_cleaner
+from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_writer
 from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import FILE_NAME
@@ -371,33 +371,31 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
     with_engine(tmp_path, run)
 
 
-def test_small_appends_never_starve_a_bulk_load(tmp_path):
-    """However many streams there are, and however soon each goes on after its ack."""
+def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
+    """However soon the small ones go on after their acks, and however often there is a checkpoint."""
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_BYTES", 1)
 
     async def run(engine):
-        lanes = [Lane(await engine.stream(f"small-{number}")) for number in range(64)]
-        bulk = Lane(await engine.stream("bulk"))
-        served = asyncio.Event()
-        ends = dict.fromkeys(lanes, 1)
+        small, bulk = Lane(await engine.stream("small")), Lane(await engine.stream("bulk"))
+        commit = engine.store._writer._commit
+        groups = []
 
-        def settle(group, error):
-            assert error is None
-            for append in group:
-                if append.lane is bulk:
-                    served.set()
-                elif not served.is_set():
-                    engine.append(append.lane, ends[append.lane], size=100)
-                    ends[append.lane] += 1
+        def commit_and_go_on(group):
+            commit(group)
+            groups.append(group[0].lane)
+            if bulk not in groups and len(groups) < 100:
+                engine.append(small, len(groups))
 
+        monkeypatch.setattr(engine.store._writer, "_commit", commit_and_go_on)
         go_on = await engine.hold()
-        engine.store.settle = settle
-        for first in range(4):
-            engine.append(bulk, first, size=MIB)
-        for lane in lanes:
-            engine.append(lane, 0, size=100)
+        engine.append(bulk, 0, size=MIB)
+        engine.append(small, 0)
         await go_on()
-        await asyncio.wait_for(served.wait(), TIMEOUT_S)
-        assert max(ends.values()) < 100
+        await engine.wait(2)
+        async with asyncio.timeout(TIMEOUT_S):
+            while bulk not in groups:
+                await asyncio.sleep(0)
+        assert groups.index(bulk) <= sqlite_writer.SMALL_GROUPS_IN_A_ROW + 1
 
     with_engine(tmp_path, run)
 
