@@ -33,6 +33,8 @@ class Link:
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self._lock = threading.Lock()
         self._cut = False
+
+    def start(self) -> None:
         for name in (self._pass_up, self._pass_down):
             threading.Thread(target=name, daemon=True).start()
 
@@ -130,9 +132,11 @@ class CuttingProxy:
                 for end in (client, server):
                     end.settimeout(None)
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                link = Link(client, server, self.refusals)
                 with self._changed:
-                    self.links.append(Link(client, server, self.refusals))
+                    self.links.append(link)
                     self._changed.notify_all()
+                link.start()  # whoever has been given a byte by it finds it in the list
 
     def wait_for_link(self, count: int) -> Link:
         """The connection that was made as number `count`, counted from 1."""
