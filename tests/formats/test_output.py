@@ -50,8 +50,46 @@ def test_json_leaves_out_what_is_empty_and_keeps_the_order():
     assert json_lines.format_records(records, "\n", base64=False).decode() == (
         '{"seq_num":7,"timestamp":1007,"body":"hé\\n"}\n'
         '{"seq_num":8,"timestamp":1008,"headers":[["n",""]]}\n'
-        '{"seq_num":9,"timestamp":1009,"body":"\ufffd"}\n'
+        '{"seq_num":9,"timestamp":1009,"base64":true,"body":"/w=="}\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"\xff", [(b"n", b"v")]),
+        (b"text", [(b"n\xff", b"v")]),
+        (b"text", [(b"n", b"\xed\xa0\x80")]),  # half of a surrogate pair
+        (b"", [(b"a", b"b"), (b"n", b"\xc3")]),
+    ],
+)
+def test_json_gives_a_record_that_is_no_text_in_base64_whole(body, headers):
+    records = make((b"text", [(b"n", b"v")]), (body, headers))
+    first, second = json_lines.format_records(records, "\n", base64=False).decode().splitlines()
+    assert first == '{"seq_num":7,"timestamp":1007,"headers":[["n","v"]],"body":"text"}'
+    exact = json_lines.format_records(records, "\n", base64=True).decode().splitlines()[1]
+    assert second == exact.replace('"timestamp":1008,', '"timestamp":1008,"base64":true,')
+
+
+# Each of them and its neighbours on both sides, which are harmless or escaped by JSON itself.
+CONTROLS = {*range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+
+
+@pytest.mark.parametrize("place", ["body", "header"])
+@pytest.mark.parametrize("code", sorted({code + step for code in CONTROLS for step in (-1, 0, 1)}))
+def test_json_escapes_what_would_drive_a_terminal(code, place):
+    text = f"a{chr(code)}z"
+    data = text.encode()
+    records = make((data, []) if place == "body" else (b"", [(data, data)]))
+    line = json_lines.format_records(records, "\n", base64=False).decode()
+    assert (text in line) == (code not in CONTROLS)
+    fields = json.loads(line)
+    assert fields.get("body") == text or fields.get("headers") == [[text, text]]
+
+
+def test_json_leaves_typography_and_other_scripts_as_they_are():
+    text = "“größe” — 10 °C … 日本語 العربية \u200d😀\u202f\u00a0"
+    assert text in json_lines.format_records(make((text.encode(), [])), "\n", base64=False).decode()
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), PAIRS), min_size=1, max_size=5), st.booleans())
@@ -61,12 +99,13 @@ def test_json_is_json_and_base64_is_exact(given_records, is_base64):
     assert lines.pop() == ""
     for line, (body, headers) in zip(lines, given_records, strict=True):
         fields = json.loads(line)
-        if is_base64:
+        if fields.pop("base64", is_base64):
             assert base64.b64decode(fields.get("body", "")) == body
             pairs = [(base64.b64decode(name), base64.b64decode(value)) for name, value in fields.get("headers", [])]
             assert pairs == headers
         else:
-            assert fields.get("body", "") == body.decode("utf-8", "replace")
+            assert fields.get("body", "").encode() == body
+            assert [(name.encode(), value.encode()) for name, value in fields.get("headers", [])] == headers
         assert list(fields) == [name for name in ("seq_num", "timestamp", "headers", "body") if name in fields]
 
 
