@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
+from s2cli.server.client_log import CLIENT_LOG, quoted
 from s2cli.server.coding import encode_payload
 from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
 from s2cli.server.prometheus import PATH as PROMETHEUS_PATH
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Methods = dict[str, Route]
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 HEALTH_PATHS = (b"/health", b"/ping")
 # Where an exchange carries the operation that it counts as.
@@ -66,7 +67,7 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
             raise
         except Exception:
             status = 500
-            log.exception("%s %s failed", scope["method"], scope["raw_path"].decode("latin-1"))
+            log.exception("%s %s failed", scope["method"], quoted(scope["raw_path"]))
             # Raises, and so ends the exchange as broken, if the response has begun.
             await send_json(send, *error_response(ApiError("other", "internal error"))[:2])
         finally:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.exchange import header
 from s2cli.server.scopes import everything, parse_scope
 from s2cli.server.store import TokenRow
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     OnEnd = Callable[[S2Error], None]
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 KEY_NAME = "token.key"
 KEY_BYTES = 32

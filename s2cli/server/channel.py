@@ -12,6 +12,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from s2cli.server.client_log import CLIENT_LOG
+
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Headers, Message, Receive, Send
 
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 # What was held while there was no room goes on in pieces of this size.
 MAX_JOINED_BYTES = 128 * 1024

@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import S2Error
+from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.connections import Connections
 from s2cli.server.http1 import Connection
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Application
     from s2cli.server.http2 import Http2
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 LINUX = sys.platform == "linux"
 LISTEN_BACKLOG = 1024

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
 from s2cli.server.http1_exchange import Exchange
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[bytes, bytes]]
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 # What begins a connection of HTTP/2 by prior knowledge.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,12 +32,6 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # bytes beside its own.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
-# Between bodies the parser gets so much at once: not more requests than that wait for the answer to the first.
-HEAD_PIECE_BYTES = 2048
-# Of a body whose chunks are tiny the parser gets so much at once, and then others have a turn of the loop. They are
-# tiny where one piece has more than so many.
-TINY_PIECE_BYTES = 8 * 1024
-MAX_CHUNKS = 1000
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
 
@@ -85,8 +80,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = []
         self._hosts = 0
-        self._chunks = 0  # of a body, in the piece that is parsed
-        self._body_piece_bytes = sys.maxsize
+        self._length: int | None = None  # of the body, as the head says
+        self._body: FixedBody | ChunkedBody | None = None  # that is being received
+        self._chunks = 0  # of bodies, in this turn of the loop
         self._upgrade = b""  # the head of a request that asks for another protocol, without asking
         self._is_in_head = False
         # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
@@ -138,23 +134,30 @@ class Connection(asyncio.Protocol):
 
     def _take_rest(self) -> None:
         """Parses what has come, up to a request that has to wait for its turn."""
+        self._chunks = 0
         while self._rest and not self._waiting:
             if self.is_last and self._incoming is None:
                 self._rest = b""
                 return
-            size = HEAD_PIECE_BYTES if self._incoming is None else self._body_piece_bytes
+            receiving = self._incoming
+            size = SMALL_PIECE_BYTES if self._body is None else self._body.cut(self._rest)
             piece, self._rest = self._rest[:size], self._rest[size:]
-            self._chunks = 0
             if not (self._feed(piece) and self._bound_kept(len(piece))):
                 self._rest = b""
                 return
-            if self._chunks > MAX_CHUNKS:
-                self._body_piece_bytes = TINY_PIECE_BYTES
+            if self._incoming is not receiving:
+                self._body = None if self._incoming is None else self._body_begun_in(piece, self._incoming)
+            if self._chunks >= MAX_CHUNKS and self._rest:
                 self.hold_reading()
                 self.shared.loop.call_soon(self._go_on_taking)
                 break
         if self._incoming is not None:
             self._incoming.deliver()
+
+    def _body_begun_in(self, piece: bytes, incoming: Exchange) -> FixedBody | ChunkedBody:
+        if self._length is None:
+            return chunked_after(piece)
+        return FixedBody(self._length - incoming.untaken_bytes)
 
     def _go_on_taking(self) -> None:
         if not self.is_lost:
@@ -164,13 +167,16 @@ class Connection(asyncio.Protocol):
     def _feed(self, piece: bytes) -> bool:
         """Whether it was HTTP."""
         try:
-            self._parser.feed_data(piece)
-        except HttpParserUpgrade as upgrade:
-            # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new one
-            # takes it up without the wish.
-            self._parser = HttpRequestParser(self)
-            head, self._upgrade = self._upgrade, b""
-            return self._feed(head + piece[upgrade.args[0] :])
+            while True:
+                try:
+                    self._parser.feed_data(piece)
+                    break
+                except HttpParserUpgrade as upgrade:
+                    # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new
+                    # one takes it up without the wish.
+                    self._parser = HttpRequestParser(self)
+                    head, self._upgrade = self._upgrade, b""
+                    piece = head + piece[upgrade.args[0] :]
         except HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _RefusedError):
@@ -224,6 +230,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._is_in_head = self._keeps_none = True
+        self._length = None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -234,7 +241,11 @@ class Connection(asyncio.Protocol):
             self._headers.append((name, value))
             if len(self._headers) > MAX_HEADERS:
                 raise _RefusedError(TOO_LARGE)
-            self._hosts += name == b"host"
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"content-length":
+                # The parser has refused what is no number, or two of them.
+                self._length = int(value)
 
     def on_headers_complete(self) -> None:
         parser, url, headers, hosts = self._parser, self._url, self._headers, self._hosts

@@ -56,10 +56,10 @@ class Exchange:
         "_scope",
         "_started",
         "_task",
-        "_untaken_bytes",
         "_waited",
         "is_complete",
         "keeps_alive",
+        "untaken_bytes",
     )
 
     def __init__(self, connection: Connection, scope: Scope, *, keeps_alive: bool) -> None:
@@ -71,7 +71,8 @@ class Exchange:
         self._scope = scope
         self._task: Task[None] | None = None
         self._parts: list[bytes] = []
-        self._untaken_bytes = 0
+        # Of the body, that the application has yet to take.
+        self.untaken_bytes = 0
         self._receiver: Future[Message] | None = None
         self._ended = False  # the application knows that the body is complete
         self._disconnected = False
@@ -100,7 +101,7 @@ class Exchange:
     def take(self, data: bytes) -> None:
         """A part of the body has come."""
         self._parts.append(data)
-        self._untaken_bytes += len(data)
+        self.untaken_bytes += len(data)
 
     def complete(self) -> None:
         self.is_complete = True
@@ -110,7 +111,7 @@ class Exchange:
         """Gives what has come to an application that waits."""
         receiver = self._receiver
         if receiver is None:
-            if self._untaken_bytes > MAX_UNTAKEN_BYTES:
+            if self.untaken_bytes > MAX_UNTAKEN_BYTES:
                 self._connection.hold_reading()
         elif self._parts or (self.is_complete and not self._ended):
             self._receiver = None
@@ -146,7 +147,7 @@ class Exchange:
 
     def _taken(self) -> Message:
         parts, self._parts = self._parts, []
-        self._untaken_bytes = 0
+        self.untaken_bytes = 0
         self._ended = self.is_complete
         self._connection.go_on_reading()
         body = parts[0] if len(parts) == 1 else b"".join(parts)

@@ -22,6 +22,7 @@ from granian.constants import HTTPModes, Interfaces, TaskImpl
 from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
+from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http1 import LINGER_S, MAX_UNSENT_BYTES
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from s2cli.server.exchange import Application
     from s2cli.server.http1 import Connection
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 MIB = 1024 * 1024
 LISTEN_BACKLOG = 1024

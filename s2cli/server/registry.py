@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server import streams
+from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.store import Append, Lane, StreamRow
 from s2cli.server.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream, wake_all
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from s2cli.server.serve import Server
     from s2cli.wire.configs import Layer
 
-log = logging.getLogger("s2cli.server")
+log = logging.getLogger(CLIENT_LOG)
 
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024

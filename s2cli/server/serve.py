@@ -18,6 +18,7 @@ from s2cli import __version__
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.app import application
 from s2cli.server.auth import Auth, Secrets
+from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.cors import Cors
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from s2cli.server.store import Store
 
 log = logging.getLogger("s2cli.server")
+client_log = logging.getLogger(CLIENT_LOG)
 
 # The end takes 10 s at most (protocol section 14). Sessions end within milliseconds, unless a client does not read.
 SESSIONS_END_S = 2.0
@@ -392,7 +394,7 @@ def _on_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any])
     # Stopping granian sets the result of its future twice now and then; nobody waits for the second.
     if isinstance(context.get("exception"), asyncio.InvalidStateError) and "shutdown_glue" in repr(context):
         return
-    log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
+    client_log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
 
 
 def _keep_freed_memory() -> None:

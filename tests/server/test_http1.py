@@ -12,7 +12,8 @@ from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
 
 from s2cli.server import host as host_module
 from s2cli.server.host import listen_tcp
-from s2cli.server.http1 import HEAD_PIECE_BYTES, LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.http1 import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.http1_body import SMALL_PIECE_BYTES
 
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -245,7 +246,7 @@ def test_a_head_has_so_many_headers(mirrored):
 
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_head_has_a_limit_however_it_comes(mirrored, pieces):
-    head = b"GET / HTTP/1.1\r\nhost: x\r\na: %b\r\n\r\n" % (b"b" * (MAX_HEAD_BYTES + 2 * HEAD_PIECE_BYTES))
+    head = b"GET / HTTP/1.1\r\nhost: x\r\na: %b\r\n\r\n" % (b"b" * (MAX_HEAD_BYTES + 2 * SMALL_PIECE_BYTES))
     at = len(head) // pieces
     mirrored.sendall(head[:at])
     mirrored.sendall(head[at:])

@@ -1,0 +1,85 @@
+"""Where the body of a request over HTTP/1.1 ends, as far as what has come says it.
+
+The parser takes all that it is given: handed a piece with the end of a body and thousands of requests behind it, it
+makes all of them. So a piece ends where the body does. This only says where to cut, and never what the bytes mean: a
+client that it misjudges is read in smaller pieces, or in larger ones, with the same result.
+"""
+
+from __future__ import annotations
+
+import string
+
+# What is given to the parser at once where the end may be near, and between bodies: not more requests than fit in it
+# wait for the answer to the first.
+SMALL_PIECE_BYTES = 2048
+# Of chunks in one piece: each costs the parser a call.
+MAX_CHUNKS = 1000
+# Of the line before a chunk, which has its size.
+MAX_LINE_BYTES = 64
+_MAX_SIZE_DIGITS = 15
+
+_HEX_DIGITS = string.hexdigits.encode()
+
+
+class FixedBody:
+    """A body whose length is known."""
+
+    __slots__ = ("_left_bytes",)
+
+    def __init__(self, left_bytes: int) -> None:
+        self._left_bytes = left_bytes
+
+    def cut(self, data: bytes) -> int:
+        """How much of `data`, which comes next, may be in one piece. It is taken to be parsed then."""
+        size = min(self._left_bytes, len(data)) or len(data)
+        self._left_bytes -= size
+        return size
+
+
+class ChunkedBody:
+    """A body in chunks, from the line before the first of them."""
+
+    __slots__ = ("_left_bytes", "_line")
+
+    def __init__(self) -> None:
+        self._left_bytes = 0  # to the next line with a size; below 0: the end may be anywhere
+        self._line = b""  # what has come of it
+
+    def cut(self, data: bytes) -> int:
+        """See FixedBody. Stops behind MAX_CHUNKS, too."""
+        at, end, line = self._left_bytes, len(data), self._line
+        if at < 0:
+            return min(SMALL_PIECE_BYTES, end)
+        for _ in range(MAX_CHUNKS):
+            if at >= end:
+                break
+            line_end = data.find(b"\n", at, at + MAX_LINE_BYTES)
+            line += data[at : end if line_end < 0 else line_end]
+            if line_end < 0 and len(line) < MAX_LINE_BYTES:
+                self._left_bytes, self._line = 0, line
+                return end
+            size = None if line_end < 0 else _size(line)
+            if not size:
+                self._left_bytes = -1  # the last one, whose trailers follow, or none that we understand
+                return min(max(at, SMALL_PIECE_BYTES), end)
+            at, line = line_end + 1 + size + 2, b""
+        self._left_bytes, self._line = max(0, at - end), b""
+        return min(at, end)
+
+
+def chunked_after(head: bytes) -> ChunkedBody:
+    """The body that has begun in a piece that has the end of a head."""
+    body = ChunkedBody()
+    end = head.find(b"\r\n\r\n")
+    rest = head[end + 4 :]
+    if end < 0 or (rest and body.cut(rest) != len(rest)):
+        body._left_bytes = -1
+    return body
+
+
+def _size(line: bytes) -> int | None:
+    """What a line says of the size of its chunk; None where it is not plain."""
+    digits = line.rstrip(b"\r").partition(b";")[0].strip(b" \t")
+    if not digits or len(digits) > _MAX_SIZE_DIGITS or digits.strip(_HEX_DIGITS):
+        return None
+    return int(digits, 16)
