@@ -38,6 +38,14 @@ POLL_S = 0.02
 MAX_SOCKET_PATH_BYTES = 103
 # A server that started itself ends after this time without a request.
 IDLE_EXIT_S = 900
+# All that such a server gets of our environment: what Python and SQLite need to run. It outlives the command, and
+# tokens and keys of whoever happened to start it (S2_ACCESS_TOKEN, AWS_SECRET_ACCESS_KEY, …) are none of its business.
+INHERITED_VARIABLES = frozenset((
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ", "TZDIR",
+    "SQLITE_TMPDIR", "S2_LITE_NETWORK_DATA",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH",
+    "PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
+))  # fmt: skip
 
 
 def start_server(directory: str) -> str:
@@ -151,6 +159,7 @@ def _spawn(directory: str) -> str:
             pass_fds=(ready_end,),
             start_new_session=True,
             cwd="/",
+            env={name: value for name, value in os.environ.items() if name in INHERITED_VARIABLES},
         )
     except OSError as error:
         os.close(ready)

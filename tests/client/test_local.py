@@ -92,6 +92,19 @@ def test_the_first_use_starts_it_and_the_next_ones_find_it(directory):
     assert note()["pid"] == pid
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not show environments")
+def test_it_gets_nothing_of_the_environment_that_may_be_secret(monkeypatch, home):
+    names = ("S2_ACCESS_TOKEN", "S2_ENCRYPTION_KEY", "S2_ROOT_TOKEN", "AWS_SECRET_ACCESS_KEY", "ANYTHING_ELSE")
+    for name in names:
+        monkeypatch.setenv(name, "do-not-tell")
+    ensure()
+    process = Path("/proc", note()["pid"])
+    variables = dict(item.split(b"=", 1) for item in (process / "environ").read_bytes().split(b"\0") if item)
+    assert variables[b"HOME"] == os.fsencode(home)
+    assert {name.decode() for name in variables} <= local_start.INHERITED_VARIABLES
+    assert b"do-not-tell" not in (process / "cmdline").read_bytes() + b"".join(variables.values())
+
+
 def test_commands_that_race_start_one_server():
     commands = [
         subprocess.Popen([sys.executable, "-c", ENSURE], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
