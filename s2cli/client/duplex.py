@@ -116,7 +116,7 @@ class Connection:
         return body
 
     def keep_alive(self, now: float) -> float | None:
-        """To be called at times: sends a sign of life when it is due (protocol section 9.5), where the protocol has
+        """To be called at times: sends a sign of life when it is due (protocol section 1.3), where the protocol has
         one. The time of the next; None for never. Raises LostError where the last one was not answered."""
         if self._http.ping is None:
             return None

@@ -54,7 +54,7 @@ class StreamClient:
         stream_config: str | None = None,
         codings: tuple[str, ...] = (),
     ) -> None:
-        """`stream_config` is what the stream is to be like where an append or a read creates it (section 17).
+        """`stream_config` is what the stream is to be like where an append or a read creates it (section 17.1).
         `codings`: how what is sent and what comes may be compressed, the best first."""
         self._target = target
         self.basin = basin

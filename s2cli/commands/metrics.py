@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADERS = ("METRIC", "TIME", "VALUE", "UNIT")
 DAY_MS = 86_400_000
-# What there is (protocol section 12).
+# What there is (protocol section 12.2).
 SETS = {
     "account": ("active-basins", "account-ops", "estimated-billable-usage"),
     "basin": ("storage", "append-ops", "read-ops", "append-throughput", "read-throughput", "basin-ops"),

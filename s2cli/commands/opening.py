@@ -27,7 +27,7 @@ def open_settings(args: Args) -> config.Settings:
 
 
 def stream_config_header(args: Args) -> str | None:
-    """The `s2-stream-config` that the options ask for (protocol section 17); None where there are none."""
+    """The `s2-stream-config` that the options ask for (protocol section 17.1); None where there are none."""
     for member in STREAM_MEMBERS:
         if getattr(args, member.replace("-", "_")) is not None:
             import json

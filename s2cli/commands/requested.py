@@ -67,7 +67,7 @@ def basin_patch(args: Args) -> dict[str, object]:
 
 
 def request_token(args: Args) -> str:
-    """The token of one write, the same for all its attempts, so that a repeated one is recognised (section 9.1)."""
+    """The token of one write, the same for all its attempts, so that a repeated one is known (sections 9.1, 16.5)."""
     if args.request_token is None:
         return new_request_token()
     check_request_token(args.request_token)

@@ -1,4 +1,4 @@
-"""What an append brings: one batch, parsed and checked before anything else is looked at (protocol section 4)."""
+"""What an append brings: one batch, parsed and checked before all else (protocol sections 4.1 to 4.4)."""
 
 from __future__ import annotations
 

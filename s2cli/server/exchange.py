@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     Headers = Iterable[tuple[bytes, bytes]]
 
-# Protocol section 14. The host does not limit bodies, nor the time that one may stay open: both are ours.
+# Protocol section 14.2. The host does not limit bodies, nor the time that one may stay open: both are ours.
 MAX_UNARY_BODY_BYTES = 2 * 1024 * 1024
 UNARY_BODY_TIMEOUT_S = 30.0
 # A body that is too large is read to its end up to here, and dropped: an answer in the middle of it, after which the
@@ -41,7 +41,7 @@ MAX_PARTS = 1024
 
 JSON = b"application/json"
 
-# The codes that the published Introduction calls `validation_error` (protocol section 16).
+# The codes that the published Introduction calls `validation_error` (protocol section 16.3).
 _VALIDATION_CODES = frozenset(("bad_path", "bad_query", "bad_json", "bad_header", "bad_proto", "invalid"))
 
 

@@ -1,4 +1,4 @@
-"""Locations (protocol section 2.2). There is one: here."""
+"""Locations (protocol section 2.3). There is one: here."""
 
 from __future__ import annotations
 

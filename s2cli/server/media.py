@@ -98,7 +98,7 @@ class Media:
 
     @property
     def stream_layer(self) -> Layer | None:
-        """What the stream is to be like if this request makes it (protocol section 17); checked also where it is not
+        """What the stream is to be like if this request makes it (protocol section 17.1); checked also where it is not
         used. None without the header."""
         if self._stream_config is None:
             return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s2cli.server.store import Chunk
     from s2cli.server.stream import Stream
 
-# Protocol section 14, for unary reads.
+# Protocol section 14.3, for unary reads.
 MAX_WAIT_S = 60
 
 

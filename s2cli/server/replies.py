@@ -1,4 +1,4 @@
-"""Writes that carry an `s2-request-token` (protocol section 16): each is executed once, however often it comes.
+"""Writes that carry an `s2-request-token` (protocol section 16.5): each is executed once, however often it comes.
 
 The answer to a write is stored in the transaction of the write, so that a crash leaves both or none, and whoever
 repeats the request is given it for some time. Only successes are stored: what failed has changed nothing, and a later

@@ -2,7 +2,7 @@
 document is made from it.
 
 Paths are matched raw, so that `%2F` in the name of a stream stays in its segment. The routes of the published
-Introduction (protocol section 16) stand beside the deployed ones, `published`, and answer as that page says.
+Introduction (protocol section 16.2) stand beside the deployed ones, `published`, and answer as that page says.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("s2cli.server")
 client_log = logging.getLogger(CLIENT_LOG)
 
-# The end takes 10 s at most (protocol section 14). Sessions end within milliseconds, unless a client does not read.
+# The end takes 10 s at most (protocol section 14.3). Sessions end within milliseconds, unless a client does not read.
 SESSIONS_END_S = 2.0
 # Before that append sessions may leave by themselves.
 ADVICE_S = 0.2

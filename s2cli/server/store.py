@@ -1,7 +1,7 @@
 """What the server asks of a storage engine: rows for basins and streams, chunks of records, and nothing more.
 
 A chunk is what one append made durable: the bytes of a `ReadBatch` message with the records of one batch, which a read
-sends as they lie. Every result of a coroutine here is durable (protocol section 13). Appends are not coroutines: they
+sends as they lie. Every result of a coroutine here is durable (protocol section 13.1). Appends are not coroutines: they
 are queued by a plain call, written in groups over all streams, and settled by one call on the event loop per group.
 """
 

@@ -2,7 +2,7 @@
 
 State changes are plain functions on the event loop, so each is atomic; awaits stand around them. `next_seq_num` and
 `last_timestamp` are where the next batch goes on, `tail_seq_num` and `tail_timestamp` are what is durable: readers,
-acks and errors speak of the latter alone (protocol section 13).
+acks and errors speak of the latter alone (protocol section 13.1).
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ async def auto_create(server: Server, basin: str, name: str, on: str, layer: Lay
 
 async def missing_stream(server: Server, basin: str, name: str) -> ApiError:
     """What to answer to a request for records where the stream is not there: it may be the basin that is missing
-    (protocol section 13)."""
+    (protocol section 13.6)."""
     if await server.store.get_basin(basin) is None:
         return basins.not_found(basin)
     return not_found(basin, name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RETRY_S = 5.0
 # Streams of a basin that are marked in one transaction.
 MARKS = 100
-# Protocol section 13: a sweep every minute, more or less.
+# Protocol section 13.3: a sweep every minute, more or less.
 SWEEP_S = 60.0
 LOOKS = 100
 

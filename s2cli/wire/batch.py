@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from s2cli.errors import ProtocolError
 
-# Protocol section 14.
+# Protocol section 14.2.
 MAX_BATCH_RECORDS = 1000
 MAX_BATCH_BYTES = 1024 * 1024  # metered
 MAX_RECORD_BYTES = MAX_BATCH_BYTES  # metered

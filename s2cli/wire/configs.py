@@ -51,7 +51,7 @@ def parse_basin_config(value: object, where: str = "config") -> Layer:
     """The BasinConfig that a JSON value stands for, complete but for `default_stream_config`, which is a layer.
 
     The members of a stream's config are taken at the top level too, as in the published Introduction; where both
-    stand, the nested one wins (protocol section 16).
+    stand, the nested one wins (protocol section 16.4).
     """
     members = _members(value, where)
     shorthand = parse_stream_config(members, where)

@@ -1,4 +1,4 @@
-"""Inflating with a bound: bodies with a `Content-Encoding` (protocol section 10), compressed frames (section 6.1)."""
+"""Inflating with a bound: bodies with a `Content-Encoding` (protocol section 10.1), compressed frames (section 6.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules for names and tokens (protocol sections 2.1 and 14), in one place for both halves.
+"""The rules for names and tokens (protocol sections 2.1 and 14.1), in one place for both halves.
 
 Each check raises BadValueError; the server turns it into the API's error for the place where the name stood.
 """
@@ -32,7 +32,7 @@ def check_basin_name(name: str) -> None:
 
 def check_stream_name(name: str) -> None:
     if not 1 <= len(_utf8(name, "stream name")) <= MAX_STREAM_NAME_BYTES:
-        # The very words of the published Introduction (protocol section 16).
+        # The very words of the published Introduction (protocol section 16.3).
         raise BadValueError(f"Stream name must be between 1 and {MAX_STREAM_NAME_BYTES} bytes")
     _check_path_safe(name, "stream name")
 

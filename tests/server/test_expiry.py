@@ -1,4 +1,4 @@
-"""Retention and delete-on-empty (protocol section 13), by a clock that the tests turn."""
+"""Retention and delete-on-empty (protocol sections 13.3 and 13.4), by a clock that the tests turn."""
 
 import asyncio
 import os

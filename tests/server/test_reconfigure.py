@@ -218,7 +218,7 @@ def test_changes_outlive_a_restart(server, unique_basin):
     assert server.request("GET", "/v1/streams/stream", basin=basin).json() == stream
 
 
-# s2-stream-config (protocol section 17).
+# s2-stream-config (protocol section 17.1).
 
 CONFIG = {"storage_class": "glacial", "retention_policy": None, "timestamping": {"mode": "arrival"}}
 

@@ -1,4 +1,4 @@
-"""What expires, and streams that are deleted when they are empty: statements for the writer (protocol section 13).
+"""What expires, and streams that are deleted when empty: statements for the writer (protocol sections 13.3 and 13.4).
 
 Chunks carry the time at which they expire. It grows along a stream as long as the retention stays the same, so that in
 such a *run* of chunks those that have expired come first. A run is a row of its own, made with its first chunk: an

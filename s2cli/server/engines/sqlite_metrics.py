@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from s2cli.server.engines.sqlite_format import chunk_id
 from s2cli.server.store import Counted, Point
 
-# More than the 90 days that can be asked for (protocol section 12).
+# More than the 90 days that can be asked for (protocol section 12.1).
 KEPT_HOURS = 91 * 24
 EXPIRY_SLICE = 5000
 # What one look at the chunks may take; others wait meanwhile.
