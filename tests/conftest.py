@@ -6,16 +6,15 @@ import http.client
 import itertools
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import hypothesis
 import pytest
+from support.waiting import TIMEOUT_S, until_readable
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("s2", deadline=None)
@@ -24,7 +23,6 @@ hypothesis.settings.load_profile("s2")
 # A shell starts what is to run in the background with SIGINT ignored, and the commands of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-TIMEOUT_S = 30.0
 _names = itertools.count()
 
 
@@ -140,12 +138,10 @@ class LiteProcess(Endpoint):
 
 
 def read_lines(pipe, count: int) -> list[bytes]:
-    """The first lines of an unbuffered pipe, within the time that anything may take here."""
+    """The first lines of an unbuffered pipe."""
     said = b""
-    deadline = time.monotonic() + TIMEOUT_S
     while said.count(b"\n") < count:
-        readable, _, _ = select.select([pipe], [], [], max(0, deadline - time.monotonic()))
-        assert readable, f"waited in vain for {count} lines: {said!r}"
+        until_readable(pipe, said)
         piece = pipe.read(4096)
         assert piece, f"ended after {said!r}"
         said += piece

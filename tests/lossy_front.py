@@ -4,7 +4,8 @@ import http.client
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-TIMEOUT_S = 30.0
+from support.waiting import TIMEOUT_S
+
 DROPPED = ("connection", "content-length", "transfer-encoding", "keep-alive", "host")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import trustme
+from support.waiting import TIMEOUT_S
 
 PIECE_BYTES = 256 * 1024
 
@@ -53,9 +54,9 @@ def tls_terminator(
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(TIMEOUT_S)
     try:
         yield f"https://localhost:{bound[0][0]}", ca_file
     finally:
         loop.call_soon_threadsafe(bound[0][1].set)
-        thread.join(10)
+        thread.join(TIMEOUT_S)

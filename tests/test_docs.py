@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,7 +48,7 @@ def run(script: str, home: Path, check: bool = True, **extra: str) -> subprocess
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=100,
+        timeout=TIMEOUT_S,
     )
     assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 # Loads nothing itself but what main loads; what stands in sys.modules at the end is said on file descriptor 2.
 PROBE = """
@@ -31,7 +32,7 @@ def loaded(shared_server, home):
     def loaded(*arguments, stdin=b"", server=shared_server) -> set[str]:
         env = {"HOME": str(home), "PATH": "/usr/bin:/bin", **server.env()}
         command = [sys.executable, "-c", PROBE, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=60)
+        done = subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=TIMEOUT_S)
         assert done.returncode == 0, done
         return set(done.stderr.decode().rpartition("\nloaded:")[2].split())
 

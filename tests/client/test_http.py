@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from support.waiting import TIMEOUT_S
 from terminator import tls_terminator
 
 from s2cli.client import api, http
@@ -28,7 +29,7 @@ class Answers:
         self.requests: list[bytes] = []
         self._answers = answers
         self._listener = socket.socket(family)
-        self._listener.settimeout(30)
+        self._listener.settimeout(TIMEOUT_S)
         self._listener.bind(address)
         self._listener.listen()
         self.port = self._listener.getsockname()[1] if family == socket.AF_INET else 0
@@ -39,7 +40,7 @@ class Answers:
         for data in self._answers:
             connection, _ = self._listener.accept()
             with connection:
-                connection.settimeout(30)
+                connection.settimeout(TIMEOUT_S)
                 request = b""
                 while b"\r\n\r\n" not in request:
                     request += connection.recv(65536)
@@ -55,7 +56,7 @@ class Answers:
 
     def close(self) -> None:
         self._listener.close()
-        self._thread.join(30)
+        self._thread.join(TIMEOUT_S)
 
 
 @pytest.fixture

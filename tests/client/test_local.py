@@ -11,17 +11,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from support.waiting import TIMEOUT_S, until
 
 from s2cli import __version__
 from s2cli.client import local, local_start
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.wire.lock_note import LOCK_FILE, encode_note
 
-TIMEOUT_S = 30
 ENSURE = "from s2cli.client.local import ensure_server; print(ensure_server())"
 
 
@@ -64,10 +63,7 @@ def alive(pid):
 
 
 def await_end(pid):
-    deadline = time.monotonic() + TIMEOUT_S
-    while alive(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not alive(pid))
 
 
 def health(path):
@@ -122,9 +118,7 @@ def test_it_comes_back_after_a_crash():
     first = note()["pid"]
     os.kill(int(first), signal.SIGKILL)
     # Its threads end one after the other, and until the last has ended the socket is open.
-    deadline = time.monotonic() + TIMEOUT_S
-    while local_start.is_locked(local.data_dir()):
-        assert time.monotonic() < deadline
+    until(lambda: not local_start.is_locked(local.data_dir()))
     assert os.path.exists(path), "the stale socket is what this test is about"
     assert ensure() == path
     assert health(path) == b"HTTP/1.1 200 OK"

@@ -2,13 +2,13 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from support.waiting import TIMEOUT_S, until_readable
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_linger_holds_a_batch_together(s2, uri, env):
         process.stdin.write(line)
         process.stdin.flush()
         time.sleep(0.03)  # what a linger is for
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
     account = json.loads(output)
     assert (account["durable"], account["batches"]) == (3, 1)
 
@@ -228,7 +228,7 @@ def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
     process.stdin.write(b"no newline")
     process.stdin.flush()
     time.sleep(0.3)  # the server has answered: nothing else wakes the append before the input ends
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
     assert b"1 record durable at 0 (" in said
 
@@ -252,13 +252,12 @@ class Terminal:
         os.write(self._ours, data)
 
     def wait_for(self, text):
-        deadline = time.monotonic() + 20
         while text.encode() not in self.screen:
-            assert select.select([self._ours], [], [], max(0, deadline - time.monotonic()))[0], self.screen
+            until_readable(self._ours, self.screen)
             self.screen += os.read(self._ours, 4096)
 
     def close(self):
-        assert self.process.communicate(timeout=20)[0] == b""
+        assert self.process.communicate(timeout=TIMEOUT_S)[0] == b""
         assert self.process.returncode == 0
         os.close(self._ours)
 
@@ -441,7 +440,7 @@ def follow(env):
     for process in processes:
         if process.poll() is None:
             process.kill()
-            process.wait(10)
+            process.wait(TIMEOUT_S)
         process.stdout.close()
         process.stderr.close()
 
@@ -452,7 +451,7 @@ def test_a_follower_prints_what_is_there_and_what_comes(s2, ten, follow):
     s2("append", ten, stdin=b"new\n")
     assert follower.stdout.readline() == b"new\n"
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(10) == 130
+    assert follower.wait(TIMEOUT_S) == 130
     assert follower.stderr.read() == b""
 
 
@@ -460,7 +459,7 @@ def test_a_follower_ends_quietly_when_its_reader_goes_even_if_nothing_comes(ten,
     follower = follow("read", "--follow", ten)
     assert follower.stdout.readline() == b"0\n"
     follower.stdout.close()
-    assert follower.wait(10) == 0
+    assert follower.wait(TIMEOUT_S) == 0
     assert follower.stderr.read() == b""
 
 
@@ -469,7 +468,7 @@ def test_a_reader_ends_quietly_when_its_reader_goes(s2, uri, follow):
     reader = follow("read", uri)
     assert reader.stdout.readline()
     reader.stdout.close()
-    assert reader.wait(10) == 0
+    assert reader.wait(TIMEOUT_S) == 0
     assert reader.stderr.read() == b""
 
 
@@ -477,4 +476,4 @@ def test_sigterm_ends_a_follower(ten, follow):
     follower = follow("read", "--follow", ten)
     assert follower.stdout.readline() == b"0\n"
     follower.terminate()
-    assert follower.wait(10) in (-signal.SIGTERM, 143)
+    assert follower.wait(TIMEOUT_S) in (-signal.SIGTERM, 143)

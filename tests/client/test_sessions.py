@@ -5,6 +5,7 @@ import socket
 import threading
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.client import appending
 from s2cli.client.append_options import AppendOptions
@@ -22,8 +23,6 @@ from s2cli.wire.batch import encode_ack, encode_records, encode_tail
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
 from s2cli.wire.read import ReadSession
 from s2cli.wire.s2_pb2 import AppendInput
-
-TIMEOUT_S = 20
 
 
 class Exchange:

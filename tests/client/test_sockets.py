@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.client import proxy
 from s2cli.client.interrupts import Interrupted, Interrupts, Waiter
@@ -25,7 +26,7 @@ def pair():
     """A PlainSocket and the plain end on the other side."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    theirs.settimeout(10)
+    theirs.settimeout(TIMEOUT_S)
     plain = PlainSocket(ours)
     yield plain, theirs
     plain.close()

@@ -1,6 +1,7 @@
 """Appends and reads over TLS, through a terminator: HTTP/2 and HTTP/1.1 by ALPN, and who is trusted."""
 
 import pytest
+from support.waiting import TIMEOUT_S
 from terminator import tls_terminator
 
 from s2cli.client.tls import client_context
@@ -32,7 +33,7 @@ def test_bytes_go_in_and_come_out_the_same(run_s2, terminated, uri):
 
 def test_a_certificate_that_nobody_vouches_for_ends_at_once(run_s2, terminated, uri):
     env, _ = terminated
-    result = run_s2("append", uri, stdin=b"x\n", env=env, timeout=15)
+    result = run_s2("append", uri, stdin=b"x\n", env=env, timeout=TIMEOUT_S)
     assert result.returncode == 6
     assert b"is not trusted" in result.stderr
     assert b"--ca-file" in result.stderr

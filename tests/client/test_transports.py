@@ -8,8 +8,8 @@ import sys
 import threading
 
 import pytest
+from support.waiting import TIMEOUT_S
 
-TIMEOUT_S = 30
 READS = ("s2s", "sse", "unary")
 APPENDS = ("s2s", "unary")
 BYTES = b"one\r\n\n\xff\xfe\n\0nul\n" + b"x" * 300_000 + b"\nlast\n" + b"".join(b"%d\n" % n for n in range(2500))

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from completion_lines import SCRIPTS, TYPED, make_files
+from support.waiting import TIMEOUT_S
 
 
 @pytest.mark.parametrize(("shell", "name"), [("bash", "s2.bash"), ("zsh", "_s2"), ("fish", "s2.fish")])
@@ -28,7 +29,7 @@ def test_bash(tmp_path):
             'echo "${COMPREPLY[*]}"',
         ]
     done = subprocess.run(
-        ["bash", "--norc"], input="\n".join(lines), capture_output=True, text=True, timeout=60, cwd=tmp_path
+        ["bash", "--norc"], input="\n".join(lines), capture_output=True, text=True, timeout=TIMEOUT_S, cwd=tmp_path
     )
     assert (done.returncode, done.stderr) == (0, "")
     offered = [set(line.split()) for line in done.stdout.splitlines()]

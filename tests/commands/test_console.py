@@ -5,6 +5,7 @@ import os
 import threading
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli import console
 from s2cli.errors import ApiError, BadInputError, NotFoundError, S2Error, SeqNumMismatchError, UsageError
@@ -155,7 +156,7 @@ def test_a_full_pipe_is_waited_for():
         reader = threading.Thread(target=drain, args=(read_end,))
         reader.start()
         console.write(data)
-        reader.join(30)
+        reader.join(TIMEOUT_S)
         os.close(read_end)
     assert bytes(taken) == data
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
@@ -37,7 +38,7 @@ def test_a_file_a_descriptor_or_the_environment(s2, uri, shared_server, tmp_path
         env={**os.environ, **shared_server.env()},
         pass_fds=[reading],
         capture_output=True,
-        timeout=30,
+        timeout=TIMEOUT_S,
     )
     os.close(reading)
     assert (done.returncode, done.stdout) == (0, b"one\ntwo\n"), done.stderr

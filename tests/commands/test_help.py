@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli import __version__, cli, root, tables
 
@@ -185,7 +186,7 @@ def test_closed_stdout_is_no_failure():
 
 def shell(line: str) -> subprocess.CompletedProcess:
     command = line.replace("s2 ", f"{sys.executable} -m s2cli ")
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=TIMEOUT_S)
 
 
 def test_a_stream_that_is_not_open_at_all():
@@ -210,7 +211,7 @@ def on_a_terminal(arguments, columns, environ=None):
     process = subprocess.Popen([sys.executable, "-m", "s2cli", *arguments], stdout=follower, env=env)
     os.close(follower)
     data = b""
-    while select.select([leader], [], [], 30)[0]:
+    while select.select([leader], [], [], TIMEOUT_S)[0]:
         try:
             piece = os.read(leader, 65536)
         except OSError:
@@ -219,7 +220,7 @@ def on_a_terminal(arguments, columns, environ=None):
             break
         data += piece
     os.close(leader)
-    assert process.wait(30) == 0
+    assert process.wait(TIMEOUT_S) == 0
     return data.decode().replace("\r\n", "\n")
 
 

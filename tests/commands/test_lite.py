@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-
-TIMEOUT_S = 30
+from support.waiting import TIMEOUT_S
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 BASIN = "long-basin"
 FORMATS = ["table", "json", "jsonl", "name"]
@@ -32,7 +33,7 @@ class Pages:
                 after, limit = query.get("start_after", [""])[0], int(query["limit"][0])
                 pages.asked.append((after, limit))
                 if after:
-                    assert pages.go.wait(30)
+                    assert pages.go.wait(TIMEOUT_S)
                 first = int(after) + 1 if after else 0
                 end = min(first + limit, total)
                 facts = {"created_at": "2026-01-31T12:00:00.123Z", "deleted_at": None, "cipher": None}
@@ -57,7 +58,7 @@ class Pages:
         self.go.set()
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join(30)
+        self._thread.join(TIMEOUT_S)
 
 
 @pytest.fixture

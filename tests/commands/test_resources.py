@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import TIMEOUT_S, until_readable
 
 _numbers = itertools.count()
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -150,7 +151,7 @@ def answered(arguments, answer, env):
     said = b""
     sent = False
     try:
-        while select.select([terminal], [], [], 30)[0]:
+        while select.select([terminal], [], [], TIMEOUT_S)[0]:
             said += os.read(terminal, 4096)
             if not sent and said.endswith((b"[y/N] ", b"to go on: ")):
                 os.write(terminal, answer)
@@ -243,8 +244,8 @@ def test_a_table_on_a_terminal_is_aligned(basin, shared_server):
     arguments = [sys.executable, "-m", "s2cli", "streams", "list", basin, "--color=never"]
     with subprocess.Popen(arguments, stdout=follower, env={**os.environ, **shared_server.env()}) as process:
         os.close(follower)
-        assert process.wait(30) == 0
-        assert select.select([leader], [], [], 30)[0]
+        assert process.wait(TIMEOUT_S) == 0
+        until_readable(leader)
         lines = os.read(leader, 65536).decode().split("\r\n")
     os.close(leader)
     assert lines[0] == "NAME                STATE   CREATED                   CIPHER"

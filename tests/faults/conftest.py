@@ -7,7 +7,8 @@ import sys
 import threading
 
 import pytest
-from cutting_proxy import TIMEOUT_S, CuttingProxy
+from cutting_proxy import CuttingProxy
+from support.waiting import TIMEOUT_S
 
 
 class RunningAppend:

@@ -3,17 +3,10 @@
 import contextlib
 import socket
 import threading
-import time
+
+from support.waiting import TIMEOUT_S
 
 PIECE_BYTES = 64 * 1024
-TIMEOUT_S = 30.0
-
-
-def wait_until(condition, timeout_s=TIMEOUT_S):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 class Link:

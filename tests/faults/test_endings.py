@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from cutting_proxy import wait_until
+from support.waiting import until
 
 FIRST = [b"first %d" % number for number in range(3)]
 SECOND = [b"second %d" % number for number in range(4)]
@@ -25,8 +25,8 @@ class Outage:
         server.create_stream(basin)
         self.append = start_append(self.uri, proxy.env(), *options)
         self.append.feed(block(FIRST))
-        wait_until(lambda: self.tail() == len(FIRST))
-        wait_until(lambda: proxy.links)
+        until(lambda: self.tail() == len(FIRST))
+        until(lambda: proxy.links)
         link = proxy.links[-1]
         time.sleep(0.2)  # the acknowledgement is through
         link.mute.set()
@@ -34,9 +34,9 @@ class Outage:
             link.hold()
         self.append.feed(block(SECOND))
         if arrives:
-            wait_until(lambda: self.tail() == len(FIRST) + len(SECOND))
+            until(lambda: self.tail() == len(FIRST) + len(SECOND))
         else:
-            wait_until(lambda: link.held_bytes)
+            until(lambda: link.held_bytes)
         proxy.open = False
         link.cut(keep=False)
         self.append.wait_for(until)
@@ -95,7 +95,7 @@ def test_fenced_meanwhile_ends_with_a_true_account(make_outage, run_s2, shared_s
 def test_deleted_and_created_again_meanwhile_stops(make_outage, shared_server, arrives):
     outage = make_outage(arrives=arrives)
     assert shared_server.request("DELETE", "/v1/streams/stream", basin=outage.basin).status == 202
-    wait_until(
+    until(
         lambda: (
             shared_server.request("POST", "/v1/streams", basin=outage.basin, json_body={"stream": "stream"}).status
             == 201
@@ -112,7 +112,7 @@ def test_deleted_meanwhile_is_not_found(make_outage, shared_server):
     outage = make_outage(arrives=True)
     shared_server.request("DELETE", "/v1/streams/stream", basin=outage.basin)
     tail = "/v1/streams/stream/records/tail"
-    wait_until(lambda: shared_server.request("GET", tail, basin=outage.basin).status == 404)
+    until(lambda: shared_server.request("GET", tail, basin=outage.basin).status == 404)
     code, account, said = outage.end()
     assert code == 3, said
     assert account["unknown_lines"] == [[4, 7]]
@@ -194,7 +194,7 @@ def test_a_signal_drains_accounts_and_ends(shared_server, basin, start_append, r
     append = start_append(uri, shared_server.env())
     append.feed(block(FIRST) + b"not yet a line")
     tail = "/v1/streams/stream/records/tail"
-    wait_until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 3)
+    until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 3)
     os.kill(append.pid, number)
     code, account, _ = append.ending()
     assert code == expected

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cutting_proxy import wait_until
+from support.waiting import TIMEOUT_S, until
 
 TURNS = 20
 
@@ -25,7 +25,6 @@ def lines_in(ranges):
     return {line for first, last in ranges for line in range(first, last + 1)}
 
 
-@pytest.mark.timeout(240)
 def test_kill_9_of_the_server_loses_and_repeats_nothing(server, unique_basin, start_append, read_lines_of):
     uri = f"s2://{unique_basin()}/stream"
     dice = random.Random(9)
@@ -47,7 +46,6 @@ def test_kill_9_of_the_server_loses_and_repeats_nothing(server, unique_basin, st
     assert len(looks) >= 15, "too few of the kills hit batches that were under way"
 
 
-@pytest.mark.timeout(240)
 def test_bytes_that_arrive_after_the_client_came_back_are_refused(
     shared_server, basin, start_append, make_proxy, read_lines_of
 ):
@@ -60,17 +58,17 @@ def test_bytes_that_arrive_after_the_client_came_back_are_refused(
     late_bytes = turns = 0
     while turns < TURNS:
         # An append session that runs, and then one whose bytes no longer get through…
-        wait_until(lambda: proxy.links and proxy.links[-1].session_passed > 20_000)
+        until(lambda: proxy.links and proxy.links[-1].session_passed > 20_000)
         links = len(proxy.links)
         link = proxy.links[-1]
         link.hold()
-        wait_until(lambda link=link, links=links: link.held_bytes > 20_000 or len(proxy.links) > links)
+        until(lambda link=link, links=links: link.held_bytes > 20_000 or len(proxy.links) > links)
         if len(proxy.links) > links:
             continue  # what arrived late in the turn before has made it connect again
         link.cut(keep=True)
         proxy.wait_for_link(links + 1)
         if turns % 2:
-            wait_until(lambda: proxy.links[-1].session_passed > 20_000)  # back in full
+            until(lambda: proxy.links[-1].session_passed > 20_000)  # back in full
         time.sleep(dice.uniform(0, 0.01))
         late_bytes += link.deliver()  # … arrive when the client is back
         turns += 1
@@ -93,13 +91,13 @@ def test_the_same_file_twice_with_a_cut_before_the_first_ack(
     proxy = make_proxy(shared_server)
     append = start_append(uri, proxy.env())
     link = proxy.wait_for_link(1)
-    wait_until(lambda: link.passed > 0)  # the question for the tail
+    until(lambda: link.passed > 0)  # the question for the tail
     time.sleep(0.3)  # answered by now
     link.mute.set()
     if not arrives:
         link.hold()
     append.feed(data)
-    wait_until(lambda: link.passed + link.held_bytes > len(data))
+    until(lambda: link.passed + link.held_bytes > len(data))
     time.sleep(0.3)  # durable by now, where it arrived
     link.cut(keep=False)
     code, account, lines = append.finish()
@@ -110,7 +108,6 @@ def test_the_same_file_twice_with_a_cut_before_the_first_ack(
     assert lines_in(account.get("recognized_lines", [])) == (set(range(1, len(lines) + 1)) if arrives else set())
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("same", [True, False], ids=["equal-lines", "different-lines"])
 def test_two_writers_through_cuts_lose_nothing_and_name_what_is_repeated(
     shared_server, basin, start_append, make_proxy, read_lines_of, same
@@ -160,7 +157,6 @@ def test_two_writers_through_cuts_lose_nothing_and_name_what_is_repeated(
             assert counts[line] == 1 or (counts[line] > 1 and number in named), (number, line)
 
 
-@pytest.mark.timeout(120)
 def test_a_server_of_our_own_that_dies_is_started_again(start_append, run_s2, unique_basin):
     from s2cli.client.local import data_dir, read_note
 
@@ -168,7 +164,7 @@ def test_a_server_of_our_own_that_dies_is_started_again(start_append, run_s2, un
     append = start_append(uri, {}, "--local", "--create")
     append.feed(b"before\n")
     append.wait_for("created")
-    wait_until(lambda: run_s2("--local", "read", uri).stdout == b"before\n")
+    until(lambda: run_s2("--local", "read", uri).stdout == b"before\n")
     first = int(read_note(data_dir())["pid"])
     os.kill(first, signal.SIGKILL)
     append.feed(b"after\n")
@@ -190,7 +186,7 @@ def test_a_server_that_dies_at_the_worst_moment(
     uri = f"s2://{unique_basin()}/stream"
     append = start_append(uri, {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}, "--create")
     append.feed_on_and_on(numbered)
-    assert mortal.wait(20) == -signal.SIGKILL
+    assert mortal.wait(TIMEOUT_S) == -signal.SIGKILL
     mortal.stdout.close()
     server = make_server(data=tmp_path / "data", port=port)
     append.wait_for("connected again")
@@ -208,15 +204,15 @@ def test_an_acknowledgement_that_is_half_sent_is_none(shared_server, basin, make
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)
     append = start_append(uri, proxy.env())
-    wait_until(lambda: proxy.links)
+    until(lambda: proxy.links)
     append.feed(numbered(0))
     tail = "/v1/streams/stream/records/tail"
-    wait_until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 300)
+    until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 300)
     time.sleep(0.2)  # acknowledged
     link = proxy.links[0]
     link.answer_at_most = link.answered + 15  # the size of a chunk, and some bytes of the frame in it
     append.feed(numbered(1))
-    wait_until(lambda: link.mute.is_set())
+    until(lambda: link.mute.is_set())
     link.cut(keep=False)
     code, account, lines = append.finish()
     assert code == 0, append.said

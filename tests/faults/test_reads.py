@@ -2,14 +2,13 @@
 
 import os
 import random
-import select
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from cutting_proxy import wait_until
+from support.waiting import TIMEOUT_S, until, until_readable
 
 from s2cli.client import reading
 from s2cli.client.interrupts import Interrupts, Waiter
@@ -44,12 +43,10 @@ class RunningRead:
         )
         self.output = bytearray()
 
-    def read(self, up_to_bytes, timeout_s=20.0):
+    def read(self, up_to_bytes):
         """Takes output until there is so much of it in all."""
-        deadline = time.monotonic() + timeout_s
         while len(self.output) < up_to_bytes:
-            readable, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
-            assert readable, f"no output within {timeout_s} s"
+            until_readable(self.process.stdout, self.output[-1000:])
             piece = self.process.stdout.read(1 << 16)
             if not piece:
                 return
@@ -58,7 +55,7 @@ class RunningRead:
     def close(self):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(TIMEOUT_S)
         self.process.stdout.close()
         self.process.stderr.close()
 
@@ -85,7 +82,7 @@ def test_a_read_through_cuts_is_whole(full, shared_server, make_proxy, start_rea
         read.read(len(data) * (turn + 1) // 8)
         proxy.links[-1].cut(keep=False)
     read.read(len(data) + 1)
-    assert read.process.wait(20) == 0
+    assert read.process.wait(TIMEOUT_S) == 0
     assert read.output == data
     assert b"trying again" in read.process.stderr.read()
 
@@ -96,11 +93,10 @@ def test_a_read_ends_where_the_tail_was_when_it_began(full, shared_server, run_s
     read.read(1)
     assert run_s2("append", uri, stdin=b"too late\n", env=shared_server.env()).returncode == 0
     read.read(len(data) + 1)
-    assert read.process.wait(20) == 0
+    assert read.process.wait(TIMEOUT_S) == 0
     assert read.output == data
 
 
-@pytest.mark.timeout(120)
 def test_a_follower_survives_its_server(server, unique_basin, start_append, start_read):
     uri = f"s2://{unique_basin()}/stream"
     append = start_append(uri, server.env(), "--create")
@@ -118,7 +114,7 @@ def test_a_follower_survives_its_server(server, unique_basin, start_append, star
         read.read(len(expected))
         assert read.output == expected
     read.process.terminate()
-    read.process.wait(20)
+    read.process.wait(TIMEOUT_S)
     said = read.process.stderr.read()
     assert said.count(b"connected again after") == 4
     assert b"trying again" in said
@@ -141,7 +137,7 @@ def test_a_follower_says_what_was_trimmed_before_it_could_read_it(shared_server,
     read.read(6)
     assert read.output == b"a\nb\nd\n"
     read.process.terminate()
-    read.process.wait(20)
+    read.process.wait(TIMEOUT_S)
     assert b"the records 2 to 2 are gone" in read.process.stderr.read()
 
 
@@ -180,10 +176,10 @@ def test_a_silent_server_is_noticed(basin, shared_server, make_proxy, monkeypatc
     loop = ReadLoop(client, session, lambda batches: None, -1, Waiter(Interrupts()), outage, told.append)
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
-    wait_until(lambda: len(proxy.links) > 1)
+    until(lambda: len(proxy.links) > 1)
     assert told[0] == "the server sent nothing for 0.3 s; trying again"
     session.done = True
-    thread.join(20)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
 
 
@@ -204,7 +200,7 @@ def test_memory_stays_bounded_when_the_server_is_slow(shared_server, basin, make
     proxy = make_proxy(shared_server)
     append = start_append(f"s2://{basin}/stream", proxy.env())
     append.feed_on_and_on(lambda number: b"x" * 99 + b"\n")
-    wait_until(lambda: proxy.links and proxy.links[-1].passed > 100_000)
+    until(lambda: proxy.links and proxy.links[-1].passed > 100_000)
     link = proxy.links[-1]
     link.mute.set()  # no acknowledgement comes through: what is under way may not grow for ever
     before = -1

@@ -3,12 +3,12 @@ file, and installs them where they are missing."""
 
 import os
 import pty
-import select
 import subprocess
 import time
 
 import pytest
 from completion_lines import SCRIPTS, TYPED, make_files
+from support.waiting import TIMEOUT_S, until_readable
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def test_fish():
     lines = [f"source {SCRIPTS}/s2.fish"]
     for typed, _ in TYPED:
         lines += [f"complete -C '{typed}' | string split -f 1 \\t", "echo =="]
-    done = subprocess.run(["fish", "--no-config"], input="\n".join(lines), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["fish", "--no-config"], input="\n".join(lines), capture_output=True, text=True, timeout=TIMEOUT_S
+    )
     assert (done.returncode, done.stderr) == (0, "")
     for (typed, expected), said in zip(TYPED, done.stdout.split("==\n"), strict=False):
         offered = {word.removeprefix("--color=") for word in said.split()}
@@ -56,7 +58,7 @@ class Zsh:
     def wait_for(self, text: str) -> str:
         """What was said before that text."""
         while text not in self.said:
-            assert select.select([self.terminal], [], [], 30)[0], self.said
+            until_readable(self.terminal, self.said)
             self.said += os.read(self.terminal, 65536).decode("utf-8", "replace")
         found, _, self.said = self.said.partition(text)
         return found

@@ -7,10 +7,11 @@ Not part of the suite, because building that tool takes ten minutes:
 
 import base64
 import os
-import select
 import subprocess
 import threading
 import time
+
+from support.waiting import TIMEOUT_S, until_readable
 
 PEER = os.environ["S2_PEER"]
 
@@ -28,7 +29,7 @@ def start(server, *words, **options):
 
 def official(server, *words, stdin=b"", code=0):
     with start(server, *words, stdin=subprocess.PIPE) as process:
-        stdout, stderr = process.communicate(stdin, timeout=30)
+        stdout, stderr = process.communicate(stdin, timeout=TIMEOUT_S)
     assert process.returncode == code, stderr.decode()
     return stdout
 
@@ -65,7 +66,7 @@ def test_a_follower_prints_what_comes(server):
     with start(server, "tail", "-f", "-n", "1", uri) as follower:
         assert follower.stdout.readline() == b"before\n"
         official(server, "append", uri, stdin=b"after\n")
-        assert select.select([follower.stdout], [], [], 10)[0]
+        until_readable(follower.stdout)
         assert follower.stdout.readline() == b"after\n"
         follower.terminate()
 
@@ -101,5 +102,5 @@ def test_an_append_goes_on_over_a_rolling_restart(server):
             process.stdin.close()
         except BrokenPipeError:
             pass
-        assert process.wait(30) == 0, said
+        assert process.wait(TIMEOUT_S) == 0, said
     assert official(server, "read", uri, "--seq-num", "0", "--count", "2000") == expected

@@ -26,6 +26,7 @@ from s2_sdk import (
     Timestamping,
     TimestampingMode,
 )
+from support.waiting import TIMEOUT_S
 
 BASIN = "sdk-basin"
 
@@ -36,7 +37,7 @@ def drive(server, job, compression=Compression.NONE, retry=None):
     async def main():
         endpoints = Endpoints(account=server.url, basin=server.url)
         async with s2_sdk.S2("token", endpoints=endpoints, compression=compression, retry=retry) as client:
-            return await asyncio.wait_for(job(client), 60)
+            return await asyncio.wait_for(job(client), TIMEOUT_S)
 
     return asyncio.run(main())
 

@@ -29,6 +29,7 @@ from s2_sdk import (
     StreamMetricSet,
     TimeseriesInterval,
 )
+from support.waiting import TIMEOUT_S
 
 ROOT = "the-root-token"
 BASIN = "sdk-account-basin"
@@ -52,7 +53,7 @@ def drive(server, job):
                 endpoints = Endpoints(account=server.url, basin=server.url)
                 return await stack.enter_async_context(s2_sdk.S2(token, endpoints=endpoints))
 
-            await asyncio.wait_for(job(connect), 60)
+            await asyncio.wait_for(job(connect), TIMEOUT_S)
 
     asyncio.run(main())
 

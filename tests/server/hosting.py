@@ -3,11 +3,11 @@
 import asyncio
 import socket
 import threading
-import time
+
+from support.waiting import TIMEOUT_S
 
 from s2cli.server.host import Host, address_of
 
-TIMEOUT_S = 10
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -85,11 +85,3 @@ def read_until(connection, end):
         assert piece, f"closed after {data!r}"
         data += piece
     return data
-
-
-def until(holds):
-    """Waits until `holds()`, for which the other thread gives no sign."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

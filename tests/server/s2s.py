@@ -4,10 +4,10 @@ import contextlib
 import json
 import socket
 
+from support.waiting import TIMEOUT_S
+
 from s2cli.wire.frames import FrameReader, encode_frame
 from s2cli.wire.s2_pb2 import AppendAck, AppendInput, ReadBatch
-
-TIMEOUT_S = 20
 
 
 def append_input(*records, match_seq_num=None, fencing_token=None):

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 
-TIMEOUT_S = 20
+from support.waiting import TIMEOUT_S
 
 
 class EventStream:

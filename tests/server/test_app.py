@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import zstandard
+from support.waiting import TIMEOUT_S
 
 JSON = {"content-type": "application/json"}
 
@@ -184,11 +185,11 @@ def test_a_unary_body_ends_at_2_mib(shared_server):
 
 def test_a_body_that_has_no_end_is_cut_off(shared_server):
     head = b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(head + b"content-length: 1000000000\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     piece = b"100000\r\n" + bytes(0x100000) + b"\r\n"
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(head + b"transfer-encoding: chunked\r\n\r\n")
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             connection.sendall(piece * 64)
@@ -213,7 +214,7 @@ def test_an_unknown_compression_is_415(shared_server):
 
 def test_a_body_in_many_pieces_and_a_late_one(shared_server):
     body = json.dumps({"basin": f"in-pieces-{shared_server.port}"}).encode()
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as connection:
         head = b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
         connection.sendall(head % len(body))
         for byte in body:
@@ -222,7 +223,7 @@ def test_a_body_in_many_pieces_and_a_late_one(shared_server):
 
 
 def test_expect_100_continue(shared_server):
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(
             b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n"
@@ -234,7 +235,7 @@ def test_expect_100_continue(shared_server):
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(shared_server):
     for _ in range(3):
-        with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as connection:
+        with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as connection:
             connection.sendall(
                 b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
             )
@@ -244,7 +245,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(shared_serv
 def test_a_body_that_does_not_come_is_given_up(make_thread_server, monkeypatch):
     monkeypatch.setattr("s2cli.server.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
     server = make_thread_server()
-    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+    with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(
             b"POST /v1/basins HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
         )

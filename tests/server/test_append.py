@@ -11,6 +11,7 @@ import time
 
 import pytest
 from s2s import append_input, open_append, open_read
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.wire.frames import encode_frame, encode_terminal
@@ -311,9 +312,7 @@ def test_what_was_accepted_before_a_disconnect_is_kept(shared_server, basin, str
     with open_append(shared_server, basin) as session:
         session.send(*[append_input(b"%d" % n) for n in range(100)])
         session.ack()
-    deadline = time.monotonic() + 10
-    while get("tail_offset=0").json()["tail"]["seq_num"] < 100:
-        assert time.monotonic() < deadline
+    until(lambda: get("tail_offset=0").json()["tail"]["seq_num"] == 100)
 
 
 def test_an_open_that_fails_is_an_ordinary_response(shared_server, basin):
@@ -417,7 +416,7 @@ def test_a_client_that_heeds_the_advice_of_a_draining_server_ends_its_session_it
             frame = session.frame()
             assert (frame.status, frame.reconnect_advised) == (None, True)
         assert session.frame() is None
-    assert server.process.wait(20) == 0
+    assert server.process.wait(TIMEOUT_S) == 0
     server.start()
     answer = server.request("GET", "/v1/streams/stream/records/tail", basin=basin)
     assert answer.json()["tail"]["seq_num"] == sent + 100
@@ -432,7 +431,7 @@ def test_of_many_conditional_appends_one_wins(shared_server, basin):
         won, told = [], []
 
         def write():
-            connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=30)
+            connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=TIMEOUT_S)
             body = json.dumps({"records": [{"body": "x"}, {"body": "y"}], "match_seq_num": place})
             for _ in range(writers // connections):
                 headers = {"content-type": "application/json", "s2-basin": basin}
@@ -512,7 +511,7 @@ def test_bulk_through_many_streams_at_once_is_exact(shared_server, basin):
 
 
 def test_a_body_that_never_comes_does_not_hold_the_others(shared_server, basin, stream, post):
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as silent:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as silent:
         silent.sendall(
             f"POST {stream} HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\n"
             "content-type: application/json\r\ncontent-length: 100\r\n\r\n{".encode()
@@ -571,7 +570,7 @@ def test_a_refusal_waits_for_what_it_observed(held):
 
     waiting = [threading.Thread(target=post, args=({"records": [{}, {}]},))]
     waiting[0].start()
-    wait_until(lambda: store.held)
+    until(lambda: store.held)
     waiting.append(threading.Thread(target=post, args=({"records": [{}], "match_seq_num": 0},)))
     waiting[1].start()
     with open_append(server, basin) as session:
@@ -600,7 +599,7 @@ def test_a_session_is_not_read_beyond_what_may_be_pending(held):
 
         sending = threading.Thread(target=send)
         sending.start()
-        wait_until(lambda: sum(len(append.chunk.data) for append in store.held) >= 2 << 20)
+        until(lambda: sum(len(append.chunk.data) for append in store.held) >= 2 << 20)
         assert not done.wait(0.3)
         assert len(store.held) <= 3
         # Others go on: the bound is the stream's.
@@ -608,13 +607,6 @@ def test_a_session_is_not_read_beyond_what_may_be_pending(held):
         server.loop.call_soon_threadsafe(store.release)
         assert [session.ack()[1] for _ in range(40)] == list(range(1, 41))
         sending.join()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_full_disk_is_said_and_survived(make_thread_server, tmp_path):
@@ -633,7 +625,7 @@ def test_a_full_disk_is_said_and_survived(make_thread_server, tmp_path):
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA max_page_count={pages + spare}").fetchall()
 
-        asyncio.run_coroutine_threadsafe(stores[0]._change(run), server.loop).result(10)
+        asyncio.run_coroutine_threadsafe(stores[0]._change(run), server.loop).result(TIMEOUT_S)
 
     with open_append(server, basin) as session, open_read(server, basin, "seq_num=0") as follower:
         found = []

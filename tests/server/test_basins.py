@@ -1,7 +1,7 @@
 import re
-import time
 
 import pytest
+from support.waiting import until
 
 UNSET = {
     "default_stream_config": None,
@@ -29,9 +29,7 @@ def config_of(server, name):
 
 
 def await_gone(server, path, basin=None):
-    deadline = time.monotonic() + 20
-    while server.request("GET", path, basin=basin).status != 404:
-        assert time.monotonic() < deadline
+    until(lambda: server.request("GET", path, basin=basin).status == 404)
 
 
 def assert_error(answer, status, code):

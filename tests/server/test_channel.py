@@ -4,13 +4,13 @@ granian, which speaks HTTP/1.1 too."""
 import asyncio
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.server.channel import Inbox, Outlet, watch_disconnect
 from s2cli.server.connections import Connections
 from s2cli.server.host import Host, address_of, listen_tcp
 from s2cli.server.http2 import Http2
 
-TIMEOUT_S = 20
 PIECE = bytes(128 * 1024)
 
 

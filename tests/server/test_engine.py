@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
@@ -17,7 +18,6 @@ from s2cli.server.engines.sqlite_format import FILE_NAME
 from s2cli.server.store import Append, BasinRow, Chunk, Lane, StreamRow
 
 MIB = 1024 * 1024
-TIMEOUT_S = 30
 
 
 class Engine:

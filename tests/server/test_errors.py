@@ -6,6 +6,7 @@ import json
 
 import pytest
 from s2s import open_append, open_read
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import STATUS_BY_CODE, ApiError
 from s2cli.server.engines.sqlite import SqliteStore
@@ -174,7 +175,7 @@ def test_quota_exhausted(make_thread_server, monkeypatch):
 def test_request_timeout(make_thread_server, monkeypatch):
     monkeypatch.setattr("s2cli.server.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
     server = make_thread_server()
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT_S)
     connection.putrequest("POST", "/v1/basins")
     connection.putheader("content-type", "application/json")
     connection.putheader("content-length", "99")
@@ -256,7 +257,7 @@ def test_server_draining(make_server):
         session.ack()
         server.process.terminate()
         assert_terminal(session, "server_draining")
-    assert server.process.wait(20) == 0
+    assert server.process.wait(TIMEOUT_S) == 0
 
 
 def test_request_token_reused(shared_server, stream):

@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import pytest
+from support.waiting import TIMEOUT_S, until_async
 
 from s2cli.errors import ApiError
 from s2cli.server.batches import parse_proto
@@ -14,7 +15,6 @@ from s2cli.wire.codec import decode_read
 from s2cli.wire.configs import resolve_stream_config
 from s2cli.wire.s2_pb2 import AppendInput
 
-TIMEOUT_S = 20
 START_MS = 4_000_000_000_000  # far ahead: a store that is opened looks at the real clock first
 DAY_S = 24 * 3600
 MIB = 1024 * 1024
@@ -73,9 +73,10 @@ class Scene:
         return await self.store._reader.submit(lambda connection: connection.execute(statement).fetchall())
 
     async def until(self, statement, *rows):
-        async with asyncio.timeout(TIMEOUT_S):
-            while await self.query(statement) != [*rows]:
-                await asyncio.sleep(0.01)
+        async def holds():
+            return await self.query(statement) == [*rows]
+
+        await until_async(holds)
 
     async def exists(self, name="stream"):
         row = await self.store.get_stream("some-basin", name)

@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.server import fanout
 from s2cli.server.fanout import Fanout
@@ -64,7 +65,7 @@ def in_loop(job):
         fan = Fanout(SimpleNamespace(recent_bytes=0))
         await job(fan, Appends(fan))
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
 
 
 async def until(condition):

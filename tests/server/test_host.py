@@ -14,7 +14,8 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
+from hosting import POST, connect, echo, read_until
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import S2Error
 from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix

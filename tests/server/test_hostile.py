@@ -8,6 +8,7 @@ import tracemalloc
 
 import pytest
 from s2s import append_input, open_append
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import BadValueError, S2Error
 from s2cli.server.batches import parse_proto
@@ -17,8 +18,6 @@ from s2cli.server.engines import sqlite_chunks
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.store import BasinRow, StreamRow
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
-
-TIMEOUT_S = 20
 
 
 def append(server, basin, records, stream="stream", **conditions):

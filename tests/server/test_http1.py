@@ -8,7 +8,8 @@ import struct
 import threading
 
 import pytest
-from hosting import POST, TIMEOUT_S, connect, echo, read_until, until
+from hosting import POST, connect, echo, read_until
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.server import host as host_module
 from s2cli.server.host import listen_tcp

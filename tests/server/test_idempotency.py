@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.wire.s2_pb2 import AppendAck, AppendInput
 
 MORTAL_SERVER = Path(__file__).parents[1] / "faults" / "mortal_server.py"
-TIMEOUT_S = 20
 BAD_TOKENS = ("", "x" * 37)
 
 
@@ -160,9 +160,7 @@ def test_the_answers_of_the_control_plane(server, unique_basin):
         server.kill()
         server.start()
     # The names are free again, and what is made under them is nobody's business.
-    deadline = threading.Event()
-    while server.request("GET", f"/v1/basins/{basin}").status != 404:
-        assert not deadline.wait(0.05)
+    until(lambda: server.request("GET", f"/v1/basins/{basin}").status == 404)
     server.create_basin(basin)
     server.create_stream(basin, "one")
     for request, answer in zip(requests, first, strict=True):

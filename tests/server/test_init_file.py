@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import S2Error
 from s2cli.server.init_file import read_init_file
@@ -112,7 +113,7 @@ def test_the_option_and_the_variable_of_the_command(tmp_path, endpoint_at):
         endpoint = endpoint_at(int(url.rpartition(":")[2]))
         assert endpoint.request("GET", "/v1/streams/plain", basin="first-basin").status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT_S) == 0
         process.stdout.close()
 
 
@@ -127,9 +128,9 @@ def test_a_basin_that_is_being_deleted(make_server, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if process.stdout.readline():
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT_S) == 0
     else:
-        assert process.wait(20) == 1
+        assert process.wait(TIMEOUT_S) == 1
         assert "`second-basin` of the init file is being deleted" in process.stderr.read()
     process.stdout.close()
     process.stderr.close()

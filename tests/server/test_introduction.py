@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from support.waiting import TIMEOUT_S
 
 from s2cli.wire.s2_pb2 import AppendAck, AppendInput, ReadBatch
 
@@ -11,7 +12,7 @@ from s2cli.wire.s2_pb2 import AppendAck, AppendInput, ReadBatch
 def curl(*arguments, stdin=b""):
     """What curl prints, as bytes, and the status."""
     command = ["curl", "-sS", "-m", "20", "-w", "\n%{http_code}", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     body, _, status = done.stdout.rpartition(b"\n")
     return int(status), body

@@ -3,6 +3,7 @@ import time
 
 import pytest
 from s2s import append_input, open_append, open_read
+from support.waiting import TIMEOUT_S
 
 from s2cli.server import following
 from s2cli.wire.s2_pb2 import ReadBatch
@@ -230,7 +231,7 @@ def test_frames_to_the_client_are_compressed_as_it_accepts(shared_server, basin,
         assert ReadBatch.FromString(session.frame().message).tail.seq_num == 1
     import socket
 
-    with socket.create_connection((shared_server.host, shared_server.port), timeout=10) as raw:
+    with socket.create_connection((shared_server.host, shared_server.port), timeout=TIMEOUT_S) as raw:
         raw.sendall(
             f"GET /v1/streams/stream/records?seq_num=0&wait=0 HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\n"
             f"content-type: s2s/proto\r\naccept-encoding: {accept}\r\n\r\n".encode()
@@ -282,7 +283,7 @@ def test_slow_and_gone_readers_cost_nobody_and_lose_nothing(server):
                 assert writer.ack()[1] == (number - 4) * 100
         for _ in range(5):
             writer.ack()
-    following.join(20)
+    following.join(TIMEOUT_S)
     assert got == list(range(10_000))
     # 50 MB went by for each; what is held for a reader does not grow with them.
     assert rss_mib() - before_mib < 180

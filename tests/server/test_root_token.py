@@ -4,8 +4,7 @@ import socket
 
 import pytest
 from bearers import ROOT, ask, issue, made, scope
-
-TIMEOUT_S = 20
+from support.waiting import TIMEOUT_S
 
 
 def test_a_damaged_key_is_said(make_server, root_file, tmp_path, run_s2):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from s2s import open_append, open_read
+from support.waiting import TIMEOUT_S
 
 from s2cli.server.sealing import CIPHERS, Seal
 from s2cli.server.store import Chunk
@@ -226,5 +227,5 @@ def test_a_cipher_that_is_not_installed_is_refused(make_thread_server, monkeypat
 
 def test_the_libraries_wait_for_the_first_key():
     code = "import sys, s2cli.server.serve; print([n for n in ('aeg', 'cryptography') if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=TIMEOUT_S)
     assert done.stdout == b"[]\n"

@@ -9,12 +9,11 @@ import sys
 import time
 
 import pytest
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.args import Args
 from s2cli.commands import lite
 from s2cli.errors import UsageError
-
-TIMEOUT_S = 30
 
 
 def refused(*options):
@@ -118,9 +117,7 @@ def test_a_removal_goes_on_after_a_crash(server):
     assert server.request("DELETE", "/v1/basins/doomed-basin").status == 202
     server.kill()
     server.start()
-    deadline = time.monotonic() + TIMEOUT_S
-    while server.request("GET", "/v1/basins/doomed-basin").status != 404:
-        assert time.monotonic() < deadline
+    until(lambda: server.request("GET", "/v1/basins/doomed-basin").status == 404)
     server.create_basin("doomed-basin")
     assert server.request("GET", "/v1/streams", basin="doomed-basin").json()["streams"] == []
 
@@ -148,15 +145,16 @@ def ask(connection, path):
 
 
 def await_refusal(server):
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        assert time.monotonic() < deadline
+    def refused():
         try:
             server.request("GET", "/health")
         except ConnectionRefusedError:
-            return
+            return True
         except ConnectionResetError:
             pass  # it waited to be accepted
+        return False
+
+    until(refused)
 
 
 def test_a_draining_server_ends_what_runs_and_takes_nothing_new(server):
@@ -167,12 +165,13 @@ def test_a_draining_server_ends_what_runs_and_takes_nothing_new(server):
         server.process.send_signal(signal.SIGTERM)
         # At once, while what runs goes on: a client that came back to us would be sent away again.
         await_refusal(server)
-        deadline = time.monotonic() + TIMEOUT_S
-        answer = b"HTTP/1.1 200 "
-        while answer.startswith(b"HTTP/1.1 200 "):
-            assert time.monotonic() < deadline
+
+        def unhealthy():
             ask(one, "/health")
             answer = one.recv(65536)
+            return None if answer.startswith(b"HTTP/1.1 200 ") else answer
+
+        answer = until(unhealthy)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert answer.endswith(b"draining")
         # Held until the connections are told to end: told at once, a client would come back on the same one.

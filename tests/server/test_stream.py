@@ -4,6 +4,7 @@ import gc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server import registry as registry_module
@@ -234,7 +235,7 @@ def test_one_owner_that_fails_keeps_nobody_else_waiting():
         await asyncio.sleep(0)
         server.store.write()
         assert (len(good.settled), good.flushed) == (2, 1)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
 
     with_stream(run)
 
@@ -261,7 +262,7 @@ def test_an_observed_state_is_awaited():
         await asyncio.sleep(0)
         assert not waiting.done()
         server.store.write(1)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
         await stream.until_durable(1)
 
     with_stream(run)
@@ -310,7 +311,7 @@ def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
         await asyncio.sleep(0)
         assert not waiting.done()
         server.store.write(1)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
         stream.admit(batch(bytes(300_000)), FakeOwner())
         assert not stream.has_room
         now_s[0] += CROWDED_S
@@ -331,7 +332,7 @@ def test_a_bulk_append_waits_for_room():
         server.add("other")
         assert (await server.streams.open("basin", "other", None)).has_room
         server.store.write(3)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
 
     with_stream(run)
 
@@ -347,7 +348,7 @@ def test_the_server_has_one_bound_for_all_streams(monkeypatch):
         await asyncio.sleep(0)
         assert not waiting.done()
         server.store.write()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
 
     with_stream(run)
 

@@ -1,9 +1,9 @@
 import http.client
 import json
 import threading
-import time
 
 import pytest
+from support.waiting import TIMEOUT_S, until
 
 DEFAULTS = {
     "storage_class": "express",
@@ -40,9 +40,7 @@ def assert_error(answer, status, code):
 
 
 def await_gone(server, basin, name):
-    deadline = time.monotonic() + 20
-    while server.request("GET", f"/v1/streams/{name}", basin=basin).status != 404:
-        assert time.monotonic() < deadline
+    until(lambda: server.request("GET", f"/v1/streams/{name}", basin=basin).status == 404)
 
 
 def test_create_and_get(shared_server, basin):
@@ -183,7 +181,7 @@ def test_of_many_first_appends_one_makes_the_stream(shared_server):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_S)
     assert [answer.status for answer in answers] == [200] * 16
     assert sorted(answer.json()["start"]["seq_num"] for answer in answers) == list(range(16))
 
@@ -213,18 +211,16 @@ def test_no_stream_survives_its_basin_however_they_race(shared_server, operation
 
         maker = threading.Thread(target=make_streams)
         maker.start()
-        assert started.wait(30)
+        assert started.wait(TIMEOUT_S)
         assert shared_server.request("DELETE", f"/v1/basins/{basin}").status == 202
-        maker.join(30)
-        deadline = time.monotonic() + 20
-        while shared_server.request("GET", f"/v1/basins/{basin}").status != 404:
-            assert time.monotonic() < deadline
+        maker.join(TIMEOUT_S)
+        until(lambda basin=basin: shared_server.request("GET", f"/v1/basins/{basin}").status == 404)
         shared_server.create_basin(basin)
         assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
 
 
 def test_a_page_has_at_most_1000_streams(shared_server, basin):
-    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=20)
+    connection = http.client.HTTPConnection(shared_server.host, shared_server.port, timeout=TIMEOUT_S)
     for number in range(1001):
         body = json.dumps({"stream": f"{number:04}"})
         headers = {"s2-basin": basin, "content-type": "application/json"}

@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pytest
 from bearers import BASIN, OTHER_BASIN, ROOT, ask, assert_allowed, assert_refused, issue, made, scope
+from support.waiting import TIMEOUT_S
 
 from s2cli.wire.operations import OP_GROUPS, OPERATIONS
 
-TIMEOUT_S = 20
 GROUP_OF = {op: (group, access) for group, found in OP_GROUPS.items() for access in found for op in found[access]}
 NAMED = {
     "basins": (

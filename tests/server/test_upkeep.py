@@ -4,15 +4,13 @@ import contextlib
 import json
 import sqlite3
 import threading
-import time
 
 import pytest
 from s2s import open_read
+from support.waiting import until
 
 from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite import SqliteStore
-
-TIMEOUT_S = 20
 
 
 class Stumbling:
@@ -35,9 +33,7 @@ class Stumbling:
 
 
 def await_gone(server, path, basin=None):
-    deadline = time.monotonic() + TIMEOUT_S
-    while server.request("GET", path, basin=basin).status != 404:
-        assert time.monotonic() < deadline
+    until(lambda: server.request("GET", path, basin=basin).status == 404)
 
 
 @pytest.mark.parametrize("error", [ApiError("storage", "the disk is full"), ZeroDivisionError("a bug")])
@@ -231,10 +227,7 @@ def test_a_basin_with_many_streams_goes_however_often_the_server_is_killed(make_
             return database.execute(question).fetchone()[0]
 
     def await_streams_left(count):
-        deadline = time.monotonic() + 60
-        while ask("SELECT count(*) FROM stream") > 1 + count:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: ask("SELECT count(*) FROM stream") <= 1 + count)
 
     assert server.request("DELETE", "/v1/basins/doomed-basin").status == 202
     for left in STREAMS, STREAMS - 1, STREAMS * 3 // 4, STREAMS // 2, STREAMS // 4:

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.waiting import TIMEOUT_S
 
-TIMEOUT_S = 60
 PAGE = (Path(__file__).parent / "page.html").read_bytes()
 
 
@@ -92,10 +92,10 @@ def browse(tmp_path):
     for browser in browsers:
         browser.terminate()
         try:
-            browser.wait(10)
+            browser.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             browser.kill()
-            browser.wait(10)
+            browser.wait(TIMEOUT_S)
 
 
 def append(server, basin, *bodies):

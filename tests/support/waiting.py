@@ -1,0 +1,43 @@
+"""Waits for what happens elsewhere. How long that takes says nothing: only what hangs takes `TIMEOUT_S`."""
+
+import asyncio
+import inspect
+import select
+import time
+
+TIMEOUT_S = 100.0
+INTERVAL_S = 0.005
+
+
+def until(condition):
+    """Polls `condition()`, of which nobody gives a sign, until it holds. Returns what it gave."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, f"waited in vain for {_describe(condition)}"
+        time.sleep(INTERVAL_S)
+    return found
+
+
+async def until_async(condition):
+    """The same in a coroutine, and `condition` may be a coroutine function."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline_s, f"waited in vain for {_describe(condition)}"
+        await asyncio.sleep(INTERVAL_S)
+
+
+def until_readable(file, said=b"") -> None:
+    """Waits until there is something to read, or the end; `said` is what came before, for the message."""
+    assert select.select([file], [], [], TIMEOUT_S)[0], f"waited in vain after {said!r}"
+
+
+def _describe(condition) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)
