@@ -10,13 +10,22 @@ import pytest
 from cutting_proxy import CuttingProxy
 from support.waiting import TIMEOUT_S
 
+# `python -m s2cli` with another bound for how long an interrupted append waits.
+WITH_DRAIN_S = """
+import runpy, sys
+from s2cli.client import appending
+appending.DRAIN_S = float(sys.argv.pop(1))
+runpy.run_module("s2cli", run_name="__main__", alter_sys=True)
+"""
+
 
 class RunningAppend:
     """`s2 append -v -o json` with an input that the test feeds."""
 
-    def __init__(self, uri: str, env: dict[str, str], *options: str) -> None:
+    def __init__(self, uri: str, env: dict[str, str], *options: str, drain_s: float | None = None) -> None:
+        program = ["-m", "s2cli"] if drain_s is None else ["-c", WITH_DRAIN_S, str(drain_s)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "s2cli", "append", uri, "-v", "-o", "json", *options],
+            [sys.executable, *program, "append", uri, "-v", "-o", "json", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,8 +111,8 @@ def start_append():
     """Starts appends that are gone after the test."""
     appends = []
 
-    def start(uri, env, *options) -> RunningAppend:
-        appends.append(RunningAppend(uri, env, *options))
+    def start(uri, env, *options, **more) -> RunningAppend:
+        appends.append(RunningAppend(uri, env, *options, **more))
         return appends[-1]
 
     yield start

@@ -6,7 +6,11 @@ import threading
 
 from support.waiting import TIMEOUT_S
 
+from s2cli.wire.frames import FrameReader
+from s2cli.wire.s2_pb2 import AppendAck
+
 PIECE_BYTES = 64 * 1024
+ANSWERS_BYTES = 1024 * 1024
 
 
 class Link:
@@ -23,6 +27,7 @@ class Link:
         self.passed = 0  # bytes of the client that went on to the server
         self.session_passed = 0  # of these, what belongs to an append session
         self.answered = 0  # bytes of the server that went on to the client
+        self._answers = bytearray()  # these bytes, while there are few of them
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self._lock = threading.Lock()
         self._cut = False
@@ -56,6 +61,8 @@ class Link:
                 if not self.mute.is_set():
                     data = data[: self.answer_at_most - self.answered]
                     self.client.sendall(data)
+                    if self.answered < ANSWERS_BYTES:
+                        self._answers += data
                     self.answered += len(data)
                     if self.answered == self.answer_at_most:
                         self.mute.set()
@@ -67,6 +74,19 @@ class Link:
     def held_bytes(self) -> int:
         with self._lock:
             return sum(map(len, self.held))
+
+    def acked_records(self) -> int:
+        """How many records the acknowledgements cover that went on to the client, of an append session in HTTP/1.1."""
+        _, session, rest = bytes(self._answers).partition(b"transfer-encoding: chunked")
+        chunks = rest.partition(b"\r\n\r\n")[2]
+        frames, acked = FrameReader(), 0
+        while session and b"\r\n" in chunks:
+            size, _, chunks = chunks.partition(b"\r\n")
+            for frame in frames.feed(chunks[: int(size, 16)]):
+                ack = AppendAck.FromString(frame.message)
+                acked += ack.end.seq_num - ack.start.seq_num
+            chunks = chunks[int(size, 16) + 2 :]
+        return acked
 
     def hold(self) -> None:
         with self._lock:

@@ -19,16 +19,16 @@ class Outage:
     """An append whose first lines are acknowledged; the second ones went out and, with `arrives`, arrived, but no
     acknowledgement came back; and now nobody gets through to the server."""
 
-    def __init__(self, server, basin, proxy, start_append, *options, arrives, until="trying again"):
+    def __init__(self, server, basin, proxy, start_append, *options, arrives, says="trying again", **more):
         self.server, self.basin, self.proxy = server, basin, proxy
         self.uri = f"s2://{basin}/stream"
         server.create_stream(basin)
-        self.append = start_append(self.uri, proxy.env(), *options)
+        self.append = start_append(self.uri, proxy.env(), *options, **more)
         self.append.feed(block(FIRST))
         until(lambda: self.tail() == len(FIRST))
         until(lambda: proxy.links)
         link = proxy.links[-1]
-        time.sleep(0.2)  # the acknowledgement is through
+        until(lambda: link.acked_records() == len(FIRST))
         link.mute.set()
         if not arrives:
             link.hold()
@@ -39,7 +39,7 @@ class Outage:
             until(lambda: link.held_bytes)
         proxy.open = False
         link.cut(keep=False)
-        self.append.wait_for(until)
+        self.append.wait_for(says)
 
     def tail(self):
         answer = self.server.request("GET", "/v1/streams/stream/records/tail", basin=self.basin)
@@ -130,7 +130,7 @@ def test_a_server_that_stays_away_ends_with_the_lines_that_are_undecided(make_ou
 
 @pytest.mark.parametrize("arrives", [True, False])
 def test_stop_asks_nothing(make_outage, arrives):
-    outage = make_outage("--on-lost-ack", "stop", arrives=arrives, until="--on-lost-ack stop")
+    outage = make_outage("--on-lost-ack", "stop", arrives=arrives, says="--on-lost-ack stop")
     code, account, _ = outage.append.ending()
     assert code == 8
     assert (account["durable"], account["unknown_lines"]) == (3, [[4, 7]])
@@ -204,14 +204,12 @@ def test_a_signal_drains_accounts_and_ends(shared_server, basin, start_append, r
 
 
 def test_a_second_signal_leaves_at_once(make_outage):
-    outage = make_outage(arrives=True)
+    outage = make_outage(arrives=True, drain_s=36000)
     os.kill(outage.append.pid, signal.SIGINT)
-    outage.append.wait_for("once more to leave at once")
-    started = time.monotonic()
+    outage.append.wait_for("waiting up to 36000 s for what is under way; once more to leave at once")
     os.kill(outage.append.pid, signal.SIGINT)
     code, account, _ = outage.append.ending()
     assert code == 130
-    assert time.monotonic() - started < 2
     assert account["unknown_lines"] == [[4, 7]]
 
 
@@ -228,9 +226,7 @@ def test_one_signal_waits_for_what_is_under_way(make_outage, shared_server, read
 
 def test_one_signal_does_not_wait_for_ever(make_outage):
     outage = make_outage(arrives=True)
-    started = time.monotonic()
     os.kill(outage.append.pid, signal.SIGINT)
-    code, account, _ = outage.append.ending()
+    code, account, _ = outage.append.ending()  # nobody lets it through
     assert code == 130
-    assert time.monotonic() - started < 10
     assert account["unknown_lines"] == [[4, 7]]

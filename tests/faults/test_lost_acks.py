@@ -6,8 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,14 +91,16 @@ def test_the_same_file_twice_with_a_cut_before_the_first_ack(
     proxy = make_proxy(shared_server)
     append = start_append(uri, proxy.env())
     link = proxy.wait_for_link(1)
-    until(lambda: link.passed > 0)  # the question for the tail
-    time.sleep(0.3)  # answered by now
+    until(lambda: link.answered > 0)  # where the tail is
     link.mute.set()
     if not arrives:
         link.hold()
     append.feed(data)
     until(lambda: link.passed + link.held_bytes > len(data))
-    time.sleep(0.3)  # durable by now, where it arrived
+    if arrives:
+        tail = "/v1/streams/stream/records/tail"
+        durable = 2 * data.count(b"\n")
+        until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == durable)
     link.cut(keep=False)
     code, account, lines = append.finish()
     assert code == 0, append.said
@@ -122,21 +124,19 @@ def test_two_writers_through_cuts_lose_nothing_and_name_what_is_repeated(
         )
     dice = random.Random(5)
 
-    def accidents(proxy):
-        for _ in range(6):
-            time.sleep(dice.uniform(0.05, 0.3))
-            link = proxy.links[-1]
-            link.hold()
-            time.sleep(0.05)
-            link.cut(keep=dice.random() < 0.5)
-            time.sleep(0.2)
-            link.deliver()
+    def accident(proxy):
+        until(lambda: proxy.links and proxy.links[-1].session_passed)
+        time.sleep(dice.uniform(0, 0.2))  # a random moment is what is tested
+        links = len(proxy.links)
+        link = proxy.links[-1]
+        link.hold()
+        until(lambda: link.held_bytes or len(proxy.links) > links)  # or the other writer made it connect again
+        link.cut(keep=dice.random() < 0.5)
+        proxy.wait_for_link(links + 1)
+        link.deliver()
 
-    threads = [threading.Thread(target=accidents, args=(proxy,)) for proxy in proxies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(accident, proxies * 6))
     endings = [append.finish() for append in appends]
     for append, (code, account, lines) in zip(appends, endings, strict=True):
         assert code == 0, append.said
@@ -208,8 +208,8 @@ def test_an_acknowledgement_that_is_half_sent_is_none(shared_server, basin, make
     append.feed(numbered(0))
     tail = "/v1/streams/stream/records/tail"
     until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 300)
-    time.sleep(0.2)  # acknowledged
     link = proxy.links[0]
+    until(lambda: link.acked_records() == 300)
     link.answer_at_most = link.answered + 15  # the size of a chunk, and some bytes of the frame in it
     append.feed(numbered(1))
     until(lambda: link.mute.is_set())
