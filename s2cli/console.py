@@ -82,13 +82,12 @@ def paint(text: str, style: str, descriptor: int) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` as one line without control characters: what a server or a name says must not drive the terminal."""
+    """`text` as one line that drives no terminal: what a server or a name says is somebody else's."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
+    from s2cli.escapes import escape_line
+
+    return escape_line(text)
 
 
 def write(data: bytes) -> None:
@@ -109,7 +108,30 @@ def write(data: bytes) -> None:
 
 
 def print_line(text: str) -> None:
-    write(text.encode("utf-8", "surrogateescape") + b"\n")
+    print_lines((text,))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines for people on stdout, with escapes for what is not printable."""
+    write("".join(printable(line) + "\n" for line in lines).encode())
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """A value as JSON on stdout: on one line, or as many as `indent` makes of it."""
+    print_json_lines((value,), indent=indent)
+
+
+def print_json_lines(values: Iterable[object], *, indent: int | None = None) -> None:
+    write(b"".join(encode_json(value, indent=indent) + b"\n" for value in values))
+
+
+def encode_json(value: object, *, indent: int | None = None) -> bytes:
+    import json
+
+    from s2cli.escapes import encode_json_text
+
+    separators = (",", ":") if indent is None else None
+    return encode_json_text(json.dumps(value, ensure_ascii=False, indent=indent, separators=separators))
 
 
 def notice(text: str) -> None:
@@ -225,7 +247,7 @@ class Table:
             header = self._line(self._headers)
             text = paint(header, BOLD, 1) + "\n" + text
             self._headers = None
-        write(text.encode("utf-8", "surrogateescape"))
+        write(text.encode())
 
     def _line(self, cells: Sequence[str]) -> str:
         if not self._aligned:

@@ -12,6 +12,7 @@ S2Error                         what failed; `hint` says what to type next      
 ├── UnreachableError            no server, or none that answers in time           6
 ├── BadInputError               an input line cannot be a record                  7
 ├── UndecidedError              nobody can tell whether records are durable       8
+├── IncompleteError             something was left out, and the rest was done     8
 ├── ProtocolError               the peer broke the protocol                       1
 │   └── FrameError              bytes that are no S2S frame
 └── ApiError                    an error body of the API, sent or received        by status and code
@@ -115,6 +116,10 @@ class BadInputError(S2Error):
 
 
 class UndecidedError(S2Error):
+    exit_code = ExitCode.UNDECIDED
+
+
+class IncompleteError(S2Error):
     exit_code = ExitCode.UNDECIDED
 
 

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-auto-paginate": ("no_auto_paginate", True),
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
+        "-0": ("zero", True), "--zero": ("zero", True),
         "--no-headers": ("no_headers", True),
     }),
     "basins create": ("s2cli.commands.basins", (("basin", "text", True),), {
@@ -120,6 +121,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-auto-paginate": ("no_auto_paginate", True),
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
+        "-0": ("zero", True), "--zero": ("zero", True),
         "--no-headers": ("no_headers", True),
     }),
     "streams create": ("s2cli.commands.streams", (("uri", "text", True),), {
@@ -189,6 +191,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-auto-paginate": ("no_auto_paginate", True),
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
+        "-0": ("zero", True), "--zero": ("zero", True),
         "--no-headers": ("no_headers", True),
     }),
     "tokens revoke": ("s2cli.commands.tokens", (("token_id", "text", True),), {
@@ -238,6 +241,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
     "locations list": ("s2cli.commands.locations", (), {
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
+        "-0": ("zero", True), "--zero": ("zero", True),
         "--no-headers": ("no_headers", True),
     }),
     "locations get-default": ("s2cli.commands.locations", (), {

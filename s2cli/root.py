@@ -148,7 +148,7 @@ EXIT_CODES = {
     5: "a condition did not hold (fencing token, match-seq-num, already exists, start beyond the tail)",
     6: "server unreachable, timed out, or given up on after 429 and 5xx",
     7: "bad input data",
-    8: "undecided whether records are durable, or several things partly done",
+    8: "undecided whether records are durable, or a list left out names",
     130: "interrupted (Ctrl-C)",
     143: "terminated",
 }

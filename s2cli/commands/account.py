@@ -80,8 +80,6 @@ class Account:
         return text
 
     def _write_json(self, read: int, exit_code: int) -> None:
-        import json
-
         session = self._session
         fields: dict[str, object] = {
             "stream": self._uri,
@@ -105,7 +103,7 @@ class Account:
         if session.durable_beyond:
             fields["durable_beyond_next_line"] = session.durable_beyond
         try:
-            console.print_line(json.dumps(fields, ensure_ascii=False))
+            console.print_json(fields)
         except console.ClosedOutput:
             if exit_code == ExitCode.OK:
                 raise  # else why the append ended matters more than who reads this

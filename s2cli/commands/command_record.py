@@ -63,8 +63,6 @@ def _report(args: Args, uri: str, session: AppendSession, fact: tuple[str, objec
         where = "in effect already" if seq_num is None else f"appended at {seq_num}"
         console.notice(f"{uri}: {what} {where}")
         return
-    import json
-
     tail = None if session.tail is None else {"seq_num": session.tail[0], "timestamp": session.tail[1]}
     fields = {"stream": uri, name: value, "seq_num": seq_num, "tail": tail, "outcome": OUTCOMES[0]}
-    console.print_line(json.dumps(fields, ensure_ascii=False))
+    console.print_json(fields)

@@ -119,9 +119,7 @@ def _status(args: Args) -> int:
         "answers": answers,
     }
     if args.output in ("json", "jsonl"):
-        import json
-
-        console.print_line(json.dumps(facts))
+        console.print_json(facts)
     else:
         for name, value in facts.items():
             if value is not None:

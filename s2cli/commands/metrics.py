@@ -7,7 +7,7 @@ import time
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
-from s2cli.commands.printing import compact, print_json, text_of
+from s2cli.commands.printing import print_names, text_of
 from s2cli.commands.streams import stream_uri
 from s2cli.errors import BadValueError, ExitCode, UsageError
 from s2cli.values import parse_duration_ms, parse_position
@@ -42,10 +42,11 @@ def run(args: Args) -> int:
         rows = [row for metric in metrics for row in _rows(metric)]
         console.Table(HEADERS, show_headers=not args.no_headers).add(rows)
     elif output == "json":
-        print_json(metrics)
+        console.print_json(metrics, indent=2)
+    elif output == "jsonl":
+        console.print_json_lines(metrics)
     else:
-        lines = [compact(metric) for metric in metrics] if output == "jsonl" else _names(metrics)
-        console.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
+        print_names([_names(metrics)], hint="-o json shows them")
     return ExitCode.OK
 
 

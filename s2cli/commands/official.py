@@ -5,7 +5,7 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands import basins, streams
-from s2cli.commands.printing import print_config, state
+from s2cli.commands.printing import print_config, print_names, state
 from s2cli.commands.requested import request_token
 from s2cli.errors import ExitCode
 from s2cli.values import parse_resource
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from s2cli.args import Args
     from s2cli.client.api import Resource
+
+
+IN_OTHER_FORMATS = "s2 basins list and s2 streams list show them, and print all of them with -o name -0"
 
 
 def run(args: Args) -> int:
@@ -85,9 +88,10 @@ def delete_stream(args: Args) -> int:
 
 
 def _print(pages: Iterable[list[Resource]], line: Callable[[Resource], str]) -> int:
-    for items in pages:
-        text = "".join(line(item) + (" [deleting]" if state(item) == "deleting" else "") + "\n" for item in items)
-        console.write(text.encode("utf-8", "surrogateescape"))
+    def lines(items: list[Resource]) -> list[str]:
+        return [line(item) + (" [deleting]" if state(item) == "deleting" else "") for item in items]
+
+    print_names(map(lines, pages), hint=IN_OTHER_FORMATS)
     return ExitCode.OK
 
 

@@ -30,13 +30,13 @@ def list_access_tokens(args: Args) -> int:
     for items in tokens.token_pages(args):
         width = max((len(str(item.get("id"))) for item in items), default=0)
         for item in items:
-            text = "" if first else "\n"
-            console.write((text + _token_lines(item, width)).encode("utf-8", "surrogateescape"))
+            console.print_lines([] if first else [""])
+            console.print_lines(_token_lines(item, width))
             first = False
     return ExitCode.OK
 
 
-def _token_lines(item: Resource, width: int) -> str:
+def _token_lines(item: Resource, width: int) -> list[str]:
     scope = item.get("scope")
     scope = scope if isinstance(scope, dict) else {}
     sets = "  ".join(
@@ -44,8 +44,8 @@ def _token_lines(item: Resource, width: int) -> str:
         for shown, name in (("basins", "basins"), ("streams", "streams"), ("tokens", "access_tokens"))
     )
     permissions = " ".join(f"{group[0]}:{letters}" for group, letters in tokens.groups_of(scope)) or "none"
-    first = f"{str(item.get('id')).ljust(width)}  expires {item.get('expires_at') or 'never'}\n"
-    return first + f"  {sets}  perms={permissions}  ops={len(scope.get('ops') or ())}\n"
+    first = f"{str(item.get('id')).ljust(width)}  expires {item.get('expires_at') or 'never'}"
+    return [first, f"  {sets}  perms={permissions}  ops={len(scope.get('ops') or ())}"]
 
 
 def revoke_access_token(args: Args) -> int:
@@ -62,22 +62,22 @@ def get_metrics(args: Args) -> int:
     if args.metric is not None and end_ms is None:
         raise UsageError("one of --end-timestamp and --end-ago is needed")
     for metric in metrics.find_metrics(args, kind, start_ms or 0, end_ms or 0):
-        console.write(_shown_metric(metric).encode("utf-8", "surrogateescape"))
+        console.print_lines(_metric_lines(metric))
     return ExitCode.OK
 
 
-def _shown_metric(metric: Resource) -> str:
+def _metric_lines(metric: Resource) -> list[str]:
     kind, name, unit, values = metrics.series(metric)
     if kind == "scalar":
-        return f"{name}: {values[0][1]} {unit}\n"
+        return [f"{name}: {values[0][1]} {unit}"]
     if kind == "label":
-        return f"{name}:\n" + "".join(f"  {value}\n" for _, value in values)
+        return [f"{name}:", *(f"  {value}" for _, value in values)]
     rows = [(metrics.rfc3339(epoch_s), str(value)) for epoch_s, value in values]
     left = max(len("time"), *(len(row[0]) for row in rows)) if rows else len("time")
     right = max(len(unit), *(len(row[1]) for row in rows)) if rows else len(unit)
-    rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+\n"
-    lines = "".join(f"| {moment.ljust(left)} | {value.rjust(right)} |\n" for moment, value in rows)
-    return f"{name}\n{rule}| {'time'.ljust(left)} | {unit.rjust(right)} |\n{rule}{lines}{rule}\n"
+    rule = f"+{'-' * (left + 2)}+{'-' * (right + 2)}+"
+    lines = [f"| {moment.ljust(left)} | {value.rjust(right)} |" for moment, value in rows]
+    return [name, rule, f"| {'time'.ljust(left)} | {unit.rjust(right)} |", rule, *lines, rule, ""]
 
 
 def list_locations(args: Args) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from s2cli import console
+from s2cli.errors import IncompleteError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 BASIN_HEADERS = ("NAME", "STATE", "CREATED", "LOCATION")
 STREAM_HEADERS = ("NAME", "STATE", "CREATED", "CIPHER")
+ALL_NAMES = "-o name -0 prints all of them, each with a NUL byte behind it, for xargs -0"
 
 
 def basin_row(item: Resource) -> tuple[str, ...]:
@@ -39,17 +39,35 @@ def print_list(
 ) -> None:
     """Every page as it arrives: a list may be longer than the memory."""
     output = args.output or "table"
+    if args.zero and output != "name":
+        raise UsageError("-0, --zero goes with -o name")
     if output == "json":
         _print_array(pages)
-        return
-    table = console.Table(headers, show_headers=not args.no_headers)
-    for items in pages:
-        if output == "table":
+    elif output == "jsonl":
+        for items in pages:
+            console.print_json_lines(items)
+    elif output == "name":
+        print_names(([name(item) for item in items] for items in pages), zero=args.zero)
+    else:
+        table = console.Table(headers, show_headers=not args.no_headers)
+        for items in pages:
             table.add([row(item) for item in items])
-        elif output == "jsonl":
-            _print_lines(compact(item) for item in items)
-        else:
-            _print_lines(name(item) for item in items)
+
+
+def print_names(pages: Iterable[list[str]], *, zero: bool = False, hint: str = ALL_NAMES) -> None:
+    """Names for xargs: a line for each, or with `zero` each with a NUL behind it. A name that is no harmless line (one
+    with a newline in it would be two names) is left out of lines, and in the end that is an error, with `hint`."""
+    left_out = 0
+    for names in pages:
+        if zero:
+            console.write("".join(name + "\0" for name in names).encode("utf-8", "backslashreplace"))
+            continue
+        lines = [name for name in names if console.printable(name) == name]
+        left_out += len(names) - len(lines)
+        console.print_lines(lines)
+    if left_out:
+        names_were = "1 name was" if left_out == 1 else f"{left_out} names were"
+        raise IncompleteError(f"{names_were} left out, because of control characters", hint=hint)
 
 
 def _print_array(pages: Iterable[list[Resource]]) -> None:
@@ -57,11 +75,10 @@ def _print_array(pages: Iterable[list[Resource]]) -> None:
     begun = False
     for items in pages:
         if items:
-            text = json.dumps(items, indent=2, ensure_ascii=False)
             # Without the brackets of this page, and the newlines inside of them.
-            console.write(((",\n" if begun else "[\n") + text[2:-2]).encode("utf-8", "surrogateescape"))
+            console.write((b",\n" if begun else b"[\n") + console.encode_json(items, indent=2)[2:-2])
             begun = True
-    console.print_line("\n]" if begun else "[]")
+    console.write(b"\n]\n" if begun else b"[]\n")
 
 
 def print_created(
@@ -91,11 +108,11 @@ def print_one(args: Args, item: Resource, headers: tuple[str, ...], rows: list[t
     """One thing, as `rows` in a table, else as `item` or `name`."""
     output = args.output or "table"
     if output == "json":
-        print_json(item)
+        console.print_json(item, indent=2)
     elif output == "jsonl":
-        console.print_line(compact(item))
+        console.print_json(item)
     elif output == "name":
-        console.print_line(name)
+        print_names([[name]], hint="-o json shows it")
     else:
         console.Table(headers, show_headers=not args.no_headers).add(rows)
 
@@ -114,24 +131,11 @@ def settings(config: Resource, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield name, text_of(value)
 
 
-def print_json(value: object) -> None:
-    console.print_line(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    text = "".join(line + "\n" for line in lines)
-    console.write(text.encode("utf-8", "surrogateescape"))
-
-
 def text_of(value: object) -> str:
     """A cell of a table."""
     if value is None or value == "":
         return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else console.encode_json(value).decode()
 
 
 def _duration(seconds: object) -> str:

@@ -9,6 +9,7 @@ from s2cli.declared.options import (
     Limit,
     NoAutoPaginate,
     NoHeaders,
+    NulNames,
     Output,
     Prefix,
     RequestToken,
@@ -109,6 +110,7 @@ def list_tokens(
     limit: Limit = None,
     no_auto_paginate: NoAutoPaginate = False,
     output: Output = None,
+    zero: NulNames = False,
     no_headers: NoHeaders = False,
 ) -> None:
     """List access tokens by ID, with what they allow; never the tokens themselves.
@@ -207,7 +209,7 @@ def stream_metrics(
     """
 
 
-def list_locations(output: Output = None, no_headers: NoHeaders = False) -> None:
+def list_locations(output: Output = None, zero: NulNames = False, no_headers: NoHeaders = False) -> None:
     """List the locations that a basin can be created in.
 
     Examples:

@@ -99,6 +99,7 @@ Output = Annotated[
     Literal["table", "json", "jsonl", "name"] | None,
     typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name [default: table]"),
 ]
+NulNames = Annotated[bool, typer.Option("-0", "--zero", help="With -o name: a NUL byte behind each name, for xargs -0")]
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="No line of headers above a table")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask")]
 Prefix = Annotated[str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin so")]

@@ -9,6 +9,7 @@ from s2cli.declared.options import (
     Location,
     NoAutoPaginate,
     NoHeaders,
+    NulNames,
     Output,
     Prefix,
     RequestToken,
@@ -57,6 +58,7 @@ def list_basins(
     limit: Limit = None,
     no_auto_paginate: NoAutoPaginate = False,
     output: Output = None,
+    zero: NulNames = False,
     no_headers: NoHeaders = False,
 ) -> None:
     """List basins by name, those being deleted too.
@@ -110,7 +112,7 @@ def delete_basin(basin: Basin, yes: Yes = False, request_token: RequestToken = N
 
     Examples:
       s2 basins delete logs-old
-      s2 basins list --prefix tmp- -o name | xargs -n1 s2 basins delete --yes
+      s2 basins list -p tmp- -o name -0 | xargs -0 -n1 s2 basins delete --yes
 
     On a terminal it asks first; elsewhere it wants --yes. The server removes the
     data in its own time: until then the basin is listed as being deleted.
@@ -124,6 +126,7 @@ def list_streams(
     limit: Limit = None,
     no_auto_paginate: NoAutoPaginate = False,
     output: Output = None,
+    zero: NulNames = False,
     no_headers: NoHeaders = False,
 ) -> None:
     """List the streams of a basin by name, those being deleted too.
@@ -133,7 +136,8 @@ def list_streams(
       s2 streams list s2://logs-prod/web/
       s2 streams list logs-prod --prefix web/ -o name
 
-    What follows the basin in a URI is a prefix. -o name prints whole URIs.
+    What follows the basin in a URI is a prefix. -o name prints whole URIs; those
+    with control characters only with -0, and without it ends with 8.
     """
 
 
@@ -170,7 +174,7 @@ def delete_stream(uri: RequiredUri, yes: Yes = False, request_token: RequestToke
 
     Examples:
       s2 streams delete s2://logs-prod/web
-      s2 streams list tmp-basin -o name | xargs -n1 s2 streams delete --yes
+      s2 streams list tmp-jobs -o name -0 | xargs -0 -n1 s2 streams delete --yes
 
     On a terminal it asks first; elsewhere it wants --yes.
     """

@@ -11,6 +11,8 @@ from __future__ import annotations
 import _json
 from binascii import b2a_base64
 
+from s2cli.escapes import encode_json_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,15 +20,6 @@ if TYPE_CHECKING:
     from s2cli.wire.s2_pb2 import SequencedRecord
 
 _quote = _json.encode_basestring  # keeps characters that are not ASCII as they are
-
-# What JSON leaves as it is and a terminal obeys: DEL, C1, and the controls of the direction of text.
-_TERMINAL_CONTROLS = "[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-# The UTF-8 of each of them begins with one of these, and few others do.
-_FIRST_BYTES_OF_CONTROLS = b"\x7f\xc2\xd8"
-_FIRST_BYTE_OF_PUNCTUATION = b"\xe2"  # dashes, quotes and bullets have it too: looked at more closely
-_REST_OF_CONTROLS = {
-    character.encode()[1:] for character in map(chr, range(0x2000, 0x2070)) if not character.isprintable()
-}
 
 
 def _text(data: bytes) -> str:
@@ -52,28 +45,9 @@ def format_records(records: Sequence[SequencedRecord], separator: str, *, base64
             headers = ',"base64":true' + (_headers(record, _base64) if record.headers else "")
             content = f',"body":{_base64(body)}' if body else ""
         lines.append(f'{{"seq_num":{record.seq_num},"timestamp":{record.timestamp}{headers}{content}{end}')
-    return escape_terminal_controls("".join(lines).encode())
+    return encode_json_text("".join(lines))
 
 
 def _headers(record: SequencedRecord, encode: Callable[[bytes], str]) -> str:
     pairs = (f"[{encode(header.name)},{encode(header.value)}]" for header in record.headers)
     return f',"headers":[{",".join(pairs)}]'
-
-
-def escape_terminal_controls(data: bytes) -> bytes:
-    """JSON text with every character escaped that would drive a terminal and that JSON itself leaves alone."""
-    if not _may_have_controls(data):
-        return data
-    import re  # costs 6 ms, and most text never needs it
-
-    return re.sub(_TERMINAL_CONTROLS, lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
-
-
-def _may_have_controls(data: bytes) -> bool:
-    """At the speed of memory, where the pattern would take a third of the time of the whole format."""
-    if data.isascii():
-        return 0x7F in data
-    if any(first in data for first in _FIRST_BYTES_OF_CONTROLS):
-        return True
-    punctuation = data.split(_FIRST_BYTE_OF_PUNCTUATION)
-    return not _REST_OF_CONTROLS.isdisjoint({piece[:2] for piece in punctuation})

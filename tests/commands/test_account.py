@@ -229,7 +229,7 @@ def test_metrics_as_the_official_tool_prints_them(s2, written):
     )
     assert s2("get-stream-metrics", f"s2://{written}/s", "storage", *between).stdout.startswith(b"storage\n+")
     scalar = {"scalar": {"name": "active", "unit": "operations", "value": 7.0}}
-    assert official_account._shown_metric(scalar) == "active: 7.0 operations\n"
+    assert official_account._metric_lines(scalar) == ["active: 7.0 operations"]
 
 
 # Locations

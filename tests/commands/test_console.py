@@ -118,7 +118,7 @@ def test_notices_are_silenced_and_warnings_are_not(stderr):
 def test_an_error_is_one_line_and_its_hint_another(stderr):
     console.error(UsageError("no " + "x" * 200, hint="type this"))
     console.error(NotFoundError("two\nlines\x1b[2J"))
-    assert stderr() == "error: no " + "x" * 200 + "\nhint: type this\nerror: two\\nlines\\x1b[2J\n"
+    assert stderr() == "error: no " + "x" * 200 + "\nhint: type this\nerror: two\\x0alines\\x1b[2J\n"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_errors_in_json_have_a_code(stderr, error, code):
 
 def test_printable_keeps_letters_and_shows_the_rest():
     assert console.printable("grün ✓ 語") == "grün ✓ 語"
-    assert console.printable("a\x1b]0;x\x07\r\n\x7f\u202e") == "a\\x1b]0;x\\x07\\r\\n\\x7f\\u202e"
-    assert console.printable("\udcff") == "\\udcff"
+    assert console.printable("a\x1b]0;x\x07\r\n\x7f\u202e") == "a\\x1b]0;x\\x07\\x0d\\x0a\\x7f\\u{202e}"
+    assert console.printable("\udcff\ud800") == "\\xff\\u{d800}"
 
 
 def test_a_full_pipe_is_waited_for():
@@ -183,7 +183,7 @@ def test_the_status_line_is_taken_away_before_a_notice(stderr, terminals):
     console.notice("done")
     console.status("again")
     console.status("")
-    assert stderr() == "\r\x1b[K12 records\\n\r\x1b[Kdone\n\r\x1b[Kagain\r\x1b[K"
+    assert stderr() == "\r\x1b[K12 records\\x0a\r\x1b[Kdone\n\r\x1b[Kagain\r\x1b[K"
 
 
 def test_there_is_no_status_line_elsewhere(stderr):
@@ -201,7 +201,7 @@ def test_a_table_elsewhere_has_tabs_and_no_cut_cell(stdout):
     table = console.Table(("NAME", "STATE"))
     table.add([("a" * 300, "x\ty"), ("b", "z")])
     table.add([("c", "")])
-    assert stdout() == "NAME\tSTATE\n" + "a" * 300 + "\tx\\ty\nb\tz\nc\t\n"
+    assert stdout() == "NAME\tSTATE\n" + "a" * 300 + "\tx\\x09y\nb\tz\nc\t\n"
 
 
 def test_wide_characters_take_two_columns_of_a_terminal(stdout, terminals):

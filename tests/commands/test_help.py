@@ -76,7 +76,7 @@ def test_examples_of_the_help_are_command_lines_that_exist():
         examples = page.partition("Examples:\n")[2].partition("\n\n")[0].replace("\\\n", "")
         assert examples.count("s2 ") >= 1, name
         for line in examples.splitlines():
-            for before, command in re.findall(r"(^ *|\| |xargs -n1 |<\()(?:\w+=\S+ )?s2 ([^|>)]*)", line):
+            for before, command in re.findall(r"(^ *|\| |xargs -0 -n1 |<\()(?:\w+=\S+ )?s2 ([^|>)]*)", line):
                 operand = ["s2://a-basin/s"] if "xargs" in before else []
                 assert cli.run(shlex.split(command) + operand), line
 
@@ -169,7 +169,7 @@ def test_a_bug_is_one_line_with_where_to_report_it(run_s2, tmp_path):
     done = run_s2("basins", "list", env={"PYTHONPATH": str(tmp_path)})
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 1
-    assert lines[0] == "error: this is a bug in s2: RuntimeError: oh\\nno at sitecustomize.py:5"
+    assert lines[0] == "error: this is a bug in s2: RuntimeError: oh\\x0ano at sitecustomize.py:5"
     assert lines[1].startswith("hint: report this line")
     traced = run_s2("basins", "list", env={"PYTHONPATH": str(tmp_path), "S2_DEBUG": "1"})
     assert b"Traceback" in traced.stderr
