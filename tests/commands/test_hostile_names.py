@@ -76,7 +76,9 @@ def test_zero_without_names_is_a_usage_error(s2, basin):
     assert (done.returncode, done.stderr) == (2, b"error: -0, --zero goes with -o name\n")
 
 
-@pytest.mark.parametrize("arguments", [["streams", "list"], ["streams", "list", "-o", "json"], ["list-streams"], ["ls"]])
+@pytest.mark.parametrize(
+    "arguments", [["streams", "list"], ["streams", "list", "-o", "json"], ["list-streams"], ["ls"]]
+)
 def test_no_list_drives_a_terminal(s2, hostile_basin, arguments):
     done = s2(*arguments, hostile_basin)
     assert not drives_a_terminal(done.stdout + done.stderr)
