@@ -7,6 +7,12 @@ import os
 from s2cli.endpoints import is_loopback
 from s2cli.errors import UsageError
 
+# Scheme of a connection -> the variables that may name a proxy for it, the first one that is set wins.
+_VARIABLES = {
+    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
+    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+}
+
 
 def refuse_proxy(scheme: str, host: str, port: int) -> None:
     """Raises UsageError if the environment says that a connection to that place goes through a proxy.
@@ -15,17 +21,16 @@ def refuse_proxy(scheme: str, host: str, port: int) -> None:
     """
     if is_loopback(host):
         return
-    for name in (f"{scheme}_proxy", "all_proxy"):
-        for variable in (name, name.upper()):
-            # A web server passes the header `Proxy:` on as HTTP_PROXY: like everybody, we look at the lower-case name
-            # alone where such a server calls us.
-            if variable == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ:
-                continue
-            if os.environ.get(variable) and not _is_exempt(host, port):
-                raise UsageError(
-                    f"{variable} asks for a proxy to {host}, and proxies do not work yet",
-                    hint=f"to connect directly: NO_PROXY={host}",
-                )
+    for variable in _VARIABLES[scheme]:
+        # A web server passes the header `Proxy:` on as HTTP_PROXY: like everybody, we look at the lower-case name alone
+        # where such a server calls us.
+        if variable == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ:
+            continue
+        if os.environ.get(variable) and not _is_exempt(host, port):
+            raise UsageError(
+                f"{variable} asks for a proxy to {host}, and proxies do not work yet",
+                hint=f"to connect directly: NO_PROXY={host}",
+            )
 
 
 def _is_exempt(host: str, port: int) -> bool:
