@@ -151,8 +151,9 @@ def read_lines(pipe, count: int) -> list[bytes]:
 class LiteThread(Endpoint):
     """A server in a thread of this process, for tests that reach into it: `open_store` may wrap the engine."""
 
-    def __init__(self, data: Path | None = None, port: int = 0, open_store=None) -> None:
+    def __init__(self, data: Path | None = None, port: int = 0, open_store=None, root_token=None) -> None:
         self.port = port
+        self._root_token = root_token
         self._data = data
         self._open_store = open_store
         self._ready = threading.Event()
@@ -167,6 +168,8 @@ class LiteThread(Endpoint):
         return self
 
     def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
         self.loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(TIMEOUT_S)
         assert not self._thread.is_alive(), "the server did not end"
@@ -183,7 +186,8 @@ class LiteThread(Endpoint):
 
         self.loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
-        options = Options(data=None if self._data is None else str(self._data), port=self.port)
+        data = None if self._data is None else str(self._data)
+        options = Options(data=data, port=self.port, root_token=self._root_token)
         if self._open_store is not None:
             options.open_store = self._open_store
         await serve(options, self._on_ready, self._stopped)

@@ -46,15 +46,15 @@ class Replies:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._running: dict[bytes, tuple[bytes, Future[Reply]]] = {}
+        self._running: dict[bytes, tuple[Identity, Future[Reply]]] = {}
 
-    async def once(self, token: bytes, request: bytes, execute: Callable[[Draft], Awaitable[Reply]]) -> Reply:
+    async def once(self, token: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]) -> Reply:
         """The reply to the request with that token and identity (see `identify`), executed unless it was, or is just
         being. Raises `request_token_reused` where the token came with another request."""
         key = hashlib.sha256(checked_token(token)).digest()
         running = self._running.get(key)
         if running is not None:
-            if running[0] != request:
+            if running[0].digest != request.digest:
                 raise _reused()
             return await asyncio.shield(running[1])
         done: Future[Reply] = asyncio.get_running_loop().create_future()
@@ -71,16 +71,16 @@ class Replies:
         return reply
 
     async def _found_or_executed(
-        self, key: bytes, request: bytes, execute: Callable[[Draft], Awaitable[Reply]]
+        self, key: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]
     ) -> Reply:
         store, now_ms = self._server.store, self._server.clock_ms()
         reply = await store.get_reply(key, now_ms)
         if reply is None:
-            reply = await execute(Draft(key, request, now_ms))
+            reply = await execute(Draft(key, request.digest, now_ms))
             if not reply.saved:
                 # Nothing was changed that it could have been written with.
                 await store.save_reply(reply)
-        elif reply.request != request:
+        elif not request.is_of(reply.request):
             raise _reused()
         return reply
 
@@ -96,14 +96,36 @@ def checked_token(value: bytes) -> bytes:
     return value
 
 
-def identify(scope: Scope, basin: str, body: bytes) -> bytes:
-    """What tells a request from others: two that differ in it are not the same, whatever their token. `basin` is ""
-    where the path says all."""
+class Identity:
+    """What tells a request from others: two that differ in it are not the same, whatever their token. Where the request
+    brings an encryption key, its digest is keyed with that: what is stored does not tell whether a guess at a body is
+    right."""
+
+    __slots__ = ("_parts", "digest")
+
+    def __init__(self, parts: list[bytes], key: bytes | None) -> None:
+        self._parts = parts
+        self.digest = _digest(parts, None if key is None else hashlib.sha256(key).digest())
+
+    def is_of(self, stored: bytes) -> bool:
+        """Whether that is the digest of this request; it may have been stored when there were no keyed ones."""
+        return stored in (self.digest, _digest(self._parts, None))
+
+
+def identify(scope: Scope, basin: str, body: bytes) -> Identity:
+    """The identity of a request. `basin` is "" where the path says all."""
     parts = [scope["method"].encode(), scope["raw_path"], scope["query_string"], basin.encode(), body]
+    key = None
     for name, value in sorted(scope["headers"]):
         if name in _HEADERS:
             parts += name, value
-    digest = hashlib.sha256()
+        elif name == b"s2-encryption-key":
+            key = value
+    return Identity(parts, key)
+
+
+def _digest(parts: list[bytes], key: bytes | None) -> bytes:
+    digest = hashlib.sha256() if key is None else hashlib.blake2b(digest_size=32, key=key)
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)

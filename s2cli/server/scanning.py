@@ -62,11 +62,11 @@ async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq
 
 
 def _opened(chunk: Chunk, seal: Seal | None) -> Chunk:
-    if not chunk.kind:
-        return chunk
-    if seal is None:
-        raise not_openable()
-    return seal.open(chunk)
+    if seal is not None:
+        return seal.open(chunk)
+    if chunk.kind:
+        raise not_openable(chunk)
+    return chunk
 
 
 class Limits:
@@ -105,7 +105,7 @@ class Limits:
     def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
         """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing.
         Raises ApiError where a sealed chunk cannot be opened."""
-        if chunk.kind:
+        if chunk.kind or self._seal is not None:
             chunk = _opened(chunk, self._seal)
         if (
             from_seq_num <= chunk.first_seq_num

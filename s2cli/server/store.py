@@ -33,8 +33,9 @@ class BasinRow:
 
 @dataclass(slots=True)
 class StreamRow:
-    """A stream. The engine assigns `id` on insert, and keeps the last five members itself: `insert_stream` and
-    `update_stream` do not write them. `next_seq_num` and `last_timestamp` count only while the stream has no chunk."""
+    """A stream. The engine assigns `id` and `uid` on insert, and keeps the last five members itself: `insert_stream`
+    and `update_stream` do not write them. `next_seq_num` and `last_timestamp` count only while the stream has no chunk.
+    `uid` is random and never used again; None where the stream was created before there were any."""
 
     basin: str
     name: str
@@ -44,6 +45,7 @@ class StreamRow:
     deleted_at_ms: int | None = None
     request_key: bytes | None = None
     id: int = 0
+    uid: bytes | None = None
     trim_point: int = 0
     fencing_token: str = ""
     keep_ms: int | None = None  # the retention of its last append

@@ -90,6 +90,7 @@ class Stream:
         "tail_seq_num",
         "tail_timestamp",
         "trim_point",
+        "uid",
         "used",
     )
 
@@ -97,6 +98,7 @@ class Stream:
         self._registry = registry
         self.key = row.basin, row.name
         self.id = row.id
+        self.uid = row.uid
         self.lane = lane
         self.cipher = row.cipher
         self.next_seq_num, self.last_timestamp = tail
@@ -147,15 +149,14 @@ class Stream:
         data, first_timestamp, last_timestamp = assemble(
             batch, first_seq_num, now_ms, self.last_timestamp, self._timestamping, uncapped=self._uncapped
         )
-        kind = 0
+        chunk = Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data)
         if seal is not None:
-            commands = {first_seq_num + number for number, _, _ in batch.commands}
-            data, kind = seal.seal(data, first_seq_num, commands)
+            chunk = seal.seal(chunk, {first_seq_num + number for number, _, _ in batch.commands})
         # From here on nothing fails.
         admitted = Admitted(
             self,
             owner,
-            Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data, kind),
+            chunk,
             first_timestamp,
             now_ms,
             now_ms + self._retention_ms if self._retention_ms else 0,
@@ -168,8 +169,8 @@ class Stream:
             self._obey(batch, first_seq_num, admitted)
         self.next_seq_num = end_seq_num
         self.last_timestamp = last_timestamp
-        self.pending_bytes += len(data)
-        self._registry.pending_bytes += len(data)
+        self.pending_bytes += len(chunk.data)
+        self._registry.pending_bytes += len(chunk.data)
         self._registry.server.store.append(admitted)
 
     def _obey(self, batch: Batch, first_seq_num: int, admitted: Admitted) -> None:

@@ -213,9 +213,9 @@ def test_what_was_acked_survives_kill_9(tmp_path):
 def test_a_newer_format_is_refused(tmp_path):
     with_engine(tmp_path, lambda engine: engine.stream())
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(S2Error, match=r"newer version of s2 \(format 2") as caught:
+    with pytest.raises(S2Error, match=r"newer version of s2 \(format 3") as caught:
         with_engine(tmp_path, None)
     assert "upgrade" in caught.value.hint
 

@@ -1,6 +1,9 @@
 """Encrypted streams (protocol section 11): round trips, every error, and nothing on the disk that could be read."""
 
 import base64
+import contextlib
+import json
+import sqlite3
 import subprocess
 import sys
 
@@ -8,6 +11,9 @@ import pytest
 from s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
+from s2cli.errors import ApiError
+from s2cli.server.engines.sqlite_checksum import checksum
+from s2cli.server.replies import identify
 from s2cli.server.sealing import CIPHERS, Seal
 from s2cli.server.store import Chunk
 from s2cli.wire.s2_pb2 import ReadBatch
@@ -198,22 +204,136 @@ def test_no_record_reaches_the_disk_in_the_clear(make_server, tmp_path, cipher):
     assert len(bodies(read(server, basin))) == 506
 
 
+def seal_for(cipher, stream=("basin", "stream"), uid=b"u" * 16):
+    return Seal(CIPHERS[cipher], bytes(32), stream, uid)
+
+
+def changed(chunk, **members):
+    values = {name: getattr(chunk, name) for name in ("first_seq_num", "count", "metered_bytes", "last_timestamp")}
+    return Chunk(**{**values, "data": chunk.data, "kind": chunk.kind, **members})
+
+
 def test_a_moved_or_changed_chunk_does_not_open(cipher):
-    seal = Seal(CIPHERS[cipher], bytes(32), ("basin", "stream"))
     data = ReadBatch(records=[{"seq_num": 7, "body": b"x"}]).SerializeToString()
-    sealed, kind = seal.seal(data, 7, set())
-    assert seal.open(Chunk(7, 1, 9, 0, sealed, kind)).data == data
-    assert seal.seal(data, 7, set())[0] != sealed
+    chunk = Chunk(7, 1, 9, 5, data)
+    sealed = seal_for(cipher).seal(chunk, set())
+    opened = seal_for(cipher).open(sealed)
+    assert (opened.data, opened.kind) == (data, 0)
+    assert seal_for(cipher).seal(chunk, set()).data != sealed.data
     for wrong in (
-        Chunk(8, 1, 9, 0, sealed, kind),
-        Chunk(7, 1, 9, 0, sealed[:-1] + bytes((sealed[-1] ^ 1,)), kind),
-        Chunk(7, 1, 9, 0, sealed[:5], kind),
-        Chunk(7, 1, 9, 0, sealed, 3 - kind),
+        changed(sealed, first_seq_num=8),
+        changed(sealed, count=2),
+        changed(sealed, metered_bytes=8),
+        changed(sealed, metered_bytes=-1),
+        changed(sealed, last_timestamp=6),
+        changed(sealed, data=sealed.data[:-1] + bytes((sealed.data[-1] ^ 1,))),
+        changed(sealed, data=sealed.data[:5]),
+        changed(sealed, kind=7 - sealed.kind),  # the other cipher
+        changed(sealed, kind=sealed.kind - 2),  # as in format 1
+        changed(sealed, kind=9),
     ):
-        with pytest.raises(Exception, match=r"malformed|decryption failed"):
-            seal.open(wrong)
-    with pytest.raises(Exception, match="decryption failed"):
-        Seal(CIPHERS[cipher], bytes(32), ("basin", "other")).open(Chunk(7, 1, 9, 0, sealed, kind))
+        with pytest.raises(ApiError, match=r"malformed|decryption failed"):
+            seal_for(cipher).open(wrong)
+    for stream, uid in (("basin", "other"), b"u" * 16), (("basin", "stream"), b"v" * 16), (("basin", "stream"), None):
+        with pytest.raises(ApiError, match="decryption failed"):
+            seal_for(cipher, stream, uid).open(sealed)
+
+
+FENCE = {"seq_num": 7, "headers": [{"value": b"fence"}], "body": b"token"}
+DATA = {"seq_num": 8, "body": b"x"}
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"records": [{"seq_num": 7, "body": b"x"}]},
+        {"records": [FENCE, DATA]},
+        {"records": [{**FENCE, "headers": [{"value": b"fence"}, {"name": b"n"}]}]},
+        {"records": [{**FENCE, "headers": [{"value": b"other"}]}]},
+        {"records": [{**FENCE, "seq_num": 8}]},
+        {"records": [FENCE, {**FENCE, "seq_num": 9}]},
+        {"records": []},
+        {"records": [FENCE], "tail": {"seq_num": 100}},
+    ],
+)
+def test_nothing_but_commands_may_lie_in_the_clear(cipher, batch):
+    chunk = Chunk(7, max(1, len(batch["records"])), 9, 5, ReadBatch(**batch).SerializeToString())
+    with pytest.raises(ApiError, match="stored in the clear: they were changed on the disk") as caught:
+        seal_for(cipher).open(chunk)
+    assert caught.value.code == "decryption_failed"
+    with pytest.raises(ApiError, match="malformed"):
+        seal_for(cipher).open(changed(chunk, data=b"\xff"))
+    commands = changed(chunk, count=1, data=ReadBatch(records=[FENCE]).SerializeToString())
+    assert seal_for(cipher).open(commands) is commands
+
+
+def rewrite(server, statement, *values):
+    """Somebody who can write to the disk changes the database while the server is away."""
+    assert server.stop() == 0
+    with contextlib.closing(sqlite3.connect(server.data / "s2.db", isolation_level=None)) as connection:
+        connection.create_function("checksum", 7, checksum)
+        rows = connection.execute(statement, values).fetchall()
+    server.start()
+    return rows
+
+
+def test_a_chunk_that_was_put_there_without_the_key_is_refused(server, cipher):
+    basin = server.create_basin(stream_cipher=cipher)
+    server.create_stream(basin)
+    append(server, basin, "mine")
+    data = ReadBatch(records=[{"seq_num": 1, "timestamp": 2**62, "body": b"forged"}]).SerializeToString()
+    put = (
+        "INSERT INTO chunk SELECT id, 1, 14, ts, exp, checksum(id, 1, 14, ts, exp, 0, data), 0, data FROM"
+        " (SELECT id + 1 AS id, ts, exp, ? AS data FROM chunk)"
+    )
+    rewrite(server, put, data)
+    assert bodies(read(server, basin, "seq_num=0&count=1")) == ["mine"]
+    answers = [read(server, basin, query) for query in ("seq_num=1", "tail_offset=1")]
+    answers += [read(server, basin, "seq_num=1", {**WITH_KEY, "accept": "text/event-stream"})]
+    for answer in answers:
+        assert b"forged" not in answer.body
+        assert base64.b64encode(b"forged") not in answer.body
+    assert (answers[0].status, answers[0].json()["code"]) == (400, "decryption_failed")
+    assert "changed on the disk" in answers[0].json()["message"]
+    with open_read(server, basin, "seq_num=1", headers=WITH_KEY) as session:
+        assert session.terminal()[1]["code"] == "decryption_failed"
+
+
+def test_an_old_chunk_does_not_open_in_a_stream_created_again(server, cipher):
+    basin = server.create_basin(stream_cipher=cipher)
+    server.create_stream(basin)
+    append(server, basin, "of the stream before")
+    (old,) = rewrite(server, "SELECT data FROM chunk")
+    assert server.request("DELETE", "/v1/streams/stream", basin=basin).status == 202
+    while server.request("POST", "/v1/streams", basin=basin, json_body={"stream": "stream"}).status != 201:
+        pass  # until the old one is gone
+    append(server, basin, "of the stream after it")
+    put = "UPDATE chunk SET data=?1, n=1, size=28, crc=checksum(id, 1, 28, ts, exp, kind, ?1)"
+    rewrite(server, put, *old)
+    answer = read(server, basin)
+    assert (answer.status, answer.json()["code"]) == (400, "decryption_failed")
+
+
+def test_a_guess_at_a_body_cannot_be_checked_on_the_disk(server, cipher):
+    """The digest of a request whose body is secret is keyed."""
+    basin = server.create_basin(stream_cipher=cipher)
+    server.create_stream(basin)
+    body = json.dumps({"records": [{"body": "yes"}]}).encode()
+
+    def send(key):
+        headers = {"s2-encryption-key": key, "content-type": "application/json", "s2-request-token": "token"}
+        return server.request("POST", RECORDS, basin=basin, body=body, headers=headers)
+
+    first = send(KEY)
+    assert (first.status, send(KEY).body) == (200, first.body)
+    assert send(OTHER_KEY).json()["code"] == "request_token_reused"
+    scope = {"method": "POST", "raw_path": RECORDS.encode(), "query_string": b""}
+    guess = {**scope, "headers": [(b"content-type", b"application/json")]}
+    ((stored,),) = rewrite(server, "SELECT request FROM reply")
+    assert stored != identify(guess, basin, body).digest
+    guess["headers"].append((b"s2-encryption-key", KEY.encode()))
+    assert stored == identify(guess, basin, body).digest
+    assert send(KEY).body == first.body
 
 
 def test_a_cipher_that_is_not_installed_is_refused(make_thread_server, monkeypatch):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from s2cli.server.engines import sqlite_metrics, sqlite_replies
+from s2cli.server.engines.sqlite_checksum import checksum
 from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, stream_of, to_signed
 from s2cli.server.store import Append
 
@@ -102,17 +102,11 @@ def _values(group: list[Append]) -> list[Any]:
     values: list[Any] = []
     for append in group:
         chunk = append.chunk
-        data = chunk.data
-        values += (
-            chunk_id(append.lane.stream_id, chunk.end_seq_num - 1),
-            chunk.count,
-            chunk.metered_bytes,
-            to_signed(chunk.last_timestamp),
-            append.expires_at_ms,
-            zlib.crc32(data),
-            chunk.kind,
-            data,
-        )
+        row_id = chunk_id(append.lane.stream_id, chunk.end_seq_num - 1)
+        timestamp = to_signed(chunk.last_timestamp)
+        count, size, exp, kind, data = chunk.count, chunk.metered_bytes, append.expires_at_ms, chunk.kind, chunk.data
+        crc = checksum(row_id, count, size, timestamp, exp, kind, data)
+        values += row_id, count, size, timestamp, exp, crc, kind, data
     return values
 
 

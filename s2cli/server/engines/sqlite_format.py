@@ -4,10 +4,15 @@ A chunk's key packs its stream and the last sequence number in it, so that the c
 order, and one step finds the chunk that holds a sequence number. What a read decides by stands in columns before the
 bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_signed`: only their order within Python
 counts, no statement compares them.
+
+Format 2 is format 1 and what `_UPGRADES` adds; a database of format 1 gets it when it is opened. Chunks of format 1
+stay as they are: each says by itself which checksum it has (engines/sqlite_checksum.py) and how it is sealed
+(server/sealing.py).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
@@ -15,8 +20,10 @@ from pathlib import Path
 
 from s2cli.errors import S2Error
 
+log = logging.getLogger("s2cli.server")
+
 APPLICATION_ID = 0x5332_4462  # "S2Db"
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "s2.db"
 PAGE_BYTES = 16384
 
@@ -29,8 +36,8 @@ CREATE TABLE chunk(
   size INT NOT NULL,      -- metered bytes
   ts INT NOT NULL,        -- timestamp of the last record
   exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
-  crc INT NOT NULL,       -- crc32 of data
-  kind INT NOT NULL,      -- 0 plain, else the cipher that seals it
+  crc INT NOT NULL,       -- which checksum << 32 | crc32, see engines/sqlite_checksum.py
+  kind INT NOT NULL,      -- 0 plain, else how it is sealed, see server/sealing.py
   data BLOB NOT NULL      -- ReadBatch, or what seals one
 );
 CREATE TABLE basin(
@@ -38,7 +45,8 @@ CREATE TABLE basin(
   config TEXT NOT NULL,   -- JSON
   created_at INT NOT NULL,
   deleted_at INT,
-  request_key BLOB
+  request_key BLOB,
+  crc INT                 -- kept for a checksum of the row; NULL: it has none
 ) WITHOUT ROWID;
 CREATE TABLE stream(
   id INTEGER PRIMARY KEY, -- below 2^23; free again once the row is gone
@@ -55,7 +63,9 @@ CREATE TABLE stream(
   last_ts INT NOT NULL DEFAULT 0,
   keep INT,                        -- retention of the last run
   written INT NOT NULL DEFAULT 0,  -- arrival of the last record, as far as its chunk does not tell
-  look_at INT                      -- when to see whether it is to be deleted, being empty
+  look_at INT,                     -- when to see whether it is to be deleted, being empty
+  uid BLOB,                        -- random, 16 bytes: its chunks are sealed with it; NULL: created in format 1
+  crc INT
 );
 CREATE TABLE run(
   id INTEGER PRIMARY KEY, -- of a chunk: from here on all chunks of its stream were written with one retention
@@ -84,7 +94,8 @@ CREATE TABLE token(
   scope TEXT NOT NULL,       -- JSON
   auto_prefix INT NOT NULL,
   expires TEXT,              -- RFC 3339 in UTC, as precise as it was set
-  expires_ms INT             -- the same in ms, rounded up
+  expires_ms INT,            -- the same in ms, rounded up
+  crc INT
 ) WITHOUT ROWID;
 CREATE INDEX token_expires ON token(expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE metric(
@@ -97,6 +108,16 @@ CREATE TABLE metric(
 ) WITHOUT ROWID;
 CREATE INDEX metric_hour ON metric(hour);
 """
+
+# From each format to the next one.
+_UPGRADES = {
+    1: """
+ALTER TABLE basin ADD COLUMN crc INT;
+ALTER TABLE stream ADD COLUMN uid BLOB;
+ALTER TABLE stream ADD COLUMN crc INT;
+ALTER TABLE token ADD COLUMN crc INT;
+""",
+}
 
 
 def chunk_id(stream_id: int, seq_num: int) -> int:
@@ -131,9 +152,13 @@ def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
         # The directory is locked, but somebody may look into the file with a tool.
         connection.execute("PRAGMA busy_timeout=5000")
         _check(connection, path)
-        if not _number(connection, "user_version"):
+        version = _number(connection, "user_version")
+        if not version:
             _create(connection)
             _sync_directory(directory)
+        elif version < FORMAT:
+            _upgrade(connection, version)
+            log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
         settings = {
             "synchronous": "FULL" if durable else "OFF",
             "wal_autocheckpoint": 0,
@@ -180,6 +205,12 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.executescript(
         f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
     )
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    steps = " ".join(_UPGRADES[number] for number in range(version, FORMAT))
+    # One transaction as well: a crash leaves the old format or the new one. SQLite waits for the disk by itself here.
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={FORMAT}; COMMIT;")
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-import zlib
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from s2cli.errors import ApiError
+from s2cli.server.engines.sqlite_checksum import complaint
 from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, to_unsigned
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.store import Chunk
@@ -91,20 +91,20 @@ def read(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
 ) -> list[Chunk]:
     cursor = connection.execute(
-        "SELECT id, n, size, ts, crc, kind, data FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?)"
+        "SELECT crc, id, n, size, ts, exp, kind, data FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?)"
         " ORDER BY id",
         (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1), now_ms),
     )
     chunks: list[Chunk] = []
     size_bytes = 0
-    for row_id, count, metered_bytes, timestamp, crc, kind, data in cursor:
+    for row in cursor:
+        _, row_id, count, metered_bytes, timestamp, _, kind, data = row
         seq_num = seq_num_of(row_id)
-        if zlib.crc32(data) != crc:
+        damage = complaint(*row)
+        if damage is not None:
             if chunks:
                 break  # what lies before the damage can be read
-            raise ApiError(
-                "storage", f"the records up to sequence number {seq_num} are damaged on disk: wrong checksum"
-            )
+            raise ApiError("storage", f"the records up to sequence number {seq_num} are damaged on disk: {damage}")
         chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data, kind))
         size_bytes += len(data)
         if size_bytes >= max_bytes:

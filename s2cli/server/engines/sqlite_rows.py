@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from typing import Any
 
@@ -11,12 +12,14 @@ from s2cli.server.engines.sqlite_expiry import first_look_ms, min_age_ms
 from s2cli.server.engines.sqlite_format import to_unsigned
 from s2cli.server.store import MAX_STREAMS, BasinRow, StreamRow
 
+UID_BYTES = 16
+
 _BASIN = "name, config, created_at, deleted_at, request_key"
 # A stream is deleted together with its basin, also where it is not yet marked.
 _STREAM = (
     "id, basin, name, config, cipher, created_at,"
     " coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)), request_key, trim_point,"
-    " fencing_token, next_seq, last_ts, keep"
+    " fencing_token, next_seq, last_ts, keep, uid"
 )
 
 
@@ -78,12 +81,13 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
     if (present := get_stream(connection, row.basin, row.name)) is not None:
         return present
     row.id = _free_id(connection, lowest_id)
+    row.uid = os.urandom(UID_BYTES)
     config = json.dumps(row.config)
     if row.id >= MAX_STREAMS:
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
     connection.execute(
-        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key, look_at)"
-        " VALUES(?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key, look_at,"
+        " uid) VALUES(?,?,?,?,?,?,?,?,?,?)",
         (
             row.id,
             row.basin.encode(),
@@ -94,6 +98,7 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
             row.deleted_at_ms,
             row.request_key,
             first_look_ms(config, row.created_at_ms),
+            row.uid,
         ),
     )
     return None
@@ -164,6 +169,7 @@ def _stream_row(row: tuple[Any, ...]) -> StreamRow:
         next_seq_num=row[10],
         last_timestamp=to_unsigned(row[11]),
         keep_ms=row[12],
+        uid=row[13],
     )
 
 
