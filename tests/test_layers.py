@@ -11,6 +11,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.endswit
 # Part of the package -> the parts it may import. A file at the top level is a part of its own.
 ALLOWED = {
     "errors": set(),
+    "amounts": set(),
     "escapes": set(),
     "values": {"errors"},
     "wire": {"wire", "errors", "values"},
@@ -20,7 +21,7 @@ ALLOWED = {
     "endpoints": {"errors"},
     "configfiles": {"errors"},
     "config": {"errors", "values", "client", "wire", "endpoints", "configfiles", "__init__"},
-    "client": {"client", "wire", "errors", "values", "endpoints", "__init__"},
+    "client": {"client", "wire", "errors", "values", "amounts", "endpoints", "__init__"},
     "server": {"server", "wire", "errors", "values", "__init__"},
     "commands": {
         "commands",
@@ -32,6 +33,7 @@ ALLOWED = {
         "args",
         "console",
         "escapes",
+        "amounts",
         "wire",
         "errors",
         "values",

@@ -10,6 +10,7 @@ import os
 import select
 import time
 
+from s2cli.amounts import format_seconds
 from s2cli.client.carriers import CallCarrier, FrameCarrier
 from s2cli.client.interrupts import Interrupted, Waiter
 from s2cli.client.outage import Outage
@@ -209,7 +210,9 @@ class AppendLoop:
         if interrupts.count > 1 or not self._placing.began or self._is_done():
             raise Stopped
         self._waiter.deadline = time.monotonic() + DRAIN_S
-        self._notice(f"stopping: waiting up to {DRAIN_S:g} s for what is under way; once more to leave at once")
+        self._notice(
+            f"stopping: waiting up to {format_seconds(DRAIN_S)} for what is under way; once more to leave at once"
+        )
 
     # The session
 
@@ -254,7 +257,7 @@ class AppendLoop:
             if ready and self._receive(connection, ready):
                 heard = now
             elif session.in_flight and now - heard > self._patience_s(connection):
-                raise LostError(f"no acknowledgement within {self._patience_s(connection):g} s")
+                raise LostError(f"no acknowledgement within {format_seconds(self._patience_s(connection))}")
             if readable and self._input_open:
                 self._read()
                 if source.has_rest and self._leaves_at_once():

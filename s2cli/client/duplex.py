@@ -11,6 +11,7 @@ import select
 import time
 
 from s2cli import __version__
+from s2cli.amounts import format_seconds
 from s2cli.client.duplex_h1 import Http1
 from s2cli.client.proxy import refuse_proxy
 from s2cli.client.sockets import LostError, Peer, PlainSocket
@@ -163,7 +164,7 @@ def call(
     while not connection.ended:
         ready = waiter.wait(connection.fd, connection.events, deadline - time.monotonic())
         if not ready:
-            raise LostError(f"no answer within {timeout_s:g} s")
+            raise LostError(f"no answer within {format_seconds(timeout_s)}")
         piece = connection.on_ready(ready)
         pieces.append(piece)
         size += len(piece)

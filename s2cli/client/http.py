@@ -10,6 +10,7 @@ import sys
 import time
 
 from s2cli import __version__
+from s2cli.amounts import format_seconds
 from s2cli.client.proxy import refuse_proxy
 from s2cli.client.sockets import LostError, connect_hint
 from s2cli.endpoints import is_loopback, split_origin
@@ -94,7 +95,7 @@ class Connection:
                 if attempt == ATTEMPTS or not _may_repeat(error) or time.monotonic() + delay_s >= deadline:
                     raise
                 uncertain = uncertain or not _changed_nothing(error)
-                self._tell(f"{error.message}; trying again in {delay_s:.1f} s")
+                self._tell(f"{error.message}; trying again in {format_seconds(delay_s)}")
             time.sleep(delay_s)
 
     def _address(self, path: str, basin: str | None) -> tuple[str, dict[str, str]]:

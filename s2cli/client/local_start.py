@@ -22,6 +22,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
+from s2cli.amounts import format_seconds
 from s2cli.client.local import is_absent, is_outdated, probe, read_note
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.wire.lock_note import LOCK_FILE
@@ -192,7 +193,7 @@ def _await_ready(ready: int, log_path: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         raise UnreachableError(
-            f"the local server did not start within {START_TIMEOUT_S:.0f} s", hint=f"its log is {log_path}"
+            f"the local server did not start within {format_seconds(START_TIMEOUT_S)}", hint=f"its log is {log_path}"
         )
     raise UnreachableError(
         f"the local server ended while it was starting: {_last_line(log_path)}", hint=f"its log is {log_path}"
@@ -302,7 +303,8 @@ def _stop_holder(directory: str, note: dict[str, str]) -> None:
     while is_locked(directory) and (read_note(directory) or note).get("pid") == note.get("pid"):
         if time.monotonic() > deadline:
             raise S2Error(
-                f"the server with process id {pid} did not end within {STOP_TIMEOUT_S:.0f} s", hint=f"kill -9 {pid}"
+                f"the server with process id {pid} did not end within {format_seconds(STOP_TIMEOUT_S)}",
+                hint=f"kill -9 {pid}",
             )
         time.sleep(POLL_S)
 

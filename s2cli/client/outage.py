@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from s2cli.amounts import format_seconds
 from s2cli.errors import S2Error, UnreachableError
 
 TYPE_CHECKING = False
@@ -37,11 +38,12 @@ class Outage:
         now = time.monotonic()
         if not self._attempts:
             self._since = now
-        left_s = None if self._limit_s is None else self._since + self._limit_s - now
+        limit_s = self._limit_s
+        left_s = None if limit_s is None else self._since + limit_s - now
         if self._max_attempts is not None and self._attempts + 1 >= self._max_attempts:
             raise self._over(f"gave up after {self._max_attempts} attempts", error) from error
-        if left_s is not None and left_s <= 0:
-            raise self._over(f"gave up after {self._limit_s:g} s without progress", error) from error
+        if limit_s is not None and left_s is not None and left_s <= 0:
+            raise self._over(f"gave up after {format_seconds(limit_s)} without progress", error) from error
         if error.message != self._reason and not quiet:
             self._reason = error.message
             self._notice(f"{error.message}; trying again{self._bound()}")
@@ -57,7 +59,7 @@ class Outage:
     def _bound(self) -> str:
         if self._limit_s is None or self._max_attempts is not None:
             return ""
-        return f" for up to {self._limit_s:g} s (--max-outage)"
+        return f" for up to {format_seconds(self._limit_s)} (--max-outage)"
 
     @staticmethod
     def _over(why: str, error: S2Error) -> UnreachableError:
@@ -67,7 +69,7 @@ class Outage:
         """Something arrived: says so after a failure, and counts from the beginning again."""
         if self._attempts:
             if self._reason:
-                self._notice(f"connected again after {time.monotonic() - self._since:.1f} s")
+                self._notice(f"connected again after {format_seconds(time.monotonic() - self._since)}")
             self._attempts = 0
             self._reason = ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 
+from s2cli.amounts import format_seconds
 from s2cli.client.memory import keep_freed_memory
 from s2cli.client.records import PROTOBUF, inflated
 from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
@@ -139,7 +140,7 @@ class ReadLoop:
                 return None
             ready = found
         if not ready:
-            raise LostError(f"the server sent nothing for {patience_s:g} s")
+            raise LostError(f"the server sent nothing for {format_seconds(patience_s)}")
         return connection.on_ready(ready)
 
     def _ask(self, connection: Connection) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from s2cli import console
+from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.errors import ExitCode
 from s2cli.wire.append import format_ranges
 
@@ -46,11 +47,10 @@ class Account:
         """The live line, while it lasts."""
         session = self._session
         seconds = time.monotonic() - self._started
-        rate = session.durable / seconds if seconds else 0.0
         under_way = session.sent - session.durable
+        rate = format_rate(session.durable, seconds, "records")
         console.status(
-            f"{self._uri}: {session.durable} durable, {format_bytes(session.bytes)}, {rate:,.0f} records/s"
-            f", {under_way} under way"
+            f"{self._uri}: {session.durable} durable, {format_bytes(session.bytes)}, {rate}, {under_way} under way"
         )
 
     def _text(self, read: int, exit_code: int, file: str | None) -> str:
@@ -60,9 +60,10 @@ class Account:
         if session.first_seq_num is not None:
             first, last = session.first_seq_num, session.last_seq_num
             place = f" at {first}" if first == last else f" at {first}..{last}"
-        amount = f"{format_bytes(session.bytes)}, {_count(session.batches, 'batch', 'batches')}, {seconds:.2f} s"
+        batches = format_count(session.batches, "batch", "batches")
+        amount = f"{format_bytes(session.bytes)}, {batches}, {format_seconds(seconds)}"
         if exit_code == ExitCode.OK:
-            text = f"{self._uri}: {_count(session.durable, 'record', 'records')} durable{place} ({amount})"
+            text = f"{self._uri}: {format_count(session.durable, 'record', 'records')} durable{place} ({amount})"
         else:
             text = f"{self._uri}: {read} read, {session.sent} sent, {session.durable} durable{place} ({amount})"
         if session.unknown:
@@ -107,19 +108,3 @@ class Account:
         except console.ClosedOutput:
             if exit_code == ExitCode.OK:
                 raise  # else why the append ended matters more than who reads this
-
-
-def format_bytes(count: int) -> str:
-    """`17 B`, `5.9 MiB`."""
-    if count < 1024:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if size < 1024 or unit == "GiB":
-            return f"{size:.1f} {unit}"
-    raise AssertionError("unreachable")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

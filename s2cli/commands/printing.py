@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from s2cli import console
+from s2cli.amounts import format_duration
 from s2cli.errors import IncompleteError, UsageError
 
 TYPE_CHECKING = False
@@ -139,10 +140,4 @@ def text_of(value: object) -> str:
 
 
 def _duration(seconds: object) -> str:
-    """In the largest unit that is exact; what was printed can be given back as an option."""
-    if not isinstance(seconds, int):
-        return text_of(seconds)
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    return format_duration(seconds) if isinstance(seconds, int) and seconds >= 0 else text_of(seconds)

@@ -79,12 +79,12 @@ def test_get_shows_settings_as_text_that_options_take(s2, name):
     s2("create", f"s2://{name}/s", "--delete-on-empty-min-age", "1d")
     rows = dict(line.split("\t") for line in s2("streams", "get", f"s2://{name}/s").stdout.decode().splitlines())
     assert rows["SETTING"] == "VALUE"
-    assert rows["retention_policy"] == "36h"
+    assert rows["retention_policy"] == "1d 12h"
     assert rows["delete_on_empty.min_age"] == "1d"
     assert rows["timestamping.mode"] == "client-prefer"
     assert s2("streams", "get", f"s2://{name}/s", "-o", "name").stdout == f"s2://{name}/s\n".encode()
     rows = s2("basins", "get", name, "--no-headers").stdout.decode().splitlines()
-    assert "default_stream_config.retention_policy\t36h" in rows
+    assert "default_stream_config.retention_policy\t1d 12h" in rows
     assert "stream_cipher\t-" in rows
 
 
