@@ -6,9 +6,10 @@ import random
 import threading
 
 import pytest
-from hosting import connect, read_until, until
+from hosting import connect, read_until
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import until
 
 from s2cli.server.client_log import CLIENT_LOG, MAX_LINES_PER_S, MAX_TRACEBACK_CHARS
 from s2cli.server.host import listen_tcp
