@@ -152,5 +152,31 @@ def test_the_block_for_profiles(home, served):
     assert run("s2 basins list -o name", home, S2_PROFILE="staging").stdout == "staging-basin\n"
 
 
-def test_the_readme_names_every_file_at_the_top_that_a_reader_needs():
-    assert all((ROOT / name).exists() for name in re.findall(r"\]\((?!http)(.*?)\)", README))
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "proto/PROTOCOL.md"])
+def test_what_a_document_links_to_exists(document):
+    path = ROOT / document
+    links = re.findall(r"\]\((?!http)(.*?)\)", path.read_text())
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = path.parent / name
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings]
+
+
+def test_the_commands_and_places_of_contributing_exist():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", contributing, re.DOTALL))
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", contributing, flags=re.DOTALL))
+    words = [word for text in (commands, *spans) for word in re.findall(r"[^\s'\"=]+", re.sub("#.*", "", text))]
+    named = {word for word in words if re.fullmatch(r"\.?\w[\w.-]*/[\w./-]*(::\w+)?|[A-Z]+\.md|pyproject\.toml", word)}
+    named = {word for word in named if not word.startswith(".venv/")}
+    assert len(named) > 20
+    for word in named:
+        name, _, test = word.partition("::")
+        assert (ROOT / name).exists(), word
+        assert not test or f"def {test}(" in (ROOT / name).read_text(), word
+    # What the environment has to have is what the extras bring.
+    installed = {word.rpartition("/")[2] for word in words if word.startswith(".venv/bin/")}
+    assert installed <= {"pip", "python", "s2", "pytest", "ruff", "mypy"}

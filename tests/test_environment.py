@@ -123,6 +123,16 @@ def test_the_readme_names_what_is_read():
     assert named_in_the_readme() == read_by_the_code() - OF_WEB_SERVERS
 
 
+def test_contributing_names_what_the_scripts_read():
+    benches = [*(ROOT / "tests" / "bench").glob("*.py"), ROOT / "tests" / "interop" / "official_binary.py"]
+    read = Reader({str(path): path.read_text() for path in benches}).variables()
+    for script in (".ci/run", ".ci/interop", "proto/compile"):
+        read |= set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / script).read_text()))
+    assert len(read) > 3
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    assert not [name for name in read if not re.search(rf"(`|^){name}[`=]", contributing, re.MULTILINE)]
+
+
 def test_the_help_names_what_is_ours():
     ours = {name for name in read_by_the_code() if name.startswith("S2")}
     named = set(re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", " ".join([*ENVIRONMENT, *ENVIRONMENT.values()])))
