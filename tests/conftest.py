@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from support.clock import Clock
 from support.waiting import TIMEOUT_S, until_readable
 
 # How long an example takes says more about the machine than about the code.
@@ -111,6 +112,7 @@ class LiteProcess(Endpoint):
         """Starts it (again: on the same port) and waits until it answers."""
         command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", self.host, "--port", str(self.port)]
         command += ["--memory"] if self.data is None else ["--data", str(self.data)]
+        self.close()
         self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.PIPE, bufsize=0)
         said = read_lines(self.process.stdout, 3)
         assert said[0].startswith(b"export S2_ACCOUNT_ENDPOINT=http://"), said
@@ -131,6 +133,12 @@ class LiteProcess(Endpoint):
         self.process.send_signal(signal.SIGTERM)
         return self._reap()
 
+    def close(self) -> None:
+        """Kills it if it is there, and leaves nothing open."""
+        if self.process is not None:
+            self.process.kill()
+            self._reap()
+
     def _reap(self) -> int:
         code = self.process.wait(TIMEOUT_S)
         self.process.stdout.close()
@@ -149,27 +157,38 @@ def read_lines(pipe, count: int) -> list[bytes]:
 
 
 class LiteThread(Endpoint):
-    """A server in a thread of this process, for tests that reach into it: `open_store` may wrap the engine."""
+    """A server in a thread of this process, for tests that reach into it: `open_store` may wrap the engine. With
+    `frozen` time stands still for it once it runs, until `clock.advance(seconds)`."""
 
-    def __init__(self, data: Path | None = None, port: int = 0, open_store=None, root_token=None) -> None:
+    def __init__(
+        self, data: Path | None = None, port: int = 0, open_store=None, root_token: str | None = None, frozen=False
+    ) -> None:
         self.port = port
-        self._root_token = root_token
+        self.clock = Clock() if frozen else None
         self._data = data
         self._open_store = open_store
+        self._root_token = root_token
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> "LiteThread":
-        self._thread.start()
-        assert self._ready.wait(TIMEOUT_S), "the server did not start"
+        with pytest.MonkeyPatch.context() as patch:
+            if self.clock is not None:
+                patch.setattr("s2cli.server.serve._clock_ms", self.clock)
+            self._thread.start()
+            assert self._ready.wait(TIMEOUT_S), "the server did not start"
         if self._error is not None:
             raise self._error
+        if self.clock is not None:
+            self.clock.hold(self.loop)
         return self
 
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
+        if self.clock is not None:
+            self.clock.release()
         self.loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(TIMEOUT_S)
         assert not self._thread.is_alive(), "the server did not end"
@@ -221,6 +240,12 @@ def lite_process() -> type[LiteProcess]:
 
 
 @pytest.fixture(scope="session")
+def lite_thread() -> type[LiteThread]:
+    """The same for servers in threads."""
+    return LiteThread
+
+
+@pytest.fixture(scope="session")
 def shared_server():
     """One server for all tests that need nothing but a basin of their own. It keeps its data in memory."""
     server = LiteProcess(None).start()
@@ -253,8 +278,7 @@ def make_server(tmp_path):
 
     yield make
     for server in servers:
-        if server.process is not None and server.process.poll() is None:
-            server.kill()
+        server.close()
 
 
 @pytest.fixture

@@ -20,11 +20,24 @@ def root_file(tmp_path_factory):
 def guarded(lite_process, root_file):
     """A server that asks for tokens, with one basin and one stream in it."""
     server = lite_process(None, options=("--root-token-file", str(root_file))).start()
+    _furnish(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded_and_frozen(lite_thread):
+    """The same, and its time stands still until `clock.advance(seconds)`."""
+    server = lite_thread(root_token=ROOT, frozen=True).start()
+    _furnish(server)
+    yield server
+    server.stop()
+
+
+def _furnish(server):
     for basin in (BASIN, OTHER_BASIN):
         assert ask(server, ROOT, "POST", "/v1/basins", {"basin": basin}).status == 201
         assert ask(server, ROOT, "POST", "/v1/streams", {"stream": "logs/a"}, basin).status == 201
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
