@@ -310,7 +310,9 @@ def test_expiry_goes_on_after_a_crash_in_the_middle_of_it(make_server, root_file
     database = sqlite3.connect(tmp_path / "data" / "s2.db")
     with database:
         rows = ((b"expired-%05d" % at, str(at), b"", "{}", at + 1) for at in range(30_000))
-        database.executemany("INSERT INTO token VALUES(?,?,?,?,0,'1970-01-01T00:00:00Z',?)", rows)
+        columns = "id, selector, hash, scope, auto_prefix, expires, expires_ms"
+        values = "?, ?, ?, ?, 0, '1970-01-01T00:00:00Z', ?"
+        database.executemany(f"INSERT INTO token({columns}) VALUES({values})", rows)
     database.close()
 
     def expired_rows():
