@@ -3,7 +3,7 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
+        "append") echo "--stream -i --input --format --commands -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "check-tail") echo "--stream -o --output" ;;
@@ -34,7 +34,7 @@ _s2_flags() {
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --no-cors -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "--stream -i --input --format -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
+        "records append") echo "--stream -i --input --format --commands -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "records check-tail") echo "--stream -o --output" ;;
@@ -50,6 +50,7 @@ _s2_values() {
         "append --stream") echo "-"; return ;;
         "append -i"|"append --input") echo "<file>"; return ;;
         "append --format") echo "text json json-base64"; return ;;
+        "append --commands") echo "skip send"; return ;;
         "append -H"|"append --header") echo "-"; return ;;
         "append --storage-class") echo "-"; return ;;
         "append --retention-policy") echo "-"; return ;;
@@ -246,6 +247,7 @@ _s2_values() {
         "records append --stream") echo "-"; return ;;
         "records append -i"|"records append --input") echo "<file>"; return ;;
         "records append --format") echo "text json json-base64"; return ;;
+        "records append --commands") echo "skip send"; return ;;
         "records append -H"|"records append --header") echo "-"; return ;;
         "records append --storage-class") echo "-"; return ;;
         "records append --retention-policy") echo "-"; return ;;

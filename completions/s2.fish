@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --stream-cipher --location --request-token --unset -p --prefix --start-after --limit --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format --commands -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --stream-cipher --location --request-token --unset -p --prefix --start-after --limit --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -81,8 +81,9 @@ complete -c s2 -s v -l verbose -d 'Say more on stderr'
 complete -c s2 -l color -x -a 'always auto never' -d 'always, auto or never [default: auto]'
 complete -c s2 -s h -l help -d 'Show help'
 complete -c s2 -n '__s2_at append' -l stream -x -d 'The stream, where no operand names it'
-complete -c s2 -n '__s2_at append' -s i -l input -r -F -d 'Read from there; - is standard input'
+complete -c s2 -n '__s2_at append' -s i -l input -r -F -d 'The same as the operand; repeatable'
 complete -c s2 -n '__s2_at append' -l format -x -a 'text json json-base64' -d 'Of the input: text, json or json-base64'
+complete -c s2 -n '__s2_at append' -l commands -x -a 'skip send' -d 'What becomes of command records in the input: skip leaves them out, or send'
 complete -c s2 -n '__s2_at append' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at append' -s H -l header -x -d 'A header for every record; repeatable'
 complete -c s2 -n '__s2_at append' -l create -d 'Create the basin and the stream where they are missing'
@@ -339,8 +340,9 @@ complete -c s2 -n '__s2_at lite' -s o -l output -x -a 'json jsonl' -d 'The resul
 complete -c s2 -n '__s2_at lite' -a 'status stop'
 complete -c s2 -n '__s2_at completion' -a 'bash zsh fish'
 complete -c s2 -n '__s2_at records append' -l stream -x -d 'The stream, where no operand names it'
-complete -c s2 -n '__s2_at records append' -s i -l input -r -F -d 'Read from there; - is standard input'
+complete -c s2 -n '__s2_at records append' -s i -l input -r -F -d 'The same as the operand; repeatable'
 complete -c s2 -n '__s2_at records append' -l format -x -a 'text json json-base64' -d 'Of the input: text, json or json-base64'
+complete -c s2 -n '__s2_at records append' -l commands -x -a 'skip send' -d 'What becomes of command records in the input: skip leaves them out, or send'
 complete -c s2 -n '__s2_at records append' -s 0 -l zero -d 'A NUL byte between records, not a newline'
 complete -c s2 -n '__s2_at records append' -s H -l header -x -d 'A header for every record; repeatable'
 complete -c s2 -n '__s2_at records append' -l create -d 'Create the basin and the stream where they are missing'

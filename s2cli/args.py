@@ -58,7 +58,8 @@ class Args:
     max_outage_s: float = 60
     transport: str = "auto"  # s2s, sse, unary
     compression: str | None = None  # none, gzip, zstd, auto
-    input: str = "-"
+    input: tuple[str, ...] = ("-",)
+    commands: str = "skip"  # send
     linger_ms: int | None = None
     inflight_bytes: int | None = None
     match_seq_num: int | None = None
@@ -158,6 +159,8 @@ def resolve(command: str, raw: dict[str, object]) -> Args:
     verb = command.rpartition(" ")[2]
     if verb in ("read", "tail"):
         _split_output(given)
+    elif verb == "append":
+        _find_inputs(given)
     elif verb in _SECOND_OPERANDS:
         _order_operands(verb, given)
     if "format" in given:
@@ -199,6 +202,27 @@ def _split_output(given: dict[str, object]) -> None:
             f'--output: "{value}" is no format: text, json or json-base64',
             hint=f"to write to a file of that name: -O {value}",
         )
+
+
+def _find_inputs(given: dict[str, object]) -> None:
+    """The operand that begins with s2:// is the URI, wherever it stands; the others are inputs, as `-i` names them."""
+    operands = [str(given.pop("uri"))] if "uri" in given else []
+    more = given.pop("inputs", ())
+    assert isinstance(more, tuple)
+    operands += more
+    uris = [operand for operand in operands if operand.startswith(URI_PREFIX)]
+    inputs = tuple(operand for operand in operands if not operand.startswith(URI_PREFIX))
+    if len(uris) > 1:
+        raise UsageError(f"two streams were given: {uris[0]} and {uris[1]}")
+    if uris:
+        given["uri"] = uris[0]
+    if inputs:
+        if "input" in given:
+            # In which order they are meant cannot be told.
+            raise UsageError(f"--input and the operand {inputs[0]} both name inputs: write all of them in one way")
+        given["input"] = inputs
+    if "commands" in given and RECORD_FORMATS[str(given.get("format", "text"))] == "text":
+        raise UsageError("--commands is about --format json and json-base64: a line of text is no command record")
 
 
 _SECOND_OPERANDS = {"trim": "trim_point", "fence": "new_token"}

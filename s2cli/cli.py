@@ -29,14 +29,35 @@ HELP_FLAGS = ["-h", "--help"]
 ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-class S2Command(TyperCommand):
+class EachOptionOnce:
+    """A command of click that refuses an option which takes one value and is given twice: click takes the last."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)  # type: ignore[misc]  # mixed into a command
+        parse = parser.parse_args
+
+        def parse_once(args: list[str]) -> Any:
+            options, rest, order = parse(args)
+            if not any(param.is_eager for param in order):  # --help explains, whatever stands beside it
+                refuse_repeated([param for param in order if _takes_one_value(param)])
+            return options, rest, order
+
+        parser.parse_args = parse_once
+        return parser
+
+
+class S2Command(EachOptionOnce, TyperCommand):
     """A command whose parameters become Args, and whose run() stands in root.COMMANDS."""
 
     def invoke(self, ctx: Any) -> args.Args:
         raw: dict[str, object] = {}
+        params: list[Any] = []
         for context in (ctx.parent and ctx.parent.parent, ctx.parent, ctx):
             if context is not None:
-                raw.update(given(context))
+                written = given(context)
+                raw.update(written)
+                params += [p for p in context.command.params if p.name in written and _takes_one_value(p)]
+        refuse_repeated(params)  # before the command and behind it
         return args.resolve(command_name(ctx), raw)
 
     def get_help(self, ctx: Any) -> str:
@@ -56,7 +77,7 @@ class S2Command(TyperCommand):
         return [param for param in self.params if param.name not in root.GLOBAL_OPTIONS]
 
 
-class S2Group(TyperGroup):
+class S2Group(EachOptionOnce, TyperGroup):
     """`s2` itself, or one of its groups."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -120,6 +141,21 @@ def given(ctx: Any) -> dict[str, object]:
         if source is not None and source.name == "COMMANDLINE":
             written[name] = tuple(value) if isinstance(value, list) else value
     return written
+
+
+def refuse_repeated(params: list[Any]) -> None:
+    """Raises UsageError where a parameter is among those that were written more than once."""
+    names = [param.name for param in params]
+    for param in params:
+        if names.count(param.name) > 1:
+            raise UsageError(f"{_spelling(param)} given twice")
+
+
+def _takes_one_value(param: Any) -> bool:
+    """A plain switch says the same thing when it is repeated; one with a negative form does not."""
+    if param.param_type_name != "option" or param.multiple:
+        return False
+    return not param.is_flag or bool(param.secondary_opts)
 
 
 def command_name(ctx: Any) -> str:

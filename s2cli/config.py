@@ -93,9 +93,12 @@ class Settings:
                 profile = configfiles.read_profile(name, self._environ)
                 given, source = profile.stream, f"stream of the profile {name}: "
         if given is None:
+            hint = f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM"
+            if self._args.input != type(self._args).input:
+                hint = f"{self._args.input[0]} is taken for a file: a stream begins with s2://"
             raise UsageError(
                 "no stream was given: write s2://BASIN/STREAM, or use --stream, S2_STREAM or the profile's stream",
-                hint=f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM",
+                hint=hint,
             )
         try:
             uri = parse_uri(given)

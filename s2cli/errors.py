@@ -106,12 +106,13 @@ class UnreachableError(S2Error):
 
 
 class BadInputError(S2Error):
-    """Input that is no record; `line` counts from 1, and is None where the input has no lines."""
+    """Input that is no record, for this `reason`; `line` counts from 1, and is None where the input has no lines."""
 
     exit_code = ExitCode.BAD_DATA
 
-    def __init__(self, message: str, *, line: int | None = None, hint: str | None = None) -> None:
-        super().__init__(message if line is None else f"line {line}: {message}", hint=hint)
+    def __init__(self, reason: str, *, line: int | None = None, hint: str | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}: {reason}", hint=hint)
+        self.reason = reason
         self.line = line
 
 

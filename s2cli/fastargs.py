@@ -39,6 +39,8 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
                     module, operands, options = command
             elif found == len(operands) or not _fits(word, operands[found][1]):
                 return None
+            elif operands[found][1] == "many":  # the last one
+                _add(raw, operands[found][0], "many", word)
             else:
                 raw[operands[found][0]] = word
                 found += 1

@@ -36,10 +36,11 @@ GLOBAL: Flags = {
 GROUPS = ("records", "basins", "streams", "tokens", "metrics", "locations")
 
 COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
-    "append": ("s2cli.commands.append", (("uri", "text", False),), {
+    "append": ("s2cli.commands.append", (("uri", "text", False), ("inputs", "many", False),), {
         "--stream": ("stream", "text"),
-        "-i": ("input", "text"), "--input": ("input", "text"),
+        "-i": ("input", "many"), "--input": ("input", "many"),
         "--format": ("format", ("text", "json", "json-base64", "", "raw", "jsonl", "base64", "json-binsafe")),
+        "--commands": ("commands", ("skip", "send")),
         "-0": ("zero", True), "--zero": ("zero", True),
         "-H": ("header", "many"), "--header": ("header", "many"),
         "--create": ("create", True),

@@ -78,7 +78,7 @@ def _read_options(param: Any) -> list[Option]:
 
 
 def _kind(param: Any) -> Kind:
-    if getattr(param, "multiple", False):
+    if getattr(param, "multiple", False) or param.nargs == -1:
         return "many"
     choices = getattr(param.type, "choices", None)
     if choices is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from s2cli.client.append_options import AppendOptions
     from s2cli.client.duplex import Connection
+    from s2cli.client.input_files import InputFiles
     from s2cli.client.interrupts import Interrupts
     from s2cli.client.records import StreamClient
     from s2cli.wire.append import AppendSession
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
         error: S2Error | None
 
+        @property
+        def lines(self) -> int: ...
         @property
         def has_rest(self) -> bool: ...
         @property
@@ -69,7 +72,7 @@ class AppendLoop:
         stream: StreamClient,
         session: AppendSession,
         source: RecordInput,
-        input_fd: int,
+        inputs: InputFiles | None,
         options: AppendOptions,
         interrupts: Interrupts,
         notice: Callable[[str], None],
@@ -79,7 +82,8 @@ class AppendLoop:
         self._stream = stream
         self._session = session
         self._source = source
-        self._input_fd = input_fd
+        self._inputs = inputs
+        self._input_fd = -1 if inputs is None else inputs.fd
         self._options = options
         self._interrupts = interrupts
         self._waiter = Waiter(interrupts)
@@ -90,10 +94,10 @@ class AppendLoop:
         self._outage = Outage(options.max_outage_s, notice)
         self._placing = Placing(stream, session, self._waiter, options, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
-        self._input_open = input_fd >= 0
+        self._input_open = inputs is not None
         self._input_poll = select.poll()
         if self._input_open:
-            self._input_poll.register(input_fd, select.POLLIN)
+            self._input_poll.register(self._input_fd, select.POLLIN)
         self._in_session = False  # errors answer what was appended, not a question about it
         self._mismatches = 0  # since the last progress
         self._rest_since = 0.0  # when the batch that is not full got its first record
@@ -329,7 +333,8 @@ class AppendLoop:
         return not self._input_poll.poll(0)
 
     def _read(self) -> None:
-        source = self._source
+        source, inputs = self._source, self._inputs
+        assert inputs is not None
         if not source.has_rest:
             self._rest_since = time.monotonic()
         try:
@@ -337,14 +342,19 @@ class AppendLoop:
         except BlockingIOError:  # whoever shares it with us was faster
             return
         except OSError as error:
-            source.error = S2Error(f"cannot read the input: {describe(error)}")
+            source.error = S2Error(f"cannot read {inputs.name}: {describe(error)}")
             self._input_open = False
             return
         self._ready += source.feed(data) if data else source.finish()
-        if not data or source.error is not None:
+        if not data and source.error is None:
+            try:
+                self._input_open = inputs.open_next(source.lines)
+            except S2Error as error:
+                source.error = error
+        if source.error is not None:
             self._input_open = False
-            if source.has_rest:
-                self._ready.append(source.take_rest())  # nothing can join it any more
+        if not self._input_open and source.has_rest:
+            self._ready.append(source.take_rest())  # nothing can join it any more
 
     def _receive(self, connection: Connection, ready: int) -> bool:
         """Takes what has come; whether anything has."""

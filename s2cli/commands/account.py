@@ -6,14 +6,15 @@ import time
 
 from s2cli import console
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
-from s2cli.errors import ExitCode
-from s2cli.wire.append import format_ranges
+from s2cli.errors import BadInputError, ExitCode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.wire.append import AppendSession
+    from collections.abc import Callable
 
-    Range = tuple[int, int]
+    from s2cli.client.input_files import InputFiles
+    from s2cli.formats.record_input import TextInput
+    from s2cli.wire.append import AppendSession
 
 OUTCOMES = {
     ExitCode.OK: "ok",
@@ -29,19 +30,36 @@ OUTCOMES = {
 
 
 class Account:
-    def __init__(self, uri: str, session: AppendSession, command: str) -> None:
+    """`resume` gives the command line that goes on from a line of the input; None where there is none."""
+
+    def __init__(
+        self,
+        uri: str,
+        session: AppendSession,
+        source: TextInput,
+        inputs: InputFiles,
+        resume: Callable[[int], str | None],
+    ) -> None:
         self._uri = uri
-        self._command = command  # how a command line begins that goes to the same place
         self._session = session
+        self._source = source
+        self._inputs = inputs
+        self._resume = resume
         self._started = time.monotonic()
 
-    def show(self, read: int, exit_code: int, *, as_json: bool, file: str | None = None) -> None:
-        """One line on stderr, or one object on stdout. `file`: what to call the input in a command line that goes on
-        from where this append ended; None where there can be no such line."""
+    def show(self, exit_code: int, *, as_json: bool) -> None:
+        """One line on stderr, or one object on stdout."""
         if as_json:
-            self._write_json(read, exit_code)
+            self._write_json(exit_code)
         else:
-            console.notice(self._text(read, exit_code, file))
+            console.notice(self._text(exit_code))
+
+    def _next_line(self, exit_code: int) -> int:
+        """The first line that is neither durable nor left out."""
+        source = self._source
+        if exit_code == ExitCode.OK or source.error is not None:
+            return source.lines + 1
+        return self._session.next_line
 
     def show_progress(self) -> None:
         """The live line, while it lasts."""
@@ -53,50 +71,77 @@ class Account:
             f"{self._uri}: {session.durable} durable, {format_bytes(session.bytes)}, {rate}, {under_way} under way"
         )
 
-    def _text(self, read: int, exit_code: int, file: str | None) -> str:
-        session = self._session
+    def _text(self, exit_code: int) -> str:
+        session, source, describe = self._session, self._source, self._inputs.describe
         seconds = time.monotonic() - self._started
         place = ""
         if session.first_seq_num is not None:
             first, last = session.first_seq_num, session.last_seq_num
             place = f" at {first}" if first == last else f" at {first}..{last}"
+            if session.seq_nums.count > 1:
+                place += f" in {session.seq_nums.count} ranges"
         batches = format_count(session.batches, "batch", "batches")
         amount = f"{format_bytes(session.bytes)}, {batches}, {format_seconds(seconds)}"
         if exit_code == ExitCode.OK:
             text = f"{self._uri}: {format_count(session.durable, 'record', 'records')} durable{place} ({amount})"
         else:
-            text = f"{self._uri}: {read} read, {session.sent} sent, {session.durable} durable{place} ({amount})"
+            text = f"{self._uri}: {source.lines} read, {session.sent} sent, {session.durable} durable{place} ({amount})"
+        if source.skipped:
+            commands = format_count(source.skipped, "command record", "command records")
+            text += f"; skipped {commands} (--commands send sends them)"
         if session.unknown:
-            text += f"; undecided: {format_ranges(session.unknown)}"
+            text += f"; undecided: {describe(session.unknown)}"
         if session.repeated:
-            text += f"; perhaps in the stream twice: {format_ranges(session.repeated)}"
+            text += f"; perhaps in the stream twice: {describe(session.repeated)}"
         if session.recognized:
-            text += f"; not acknowledged, but found there: {format_ranges(session.recognized)}"
+            text += f"; not acknowledged, but found there: {describe(session.recognized)}"
         if exit_code != ExitCode.OK:
-            text += f"; next line: {session.next_line}"
-            if session.durable_beyond:
-                text += f", but durable already: {format_ranges(session.durable_beyond)}"
-            if file is not None and session.next_line > 1 and not session.unknown:
-                text += f"; to go on: tail -n +{session.next_line} {file} | {self._command} append {self._uri}"
+            text += self._how_to_resume(exit_code)
         return text
 
-    def _write_json(self, read: int, exit_code: int) -> None:
+    def _how_to_resume(self, exit_code: int) -> str:
         session = self._session
+        line = self._next_line(exit_code)
+        at, its_line = self._inputs.place(line)
+        text = f"; next line: {its_line}"
+        if len(self._inputs.names) > 1:
+            text += f" of {self._inputs.names[at]}"
+        if session.durable_beyond:
+            return f"{text}, but durable already: {self._inputs.describe(session.durable_beyond)}"
+        if session.unknown or exit_code == ExitCode.PRECONDITION:
+            return text
+        if exit_code == ExitCode.BAD_DATA and isinstance(self._source.error, BadInputError):
+            command = self._resume(line + 1)
+            return text + (f"; mend it, or to resume behind it: {command}" if command else "; mend it")
+        command = self._resume(line) if line > 1 else None
+        return text + (f"; to resume: {command}" if command else "")
+
+    def _write_json(self, exit_code: int) -> None:
+        session, source, inputs = self._session, self._source, self._inputs
+        next_line = self._next_line(exit_code)
         fields: dict[str, object] = {
             "stream": self._uri,
-            "read": read,
+            "read": source.lines,
+            "skipped_commands": source.skipped,
             "sent": session.sent,
             "durable": session.durable,
             "unknown": sum(last - first + 1 for first, last in session.unknown),
             "repeated_lines": session.repeated,
             "first_seq_num": session.first_seq_num,
             "last_seq_num": session.last_seq_num,
-            "next_line": session.next_line,
+            "ranges": session.seq_nums.kept,
+            "next_line": next_line,
             "bytes": session.bytes,
             "batches": session.batches,
             "seconds": round(time.monotonic() - self._started, 3),
             "outcome": OUTCOMES.get(exit_code, "failed"),
         }
+        if session.seq_nums.more:
+            fields["more_ranges"] = session.seq_nums.more
+        if len(inputs.names) > 1:
+            at, line = inputs.place(next_line)
+            fields["next_input"] = {"input": inputs.names[at], "line": line}
+            fields["inputs"] = [{"input": name, "lines": lines} for name, lines in inputs.counts(source.lines)]
         if session.unknown:
             fields["unknown_lines"] = session.unknown
         if session.recognized:

@@ -8,13 +8,20 @@ import sys
 from s2cli import console
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.appending import AppendLoop, Stopped
+from s2cli.client.input_files import STDIN, InputFiles
 from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
-from s2cli.client.sockets import describe
 from s2cli.commands.account import Account
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback
-from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError, UsageError
+from s2cli.errors import (
+    ApiError,
+    BadInputError,
+    FencingTokenMismatchError,
+    S2Error,
+    SeqNumMismatchError,
+    UsageError,
+)
 from s2cli.formats.record_input import open_input
 from s2cli.wire.append import AppendSession
 
@@ -37,12 +44,14 @@ def run(args: Args) -> int:
     target = settings.target()
     key, codings = settings.encryption_key(), settings.codings()
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-    source = open_input(args.format, b"\0" if args.zero else b"\n", headers)
+    source = open_input(args.format, b"\0" if args.zero else b"\n", headers, skip_commands=args.commands == "skip")
+    inputs = _open_inputs(args)
     session = AppendSession(
         fencing_token=fencing_token_bytes(args),
         demanded=args.match_seq_num,
         policy=args.on_lost_ack,
         compression=next(iter(stream.codings), None),
+        describe_lines=inputs.describe,
     )
     options = AppendOptions(
         inflight_bytes=args.inflight_bytes or inflight_bytes(stream),
@@ -52,19 +61,27 @@ def run(args: Args) -> int:
         create_on_append=True,
         transport=args.transport,
     )
-    input_fd = _open_input_file(args)
-    account = Account(str(uri), session, target.command)
-    typed = os.isatty(input_fd)  # a live line would stand where the next one is typed, and no file can be gone on with
+    # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
+    typed = STDIN in inputs.names and console.stdin_is_terminal()
+
+    def resume(line: int) -> str | None:
+        if typed:
+            return None
+        from s2cli.commands.resuming import resume_command
+
+        return resume_command(args, target.command, str(uri), inputs, line, session.durable)
+
+    account = Account(str(uri), session, source, inputs, resume)
     tick = account.show_progress if console.stderr_is_terminal() and not typed else None
     code = 0
     failure: S2Error | None = None
     with Interrupts() as interrupts:
-        loop = AppendLoop(stream, session, source, input_fd, options, interrupts, console.notice, console.detail, tick)
+        loop = AppendLoop(stream, session, source, inputs, options, interrupts, console.notice, console.detail, tick)
         try:
             loop.run()
             if interrupts.count:
                 raise Stopped
-            failure = source.error
+            failure = _name_input(source.error, inputs)
         except Stopped:
             code = interrupts.exit_code
         except S2Error as error:
@@ -72,7 +89,7 @@ def run(args: Args) -> int:
     if failure is not None:
         code = failure.exit_code
     console.status("")
-    account.show(source.lines, code, as_json=args.output is not None, file=None if typed else _file_to_go_on_with(args))
+    account.show(code, as_json=args.output is not None)
     if failure is not None:
         raise failure
     return code
@@ -110,33 +127,22 @@ def _creation(args: Args) -> Creation | None:
     return stream_config(args), new_request_token()
 
 
-def _open_input_file(args: Args) -> int:
-    if args.input == "-":
+def _open_inputs(args: Args) -> InputFiles:
+    names = args.input
+    if STDIN in names:
         if sys.stdin is None:
             raise UsageError("standard input is closed: there is nothing to read")
         if console.stdin_is_terminal():
             console.notice("reading records from the terminal, one per line; end with Ctrl-D")
-        return 0
-    try:
-        input_fd = os.open(args.input, os.O_RDONLY | os.O_CLOEXEC)
-        os.read(input_fd, 0)  # a directory can be opened, but not read
-    except OSError as error:
-        raise UsageError(f"cannot read {args.input}: {describe(error)}") from error
-    return input_fd
+    return InputFiles(names)
 
 
-def _file_to_go_on_with(args: Args) -> str | None:
-    """The input as a word of a command line. None where the line would not repeat what this one says, such as a
-    condition or a format."""
-    if args.format != "text" or args.zero or args.header or args.encryption_key_file:
-        return None
-    if args.fencing_token is not None or args.match_seq_num is not None:
-        return None
-    if args.input == "-":
-        return "FILE"
-    import shlex
-
-    return shlex.quote(args.input)
+def _name_input(error: S2Error | None, inputs: InputFiles) -> S2Error | None:
+    """A line that is no record, by its number in its own file."""
+    if isinstance(error, BadInputError) and error.line is not None and inputs.names != (STDIN,):
+        at, line = inputs.place(error.line)
+        return BadInputError(f"{inputs.names[at]}: line {line}: {error.reason}", hint=error.hint)
+    return error
 
 
 def explain_condition(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:

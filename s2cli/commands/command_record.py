@@ -35,7 +35,7 @@ def append_command(
     headers = [(b"", command)]
     record = encode_record(body, encode_headers(headers))
     with Interrupts() as interrupts:
-        loop = AppendLoop(stream, session, TextInput(b"\n"), -1, options, interrupts, console.notice, console.detail)
+        loop = AppendLoop(stream, session, TextInput(b"\n"), None, options, interrupts, console.notice, console.detail)
         loop.add(encoded_records([record], len(body)))
         try:
             loop.run()

@@ -29,13 +29,25 @@ from s2cli.values import U64_MAX
 
 def append(
     uri: Uri = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]"),
+    ] = None,
     stream: Stream = None,
     input: Annotated[  # noqa: A002 - the name of the option
-        str, typer.Option("-i", "--input", metavar="FILE", help="Read from there; - is standard input")
-    ] = "-",
+        list[str] | None, typer.Option("-i", "--input", metavar="FILE", help="The same as the operand; repeatable")
+    ] = None,
     format: Annotated[  # noqa: A002
         RecordFormat, typer.Option("--format", metavar="FORMAT", help="Of the input: text, json or json-base64")
     ] = "text",
+    commands: Annotated[
+        Literal["skip", "send"],
+        typer.Option(
+            "--commands",
+            metavar="HOW",
+            help="What becomes of command records in the input: skip leaves them out, or send",
+        ),
+    ] = "skip",
     zero: Zero = False,
     header: Annotated[
         list[str] | None,
@@ -80,7 +92,7 @@ def append(
 
     Examples:
       cat access.log | s2 append s2://logs-prod/web
-      s2 --local append --create s2://quickstart/numbers -i numbers.txt
+      s2 --local append --create s2://quickstart/numbers numbers.txt
       find . -print0 | s2 append -0 s2://backup-jobs/files
       s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
 
@@ -90,7 +102,9 @@ def append(
     what was read, what is durable, and at which line to go on.
 
     --format json takes one object a line: {"body": …, "headers": [[…, …]],
-    "timestamp": …}, each member optional; in json-base64 texts are Base64.
+    "timestamp": …}, each member optional; in json-base64, or with "base64": true,
+    texts are Base64. So a copy of what read -o json prints is exact, but for its
+    command records: fence and trim would act on the copy, and are left out.
     The options for a stream hold where this append creates it: by --create, or
     since its basin lets appends create streams.
     """

@@ -1,5 +1,6 @@
-"""Lines of `json` and `json-base64` into records: `body`, `headers` and `timestamp`, each optional; unknown members,
-such as the `seq_num` that a read wrote, are passed over."""
+"""Lines of `json` and `json-base64` into records: `body`, `headers` and `timestamp`, each optional, and `base64`, which
+says for the one line whether they are in Base64; unknown members, such as the `seq_num` that a read wrote, are passed
+over."""
 
 from __future__ import annotations
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 U64_MAX = (1 << 64) - 1
 
 
-def parse_record(line: bytes, extra_headers: Headers, *, base64: bool) -> tuple[bytes, int]:
-    """One line as an encoded AppendRecord, and its metered size without RECORD_OVERHEAD_BYTES.
+def parse_record(
+    line: bytes, extra_headers: Headers, *, base64: bool, skip_commands: bool = False
+) -> tuple[bytes, int] | None:
+    """One line as an encoded AppendRecord, and its metered size without RECORD_OVERHEAD_BYTES. The texts are in Base64
+    where the member `base64` or, without one, the argument says so. A command record gets none of the `extra_headers`;
+    with `skip_commands` it is None, whatever it commands.
 
     Raises BadInputError without a line number.
     """
-    decode = _from_base64 if base64 else _from_text
     try:
         fields = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -40,8 +44,17 @@ def parse_record(line: bytes, extra_headers: Headers, *, base64: bool) -> tuple[
     if fields and fields.keys().isdisjoint(("body", "headers", "timestamp")):
         # An empty record would be made of it, and a misspelled member be lost in silence.
         raise BadInputError('none of its members is "body", "headers" or "timestamp"')
+    encoded = fields.get("base64", base64)
+    if not isinstance(encoded, bool):
+        raise BadInputError('"base64" must be true or false')
+    decode = _from_base64 if encoded else _from_text
+    headers = _parse_headers(fields.get("headers"), decode)
+    is_command = len(headers) == 1 and not headers[0][0]
+    if is_command and skip_commands:
+        return None
+    if not is_command:
+        headers += extra_headers
     body = b"" if fields.get("body") is None else decode(fields["body"], "body")
-    headers = _parse_headers(fields.get("headers"), decode) + extra_headers
     timestamp = fields.get("timestamp")
     if timestamp is not None and not (type(timestamp) is int and 0 <= timestamp <= U64_MAX):
         raise BadInputError('"timestamp" must be a whole number of milliseconds')

@@ -43,11 +43,12 @@ class LineSplitter:
         return lines
 
     def finish(self) -> list[bytes]:
-        """The last line, where no separator ends it."""
+        """At the end of an input, which another one may follow: its last line, where no separator ends it."""
         if not self._carry or self.error is not None:
             return []
         line = b"".join(self._carry)
         self._carry.clear()
+        self._carry_bytes = 0
         self.lines += 1
         return [line]
 

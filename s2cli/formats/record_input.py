@@ -10,6 +10,8 @@ from s2cli.wire.inputs import Records, bodies_records, encoded_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s2cli.wire.ranges import Range
+
     Headers = list[tuple[bytes, bytes]]
 
 
@@ -20,6 +22,8 @@ class TextInput:
     """
 
     __slots__ = ("_batcher", "_lines", "error")
+
+    skipped = 0  # lines that were left out
 
     def __init__(self, separator: bytes, limit_bytes: int = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES) -> None:
         self._lines = LineSplitter(separator, limit_bytes)
@@ -46,7 +50,7 @@ class TextInput:
         return self._add(self._lines.feed(data), len(data))
 
     def finish(self) -> list[Records]:
-        """At the end of the input: takes a last line that nothing ends."""
+        """At the end of an input, which another one may follow: takes a last line that nothing ends."""
         return self._add(self._lines.finish(), MAX_RECORD_BYTES)
 
     def take_rest(self) -> Records:
@@ -67,14 +71,18 @@ class TextInput:
 
 class EncodedInput(TextInput):
     """Lines that become records with headers or timestamps: `parse` makes of a line an encoded AppendRecord and its
-    metered size without RECORD_OVERHEAD_BYTES, or raises BadInputError without a line number."""
+    metered size without RECORD_OVERHEAD_BYTES, None of one that is to be left out, or raises BadInputError without a
+    line number."""
 
-    __slots__ = ("_parse", "_parsed")
+    __slots__ = ("_encoded_lines", "_gaps", "_parse", "_parsed", "skipped")
 
     def __init__(self, separator: bytes, limit_bytes: int, parse: Parse) -> None:
         super().__init__(separator, limit_bytes)
         self._parse = parse
         self._parsed = 0
+        self._encoded_lines = 0  # the last line that was given out in a batch
+        self._gaps: list[Range] = []  # lines beyond it that were left out
+        self.skipped = 0
 
     @property
     def lines(self) -> int:
@@ -86,31 +94,60 @@ class EncodedInput(TextInput):
             if self.error is not None:
                 break
             try:
-                record, size = self._parse(line)
+                parsed = self._parse(line)
             except BadInputError as error:
-                self.error = BadInputError(error.message, line=self._parsed + 1, hint=error.hint)
+                self.error = BadInputError(error.reason, line=self._parsed + 1, hint=error.hint)
                 break
             self._parsed += 1
-            records.append(record)
-            sizes.append(size)
+            if parsed is None:
+                self._skip()
+            else:
+                records.append(parsed[0])
+                sizes.append(parsed[1])
         if self.error is None and self._lines.error is not None:
             self.error = self._lines.error
         if not records:
             return []
         return [self._encode(*batch) for batch in self._batcher.add(records, sum(sizes), sizes)]
 
+    def _skip(self) -> None:
+        self.skipped += 1
+        line, gaps = self._parsed, self._gaps
+        if gaps and gaps[-1][1] == line - 1:
+            gaps[-1] = gaps[-1][0], line
+        else:
+            gaps.append((line, line))
+
     def _encode(self, records: list[bytes], size: int) -> Records:
-        return encoded_records(records, size)
+        return encoded_records(records, size, self._lines_of(len(records)))
+
+    def _lines_of(self, count: int) -> list[Range] | None:
+        """The lines of the next `count` records; None where they follow on those before."""
+        if not self._gaps:
+            self._encoded_lines += count
+            return None
+        ranges: list[Range] = []
+        line, gaps = self._encoded_lines + 1, self._gaps
+        while gaps and gaps[0][0] < line + count:
+            first, last = gaps.pop(0)
+            if first > line:
+                ranges.append((line, first - 1))
+                count -= first - line
+            line = last + 1
+        ranges.append((line, line + count - 1))
+        self._encoded_lines = line + count - 1
+        return ranges
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Parse = Callable[[bytes], tuple[bytes, int]]
+    Parse = Callable[[bytes], tuple[bytes, int] | None]
 
 
-def open_input(record_format: str, separator: bytes, headers: Headers) -> TextInput:
-    """What reads `record_format` ("text", "json" or "json-base64"); every record gets `headers` besides its own."""
+def open_input(record_format: str, separator: bytes, headers: Headers, *, skip_commands: bool = False) -> TextInput:
+    """What reads `record_format` ("text", "json" or "json-base64"). Every record gets `headers` besides its own, but
+    for command records, which have none; these are left out where `skip_commands` says so."""
     if record_format == "text":
         if not headers:
             return TextInput(separator)
@@ -120,7 +157,11 @@ def open_input(record_format: str, separator: bytes, headers: Headers) -> TextIn
     base64 = record_format == "json-base64"
     # Escapes and Base64 make a line longer than its record, sixfold at the most (\u0000).
     limit_bytes = 8 * MAX_RECORD_BYTES
-    return EncodedInput(separator, limit_bytes, lambda line: parse_record(line, headers, base64=base64))
+    return EncodedInput(
+        separator,
+        limit_bytes,
+        lambda line: parse_record(line, headers, base64=base64, skip_commands=skip_commands),
+    )
 
 
 def _headed_text(separator: bytes, headers: Headers) -> TextInput:

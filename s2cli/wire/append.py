@@ -23,14 +23,16 @@ from s2cli.errors import (
 from s2cli.wire.batch import decode_ack
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
 from s2cli.wire.inputs import encode_conditions
+from s2cli.wire.ranges import Ranges, format_lines, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from s2cli.wire.batch import Ack
     from s2cli.wire.inputs import Records
     from s2cli.wire.look import Look
-
-    Range = tuple[int, int]  # of input lines, both ends included
+    from s2cli.wire.ranges import Range
 
 # What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
 BATCH_OVERHEAD_BYTES = 256
@@ -40,31 +42,33 @@ CHECK, RESEND, STOP = "check", "resend", "stop"
 
 
 class Batch:
-    """One batch under way: its records, its first input line, and `start`, its one place in the stream (None in shared
-    mode). `doubtful`: a copy may be on its way, or in the stream already."""
+    """One batch under way: its records, the input lines that they were, and `start`, its one place in the stream (None
+    in shared mode). `doubtful`: a copy may be on its way, or in the stream already."""
 
-    __slots__ = ("count", "doubtful", "line", "records", "sent", "start")
+    __slots__ = ("count", "doubtful", "lines", "records", "sent", "start")
 
-    def __init__(self, records: Records, line: int, start: int | None) -> None:
+    def __init__(self, records: Records, lines: Sequence[Range], start: int | None) -> None:
         self.records = records
         self.count = records.count
-        self.line = line
+        self.lines = lines
         self.start = start
         self.doubtful = False
         self.sent = False  # ever
 
     @property
-    def lines(self) -> Range:
-        return self.line, self.line + self.count - 1
+    def line(self) -> int:
+        """The first of its lines."""
+        return self.lines[0][0]
 
 
 class AppendSession:
-    """`demanded` is the match_seq_num of the user: then another writer ends the append instead of being put up with."""
+    """`demanded` is the match_seq_num of the user: then another writer ends the append instead of being put up with.
+    `describe_lines` puts input lines into words."""
 
     __slots__ = (
-        "_bytes", "_compression", "_demanded", "_fenced", "_floor", "_head", "_in_flight", "_next", "_reader", "_sent",
-        "_shared", "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "first_seq_num",
-        "last_seq_num", "lines", "policy", "recognized", "repeated", "sent", "tail",
+        "_bytes", "_compression", "_demanded", "_describe_lines", "_fenced", "_floor", "_head", "_in_flight", "_next",
+        "_reader", "_sent", "_shared", "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "lines",
+        "policy", "recognized", "repeated", "sent", "seq_nums", "tail",
     )  # fmt: skip
 
     def __init__(
@@ -74,8 +78,10 @@ class AppendSession:
         demanded: int | None = None,
         policy: str = CHECK,
         compression: str | None = None,
+        describe_lines: Callable[[list[Range]], str] = format_lines,
     ) -> None:
         self._token = fencing_token
+        self._describe_lines = describe_lines
         self._compression = compression
         self._demanded = demanded
         self.policy = policy
@@ -90,13 +96,12 @@ class AppendSession:
         self._fenced: FencingTokenMismatchError | None = None
         self.advised = False  # the server asked for a new connection (protocol section 6.5)
         # The account
-        self.lines = 0  # given to add()
+        self.lines = 0  # the last input line that was given to add()
         self.sent = 0  # records that ever went out
         self.durable = 0
         self.batches = 0  # durable ones
         self.bytes = 0  # of durable bodies and headers
-        self.first_seq_num: int | None = None
-        self.last_seq_num: int | None = None
+        self.seq_nums = Ranges()  # of the durable records: with gaps where others wrote in between
         self.tail: tuple[int, int] | None = None  # sequence number and timestamp, as of the last acknowledgement
         self.repeated: list[Range] = []  # lines that may be in the stream twice
         # Lines that no acknowledgement but a look found: equal ones of another writer look the same
@@ -144,10 +149,18 @@ class AppendSession:
         return self._in_flight[self._head].line if self.in_flight else self.lines + 1
 
     @property
+    def first_seq_num(self) -> int | None:
+        return self.seq_nums.first
+
+    @property
+    def last_seq_num(self) -> int | None:
+        return self.seq_nums.last
+
+    @property
     def unknown(self) -> list[Range]:
         """Lines that may be durable or not: out on this connection, or on one that was lost."""
         rest = self._unacknowledged()
-        return _merged([batch.lines for at, batch in enumerate(rest) if batch.doubtful or at < self._sent])
+        return _lines_of(batch for at, batch in enumerate(rest) if batch.doubtful or at < self._sent)
 
     def _unacknowledged(self) -> list[Batch]:
         return self._in_flight[self._head :]
@@ -161,8 +174,9 @@ class AppendSession:
 
     def add(self, records: Records) -> None:
         """Puts a batch under way."""
-        self._in_flight.append(Batch(records, self.lines + 1, None if self._shared else self._next))
-        self.lines += records.count
+        lines = records.lines or ((self.lines + 1, self.lines + records.count),)
+        self._in_flight.append(Batch(records, lines, None if self._shared else self._next))
+        self.lines = lines[-1][1]
         self._bytes += records.encoded_bytes + BATCH_OVERHEAD_BYTES
         if self._next is not None:
             self._next += records.count
@@ -204,7 +218,7 @@ class AppendSession:
             batch.sent = True
             self.sent += batch.count
         elif batch.doubtful and batch.start is None:
-            self._add_range(self.repeated, batch.lines)
+            _add_lines(self.repeated, batch)
         return batch.records, encode_conditions(batch.start, self._token)
 
     # Receiving
@@ -253,10 +267,7 @@ class AppendSession:
         self.batches += 1
         self.bytes += records.size
         records.parts = []  # the list lets go of the batch itself later
-        last = start + batch.count - 1
-        # What a look found in shared mode need not be in order.
-        self.first_seq_num = start if self.first_seq_num is None else min(start, self.first_seq_num)
-        self.last_seq_num = last if self.last_seq_num is None else max(last, self.last_seq_num)
+        self.seq_nums.add(start, start + batch.count - 1)
 
     # Losing
 
@@ -327,8 +338,8 @@ class AppendSession:
             found += 1
             self._settle_one(batch, start)
             if self._in_flight:
-                self._add_range(self.durable_beyond, batch.lines)
-            self._add_range(self.recognized, batch.lines)
+                _add_lines(self.durable_beyond, batch)
+            _add_lines(self.recognized, batch)
             if not self._shared:
                 self._floor = start + batch.count
         if self._shared:
@@ -362,26 +373,13 @@ class AppendSession:
         )
 
     def _undecided(self, why: str) -> UndecidedError:
-        lines = format_ranges(_merged([batch.lines for batch in self._unacknowledged() if batch.doubtful]))
+        lines = self._describe_lines(_lines_of(batch for batch in self._unacknowledged() if batch.doubtful))
         return UndecidedError(f"nobody can tell whether {lines} are durable: {why}")
 
-    @staticmethod
-    def _add_range(ranges: list[Range], lines: Range) -> None:
-        ranges[:] = _merged([*ranges, lines])
+
+def _lines_of(batches: Iterable[Batch]) -> list[Range]:
+    return merged([lines for batch in batches for lines in batch.lines])
 
 
-def _merged(ranges: list[Range]) -> list[Range]:
-    merged: list[Range] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(last, merged[-1][1])
-        else:
-            merged.append((first, last))
-    return merged
-
-
-def format_ranges(ranges: list[Range]) -> str:
-    """`line 7`, `lines 1 to 1000, 3001 to 4000`."""
-    texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
-    single = len(ranges) == 1 and ranges[0][0] == ranges[0][1]
-    return ("line " if single else "lines ") + ", ".join(texts)
+def _add_lines(ranges: list[Range], batch: Batch) -> None:
+    ranges[:] = merged([*ranges, *batch.lines])

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from s2cli.wire.ranges import Range
+
     Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -18,15 +20,18 @@ SEPARATE_BYTES = 256
 
 class Records:
     """The records of one batch: `parts` joined are an AppendInput without conditions. `size` is that of their bodies
-    and headers."""
+    and headers. `lines`: the input lines that they were; None where these follow on those of the batch before."""
 
-    __slots__ = ("count", "encoded_bytes", "parts", "size")
+    __slots__ = ("count", "encoded_bytes", "lines", "parts", "size")
 
-    def __init__(self, parts: list[bytes], encoded_bytes: int, count: int, size: int) -> None:
+    def __init__(
+        self, parts: list[bytes], encoded_bytes: int, count: int, size: int, lines: list[Range] | None = None
+    ) -> None:
         self.parts = parts
         self.encoded_bytes = encoded_bytes
         self.count = count
         self.size = size
+        self.lines = lines
 
 
 def bodies_records(bodies: list[bytes], size: int) -> Records:
@@ -38,10 +43,10 @@ def bodies_records(bodies: list[bytes], size: int) -> Records:
     return Records([encoded], len(encoded), len(bodies), size)
 
 
-def encoded_records(records: list[bytes], size: int) -> Records:
+def encoded_records(records: list[bytes], size: int, lines: list[Range] | None = None) -> Records:
     """Records from encode_record()."""
     encoded = b"".join(b"\x0a" + encode_varint(len(record)) + record for record in records)
-    return Records([encoded], len(encoded), len(records), size)
+    return Records([encoded], len(encoded), len(records), size, lines)
 
 
 def encode_headers(headers: Headers) -> bytes:

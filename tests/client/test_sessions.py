@@ -11,6 +11,7 @@ from s2cli.client import appending
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.appending import AppendLoop
 from s2cli.client.carriers import FrameCarrier
+from s2cli.client.input_files import InputFiles
 from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.reading import ReadLoop
@@ -165,7 +166,7 @@ class Append:
             server.client(),
             self.session,
             open_input("text", b"\n", []),
-            self.read_fd,
+            InputFiles((f"/dev/fd/{self.read_fd}",)),
             AppendOptions(**options),
             Interrupts(),
             self._say,

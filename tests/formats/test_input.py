@@ -169,3 +169,50 @@ def test_bad_base64_is_refused(body):
 def test_escapes_may_make_a_line_longer_than_a_record():
     body = "\0" * 900_000
     assert bodies(open_input("json", b"\n", []), json.dumps({"body": body}).encode()) == [body.encode()]
+
+
+def test_lines_that_are_left_out_are_in_no_batch_and_counted():
+    command, record = b'{"headers":[["","fence"]],"body":"x"}\n', b'{"body":"r"}\n'
+
+    def lines_of(data, step):
+        source = open_input("json", b"\n", [], skip_commands=True)
+        batches = []
+        for at in range(0, len(data), step):
+            batches += source.feed(data[at : at + step])
+            if source.has_rest:
+                batches.append(source.take_rest())
+        batches += source.finish()
+        if source.has_rest:
+            batches.append(source.take_rest())
+        assert source.lines == data.count(b"\n")
+        assert source.skipped == data.count(b"fence")
+        followed = 0
+        found = []
+        for batch in batches:
+            ranges = batch.lines or [(followed + 1, followed + batch.count)]
+            assert sum(last - first + 1 for first, last in ranges) == batch.count
+            followed = ranges[-1][1]
+            found += [line for first, last in ranges for line in range(first, last + 1)]
+        return found
+
+    @given(st.lists(st.booleans(), max_size=30), st.integers(1, 200))
+    def check(kinds, step):
+        data = b"".join(record if kind else command for kind in kinds)
+        assert lines_of(data, step) == [line for line, kind in enumerate(kinds, 1) if kind]
+
+    check()
+
+
+def test_a_last_line_of_one_input_does_not_join_the_first_of_the_next():
+    source = text()
+    assert [source.feed(b"a1\na2"), source.finish(), source.feed(b"b1\n"), source.feed(b"b2")] == [[]] * 4
+    assert bodies(source) == [b"a1", b"a2", b"b1", b"b2"]
+    assert source.lines == 4
+
+
+def test_the_size_of_a_last_line_does_not_count_for_the_next_input():
+    source = text()
+    source.feed(b"x" * 700_000)
+    source.finish()
+    source.feed(b"y" * 700_000)
+    assert source.error is None
