@@ -141,9 +141,16 @@ class SqliteStore:
         return await self._reader.submit(lambda connection: sqlite_tokens.get(connection, selector))
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
-        return await self._reader.submit(
-            lambda connection: sqlite_tokens.listed(connection, prefix, start_after, limit, now_ms)
-        )
+        living: list[TokenRow] = []
+        more = True
+        while more and len(living) <= limit:
+            page = await self._reader.submit(
+                partial(sqlite_tokens.listed, prefix=prefix, start_after=start_after, limit=limit + 1)
+            )
+            living += [row for row in page if row.expires_at_ms is None or row.expires_at_ms > now_ms]
+            more = len(page) > limit
+            start_after = page[-1].id if page else ""
+        return living[:limit], len(living) > limit
 
     async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
         return await self._reader.submit(

@@ -32,8 +32,8 @@ def list_basins(
     connection: sqlite3.Connection, prefix: str, start_after: str, limit: int
 ) -> tuple[list[BasinRow], bool]:
     rows = connection.execute(
-        f"SELECT {_BASIN} FROM basin WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
-        (start_after.encode(), prefix.encode(), after_prefix(prefix.encode()), limit + 1),
+        f"SELECT {_BASIN} FROM basin WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
+        (*names_within(prefix, start_after), limit + 1),
     ).fetchall()
     return [_basin_row(row) for row in rows[:limit]], len(rows) > limit
 
@@ -69,9 +69,8 @@ def list_streams(
     connection: sqlite3.Connection, basin: str, prefix: str, start_after: str, limit: int
 ) -> tuple[list[StreamRow], bool]:
     rows = connection.execute(
-        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name > ? AND name >= ? AND name < ?"  # noqa: S608
-        " ORDER BY name LIMIT ?",
-        (basin.encode(), start_after.encode(), prefix.encode(), after_prefix(prefix.encode()), limit + 1),
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
+        (basin.encode(), *names_within(prefix, start_after), limit + 1),
     ).fetchall()
     return [_stream_row(row) for row in rows[:limit]], len(rows) > limit
 
@@ -145,9 +144,14 @@ def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
     return free_id
 
 
-def after_prefix(prefix: bytes) -> bytes:
-    """The least bytes that are beyond all names with that prefix. UTF-8 never has the byte 0xff."""
-    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else b"\xff"
+def names_within(prefix: str, start_after: str) -> tuple[bytes, bytes]:
+    """The names with that prefix behind `start_after`, as one range: the first that may be in it, and the first beyond.
+    Of two lower bounds SQLite seeks to one and filters by the other, name by name."""
+    first, after = prefix.encode(), start_after.encode()
+    # UTF-8 never has the byte 0xff.
+    beyond = first[:-1] + bytes((first[-1] + 1,)) if first else b"\xff"
+    # Nothing stands between a name and the same with a NUL behind it.
+    return max(first, after + b"\0"), beyond
 
 
 def _basin_row(row: tuple[Any, ...]) -> BasinRow:
