@@ -116,7 +116,8 @@ class ReadSession:
             cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
             del page  # a client that does not read must not hold it as a whole
             while parts := cursor.message():
-                self._packer.add(parts)
+                tail = stream.tail_seq_num, stream.tail_timestamp
+                self._packer.add(parts, tail if cursor.end_seq_num == tail[0] else None)
                 del parts
                 if self._outlet.blocked:
                     await self._outlet.drained()

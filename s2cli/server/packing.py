@@ -28,12 +28,13 @@ class Cursor:
     """Walks over chunks, message by message: small chunks share one, and limits cut the first and the last. It lets go
     of what it has given."""
 
-    __slots__ = ("_chunks", "_limits", "next_seq_num")
+    __slots__ = ("_chunks", "_limits", "end_seq_num", "next_seq_num")
 
     def __init__(self, chunks: Iterable[Chunk], next_seq_num: int, limits: Limits) -> None:
         self._chunks = deque(chunks)
         self._limits = limits
         self.next_seq_num = next_seq_num
+        self.end_seq_num = next_seq_num  # behind the last record that was given: limits may have cut some off
 
     def message(self) -> list[bytes]:
         """The parts of the next message; none at the end, and when the limits are reached. Raises ApiError where a
@@ -61,6 +62,7 @@ class Cursor:
             self._chunks.popleft()
             if part is not None:
                 parts.append(part.data)
+                self.end_seq_num = part.end_seq_num
         return parts
 
 
@@ -77,7 +79,8 @@ class Packer(ABC):
 
     @abstractmethod
     def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
-        """Send a batch of these parts, now or with `flush`. One that was just made durable comes with the tail."""
+        """Send a batch of these parts, now or with `flush`. One that was just made durable, or ends at the tail, comes
+        with it: so its reader knows that he has caught up."""
 
     @abstractmethod
     def beat(self, tail: tuple[int, int]) -> None:

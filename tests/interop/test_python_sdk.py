@@ -57,6 +57,23 @@ def bodies(records):
     return [record.body for record in records]
 
 
+def test_a_session_has_caught_up_once_the_tail_was_delivered(server):
+    async def job(client):
+        stream = await new_stream(client, "caught-up")
+        await stream.append(AppendInput([Record(b"%d" % number) for number in range(5)]))
+        session = stream.read_session(start=SeqNum(0))
+        caught_up = session.caught_up()
+        batch = await anext(session)
+        assert (batch.records[-1].seq_num, batch.tail.seq_num) == (4, 5)
+        following = asyncio.ensure_future(anext(session))
+        # It does not depend on what is appended later, nor on a heartbeat.
+        assert (await caught_up).seq_num == 5
+        await stream.append(AppendInput([Record(b"5")]))
+        assert bodies((await following).records) == [b"5"]
+
+    drive(server, job)
+
+
 def test_basins(server):
     async def job(client):
         config = BasinConfig(

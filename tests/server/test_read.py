@@ -129,12 +129,27 @@ def test_a_follower_beats_at_the_tail_and_gets_what_comes(shared_server, basin):
     append(shared_server, basin, b"a", b"b")
     with open_read(shared_server, basin, "seq_num=1") as session, open_append(shared_server, basin) as writer:
         assert session.headers["content-type"] == "s2s/proto"
-        assert session.batch() == ([(1, b"b")], None)
+        assert session.batch() == ([(1, b"b")], 2)
         assert session.batch() == ([], 2)
         for number in range(2, 20):
             writer.append(b"%d" % number)
             writer.ack()
             assert session.batch() == ([(number, b"%d" % number)], number + 1)
+
+
+def test_only_the_batch_that_ends_at_the_tail_carries_it(shared_server, basin):
+    shared_server.create_stream(basin)
+    # Three batches: they do not fit in one message.
+    for _ in range(3):
+        append(shared_server, basin, *[b"x"] * 600)
+    for query in ("seq_num=0", "seq_num=0&count=9999"):
+        with open_read(shared_server, basin, query) as session:
+            assert [session.batch()[1] for _ in range(3)] == [None, None, 1800], query
+    # Cut by a limit, it does not end there.
+    for query in ("seq_num=1790&count=9", "seq_num=1790&bytes=89"):
+        with open_read(shared_server, basin, query) as session:
+            records, tail = session.batch()
+            assert (records[-1][0], tail) == (1798, None), query
 
 
 def test_a_follower_that_starts_at_the_tail(shared_server, basin):
@@ -180,7 +195,7 @@ def test_a_session_waits_as_long_as_it_says(frozen):
     server, basin = frozen
     append(server, basin, b"a")
     with open_read(server, basin, "seq_num=0&count=9&wait=4") as session, open_append(server, basin) as writer:
-        assert session.batch() == ([(0, b"a")], None)
+        assert session.batch() == ([(0, b"a")], 1)
         assert session.batch() == ([], 1)
         # Each batch starts the wait anew.
         for number in 1, 2:

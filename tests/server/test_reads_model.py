@@ -161,11 +161,15 @@ class Mode:
                 if not batch.records:
                     assert (batch.tail.seq_num, batch.tail.timestamp) == self.tail
                     return 200, records, WAITS
-                # What is read from the store comes without a tail.
-                assert not batch.HasField("tail")
+                tail = (batch.tail.seq_num, batch.tail.timestamp) if batch.HasField("tail") else None
+                assert tail == self._tail_behind(batch.records[-1].seq_num)
                 assert len(batch.records) <= 1000
                 records += proto_records(batch)
             return 200, records, ENDS
+
+    def _tail_behind(self, seq_num):
+        """The tail, which a batch that ends with that record carries; None where it ends before the tail."""
+        return self.tail if seq_num + 1 == self.tail[0] else None
 
     def events(self, query, headers=None):
         headers = {"s2-format": "base64", **(headers or {})}
@@ -180,7 +184,9 @@ class Mode:
                     assert (value["tail"]["seq_num"], value["tail"]["timestamp"]) == self.tail
                     return 200, records, WAITS
                 assert name == "batch"
-                assert list(value) == ["records"]
+                tail = self._tail_behind(value["records"][-1]["seq_num"])
+                shown = None if tail is None else {"seq_num": tail[0], "timestamp": tail[1]}
+                assert value == {"records": value["records"], **({} if shown is None else {"tail": shown})}
                 assert len(value["records"]) <= 1000
                 records += json_records(value)
                 size = sum(metered(headers, body) for _, _, headers, body in records)

@@ -38,7 +38,10 @@ def test_an_event_is_written_as_the_protocol_says(shared_server, basin):
     with open_events(shared_server, basin, "seq_num=0&count=1") as events:
         name, position, data = events.event()
         assert (name, position) == ("batch", f"0,1,{8 + 2 + 1 + 1 + 13}")
-        assert data == ('{"records":[{"seq_num":0,"timestamp":7,"headers":[["k","v"]],"body":"größer\\n\\r\u2028"}]}')
+        assert data == (
+            '{"records":[{"seq_num":0,"timestamp":7,"headers":[["k","v"]],"body":"größer\\n\\r\u2028"}]'
+            ',"tail":{"seq_num":1,"timestamp":7}}'
+        )
         assert events.event() == (None, None, "[DONE]")
         assert events.event() is None
 
@@ -53,7 +56,7 @@ def test_base64(shared_server, basin):
 
 def test_a_follower_is_pinged_at_the_tail_and_gets_what_comes(shared_server, basin, stream):
     with open_events(shared_server, basin, "seq_num=8") as events:
-        assert events.batch() == ((9, 2, 18), [(8, "8"), (9, "9")], None)
+        assert events.batch() == ((9, 2, 18), [(8, "8"), (9, "9")], 10)
         assert events.ping() == 10
         append(shared_server, basin, b"ten", b"eleven")
         assert events.batch() == ((11, 4, 18 + 11 + 14), [(10, "ten"), (11, "eleven")], 12)
