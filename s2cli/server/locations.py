@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.request import Request, json_response
+from s2cli.wire.configs import STORAGE_CLASSES, SYSTEM_DEFAULTS
 from s2cli.wire.names import check_location
 
 if TYPE_CHECKING:
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 
-# Nobody else has anything at this place. Storage classes are left out: none is better here than another.
-_INFO = {"name": LOCAL, "is_private": True}
+# Nobody else has anything at this place. The storage classes are those that clients know and offer: a stream may name
+# any other, and none is better here than another.
+_INFO = {
+    "name": LOCAL,
+    "is_private": True,
+    "storage_classes": list(STORAGE_CLASSES),
+    "default_storage_class": SYSTEM_DEFAULTS["storage_class"],
+}
 
 
 async def list_locations(request: Request) -> Response:

@@ -53,7 +53,8 @@ class Meter:
     def __init__(self, basin: str, stream: str, storage_class: str) -> None:
         self.basin = basin
         self.stream = stream
-        self.storage_class = storage_class
+        # What a database from before holds may have half of a surrogate pair in it, which nothing can write down.
+        self.storage_class = storage_class.encode("utf-8", "replace").decode()
         self.owner: weakref.ref[Stream] | None = None
         self._reset()
 

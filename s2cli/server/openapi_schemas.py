@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from s2cli.wire.configs import STREAM_CIPHERS, TIMESTAMPING_MODES
+from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, STREAM_CIPHERS, TIMESTAMPING_MODES
 
 Schema = dict[str, Any]
 
@@ -48,7 +48,14 @@ _RETENTION = {
     ]
 }
 _STREAM_MEMBERS = {
-    "storage_class": nullable(STRING),
+    "storage_class": nullable(
+        {
+            **STRING,
+            "minLength": 1,
+            "maxLength": MAX_STORAGE_CLASS_BYTES,
+            "description": "Any text of 1 to 64 bytes.",
+        }
+    ),
     "retention_policy": nullable(_RETENTION),
     "timestamping": nullable(_TIMESTAMPING),
     "delete_on_empty": nullable(record(min_age_secs=nullable(U64))),
@@ -137,7 +144,13 @@ SCHEMAS: dict[str, Schema] = {
     "IssuedAccessToken": record("access_token", access_token=STRING),
     "Document": {"type": "object"},
     "LocationName": STRING,
-    "LocationInfo": record("name is_private", name=STRING, is_private=BOOL),
+    "LocationInfo": record(
+        "name is_private storage_classes default_storage_class",
+        name=STRING,
+        is_private=BOOL,
+        storage_classes=array(STRING),
+        default_storage_class=STRING,
+    ),
     "LocationList": array(ref("LocationInfo")),
     "Metric": {
         "oneOf": [

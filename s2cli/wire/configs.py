@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_U64 = (1 << 64) - 1
 TIMESTAMPING_MODES = ("client-prefer", "client-require", "arrival")
 STREAM_CIPHERS = ("aegis-256", "aes-256-gcm")
+# The classes that clients know. A stream may name any other: which there are depends on the place where it lives.
+STORAGE_CLASSES = ("standard", "express")
+MAX_STORAGE_CLASS_BYTES = 64
 
 # Protocol section 3.1: what a stream has where neither it nor its basin says otherwise.
 SYSTEM_DEFAULTS: Layer = {
@@ -156,9 +159,16 @@ def _members(value: object, where: str) -> Layer:
 
 
 def _storage_class(value: object, where: str) -> str:
-    # Free text: which classes there are depends on the place where the stream lives.
     if not isinstance(value, str):
         raise ConfigShapeError(f"{where} must be a string, not {_kind(value)}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigShapeError(f"{where} is not valid Unicode") from error
+    if not 1 <= size <= MAX_STORAGE_CLASS_BYTES:
+        raise BadValueError(f"{where} must have 1 to {MAX_STORAGE_CLASS_BYTES} bytes, it has {size}")
+    if "\0" in value:
+        raise BadValueError(f"{where} must not contain NUL bytes")
     return value
 
 

@@ -2,7 +2,12 @@
 
 import pytest
 
-LOCAL = {"name": "local", "is_private": True}
+LOCAL = {
+    "name": "local",
+    "is_private": True,
+    "storage_classes": ["standard", "express"],
+    "default_storage_class": "express",
+}
 
 
 def test_it_is_listed_and_the_default(shared_server):
@@ -10,6 +15,12 @@ def test_it_is_listed_and_the_default(shared_server):
     assert (answer.status, answer.json()) == (200, [LOCAL])
     answer = shared_server.request("GET", "/v1/locations/default")
     assert (answer.status, answer.json()) == (200, LOCAL)
+
+
+def test_a_stream_without_a_storage_class_has_the_one_that_is_said_to_be_the_default(shared_server, basin):
+    name = shared_server.create_stream(basin)
+    config = shared_server.request("GET", f"/v1/streams/{name}", basin=basin).json()
+    assert config["storage_class"] == LOCAL["default_storage_class"]
 
 
 def test_it_can_be_made_the_default(shared_server):
