@@ -150,9 +150,13 @@ async def _serve_control(
     request = Request(server, scope, receive, route.operation, name, names[0] if names else None)
     if route.operation in ON_STREAM:
         request.name = request.stream_name(name) if name else name
-    # What a POST makes it names in its body: its handler asks.
-    if request.grant is not None and route.method != "POST":
-        request.permit(route.operation, request.basin() if route.operation == "list-streams" else request.name)
+    if request.grant is not None:
+        if route.method != "POST":
+            request.permit(route.operation, request.basin() if route.operation == "list-streams" else request.name)
+        else:
+            # What it makes it names in its body, which is worth reading only for somebody who may make anything: the
+            # handler asks for the rest.
+            request.grant.require_operation(route.operation, request.basin() if route.operation in ON_STREAM else None)
     status, body, headers = await request.answer(route.handler)
     assert request.permitted, f"{route.method} {route.path} was not checked"
     if request.operation:

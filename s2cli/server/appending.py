@@ -66,20 +66,34 @@ async def append_one(
         batch = parse_json(data, as_base64=media.as_base64)
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
-    if batch.commands and (grant := grant_of_exchange(scope)) is not None:
-        grant.require_commands(batch.commands, basin, name)
+    grant = grant_of_exchange(scope)
+    if grant is not None:
+        # It may have ended while the body was on its way.
+        grant.check_valid(server.clock_ms())
+        if batch.commands:
+            grant.require_commands(batch.commands, basin, name)
     if media.request_token is not None:
         await _append_once(server, scope, send, (basin, name, layer), (data, batch), media)
         return
-    registry = server.streams
-    stream = registry.find(basin, name) or await registry.open(basin, name, "append", layer)
-    seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
-    if not stream.has_room:
-        await stream.room()
+    stream, seal = await _opened(server, basin, name, grant, layer, media)
     request = _Request(send, as_protobuf=media.wants_protobuf)
     await _admit(stream, batch, request, seal)
     for sent in await request.answered:
         await sent
+
+
+async def _opened(
+    server: Server, basin: str, name: str, grant: Grant | None, layer: Layer | None, media: Media
+) -> tuple[Stream, Seal | None]:
+    """The stream of a unary append, with room for it, and what seals it. Whoever asks may still append when it is
+    there."""
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
+    seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
+    if not stream.has_room:
+        await stream.room()
+    if grant is not None:
+        grant.check_valid(server.clock_ms())
+    return stream, seal
 
 
 async def _admit(
@@ -138,6 +152,7 @@ async def _append_once(
     """Append the batch unless a request with the same token did; the answer is the first one's, byte for byte."""
     assert media.request_token is not None
     (basin, name, layer), (data, batch) = target, content
+    grant = grant_of_exchange(scope)
 
     async def execute(draft: Draft) -> Reply:
         def reply(admitted: Admitted) -> Reply:
@@ -148,15 +163,12 @@ async def _append_once(
                 return draft.reply(200, encode_ack(*positions), [], PROTOBUF)
             return draft.reply(200, _JSON_ACK % positions, [], JSON)
 
-        stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
-        seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
-        if not stream.has_room:
-            await stream.room()
+        stream, seal = await _opened(server, basin, name, grant, layer, media)
         owner = _Waiting()
         await _admit(stream, batch, owner, seal, reply)
         return await owner.reply
 
-    reply = await server.replies.once(media.request_token, identify(scope, basin, data), execute)
+    reply = await server.replies.once(grant, media.request_token, identify(scope, basin, data), execute)
     await send_bytes(send, reply.status, reply.content_type, reply.body, reply.headers)
 
 
@@ -184,8 +196,8 @@ async def append_session(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
     layer = media.stream_layer
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", layer)
     grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     session = _Session(server, stream, seal, Inbox(receive), Outlet(send), grant)
     await session.outlet.start(200, SESSION_HEADERS)
@@ -280,6 +292,8 @@ class _Session:
                         await stream.room()
                     if outlet.blocked:
                         await outlet.drained()
+                    if self._error is not None:
+                        return  # the session has ended while this one waited
                     await _admit(stream, batch, self, self._seal)
                     self._unsettled += 1
                     admitted += 1

@@ -38,6 +38,7 @@ log = logging.getLogger(CLIENT_LOG)
 KEY_NAME = "token.key"
 KEY_BYTES = 32
 ROOT_ID = "root"
+SELECTOR_CHARACTERS = 16
 # Headers whose tokens are known. A client brings the same one with each request.
 MAX_KNOWN = 1024
 # Clocks are set: so often a session with a token that expires looks at the time again.
@@ -69,11 +70,13 @@ class Grant:
         "expires_at_ms",
         "id",
         "scope",
+        "selector",
         "stream_prefix",
     )
 
     def __init__(self, row: TokenRow) -> None:
         self.id = row.id
+        self.selector = row.selector
         self.scope = parse_scope(row.scope)
         self.expires_at = row.expires_at
         self.expires_at_ms = row.expires_at_ms
@@ -86,20 +89,24 @@ class Grant:
     def require(self, op: str, basin: str | None, name: str) -> None:
         """Raises ApiError `permission_denied` unless the token covers the operation, and what it is to work on: `name`
         is that of a basin, a stream in `basin`, or a token, as the operation has it."""
-        scope = self.scope
-        if op not in scope.operations:
+        self.require_operation(op, name if op in _ON_BASIN else basin if op in ON_STREAM else None)
+        if op in ON_STREAM and name not in self.scope.streams:
+            raise ApiError("permission_denied", f"the access token does not cover stream `{name}`")
+        if op in _ON_TOKEN and name not in self.scope.access_tokens:
+            raise ApiError("permission_denied", f"the access token does not cover access token `{name}`")
+
+    def require_operation(self, op: str, basin: str | None) -> None:
+        """The same where the name is not known yet, for it stands in a body that is yet to be read."""
+        if op not in self.scope.operations:
             raise ApiError("permission_denied", f"the access token does not allow {op}")
-        if op in ON_STREAM:
-            if name not in scope.streams:
-                raise ApiError("permission_denied", f"the access token does not cover stream `{name}`")
-        elif op in _ON_BASIN:
-            basin = name
-        else:
-            if op in _ON_TOKEN and name not in scope.access_tokens:
-                raise ApiError("permission_denied", f"the access token does not cover access token `{name}`")
-            return
-        if basin is None or basin not in scope.basins:
+        if basin is not None and basin not in self.scope.basins:
             raise ApiError("permission_denied", f"the access token does not cover basin `{basin}`")
+
+    def check_valid(self, now_ms: int) -> None:
+        """Raises ApiError `authn` once the token is revoked or has expired. Every request is asked when it comes; one
+        that has waited meanwhile, for its body or for its turn, asks again before it changes anything."""
+        if self.ended or (self.expires_at_ms is not None and now_ms >= self.expires_at_ms):
+            raise _refusal()
 
     def require_commands(self, commands: list[tuple[int, bytes, bytes]], basin: str, stream: str) -> None:
         """The same for the command records of a batch, for which `append` alone is not enough."""
@@ -160,7 +167,7 @@ class Secrets:
 
     def new(self) -> tuple[str, str, bytes]:
         """A secret, its selector, and the hash of its verifier."""
-        selector, verifier = secrets.token_hex(8), secrets.token_urlsafe(32)
+        selector, verifier = secrets.token_hex(SELECTOR_CHARACTERS // 2), secrets.token_urlsafe(32)
         return f"s2_{selector}_{verifier}", selector, self.hash(verifier)
 
     def hash(self, verifier: str) -> bytes:
@@ -217,8 +224,7 @@ class Auth:
         grant = self._known.get(value)
         if grant is None:
             grant = await self._find(value)
-        if grant.ended or (grant.expires_at_ms is not None and self._server.clock_ms() >= grant.expires_at_ms):
-            raise _refusal()
+        grant.check_valid(self._server.clock_ms())
         exchange[_GRANT] = grant
         return grant
 
@@ -246,11 +252,14 @@ class Auth:
     async def _load(self, secret: str) -> Grant | None:
         _, _, rest = secret.partition("_")
         selector, _, verifier = rest.partition("_")
+        if len(selector) != SELECTOR_CHARACTERS:
+            return None  # nothing to ask the store for
         row = await self._server.store.get_token(selector)
         if row is None or not hmac.compare_digest(self._server.secrets.hash(verifier), row.hash):
             return None
         grant = self._by_id.get(row.id)
-        if grant is None:
+        # One id may name several tokens, one after the other: a token that has expired leaves its own free.
+        if grant is None or grant.selector != row.selector:
             grant = self._by_id[row.id] = Grant(row)
         return grant
 

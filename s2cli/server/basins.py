@@ -38,13 +38,14 @@ async def create_basin(request: Request) -> Response:
     if members.get("location") is not None:
         check_known(members["location"])
     config = _config(members.get("config"))
-    key = request.request_key(config)
-    row = BasinRow(name, config, request.server.clock_ms(), request_key=key)
+    key = request.create_key(config)
+    row = BasinRow(name, config, request.server.clock_ms(), request_key=None if key is None else key.stored)
+    request.confirm()
     existing = await request.server.store.insert_basin(row)
     if existing is None:
         return json_response(201, _info(row), b"created")
     _refuse_deleting(existing)
-    if key is None or existing.request_key != key:
+    if key is None or not key.made(existing.request_key):
         raise ApiError("resource_already_exists", f"basin `{name}` already exists")
     return json_response(201, _info(existing), b"noop")
 
@@ -68,6 +69,7 @@ async def ensure_basin(request: Request) -> Response:
     async with server.changing:
         row = BasinRow(request.name, config, server.clock_ms())
         created = json_response(201, _info(row), b"created")
+        request.confirm()
         existing = await server.store.insert_basin(row, request.reply(created))
         if existing is None:
             return created
@@ -77,6 +79,7 @@ async def ensure_basin(request: Request) -> Response:
         request.permit("reconfigure-basin", request.name)
         existing.config = config
         updated = json_response(200, _info(existing), b"updated")
+        request.confirm()
         await server.store.update_basin(existing, request.reply(updated))
         return updated
 
@@ -89,6 +92,7 @@ async def reconfigure_basin(request: Request) -> Response:
         row = await active_basin(server, request.name)
         row.config = _storable(checked_config(partial(patch_basin_config, row.config), patch))
         response = json_response(200, show_basin_config(row.config))
+        request.confirm()
         await server.store.update_basin(row, request.reply(response))
     return response
 
@@ -102,6 +106,7 @@ async def delete_basin(request: Request) -> Response:
             raise not_found(request.name)
         if row.deleted_at_ms is None:
             row.deleted_at_ms = server.clock_ms()
+            request.confirm()
             await server.store.update_basin(row, request.reply(ACCEPTED))
             server.streams.basin_deleted(row.name)
             server.upkeep.remove_basin(row)

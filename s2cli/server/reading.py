@@ -41,7 +41,8 @@ async def read_one(
 ) -> None:
     query = ReadQuery(scope)
     layer = media.stream_layer
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
+    grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     stream.meter.reads += 1
     limits = Limits(query, stream.meter, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
@@ -53,8 +54,10 @@ async def read_one(
         start = await find_start(server.store, stream, query, seal, may_follow=wait_s > 0)
         chunks = await _take_stored(server, stream, start, limits)
         if not chunks and wait_s and not limits.reached:
-            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s, grant_of_exchange(scope))
+            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s, grant)
             tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+    if grant is not None:
+        grant.check_valid(server.clock_ms())
     if media.wants_protobuf:
         parts = [chunk.data for chunk in chunks]
         if tail is not None:
@@ -162,7 +165,8 @@ async def read_session(
         if after is not None:
             resume(query, after)
     layer = media.stream_layer
-    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", layer)
+    grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     refusal = None
     start = stream.tail_seq_num
@@ -182,7 +186,6 @@ async def read_session(
     session = ReadSession(server, stream, start, query, send, pack, seal)
     if refusal is not None:
         session.end(refusal)  # it travels in the session, wherever it is found
-    grant = grant_of_exchange(scope)
     if grant is not None:
         grant.watch(session.end, server.clock_ms)
     stream.meter.read_sessions += 1

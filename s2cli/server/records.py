@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s2cli.server.appending import append_one, append_session
+from s2cli.server.auth import grant_of_exchange
 from s2cli.server.exchange import send_json
 from s2cli.server.media import Media
 from s2cli.server.reading import read_one, read_session
@@ -34,7 +35,8 @@ async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin
 
 async def tail(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> bool:
     """Where the stream ends; it is made if the basin makes streams on a read."""
-    found = server.streams.find(basin, stream) or await server.streams.open(basin, stream, "read")
+    grant = grant_of_exchange(scope)
+    found = server.streams.find(basin, stream) or await server.streams.open(basin, stream, "read", grant)
     found.meter.tail_checks += 1
     await send_json(send, 200, b'{"tail":{"seq_num":%d,"timestamp":%d}}' % (found.tail_seq_num, found.tail_timestamp))
     return False

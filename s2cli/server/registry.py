@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import AsyncIterator, Sequence
 
+    from s2cli.server.auth import Grant
     from s2cli.server.serve import Server
     from s2cli.wire.configs import Layer
 
@@ -74,16 +75,23 @@ class StreamRegistry:
             stream.used = True
         return stream
 
-    async def open(self, basin: str, name: str, create_on: str | None, layer: Layer | None = None) -> Stream:
+    async def open(
+        self, basin: str, name: str, create_on: str | None, grant: Grant | None, layer: Layer | None = None
+    ) -> Stream:
         """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created with `layer` over
-        what its basin says."""
+        what its basin says, and if the `grant` of who asks for it still holds."""
+
+        def confirm() -> None:
+            if grant is not None:
+                grant.check_valid(self.server.clock_ms())
+
         while True:
             stream = self.find(basin, name) or await self._load_once(basin, name)
             if stream is not None:
                 return stream
             if create_on is None:
                 raise await streams.missing_stream(self.server, basin, name)
-            await streams.auto_create(self.server, basin, name, create_on, layer or {})
+            await streams.auto_create(self.server, basin, name, create_on, layer or {}, confirm)
 
     async def _load_once(self, basin: str, name: str) -> Stream | None:
         """Of several who want a stream, one loads it."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable
 
+    from s2cli.server.auth import Grant
     from s2cli.server.exchange import Scope
     from s2cli.server.serve import Server
 
@@ -48,10 +49,13 @@ class Replies:
         self._server = server
         self._running: dict[bytes, tuple[Identity, Future[Reply]]] = {}
 
-    async def once(self, token: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]) -> Reply:
+    async def once(
+        self, grant: Grant | None, token: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]
+    ) -> Reply:
         """The reply to the request with that token and identity (see `identify`), executed unless it was, or is just
-        being. Raises `request_token_reused` where the token came with another request."""
-        key = hashlib.sha256(checked_token(token)).digest()
+        being. Raises `request_token_reused` where the token came with another request. Each bearer has request tokens
+        of his own."""
+        key = hashlib.sha256(bearer_prefix(grant) + checked_token(token)).digest()
         running = self._running.get(key)
         if running is not None:
             if running[0].digest != request.digest:
@@ -94,6 +98,12 @@ def checked_token(value: bytes) -> bytes:
     except BadValueError as error:
         raise ApiError("bad_header", f"Invalid header `s2-request-token`: {error.message}") from error
     return value
+
+
+def bearer_prefix(grant: Grant | None) -> bytes:
+    """What stands before a request token in a hash, so that those of two bearers never meet. Nothing where everybody
+    may do everything. A NUL is in no header, so in no request token."""
+    return b"" if grant is None else b"\0%b\0" % grant.id.encode()
 
 
 class Identity:

@@ -11,13 +11,14 @@ from urllib.parse import parse_qsl
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.exchange import encode_json, header, read_body
-from s2cli.server.replies import checked_token, identify
+from s2cli.server.replies import bearer_prefix, checked_token, identify
 from s2cli.server.selection import basin_of
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope
     from s2cli.server.replies import Draft
     from s2cli.server.serve import Server
@@ -74,6 +75,12 @@ class Request:
         if self.grant is not None:
             self.grant.require(operation, self.basin() if operation in ON_STREAM else None, name)
             self.permitted = True
+
+    def confirm(self) -> None:
+        """Raises ApiError `authn` if the token has ended since the request came. To be called right before a change,
+        with no await between: a request may have waited for its body, and for others."""
+        if self.grant is not None:
+            self.grant.check_valid(self.server.clock_ms())
 
     def counted_as(self) -> tuple[str, str]:
         """The operation, and the basin whose it is; "" for those of the account."""
@@ -159,7 +166,7 @@ class Request:
 
         basin = self.basin() if self._scope["raw_path"].startswith(b"/v1/streams") else ""
         identity = identify(self._scope, basin, await self._body())
-        reply = await self.server.replies.once(token, identity, execute)
+        reply = await self.server.replies.once(self.grant, token, identity, execute)
         return reply.status, reply.body, reply.headers
 
     def reply(self, response: Response) -> Reply | None:
@@ -168,14 +175,31 @@ class Request:
         self._reply = None if self._draft is None else self._draft.reply(*response, None)
         return self._reply
 
-    def request_key(self, config: object) -> bytes | None:
-        """What identifies a create that may be repeated: a hash of the `s2-request-token` and the requested config
-        (protocol section 9.1). None without a token."""
+    def create_key(self, config: object) -> CreateKey | None:
+        """What identifies a create that may be repeated; None without a request token."""
         token = header(self._scope, b"s2-request-token")
         if token is None:
             return None
-        canonical = json.dumps(config, separators=(",", ":"), sort_keys=True)
-        return hashlib.sha256(checked_token(token) + b"\0" + canonical.encode()).digest()
+        return CreateKey(self.grant, checked_token(token), config)
+
+
+class CreateKey:
+    """What identifies a create that may be repeated: a hash of the bearer, the `s2-request-token` and the requested
+    config (protocol section 9.1)."""
+
+    __slots__ = ("_of_anybody", "stored")
+
+    def __init__(self, grant: Grant | None, token: bytes, config: object) -> None:
+        canonical = json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
+        # So it was, whoever the bearer: what was stored then is found again.
+        self._of_anybody = hashlib.sha256(token + b"\0" + canonical).digest()
+        self.stored = self._of_anybody
+        if grant is not None:
+            self.stored = hashlib.sha256(bearer_prefix(grant) + token + b"\0" + canonical).digest()
+
+    def made(self, stored: bytes | None) -> bool:
+        """Whether the resource with that stored key was made by this request."""
+        return stored is not None and stored in (self.stored, self._of_anybody)
 
 
 def is_json(content_type: bytes) -> bool:

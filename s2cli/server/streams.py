@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server import basins
+from s2cli.server.listing import list_within
 from s2cli.server.request import Request, checked_config, json_response, rfc3339, string_member
 from s2cli.server.store import StreamRow
 from s2cli.wire.configs import parse_stream_config, patch_stream_layer, resolve_stream_config
 from s2cli.wire.names import check_stream_name, check_stream_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.server.request import Response
     from s2cli.server.serve import Server
     from s2cli.server.store import Reply
@@ -22,11 +25,16 @@ if TYPE_CHECKING:
 async def list_streams(request: Request) -> Response:
     basin = request.basin()
     prefix, start_after, limit = request.page(check_stream_prefix)
+    allowed = None
     if request.grant is not None:
+        allowed = request.grant.scope.streams
         prefix, start_after = request.grant.stream_prefix + prefix, request.grant.stream_prefix + start_after
-    if await request.server.store.get_basin(basin) is None:
+    store = request.server.store
+    if await store.get_basin(basin) is None:
         raise basins.not_found(basin)
-    rows, has_more = await request.server.store.list_streams(basin, prefix, start_after, limit)
+    rows, has_more = await list_within(
+        allowed, prefix, lambda prefix: store.list_streams(basin, prefix, start_after, limit), lambda row: row.name
+    )
     return json_response(200, {"streams": [_info(request, row) for row in rows], "has_more": has_more})
 
 
@@ -37,12 +45,14 @@ async def create_stream(request: Request) -> Response:
     request.permit("create-stream", name)
     layer = checked_config(parse_stream_config, members.get("config"))
     # Of the layer as requested: changed defaults of the basin must not break a replay (protocol section 9.1).
-    key = request.request_key(layer)
-    row, is_new = await _insert(request.server, basin, name, layer, key)
+    key = request.create_key(layer)
+    row, is_new = await _insert(
+        request.server, basin, name, layer, request.confirm, None if key is None else key.stored
+    )
     if is_new:
         return json_response(201, _info(request, row), b"created")
     _refuse_deleting(row)
-    if key is None or row.request_key != key:
+    if key is None or not key.made(row.request_key):
         raise ApiError("resource_already_exists", f"stream `{name}` in basin `{basin}` already exists")
     return json_response(201, _info(request, row), b"noop")
 
@@ -58,7 +68,7 @@ async def ensure_stream(request: Request) -> Response:
     layer = checked_config(parse_stream_config, await request.optional_json())
     server = request.server
     async with server.changing:
-        row, is_new = await _insert(server, basin, request.name, layer, None, request)
+        row, is_new = await _insert(server, basin, request.name, layer, request.confirm, request=request)
         if is_new:
             return json_response(201, _info(request, row), b"created")
         _refuse_deleting(row)
@@ -69,6 +79,7 @@ async def ensure_stream(request: Request) -> Response:
         request.permit("reconfigure-stream", request.name)
         row.config = config
         updated = json_response(200, _info(request, row), b"updated")
+        request.confirm()
         await server.store.update_stream(row, request.reply(updated))
         server.streams.config_changed(row)
         return updated
@@ -85,6 +96,7 @@ async def reconfigure_stream(request: Request) -> Response:
         defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
         row.config = resolve_stream_config(checked_config(partial(patch_stream_layer, row.config), patch), defaults)
         response = json_response(200, row.config)
+        request.confirm()
         await server.store.update_stream(row, request.reply(response))
         server.streams.config_changed(row)
     return response
@@ -96,6 +108,7 @@ async def delete_stream(request: Request) -> Response:
     async with server.changing:
         row = await _stored(server, basin, request.name)
         if row.deleted_at_ms is None:
+            request.confirm()
             await mark_deleted(server, row, request.reply(basins.ACCEPTED))
     return basins.ACCEPTED
 
@@ -109,14 +122,16 @@ async def mark_deleted(server: Server, row: StreamRow, reply: Reply | None = Non
     server.upkeep.remove_stream(row)
 
 
-async def auto_create(server: Server, basin: str, name: str, on: str, layer: Layer) -> StreamRow:
+async def auto_create(
+    server: Server, basin: str, name: str, on: str, layer: Layer, confirm: Callable[[], None]
+) -> StreamRow:
     """The stream that an append or a read (which of them `on` says) found missing, if its basin creates streams so;
     `layer` is what the request says about its config. Of several first users one creates it; the others get the same
     one."""
     row = await basins.active_basin(server, basin)
     if not row.config[f"create_stream_on_{on}"]:
         raise not_found(basin, name)
-    stream, _ = await _insert(server, basin, name, layer, None)
+    stream, _ = await _insert(server, basin, name, layer, confirm)
     _refuse_deleting(stream)
     return stream
 
@@ -134,16 +149,23 @@ def not_found(basin: str, name: str) -> ApiError:
 
 
 async def _insert(
-    server: Server, basin: str, name: str, layer: Layer, key: bytes | None, request: Request | None = None
+    server: Server,
+    basin: str,
+    name: str,
+    layer: Layer,
+    confirm: Callable[[], None],
+    key: bytes | None = None,
+    request: Request | None = None,
 ) -> tuple[StreamRow, bool]:
-    """The new stream and True, or the one that has the name already and False. `request` is one that may be repeated:
-    what it will be answered is stored with the stream."""
+    """The new stream and True, or the one that has the name already and False. `confirm` raises where the request may
+    not make it any more. `request` is one that may be repeated: what it will be answered is stored with the stream."""
     # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
     with server.upkeep.creating_in(basin):
         of_basin = (await basins.active_basin(server, basin)).config
         config = resolve_stream_config(layer, of_basin["default_stream_config"])
         row = StreamRow(basin, name, config, server.clock_ms(), of_basin["stream_cipher"], request_key=key)
         reply = None if request is None else request.reply(json_response(201, _info(request, row), b"created"))
+        confirm()
         existing = await server.store.insert_stream(row, reply)
     return (row, True) if existing is None else (existing, False)
 

@@ -78,6 +78,7 @@ async def issue_token(request: Request) -> Response:
         expires_at,
         None if expires_at is None else milliseconds_of(expires_at),
     )
+    request.confirm()
     if token_id == ROOT_ID or not await server.store.insert_token(row, now_ms):
         raise ApiError("resource_already_exists", f"access token `{token_id}` already exists")
     if row.expires_at_ms is not None:
@@ -104,6 +105,7 @@ async def revoke_token(request: Request) -> Response:
     server, token_id = request.server, request.name
     if token_id == ROOT_ID and server.auth is not None:
         raise ApiError("permission_denied", "the root token is not issued here: start the server with another one")
+    request.confirm()
     if not await server.store.remove_token(token_id, server.clock_ms()):
         raise ApiError("access_token_not_found", f"access token `{token_id}` not found")
     if server.auth is not None:
