@@ -1,17 +1,19 @@
 """proto/PROTOCOL.md: its sections exist where they are cited, and its tables say what the code does."""
 
+import json
 import re
 from pathlib import Path
 
 from s2cli.errors import NO_SIDE_EFFECT_CODES, RETRYABLE_STATUSES, STATUS_BY_CODE
 from s2cli.server.coding import THRESHOLD_BYTES
+from s2cli.server.cors import REQUEST_HEADERS, RESPONSE_HEADERS
 from s2cli.server.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
 from s2cli.server.following import HEARTBEAT_S
 from s2cli.server.host import MAX_CONNECTIONS
 from s2cli.server.http1 import HEAD_TIMEOUT_S, KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
 from s2cli.server.reading import MAX_WAIT_S
 from s2cli.server.request import MAX_LIST_LIMIT
-from s2cli.server.routes import ROUTES
+from s2cli.server.routes import METRICS, READ, ROUTES
 from s2cli.server.sealing import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
 from s2cli.server.store import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
 from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
@@ -93,6 +95,48 @@ def test_the_error_codes():
         for code, status in STATUS_BY_CODE.items()
     }
     assert said == done
+
+
+def test_the_codes_that_the_server_never_answers_with():
+    said = {code for row in table("2.1") if row[-1] == "never" for code in words(row[0])}
+    server = "".join(path.read_text() for path in (ROOT / "s2cli" / "server").rglob("*.py"))
+    assert said == {code for code in STATUS_BY_CODE if f'"{code}"' not in server}
+
+
+def test_the_headers():
+    said = {word.partition(":")[0] for row in table("1.4") for word in words(row[0])}
+    done = (REQUEST_HEADERS + b", " + RESPONSE_HEADERS).decode().split(", ")
+    assert not set(done) - said - {"retry-after"}
+
+
+def test_the_parameters():
+    assert tuple(word for row in table("5.1") for word in words(row[0])) == READ
+    assert tuple(word for row in table("12.1") for word in words(row[0])) == METRICS
+
+
+def test_the_system_defaults():
+    said = {words(row[0])[0]: row[2] for row in table("3.1")}
+    done = {}
+    for name, value in SYSTEM_DEFAULTS.items():
+        group = value if isinstance(value, dict) and name != "retention_policy" else {"": value}
+        for member, leaf in group.items():
+            done[f"{name}.{member}".rstrip(".")] = (
+                leaf if isinstance(leaf, str) else json.dumps(leaf, separators=(",", ":"))
+            )
+    assert said.keys() == done.keys()
+    for name, leaf in done.items():
+        assert re.match(rf"`?{re.escape(leaf)}`?($| |,)", said[name]), name
+
+
+def test_the_flags_of_frames():
+    said = [re.findall("0x[0-9a-f]{2}", " ".join(row)) for row in table("6.1")]
+    done = [
+        [frames.TERMINAL],
+        [frames.COMPRESSION_MASK, 0, frames.ZSTD, frames.GZIP, frames.COMPRESSION_MASK],
+        [frames.RECONNECT_ADVISED],
+        [],
+    ]
+    assert said == [[f"{flag:#04x}" for flag in flags] for flags in done]
 
 
 def test_the_deployed_routes():
