@@ -19,7 +19,7 @@ from s2cli.server.store import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_S
 from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
 from s2cli.server.upkeep import SWEEP_S
 from s2cli.wire import batch, frames, names, s2_pb2
-from s2cli.wire.configs import SYSTEM_DEFAULTS
+from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, SYSTEM_DEFAULTS
 from s2cli.wire.operations import OP_GROUPS
 
 ROOT = Path(__file__).parents[1]
@@ -215,6 +215,7 @@ LIMITS = {
     "request token": f"{names.MAX_REQUEST_TOKEN_BYTES} bytes",
     "fencing token": f"{names.MAX_FENCING_TOKEN_BYTES} bytes",
     "encryption key": f"{MAX_KEY_CHARS} characters, {KEY_BYTES} bytes",
+    "storage class, here": f"1 to {MAX_STORAGE_CLASS_BYTES} bytes",
     "names in a list": f"{MAX_LIST_LIMIT}",
     "records in a batch": f"1 to {batch.MAX_BATCH_RECORDS}",
     "metered size of a batch, of a record": f"{batch.MAX_BATCH_BYTES:,} bytes",

@@ -1,4 +1,4 @@
-"""Configurations of streams and basins (protocol section 3): JSON values checked, layered and written out in full.
+"""Configurations of streams and basins (protocol sections 3.1 to 3.3): JSON values checked, layered, written out.
 
 A *layer* is a dict that holds only the members that were set, each valid; None and an absent member are the same.
 Client and server share these functions, so both say the same about a bad value.
