@@ -134,6 +134,7 @@ class Args:
     base_domain: str | None = None
     init_file: str | None = None
     cors: tuple[str, ...] = ()
+    allow_host: tuple[str, ...] = ()
     no_cors: bool = False
     shell: str = ""
 

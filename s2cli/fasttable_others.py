@@ -265,6 +265,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--init-file": ("init_file", "text"),
         "--no-auth": ("no_auth", True),
         "--cors": ("cors", "many"),
+        "--allow-host": ("allow_host", "many"),
         "--no-cors": ("no_cors", True),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),

@@ -164,6 +164,7 @@ ENVIRONMENT = {
     "S2_ROOT_TOKEN": "the token of s2 lite that may do everything",
     "S2LITE_INIT_FILE": "the same as --init-file of s2 lite",
     "S2_LITE_NETWORK_DATA": "1: let s2 lite keep its data on a network file system",
+    "S2_LITE_ALLOW_HOST": "the same as --allow-host of s2 lite, names with commas between",
     "S2_INSECURE_HTTP": "1: let the token go over http:// to other machines",
     "SSL_CERT_FILE": "the certificates to trust; also SSL_CERT_DIR",
     "NO_COLOR": "no colour; FORCE_COLOR: colour; NO_COLOR wins, --color over both",

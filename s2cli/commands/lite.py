@@ -24,6 +24,7 @@ PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
 
 # The official name of what --init-file says.
 INIT_FILE_VARIABLE = "S2LITE_INIT_FILE"
+ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
 
 
 def run(args: Args) -> int:
@@ -60,6 +61,9 @@ def _serve(args: Args) -> int:
     if init_file:
         options += ["--init-file", os.path.abspath(init_file)]
     options += _cors_options(args)
+    options += _allowed_hosts(args)
+    if args.verbose:
+        options += ["--verbose"]
     if args.memory:
         _replace_process([*options, "--memory"])
     default = local.data_dir()
@@ -69,10 +73,6 @@ def _serve(args: Args) -> int:
         _replace_process(options)
     # The directory of the `local` profile: clients with --local are to find this server from now on.
     with local_start.start_lock(directory) as descriptor:
-        note = local.read_note(directory) or {}
-        if note.get("started") == "itself" and local_start.is_locked(directory):
-            local_start.stop_server(directory)
-            console.notice(f"took over {directory} from the server that had started itself")
         # Nobody may start another one before the new image has the directory.
         os.set_inheritable(descriptor, True)
         socket_path = local_start.local_socket_path(directory)
@@ -90,6 +90,21 @@ def _cors_options(args: Args) -> list[str]:
         if origin != "*" and (not separator or not scheme.isalnum() or not rest or any(bad in rest for bad in "/,?# ")):
             raise UsageError(f'--cors: "{origin}" is no origin: write https://app.example.com, or * for all of them')
     return ["--cors", ",".join(args.cors).lower()] if args.cors else []
+
+
+def _allowed_hosts(args: Args) -> list[str]:
+    source = "--allow-host"
+    names = list(args.allow_host)
+    if not names:
+        source = ALLOW_HOST_VARIABLE
+        names = [name.strip() for name in os.environ.get(source, "").split(",") if name.strip()]
+    for name in names:
+        if name != "*" and not all(
+            label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
+            for label in name.removeprefix(".").removesuffix(".").split(".")
+        ):
+            raise UsageError(f'{source}: "{name}" is no name: write s2.example.com, .example.com or *, without a port')
+    return ["--allow-host", ",".join(names)] if names else []
 
 
 def _replace_process(options: list[str]) -> None:
@@ -148,13 +163,13 @@ def main(argv: list[str]) -> int:
     given: dict[str, str] = {}
     words = iter(argv)
     for word in words:
-        given[word] = "" if word in ("--memory", "--no-cors", "--quiet") else next(words)
+        given[word] = "" if word in ("--memory", "--no-cors", "--quiet", "--verbose") else next(words)
     if "--ready" in given:
         # The server must be nobody's child: who started it may live long, and would have to wait for it.
         if os.fork():
             os._exit(ExitCode.OK)
         return _serve_unattended(given, int(given["--ready"]))
-    console.configure(quiet="--quiet" in given, verbose=False, color=None, json_errors=False)
+    console.configure(quiet="--quiet" in given, verbose="--verbose" in given, color=None, json_errors=False)
     try:
         return _serve_attended(given)
     except S2Error as error:
@@ -166,17 +181,23 @@ def main(argv: list[str]) -> int:
 
 def _serve_attended(given: dict[str, str]) -> int:
     from s2cli.server.cors import Cors
+    from s2cli.server.host import listen_tcp
     from s2cli.server.init_file import read_init_file
     from s2cli.server.logfile import log_to_terminal
     from s2cli.server.root_token import find_root_token
     from s2cli.server.serve import Options, run
 
-    log_to_terminal()
+    log_to_terminal(requests="--verbose" in given)
     host = given["--host"]
     data = given.get("--data")
     token_file = given.get("--root-token-file")
     root_token = find_root_token(token_file)
     initial = read_init_file(given["--init-file"]) if "--init-file" in given else []
+    port = int(given["--port"])
+    listener = listen_tcp(host, port)
+    if "--start-lock" in given and data is not None:
+        # Only now: what can fail has not.
+        _take_over(data)
 
     def on_ready(origin: str | None) -> None:
         if "--start-lock" in given:
@@ -193,15 +214,29 @@ def _serve_attended(given: dict[str, str]) -> int:
     options = Options(
         data=data,
         host=host,
-        port=int(given["--port"]),
+        port=port,
+        listener=listener,
         socket_path=given.get("--socket"),
         root_token=root_token,
         base_domain=given.get("--base-domain"),
         initial=initial,
         cors=cors,
+        allowed_hosts=tuple(filter(None, given.get("--allow-host", "").split(","))),
+        logs_requests="--verbose" in given,
     )
     run(options, on_ready)
+    console.notice("ended; its data is gone with it" if data is None else f"ended; what it acknowledged is in {data}")
     return ExitCode.OK
+
+
+def _take_over(directory: str) -> None:
+    """Ends the server that started by itself for the directory. The caller holds the lock of those who start one."""
+    from s2cli.client import local_start
+
+    note = local.read_note(directory) or {}
+    if note.get("started") == "itself" and local_start.is_locked(directory):
+        local_start.stop_server(directory)
+        console.notice(f"took over {directory} from the server that had started itself")
 
 
 def _token_to_paste(token_file: str | None, root_token: str | None) -> str:

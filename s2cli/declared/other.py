@@ -40,6 +40,14 @@ def lite(
             "--cors", metavar="ORIGIN", help="Let in web pages from there, or * from everywhere; this machine's may"
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Answer to this name too, to .NAME and all below it, or to * for every name",
+        ),
+    ] = None,
     no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False,
     output: JsonOutput = None,
 ) -> None:

@@ -7,15 +7,19 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from s2cli import __version__
 from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
+from s2cli.server.authority import is_same_host
 from s2cli.server.client_log import CLIENT_LOG, quoted
 from s2cli.server.coding import encode_payload
-from s2cli.server.exchange import DisconnectedError, error_response, send_bytes, send_json
+from s2cli.server.cors import answer_preflight, is_preflight, with_permission
+from s2cli.server.exchange import DisconnectedError, error_response, host_and_origin, send_bytes, send_json
 from s2cli.server.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.prometheus import send_metrics
 from s2cli.server.published import published_error_response
 from s2cli.server.request import Request
+from s2cli.server.request_log import logged
 from s2cli.server.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
 from s2cli.server.selection import basin_of
 
@@ -34,18 +38,34 @@ HEALTH_PATHS = (b"/health", b"/ping")
 # Where an exchange carries the operation that it counts as.
 _OPERATION = "s2.operation"
 # What anybody may ask for.
-PUBLIC_PATHS = (*HEALTH_PATHS, b"/openapi.json")
+PUBLIC_PATHS = (*HEALTH_PATHS, b"/", b"/openapi.json")
 
 
 def application(server: Server, *, is_private: bool = False) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The application that serves `server`. `is_private`: nobody but its owner can reach it, so no token is needed."""
     auth = None if is_private else server.auth
+    # A page has no token, and does not get through a socket file.
+    host_names = server.host_names if auth is None and not is_private else None
+    cors = server.cors
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         server.exchanges += 1
         status = 200
         try:
             path: bytes = scope["raw_path"]
+            host, origin = host_and_origin(scope)
+            is_guarded = host_names is not None and path not in HEALTH_PATHS
+            if is_guarded:
+                assert host_names is not None
+                host_names.check(host)
+            if origin is not None:
+                if cors is not None and cors.lets_in(origin):
+                    send = with_permission(send, origin)
+                    if is_preflight(scope):
+                        status = await answer_preflight(scope, send)
+                        return
+                elif is_guarded and not is_same_host(origin, host):
+                    raise _foreign(origin)
             if auth is not None and path not in PUBLIC_PATHS:
                 await auth.authenticate(scope)
             # The data path first, and at little cost: one append is worth about 40 microseconds.
@@ -74,7 +94,16 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
             server.meters.totals.answered(scope.get(_OPERATION, "other"), status)
             server.exchange_ended()
 
-    return answer if server.cors is None else server.cors.wrap(answer)
+    return logged(answer) if server.logs_requests else answer
+
+
+def _foreign(origin: bytes) -> ApiError:
+    name = quoted(origin)
+    return ApiError(
+        "permission_denied",
+        f"web pages from `{name}` may not use this server; "
+        f"start it with --cors {'*' if origin == b'null' else name} if they may",
+    )
 
 
 async def _serve_records(
@@ -114,6 +143,8 @@ async def _serve_records(
 async def _control(server: Server, scope: Scope, receive: Receive, send: Send, path: bytes) -> int:
     if path in HEALTH_PATHS:
         return await _health(server, scope, send)
+    if path == b"/":
+        return await _say_what_it_is(scope, send)
     if path == PROMETHEUS_PATH:
         if scope["method"] not in ("GET", "HEAD"):
             return await _send_empty(send, 405, _allow({"GET": None}))
@@ -169,6 +200,28 @@ async def _serve_control(
         send = _dropping_body(send)
     await send_json(send, status, body, [*headers, *coded])
     return status
+
+
+async def _say_what_it_is(scope: Scope, send: Send) -> int:
+    if scope["method"] not in ("GET", "HEAD"):
+        return await _send_empty(send, 405, _allow({"GET": None}))
+    if scope["method"] == "HEAD":
+        send = _dropping_body(send)
+    await send_bytes(send, 200, b"text/plain; charset=utf-8", _WHAT_IT_IS.encode())
+    return 200
+
+
+_WHAT_IT_IS = f"""\
+s2 lite {__version__}: a server of S2 durable streams
+
+GET /v1/basins     what is kept here
+GET /openapi.json  the API, described
+GET /health        OK while it serves
+GET /metrics       counters, for Prometheus
+
+From a shell, with the lines that the server printed when it began:
+s2 basins list
+"""
 
 
 async def _health(server: Server, scope: Scope, send: Send) -> int:

@@ -45,6 +45,25 @@ JSON = b"application/json"
 _VALIDATION_CODES = frozenset(("bad_path", "bad_query", "bad_json", "bad_header", "bad_proto", "invalid"))
 
 
+# Headers that mean one thing: of two of them, one reader might take the first, another one the last.
+_SINGLE = frozenset(
+    (
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"last-event-id",
+        b"origin",
+        b"s2-basin",
+        b"s2-encryption-key",
+        b"s2-format",
+        b"s2-request-token",
+        b"s2-stream-config",
+    )
+)
+
+
 class DisconnectedError(Exception):
     """The client went away before it had an answer: there is nobody left to answer."""
 
@@ -55,6 +74,20 @@ def header(scope: Scope, name: bytes) -> bytes | None:
         if key == name:
             return value  # type: ignore[no-any-return]  # a scope is a mapping to Any
     return None
+
+
+def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
+    """What the request says that it is for, and the web page that it is from. Raises ApiError `bad_header` where a
+    header that means one thing is there twice. Two hosts are also a request target, or an `:authority`, that names
+    another one than the header."""
+    seen: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _SINGLE:
+            if name in seen:
+                text = name.decode()
+                raise ApiError("bad_header", f"Invalid header `{text}`: the request has more than one")
+            seen[name] = value
+    return seen.get(b"host"), seen.get(b"origin")
 
 
 async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
+from s2cli.server.authority import is_same_host
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
 from s2cli.server.http1_exchange import Exchange
@@ -389,8 +390,8 @@ class Connection(asyncio.Protocol):
 
 
 def _origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
-    """The path and query of a request target that is a whole URL, or has a fragment; its host is the one that counts
-    (RFC 9112, 3.2.2)."""
+    """The path and query of a request target that is a whole URL, or has a fragment. Its host is the one that counts
+    (RFC 9112, 3.2.2); where the header names another one the application hears of both, and refuses."""
     if url == b"*":
         return url, headers
     parsed = parse_url(url)  # its error is one of the parser to the caller
@@ -398,9 +399,14 @@ def _origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
         host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
         if parsed.port is not None:
             host = b"%b:%d" % (host, parsed.port)
-        headers = [(b"host", host), *(header for header in headers if header[0] != b"host")]
+        headers = [(b"host", host), *(header for header in headers if not _is_host(header, host))]
     path = parsed.path or b"/"
     return path if parsed.query is None else b"%b?%b" % (path, parsed.query), headers
+
+
+def _is_host(header: tuple[bytes, bytes], host: bytes) -> bool:
+    name, value = header
+    return name == b"host" and (value.lower() == host.lower() or is_same_host(b"http://" + host, value))
 
 
 def _without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+from s2cli.server.request_log import REQUEST_LOG
+
 MAX_LOG_BYTES = 1024 * 1024
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -45,6 +47,8 @@ def log_to_file(path: str) -> None:
     logging.basicConfig(handlers=[LogFile(path)], level=logging.INFO, format=_FORMAT)
 
 
-def log_to_terminal() -> None:
-    """Has warnings and errors logged to stderr."""
+def log_to_terminal(*, requests: bool) -> None:
+    """Has warnings and errors logged to stderr; and `requests`, too."""
     logging.basicConfig(level=logging.WARNING, format=_FORMAT)
+    if requests:
+        logging.getLogger(REQUEST_LOG).setLevel(logging.INFO)

@@ -23,6 +23,7 @@ from s2cli.server.cors import Cors
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
+from s2cli.server.host_names import HostNames
 from s2cli.server.init_file import ensure_initial
 from s2cli.server.meters import Meters
 from s2cli.server.registry import StreamRegistry
@@ -60,16 +61,21 @@ WATCH_S = 5.0
 
 class Options:
     """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever, `cors` None no web
-    pages. With a `base_domain` requests to BASIN.base-domain are about that basin; with a `root_token` every request
-    needs a token, except those that come through the socket file, which nobody else can open."""
+    pages. A `listener` is one for `host` and `port` that listens already. With a `base_domain` requests to
+    BASIN.base-domain are about that basin; with a `root_token` every request needs a token, except those that come
+    through the socket file, which nobody else can open. Without one the server answers to its own names and
+    `allowed_hosts` alone (host_names.py). With `logs_requests` each request is a line in the log."""
 
     __slots__ = (
+        "allowed_hosts",
         "base_domain",
         "cors",
         "data",
         "host",
         "idle_exit_s",
         "initial",
+        "listener",
+        "logs_requests",
         "open_store",
         "port",
         "root_token",
@@ -91,7 +97,13 @@ class Options:
         root_token: str | None = None,
         open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
         cors: Cors | None = None,
+        allowed_hosts: Sequence[str] = (),
+        listener: socket.socket | None = None,
+        logs_requests: bool = False,
     ) -> None:
+        self.allowed_hosts = allowed_hosts
+        self.listener = listener
+        self.logs_requests = logs_requests
         self.cors = cors
         self.data = data
         self.host = host
@@ -122,6 +134,8 @@ class Server:
         store.clock_ms = lambda: self.clock_ms()
         self.now: Callable[[], float] = time.monotonic
         self.cors: Cors | None = None
+        self.host_names = HostNames()
+        self.logs_requests = False
         # The flag of each ack: once the server is about to go, that its client had better reconnect.
         self.advice = 0
         self.draining = False
@@ -240,7 +254,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         origin = None
         if options.port is not None:
             # First of all: a taken port is the most likely failure, and changes nothing.
-            listeners.append(listen_tcp(options.host, options.port))
+            listeners.append(options.listener or listen_tcp(options.host, options.port))
             stack.callback(listeners[0].close)
             origin = _origin(*address_of(listeners[0]))
         directory = None if options.data is None else await _lock(options.data)
@@ -255,6 +269,9 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             root_token=options.root_token,
         )
         server.cors = options.cors
+        domains = [] if options.base_domain is None else [options.base_domain]
+        server.host_names = HostNames([options.host], domains, options.allowed_hosts)
+        server.logs_requests = options.logs_requests
         server.meters.start()
         # Behind all that counts, before the store.
         stack.push_async_callback(server.meters.stop)

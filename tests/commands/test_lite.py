@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 from support.waiting import TIMEOUT_S
@@ -37,7 +40,7 @@ def test_it_serves_until_a_signal(number, run_s2):
         process.send_signal(number)
         _, said = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
-    assert said.decode() == f"serving memory at {url}; Ctrl-C ends it\n"
+    assert said.decode() == f"serving memory at {url}; Ctrl-C ends it\nended; its data is gone with it\n"
 
 
 def test_quiet_says_nothing_but_what_to_paste():
@@ -46,6 +49,90 @@ def test_quiet_says_nothing_but_what_to_paste():
         process.terminate()
         out, said = process.communicate(timeout=TIMEOUT_S)
     assert (out, said) == (b"", b"")
+
+
+def test_it_says_what_remains(tmp_path):
+    with start("--data", str(tmp_path)) as process:
+        endpoint(process)
+        process.terminate()
+        _, said = process.communicate(timeout=TIMEOUT_S)
+    assert said.decode().endswith(f"\nended; what it acknowledged is in {tmp_path}\n")
+
+
+def test_it_logs_requests_where_it_is_to_say_more():
+    ask = "GET /v1/streams/%1b%0A HTTP/1.1\r\nhost: x\r\ns2-basin: secret-basin\r\nconnection: close\r\n\r\n"
+    for verbose in (False, True):
+        with start("--memory", *["-v"] * verbose) as process:
+            host, _, port = endpoint(process).removeprefix("http://").partition(":")
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(ask.replace("%0A", "%0A?token=hidden").encode())
+                while connection.recv(4096):
+                    pass
+            process.terminate()
+            _, said = process.communicate(timeout=TIMEOUT_S)
+        lines = [line for line in said.decode().splitlines() if "GET" in line]
+        assert len(lines) == verbose
+        for line in lines:
+            assert re.search(r" INFO GET /v1/streams/%1b%0A 40\d \d+\.\d ms [1-9]\d* bytes$", line), line
+        assert b"secret" not in said
+        assert b"hidden" not in said
+
+
+@pytest.mark.parametrize("name", ["s2.example:80", "http://s2.example", "a..b", ".", "", "a b", "*.example"])
+def test_what_is_no_name_is_refused(run_s2, name):
+    refused = run_s2("lite", "--memory", "--port", "0", "--allow-host", name)
+    assert refused.returncode == 2
+    assert b"--allow-host" in refused.stderr
+    if name:
+        refused = run_s2("lite", "--memory", "--port", "0", env={"S2_LITE_ALLOW_HOST": f"ok.example, {name}"})
+        assert refused.returncode == 2
+        assert b"S2_LITE_ALLOW_HOST" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["--allow-host", "one.example", "--allow-host", ".two.example"], None),
+        ([], "one.example, .two.example,"),
+        (["--allow-host", "one.example", "--allow-host", "a.two.example"], "other.example"),
+    ],
+)
+def test_names_that_it_answers_to(options, environment, monkeypatch):
+    if environment is not None:
+        monkeypatch.setenv("S2_LITE_ALLOW_HOST", environment)
+    with start("--memory", *options) as process:
+        url = endpoint(process)
+        for name, status in ("one.example", 200), ("a.two.example", 200), ("other.example", 403):
+            request = urllib.request.Request(url, headers={"host": name})
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    assert answer.status == status
+            except urllib.error.HTTPError as error:
+                assert error.code == status  # noqa: PT017  # no failure is expected where the status is 200
+        process.terminate()
+        process.wait(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("broken", ["port", "token", "init"])
+def test_a_server_that_cannot_begin_stops_no_other(run_s2, home, tmp_path, broken):
+    assert run_s2("--local", "basins", "list", "-o", "name", check=True).stdout == b""
+    before = json.loads(run_s2("lite", "status", "-o", "json", check=True).stdout)
+    missing = tmp_path / "missing"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = {
+            "port": ["--port", taken.getsockname()[1]],
+            "token": ["--port", "0", "--root-token-file", missing],
+            "init": ["--port", "0", "--init-file", missing],
+        }[broken]
+        refused = run_s2("lite", *options)
+    assert refused.returncode == 1
+    assert b"took over" not in refused.stderr
+    assert json.loads(run_s2("lite", "status", "-o", "json", check=True).stdout)["pid"] == before["pid"]
+    with start() as process:
+        assert b"took over" in process.stderr.readline()
+        endpoint(process)
+        process.terminate()
+        process.wait(TIMEOUT_S)
 
 
 def test_nobody_has_to_read_what_to_paste(tmp_path):

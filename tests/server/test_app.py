@@ -24,7 +24,6 @@ def test_health(shared_server, path):
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/",
         "/v1/basins/",

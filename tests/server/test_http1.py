@@ -200,7 +200,7 @@ def test_after_its_last_answer_a_connection_is_closed(mirrored, asked):
     ],
 )
 def test_targets(mirrored, target, expected):
-    mirrored.sendall(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+    mirrored.sendall(b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (target, expected.split(b"|")[3]))
     assert read_until(mirrored, b"$").endswith(b"\r\n\r\n" + expected)
 
 

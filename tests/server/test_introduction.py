@@ -223,7 +223,7 @@ def test_basins_by_host(make_server):
             answer = get(path, host, basin)
             assert (answer.status, answer.json()["code"]) == (400, "bad_header")
     # Other hosts name nothing, and neither does what cannot be a basin.
-    for host in "first-basin.example.com", "account.s2.example.com", "s2.example.com", "a.first-basin.s2.example.com":
+    for host in "first-basin.localhost", "account.s2.example.com", "s2.example.com", "a.first-basin.s2.example.com":
         assert get("/v1/streams/stream", host).json()["message"] == "Missing header `s2-basin`"
         assert get("/v1/streams/stream", host, basin="first-basin").status == 200
     assert get("/v1/basins", "account.s2.example.com").status == 200
@@ -237,5 +237,5 @@ def test_basins_by_host(make_server):
 
 
 def test_the_host_names_no_basin_unless_told(shared_server, basin):
-    answer = shared_server.request("GET", "/v1/streams", headers={"host": f"{basin}.s2.dev"})
+    answer = shared_server.request("GET", "/v1/streams", headers={"host": f"{basin}.localhost"})
     assert answer.json()["message"] == "Missing header `s2-basin`"
