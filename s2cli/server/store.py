@@ -122,14 +122,14 @@ class Lane:
     """The order of appends to one stream. A failed append breaks its lane: whatever is queued behind it fails too,
     since its sequence numbers would leave a gap, and the stream must be loaded again, with a new lane.
 
-    `queue` and `queued_bytes` belong to the engine; `broken` is for all to read.
+    `queue` and `queued_bytes` belong to the engine; `broken`, the error that broke it, is for all to read.
     """
 
     __slots__ = ("broken", "queue", "queued_bytes", "stream_id")
 
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
-        self.broken = False
+        self.broken: S2Error | None = None
         self.queue: deque[Append] = deque()
         self.queued_bytes = 0
 

@@ -11,7 +11,7 @@ from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
-from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_writer
+from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_lanes, sqlite_writer
 from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import FILE_NAME
@@ -343,7 +343,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
         await engine.wait(4)
         with monkeypatch.context() as crowded:
             crowded.setattr(Ballast, "restore", lambda self: self.aboard)
-            assert engine.store._writer._ballast.release()
+            assert engine.store._room.make()
             engine.append(lane, 4)
             await engine.wait(5)
             assert engine.settled[4][1].code == "storage"
@@ -380,8 +380,8 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
         commit = engine.store._writer._commit
         groups = []
 
-        def commit_and_go_on(group):
-            commit(group)
+        def commit_and_go_on(group, behind=()):
+            commit(group, behind)
             groups.append(group[0].lane)
             if bulk not in groups and len(groups) < 100:
                 engine.append(small, len(groups))
@@ -395,7 +395,7 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
         async with asyncio.timeout(TIMEOUT_S):
             while bulk not in groups:
                 await asyncio.sleep(0)
-        assert groups.index(bulk) <= sqlite_writer.SMALL_GROUPS_IN_A_ROW + 1
+        assert groups.index(bulk) <= sqlite_lanes.SMALL_GROUPS_IN_A_ROW + 1
 
     with_engine(tmp_path, run)
 

@@ -45,7 +45,7 @@ class FailingStore:
 
     def append(self, append):
         if self.failing:
-            append.lane.broken = True
+            append.lane.broken = ApiError("storage", "broken")
             self._store._loop.call_soon(self.settle, [append], ApiError("storage", "no room"))
         else:
             self._store.append(append)

@@ -20,6 +20,11 @@ class Ballast:
         self._size_bytes = size_bytes
         self.aboard = not size_bytes or self._is_whole()
 
+    @property
+    def needed_bytes(self) -> int:
+        """So much must be free for it to come aboard: itself, and as much again for what is written then."""
+        return 2 * self._size_bytes
+
     def _is_whole(self) -> bool:
         try:
             return self._path.stat().st_size >= self._size_bytes
@@ -40,7 +45,7 @@ class Ballast:
         if not self.aboard:
             try:
                 disk = os.statvfs(self._directory)
-                if disk.f_bavail * disk.f_frsize >= 2 * self._size_bytes:
+                if disk.f_bavail * disk.f_frsize >= self.needed_bytes:
                     with open(self._path, "wb") as file:
                         file.writelines(_BLOCK for _ in range(0, self._size_bytes, len(_BLOCK)))
                     self.aboard = True

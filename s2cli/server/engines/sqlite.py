@@ -24,10 +24,12 @@ from s2cli.server.engines import (
     sqlite_tokens,
 )
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
+from s2cli.server.engines.sqlite_errors import is_full
 from s2cli.server.engines.sqlite_format import FILE_NAME, chunk_id, open_reader, open_writer
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
-from s2cli.server.engines.sqlite_writer import DISK_FULL, Operation, Writer
+from s2cli.server.engines.sqlite_room import Room
+from s2cli.server.engines.sqlite_writer import Operation, Writer
 from s2cli.server.histogram import Histogram
 from s2cli.server.store import MAX_SEQ_NUM, Append, BasinRow, Chunk, Counted, Point, Reply, Settle, StreamRow, TokenRow
 
@@ -48,10 +50,16 @@ class SqliteStore:
         self.clock_ms = lambda: time.time_ns() // 1_000_000
         gate = Gate()
         ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
-        connection = open_writer(directory, durable=not temporary)
-        self._writer = Writer(connection, loop, gate, ballast, self._settle_group)
+        try:
+            connection = open_writer(directory, durable=not temporary)
+        except S2Error as error:
+            # Recovery and an upgrade take some room, too.
+            if not (is_full(error.__cause__) and ballast.release()):
+                raise
+            connection = open_writer(directory, durable=not temporary)
+        self._room = Room(connection, directory, ballast)
+        self._writer = Writer(connection, loop, gate, self._room, self._settle_group)
         self._reader = Reader(open_reader(directory), loop, gate)
-        ballast.restore()
         self._writer.start()
         self._reader.start()
         self.expire()
@@ -81,7 +89,7 @@ class SqliteStore:
 
     @property
     def failure(self) -> str | None:
-        return self._writer.failure or (DISK_FULL if self._writer.full else None)
+        return self._writer.failure or self._room.shortage
 
     def expire(self) -> None:
         self._writer.expire(self.clock_ms())

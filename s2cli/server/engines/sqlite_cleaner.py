@@ -37,6 +37,14 @@ class Cleaner:
         """There is no room even for that: the next deletion tries again."""
         self._vacuuming = False
 
+    def drop(self) -> None:
+        """What `step` did last cannot be done: a later round takes it up again."""
+        if self._trims:
+            del self._trims[next(iter(self._trims))]
+        elif self._expired_ms is not None:
+            self._expired_ms = None
+        self._vacuuming = False
+
     @property
     def _deleting(self) -> bool:
         return bool(self._trims) or self._expired_ms is not None

@@ -7,12 +7,16 @@ added to a stream or a basin, less what was deleted; the deletion writes its par
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 
+from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk
 from s2cli.server.engines.sqlite_format import chunk_id
 from s2cli.server.store import Counted, Point
+
+log = logging.getLogger("s2cli.server")
 
 # More than the 90 days that can be asked for (protocol section 12.1).
 KEPT_HOURS = 91 * 24
@@ -24,27 +28,48 @@ MEASURE_STREAMS = 1000
 
 def add(connection: sqlite3.Connection, points: Iterable[Point]) -> None:
     """Add to the series, and drop some of what is too old to be asked for."""
-    by_row: dict[tuple[bytes, bytes, str, int], dict[str, int]] = {}
-    hour = 0
+    by_row: dict[tuple[str, str, str, int], dict[str, int]] = {}
+    dropped: list[str] = []
+    last_hour = 0
     for point in points:
-        hour, minute = divmod(point.minute, 60)
-        row = by_row.setdefault((point.basin.encode(), point.stream.encode(), point.series, hour), {})
-        row[str(minute)] = row.get(str(minute), 0) + point.value
+        try:
+            hour, minute = divmod(point.minute, 60)
+            row = by_row.setdefault((point.basin, point.stream, point.series, hour), {})
+            row[str(minute)] = row.get(str(minute), 0) + point.value
+        except Exception as error:  # noqa: BLE001 - see below
+            dropped.append(f"{point!r:.200}: {error}")
     for key, added in by_row.items():
-        present = connection.execute(
-            "SELECT minutes FROM metric WHERE basin=? AND stream=? AND series=? AND hour=?", key
-        ).fetchone()
-        minutes = json.loads(present[0]) if present else {}
-        for name, value in added.items():
-            minutes[name] = minutes.get(name, 0) + value
-        connection.execute(
-            "INSERT OR REPLACE INTO metric(basin, stream, series, hour, minutes) VALUES(?,?,?,?,?)",
-            (*key, json.dumps(minutes, separators=(",", ":"))),
-        )
+        try:
+            _add_to_row(connection, *key, added)
+        except Exception as error:
+            if is_full(error) or is_of_the_disk(error):
+                raise
+            # Nobody's write is to fail, now or again and again, because something about it cannot be counted.
+            dropped.append(f"{key!r:.200}: {error}")
+        else:
+            last_hour = key[-1]
+    if dropped:
+        log.warning("metrics of %d series cannot be stored and are dropped: %s", len(dropped), dropped[0])
     connection.execute(
         "DELETE FROM metric WHERE (basin, stream, series, hour) IN"
         " (SELECT basin, stream, series, hour FROM metric WHERE hour < ? LIMIT ?)",
-        (hour - KEPT_HOURS, EXPIRY_SLICE),
+        (last_hour - KEPT_HOURS, EXPIRY_SLICE),
+    )
+
+
+def _add_to_row(
+    connection: sqlite3.Connection, basin: str, stream: str, series: str, hour: int, added: dict[str, int]
+) -> None:
+    key = basin.encode(), stream.encode(), series, hour
+    present = connection.execute(
+        "SELECT minutes FROM metric WHERE basin=? AND stream=? AND series=? AND hour=?", key
+    ).fetchone()
+    minutes = json.loads(present[0]) if present else {}
+    for name, value in added.items():
+        minutes[name] = minutes.get(name, 0) + value
+    connection.execute(
+        "INSERT OR REPLACE INTO metric(basin, stream, series, hour, minutes) VALUES(?,?,?,?,?)",
+        (*key, json.dumps(minutes, separators=(",", ":"))),
     )
 
 

@@ -10,31 +10,28 @@ measured on two cores with an SSD.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks as chunks
-from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite_cleaner import Cleaner
+from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk, is_of_the_moment, not_storable
 from s2cli.server.engines.sqlite_format import PAGE_BYTES
 from s2cli.server.engines.sqlite_gate import Gate
+from s2cli.server.engines.sqlite_lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.engines.sqlite_room import LOOK_S, Room
 from s2cli.server.histogram import Histogram
 from s2cli.server.store import Append, Lane
 
-GROUP_BYTES = 4 * 1024 * 1024
-# Streams that load in bulk take turns of this size in a group.
-TURN_BYTES = 1024 * 1024
-# A stream with more than this in its queue is loading in bulk, and waits for those that are not.
-SMALL_LANE_BYTES = 64 * 1024
-# So many groups of small appends may go while a bulk one waits: bulk never starves.
-SMALL_GROUPS_IN_A_ROW = 8
 # A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
@@ -45,7 +42,12 @@ OPERATION_PAGES = 16
 # Bounds of the histogram.
 COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
-DISK_FULL = "the disk is full: trim or delete streams, or make room"
+# What is wrong with single writes is logged no more often.
+COMPLAINT_S = 1.0
+
+AFTER_A_REFUSAL = ApiError("unavailable", "an append to the stream that came before this one was refused")
+
+log = logging.getLogger("s2cli.server")
 
 
 class Operation:
@@ -80,24 +82,23 @@ class Writer:
         connection: sqlite3.Connection,
         loop: AbstractEventLoop,
         gate: Gate,
-        ballast: Ballast,
+        room: Room,
         settle: Callable[[list[Append], S2Error | None], None],
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
         self.commit_times = Histogram(COMMIT_TIMES_S)
-        self.full = False  # for now: the last write found no room
         self._connection = connection
         self._loop = loop
         self._gate = gate
-        self._ballast = ballast
+        self._room = room
         self._settle = settle
         self._queue: SimpleQueue[Item] = SimpleQueue()
-        self._lanes: deque[Lane] = deque()  # those with something queued
+        self._lanes = Lanes()
         self._operations: deque[Operation] = deque()
         self._refused: list[Append] = []
         self._cleaner = Cleaner(connection)
         self._stopping = False
-        self._small_groups = 0
+        self._silent_until_s = 0.0
         self._bulk = False  # the last group was a large one
         self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
         self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
@@ -128,10 +129,10 @@ class Writer:
             while not self._stopping or self._lanes or self._operations or self._refused:
                 self._turn()
         except BaseException as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
-            self.failure = f"{type(error).__name__}: {error}"
+            self._give_up(error)
             self._refuse_everything()
         while not self._stopping:
-            self._take()
+            self._sort(self._queue.get())
             self._refuse_everything()
         with contextlib.suppress(sqlite3.Error):
             if self.failure is None:
@@ -144,10 +145,9 @@ class Writer:
         while self._operations:
             self._operate(self._operations.popleft())
         if self._lanes:
-            self._commit(self._next_group())
+            self._commit(self._lanes.next_group())
         if self._refused:
-            refused, self._refused = self._refused, []
-            self._tell(self._settle, refused, self._refusal())
+            self._settle_refused()
         if self._log_bytes >= CHECKPOINT_BYTES:
             if self._bulk:
                 self._let_small_pass()
@@ -162,31 +162,35 @@ class Writer:
         if not count:
             if self._lanes or self._operations or self._refused or self._stopping or self._cleaner.busy:
                 return
-            self._sort(self._wait())
+            self._wait()
             count = queue.qsize()
         for _ in range(count):
             self._sort(queue.get_nowait())
 
-    def _wait(self) -> Item:
-        """The next item. A pause is used for a checkpoint, but not the one between an ack and the next append, unless
-        that was a large one: the next is being parsed then, on another core."""
+    def _wait(self) -> None:
+        """Wait for the next item, or for room on a full disk. A pause is used for a checkpoint, but not the one between
+        an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
         if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
             if not self._bulk:
                 with contextlib.suppress(Empty):
-                    return self._queue.get(timeout=IDLE_S)
+                    self._sort(self._queue.get(timeout=IDLE_S))
+                    return
             self._checkpoint()
-        return self._queue.get()
+        while self._room.shortage is not None:
+            with contextlib.suppress(Empty):
+                self._sort(self._queue.get(timeout=LOOK_S))
+                return
+            if self._room.look():
+                self._cleaner.vacuum()
+                return
+        self._sort(self._queue.get())
 
     def _sort(self, item: Item) -> None:
         if isinstance(item, Append):
-            lane = item.lane
-            if lane.broken:
+            if item.lane.broken is None:
+                self._lanes.put(item)
+            else:
                 self._refused.append(item)
-                return
-            if not lane.queue:
-                self._lanes.append(lane)
-            lane.queue.append(item)
-            lane.queued_bytes += len(item.chunk.data)
         elif item is None:
             self._stopping = True
         elif isinstance(item, Operation):
@@ -200,71 +204,32 @@ class Writer:
         """What is small and came during a bulk commit does not wait for the checkpoint after it, too."""
         for _ in range(self._queue.qsize()):
             self._sort(self._queue.get_nowait())
-        if any(lane.queued_bytes <= SMALL_LANE_BYTES for lane in self._lanes):
-            self._commit(self._next_group())
+        if self._lanes.any_small:
+            self._commit(self._lanes.next_group())
 
-    def _next_group(self) -> list[Append]:
-        small: list[Lane] = []
-        bulk: list[Lane] = []
-        for lane in self._lanes:
-            (small if lane.queued_bytes <= SMALL_LANE_BYTES else bulk).append(lane)
-        group: list[Append] = []
-        if small and (not bulk or self._small_groups < SMALL_GROUPS_IN_A_ROW):
-            self._small_groups = self._small_groups + 1 if bulk else 0
-            taken_bytes = 0
-            while small and taken_bytes < GROUP_BYTES:
-                lane = small.pop()
-                taken_bytes += lane.queued_bytes
-                group.extend(lane.queue)
-                lane.queue.clear()
-                lane.queued_bytes = 0
-            self._lanes = deque(bulk + small)
-            return group
-        self._small_groups = 0
-        turns = deque(bulk)
-        left_bytes = GROUP_BYTES
-        while turns and left_bytes > 0:
-            lane = turns.popleft()
-            left_bytes -= self._take_turn(lane, min(left_bytes, TURN_BYTES), group)
-            if lane.queue:
-                turns.append(lane)
-        self._lanes = deque((*small, *turns))
-        return group
-
-    @staticmethod
-    def _take_turn(lane: Lane, most_bytes: int, group: list[Append]) -> int:
-        taken_bytes = 0
-        while lane.queue and taken_bytes < most_bytes:
-            append = lane.queue.popleft()
-            taken_bytes += len(append.chunk.data)
-            group.append(append)
-        lane.queued_bytes -= taken_bytes
-        return taken_bytes
-
-    def _commit(self, group: list[Append]) -> None:
+    def _commit(self, group: list[Append], behind: Sequence[Append] = ()) -> None:
+        """Make a group durable, or as much of it as can be. `behind` was taken from the lanes together with it."""
         started_s = time.perf_counter()
-        # A trim makes room in the end, but it is written first.
-        trims = any(append.trim_point is not None for append in group)
-        if not (self._ballast.aboard or self._ballast.restore()):
-            alone = all(append.lane is group[0].lane for append in group)
-            if not (trims and alone):
-                self._no_room(group)
-                return
         try:
-            try:
-                chunks.insert(self._connection, group)
-            except sqlite3.Error as error:
-                if not self._is_full(error):
-                    raise
-                if not (trims and self._ballast.release()):
-                    self._no_room(group)
-                    return
-                chunks.insert(self._connection, group)
+            if not self._may_write(group):
+                self._no_room(group, behind)
+                return
+            self._insert(group)
+        except Exception as error:
+            if is_full(error):
+                self._no_room(group, behind)
+            elif is_of_the_disk(error):
+                self._give_up(error)
+                self._refuse_all([*group, *behind])
+                raise
+            else:
+                self._commit_apart(group, behind, error)
+            return
         except BaseException as error:
-            self.failure = self.failure or f"{type(error).__name__}: {error}"
-            self._refuse(group)
+            self._give_up(error)
+            self._refuse_all([*group, *behind])
             raise
-        self.full = False
+        self._room.found()
         self._tell(self._settle, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         lanes = set()
@@ -278,53 +243,79 @@ class Writer:
         # The last page of each stream is written whole, and those above.
         self._log_bytes += size_bytes + (len(lanes) + 2) * PAGE_BYTES
 
-    def _no_room(self, group: list[Append]) -> None:
+    def _may_write(self, group: list[Append]) -> bool:
+        """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
+        return self._room.may_grow() or (_trims(group) and all(append.lane is group[0].lane for append in group))
+
+    def _insert(self, group: list[Append]) -> None:
+        try:
+            chunks.insert(self._connection, group)
+        except sqlite3.Error as error:
+            if not (is_full(error) and _trims(group) and self._room.make()):
+                raise
+            chunks.insert(self._connection, group)
+
+    def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
-        self.full = True
         by_lane: dict[Lane, list[Append]] = {}
         for append in group:
             by_lane.setdefault(append.lane, []).append(append)
-        if len(by_lane) > 1:
-            for part in by_lane.values():
-                self._commit(part)
+        parts = [*by_lane.values()]
+        if len(parts) > 1:
+            for number, part in enumerate(parts, 1):
+                self._commit(part, [*chain.from_iterable(parts[number:]), *behind])
         else:
-            self._refuse(group)
+            self._room.lack(sum(len(append.chunk.data) for append in group))
+            self._refuse(group, behind, self._refusal())
+
+    def _commit_apart(self, group: list[Append], behind: Sequence[Append], error: Exception) -> None:
+        """Something in the group cannot be stored: it is refused, and all others are committed, half by half."""
+        if len(group) == 1 or is_of_the_moment(error):
+            self._complain("an append was refused", error)
+            self._refuse(group, behind, not_storable(error), AFTER_A_REFUSAL)
+            return
+        middle = len(group) // 2
+        for half, after in (group[:middle], [*group[middle:], *behind]), (group[middle:], behind):
+            whole = [append for append in half if append.lane.broken is None]
+            if whole:
+                self._commit(whole, after)
 
     def _operate(self, operation: Operation) -> None:
         result: Any = None
-        error: BaseException | None = None
+        refusal: S2Error | None = None
         try:
-            for lane in [lane for lane in self._lanes if lane.stream_id == operation.stream_id]:
-                group: list[Append] = []
-                self._take_turn(lane, lane.queued_bytes, group)
-                self._lanes.remove(lane)
+            for group in self._lanes.take_stream(operation.stream_id):
                 self._commit(group)
             result = self._run_with_room(operation.run, grows=operation.grows)
             if operation.stream_id is not None:
                 self._cleaner.vacuum()
-        except S2Error as refusal:
-            error = refusal
-        except BaseException as fatal:
-            self.failure = self.failure or f"{type(fatal).__name__}: {fatal}"
-            self._tell(_resolve, operation.future, None, self._refusal())
-            raise
-        self._tell(_resolve, operation.future, result, error)
+        except S2Error as error:
+            refusal = error
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_of_the_disk(error):
+                self._give_up(error)
+                self._tell(_resolve, operation.future, None, self._refusal())
+                raise
+            self._complain("a change was refused", error)
+            refusal = not_storable(error)
+        self._tell(_resolve, operation.future, result, refusal)
 
     def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
         """Run in a transaction; if the disk is full, and it does not grow, once more without the ballast."""
-        if grows and not (self._ballast.aboard or self._ballast.restore()):
-            self.full = True
-            raise ApiError("storage", DISK_FULL)
+        if grows and not self._room.may_grow():
+            self._room.lack()
+            raise self._refusal()
         self._log_bytes += OPERATION_PAGES * PAGE_BYTES
         while True:
             try:
                 return chunks.in_transaction(self._connection, run)
             except sqlite3.Error as error:
-                if not self._is_full(error):
+                if not is_full(error):
                     raise
-                self.full = True
-                if grows or not self._ballast.release():
-                    raise ApiError("storage", DISK_FULL) from error
+                made = not grows and self._room.make()
+                self._room.lack()
+                if not made:
+                    raise self._refusal() from error
 
     def _clean_up(self) -> None:
         pages = 0
@@ -332,64 +323,93 @@ class Writer:
             try:
                 pages = self._cleaner.step(self._run_with_room)
                 break
-            except sqlite3.Error as error:
-                if not self._is_full(error):
+            except Exception as error:
+                if is_of_the_disk(error):
                     raise
-                self.full = True
-                if not self._ballast.release():
+                if not is_full(error):
+                    self._complain("a deletion was given up for now", error)
+                    self._cleaner.drop()
+                    continue
+                made = self._room.make()
+                self._room.lack()
+                if not made:
                     self._cleaner.stop_vacuuming()
         self._log_bytes += pages * PAGE_BYTES
         if not self._cleaner.busy:
-            self._ballast.restore()
+            self._room.restore()
 
     def _checkpoint(self) -> None:
         with self._gate.checkpoint():
             try:
                 _, log_pages, moved_pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.Error as error:
-                if not self._is_full(error):
+                if not is_full(error):
                     raise
-                self.full = True
+                self._room.lack()
                 return
         self._log_bytes = max(0, log_pages - moved_pages) * PAGE_BYTES
 
-    @staticmethod
-    def _is_full(error: sqlite3.Error) -> bool:
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-
     # Refusing.
 
-    def _refuse(self, group: list[Append]) -> None:
-        """Break the lanes of the group: what is behind it in them has no place to stand."""
-        for lane in {append.lane: None for append in group}:
-            lane.broken = True
-            if lane.queue:
-                self._lanes.remove(lane)
-                group.extend(lane.queue)
-                lane.queue.clear()
-                lane.queued_bytes = 0
-        self._tell(self._settle, group, self._refusal())
+    def _give_up(self, error: BaseException) -> None:
+        """Nothing is written any more."""
+        if self.failure is None:
+            self.failure = f"{type(error).__name__}: {error}"
+            log.critical("no more writes, the storage has failed: %s", self.failure)
+
+    def _complain(self, what: str, error: Exception) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + COMPLAINT_S
+            log.error("%s", what, exc_info=error)
+
+    def _refuse(
+        self, group: list[Append], behind: Sequence[Append], error: S2Error, after: S2Error | None = None
+    ) -> None:
+        """Break the lanes of the group: what is behind it in them has no place to stand, and fails with `after`, if
+        that is another error."""
+        lanes = {append.lane: None for append in group}
+        followers = [append for append in behind if append.lane in lanes]
+        for lane in lanes:
+            followers += self._lanes.break_lane(lane, after or error)
+        self._tell(self._settle, group, error)
+        if followers:
+            self._tell(self._settle, followers, after or error)
 
     def _refuse_everything(self) -> None:
-        refused, self._refused = self._refused, []
-        for lane in self._lanes:
-            lane.broken = True
-            refused.extend(lane.queue)
-            lane.queue.clear()
-            lane.queued_bytes = 0
-        self._lanes.clear()
-        if refused:
-            self._tell(self._settle, refused, self._refusal())
+        self._settle_refused()
+        self._refuse_all(self._lanes.take_all())
         while self._operations:
             self._tell(_resolve, self._operations.popleft().future, None, self._refusal())
 
+    def _refuse_all(self, appends: list[Append]) -> None:
+        """Those of them that were not refused before."""
+        appends = [append for append in appends if append.lane.broken is None]
+        if appends:
+            self._refuse(appends, (), self._refusal())
+
+    def _settle_refused(self) -> None:
+        """What came on a lane that was broken by then."""
+        refused, self._refused = self._refused, []
+        by_lane: dict[Lane, list[Append]] = {}
+        for append in refused:
+            by_lane.setdefault(append.lane, []).append(append)
+        for lane, appends in by_lane.items():
+            self._tell(self._settle, appends, lane.broken)
+
     def _refusal(self) -> S2Error:
-        return ApiError("storage", DISK_FULL if self.failure is None else f"the storage has failed: {self.failure}")
+        if self.failure is not None:
+            return ApiError("storage", f"the storage has failed: {self.failure}")
+        return ApiError("storage", self._room.shortage or "the disk is full")
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         # A closed loop: nobody is left to be told.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _trims(group: list[Append]) -> bool:
+    return any(append.trim_point is not None for append in group)
 
 
 def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
