@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from s2cli.server.engines.ballast import Ballast
@@ -17,6 +18,8 @@ MIB = 1024 * 1024
 LEAST_BYTES = 4 * MIB
 # So often it is looked for while there is too little.
 LOOK_S = 1.0
+# And so often the log says so: on the edge it may change with every append.
+TELL_S = 10.0
 
 
 class Room:
@@ -28,6 +31,8 @@ class Room:
         self._directory = directory
         self._ballast = ballast
         self._needed_bytes = 0
+        self._told = False  # in the log
+        self._silent_until_s = 0.0
         if not self.may_grow():
             self.lack()
 
@@ -53,15 +58,20 @@ class Room:
             f"the disk is full: {needed} must be free in {self._directory}, {free} are: trim or delete streams, "
             "or make room"
         )
-        if self.shortage is None:
-            log.warning("no appends: %s", shortage)
         self.shortage = shortage
+        now_s = time.monotonic()
+        if not self._told and now_s >= self._silent_until_s:
+            log.warning("no appends: %s", shortage)
+            self._told = True
+            self._silent_until_s = now_s + TELL_S
 
     def found(self) -> None:
-        """A write found room."""
-        if self.shortage is not None:
-            log.warning("appends again: there is room in %s", self._directory)
+        """A write found room. What was written without the ballast tells nothing of others."""
+        if self.shortage is not None and self._ballast.aboard:
             self.shortage = None
+            if self._told:
+                log.warning("appends again: there is room in %s", self._directory)
+                self._told = False
 
     def look(self) -> bool:
         """Whether there is room again, after there was too little."""

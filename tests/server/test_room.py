@@ -1,0 +1,183 @@
+"""A full disk: what is said about it, and that it is noticed when there is room again."""
+
+import asyncio
+import base64
+import logging
+import os
+import time
+
+import pytest
+
+from s2cli.errors import ApiError
+from s2cli.server.engines import sqlite_room
+from s2cli.server.engines.ballast import Ballast
+from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.engines.sqlite_format import PAGE_BYTES, open_writer
+from s2cli.server.engines.sqlite_room import Room
+
+TIMEOUT_S = 30
+RECORDS = "/v1/streams/stream/records"
+
+
+@pytest.fixture
+def stores():
+    return []
+
+
+@pytest.fixture
+def server(make_thread_server, tmp_path, stores, monkeypatch):
+    """A server that looks for room often; its database can be bounded."""
+    monkeypatch.setattr("s2cli.server.engines.sqlite_writer.LOOK_S", 0.01)
+
+    async def open_store(directory):
+        stores.append(await SqliteStore.open(directory))
+        return stores[-1]
+
+    server = make_thread_server(data=tmp_path / "data", open_store=open_store)
+    server.create_basin("some-basin")
+    server.create_stream("some-basin")
+    return server
+
+
+def on_connection(server, store, run):
+    return asyncio.run_coroutine_threadsafe(store._change(run), server.loop).result(TIMEOUT_S)
+
+
+def bound(server, store, more_pages):
+    def run(connection):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages + more_pages}")
+
+    on_connection(server, store, run)
+
+
+def append(server, body, headers=()):
+    record = {"body": body, "headers": list(headers)}
+    return server.request("POST", RECORDS, basin="some-basin", json_body={"records": [record]})
+
+
+def wait_for_health(server, status):
+    deadline = time.monotonic() + TIMEOUT_S
+    while (answer := server.request("GET", "/health")).status != status:
+        assert time.monotonic() < deadline, answer
+    return answer.body.decode()
+
+
+def test_a_full_disk_says_how_much_room_is_needed_and_where(server, stores, tmp_path, caplog):
+    bound(server, stores[0], 3)
+    answer = append(server, "x" * 500_000)
+    assert (answer.status, answer.json()["code"]) == (500, "storage")
+    expected = f"the disk is full: 5.0 MiB must be free in {tmp_path / 'data'}, 0."
+    assert answer.json()["message"].startswith(expected)
+    assert wait_for_health(server, 503).startswith(expected)
+    assert f"no appends: {expected}" in caplog.text
+    # By itself, without an append and without a restart.
+    bound(server, stores[0], 1000)
+    assert wait_for_health(server, 200) == "OK"
+    assert "appends again: there is room" in caplog.text
+    assert append(server, "x" * 500_000).status == 200
+
+
+def test_after_a_trim_it_takes_appends_again_by_itself(server, stores):
+    for _ in range(20):
+        assert append(server, "x" * 500_000).status == 200
+    bound(server, stores[0], 3)
+    assert append(server, "x" * 500_000).status == 500
+    assert "must be free" in wait_for_health(server, 503)
+    body = base64.b64encode((20).to_bytes(8, "big")).decode()
+    trim = {"records": [{"body": body, "headers": [["", base64.b64encode(b"trim").decode()]]}]}
+    answer = server.request("POST", RECORDS, basin="some-basin", json_body=trim, headers={"s2-format": "base64"})
+    assert answer.status == 200
+    wait_for_health(server, 200)
+    deadline = time.monotonic() + TIMEOUT_S
+    while append(server, "x" * 500_000).status != 200:
+        assert time.monotonic() < deadline
+
+
+class Disk:
+    """What `statvfs` says."""
+
+    f_frsize = 1
+
+    def __init__(self, free_bytes):
+        self.f_bavail = free_bytes
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    connection = open_writer(tmp_path, durable=False)
+    ballast = Ballast(tmp_path, 2 * sqlite_room.MIB)
+    assert ballast.restore()
+    room = Room(connection, tmp_path, ballast)
+    room.has = lambda mib: monkeypatch.setattr(os, "statvfs", lambda _: Disk(int(mib * sqlite_room.MIB)))
+    yield room
+    connection.close()
+
+
+def test_without_its_ballast_it_needs_room_for_that_too(room, tmp_path):
+    assert room.shortage is None
+    room.has(0)
+    room.lack()
+    assert room.shortage.startswith(f"the disk is full: 4.0 MiB must be free in {tmp_path}, 0.0 MiB are")
+    assert room.make()
+    room.found()  # a trim, which was written without it
+    assert room.shortage is not None
+    room.has(3.9)
+    assert not room.look()
+    assert "4.0 MiB must be free" in room.shortage
+    assert "3.9 MiB are" in room.shortage
+    room.has(4.1)
+    assert room.look()
+    assert room.shortage is None
+    assert room.may_grow()
+
+
+def test_a_large_write_needs_more(room):
+    room.has(5)
+    room.lack(10 * sqlite_room.MIB)
+    assert "24.0 MiB must be free" in room.shortage
+    assert not room.look()
+    assert "24.0 MiB must be free" in room.shortage
+    room.has(25)
+    assert room.look()
+
+
+def test_the_bound_of_the_database_counts(room):
+    room.has(1000)
+    room._connection.execute("PRAGMA max_page_count=1")  # no less than it has
+    room.lack()
+    assert "0.0 MiB are" in room.shortage
+    room._connection.execute(f"PRAGMA max_page_count={10 * sqlite_room.MIB // PAGE_BYTES}")
+    assert room.look()
+
+
+def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(50):
+            room.has(0)
+            room.lack()
+            room.has(1000)
+            room.found()
+        assert len(caplog.records) == 2
+        room.has(0)
+        room.lack()
+        assert len(caplog.records) == 2
+        now_s[0] += sqlite_room.TELL_S
+        assert not room.look()
+        assert len(caplog.records) == 3
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path, monkeypatch):
+    async def run():
+        monkeypatch.setattr(os, "statvfs", lambda _: Disk(10 * sqlite_room.MIB))
+        store = await SqliteStore.open(tmp_path)
+        try:
+            assert f"16.0 MiB must be free in {tmp_path}, 10.0 MiB are" in store.failure
+            with pytest.raises(ApiError, match=r"16\.0 MiB must be free"):
+                await store.add_counts([])
+        finally:
+            await store.close()
+
+    asyncio.run(run())
