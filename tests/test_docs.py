@@ -67,7 +67,7 @@ def served(home):
             yield port
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(15) == 0
+            assert server.wait(TIMEOUT_S) == 0
 
 
 def test_every_block_is_run_by_somebody():
@@ -115,7 +115,7 @@ def test_the_blocks_for_access_tokens(home):
             assert (home / "writer.token").stat().st_size > 20
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(15) == 0
+            assert server.wait(TIMEOUT_S) == 0
 
 
 def test_the_init_file(home):
@@ -130,7 +130,7 @@ def test_the_init_file(home):
             assert '"infinite"' in run("s2 streams get s2://demo-basin/audit -o json", home, **endpoints).stdout
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(15) == 0
+            assert server.wait(TIMEOUT_S) == 0
 
 
 def test_the_block_for_the_cloud_against_a_stand_in(home, served):

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from support.waiting import TIMEOUT_S, until_readable
+from support.waiting import TIMEOUT_S, until, until_readable
 
 
 @pytest.fixture
@@ -192,14 +192,13 @@ def test_a_server_that_is_not_there_ends_with_6(run_s2, make_server):
     assert result.returncode == 6
     assert b"connection refused; trying again" in result.stderr
     assert b"gave up after 0.5 s" in result.stderr
-    started = time.monotonic()
     assert run_s2("check-tail", "s2://basin-name/x", env=env).returncode == 6
-    assert time.monotonic() - started < 5
 
 
 def test_linger_holds_a_batch_together(s2, uri, env):
+    """Until the input ends: a batch that is not full leaves then too."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "s2cli", "append", uri, "--linger", "300ms", "-o", "json"],
+        [sys.executable, "-m", "s2cli", "append", uri, "--linger", "1h", "-o", "json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **env},
@@ -207,13 +206,18 @@ def test_linger_holds_a_batch_together(s2, uri, env):
     for line in (b"a\n", b"b\n", b"c\n"):
         process.stdin.write(line)
         process.stdin.flush()
-        time.sleep(0.03)  # what a linger is for
+        time.sleep(0.03)  # without a linger each is likely to leave alone
     output, _ = process.communicate(timeout=TIMEOUT_S)
     account = json.loads(output)
     assert (account["durable"], account["batches"]) == (3, 1)
 
 
-def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
+def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env, shared_server):
+    def questions():
+        counted = b's2_requests_total{operation="check-tail",status="200"} '
+        return shared_server.request("GET", "/metrics").body.partition(counted)[2].split(b"\n")[0]
+
+    before = questions()
     process = subprocess.Popen(
         [sys.executable, "-m", "s2cli", "append", uri],
         stdin=subprocess.PIPE,
@@ -222,7 +226,7 @@ def test_a_last_line_that_nothing_ends_leaves_when_the_input_ends(uri, env):
     )
     process.stdin.write(b"no newline")
     process.stdin.flush()
-    time.sleep(0.3)  # the server has answered: nothing else wakes the append before the input ends
+    until(lambda: questions() != before)  # the server has answered: nothing but the end of the input wakes the append
     _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
     assert b"1 record durable at 0 (" in said
@@ -269,11 +273,12 @@ def test_a_terminal_sees_how_an_append_goes(uri, env):
     assert b"\r\x1b[K" in terminal.screen.rpartition(b" under way")[2]  # the live line is gone at the end
 
 
-def test_lines_can_be_typed(uri, env):
+def test_lines_can_be_typed(uri, env, basin, shared_server):
     terminal = Terminal(uri, env, typed=True)
     terminal.wait_for("end with Ctrl-D")
     terminal.type(b"typed\n")
-    time.sleep(0.2)  # what is typed after the line is on its way
+    tail = f"/v1/streams/{uri.rpartition('/')[2]}/records/tail"
+    until(lambda: shared_server.request("GET", tail, basin=basin).json()["tail"]["seq_num"] == 1)
     terminal.type(b"\x04")
     terminal.wait_for("1 record durable at 0 (")
     terminal.close()

@@ -187,7 +187,7 @@ def test_signals_are_counted_and_wake_a_waiter():
         waiter = Waiter(interrupts)
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
-            waiter.sleep(10)
+            waiter.sleep(36000)
         assert (interrupts.count, interrupts.exit_code) == (1, 143)
         interrupts.seen = interrupts.count
         start = time.monotonic()
@@ -195,7 +195,7 @@ def test_signals_are_counted_and_wake_a_waiter():
         assert time.monotonic() - start >= 0.04
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(Interrupted):
-            waiter.sleep(10)
+            waiter.sleep(36000)
         assert interrupts.exit_code == 143  # the first one counts
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -214,9 +214,7 @@ def test_an_ignored_signal_stays_ignored():
 def test_a_waiter_keeps_its_deadline():
     waiter = Waiter(Interrupts())
     waiter.deadline = time.monotonic() + 0.05
-    start = time.monotonic()
-    waiter.sleep(10)
-    assert time.monotonic() - start < 5
+    waiter.sleep(36000)
 
 
 # Outages

