@@ -97,7 +97,7 @@ def _allowed_hosts(args: Args) -> list[str]:
     names = list(args.allow_host)
     if not names:
         source = ALLOW_HOST_VARIABLE
-        names = [name.strip() for name in os.environ.get(source, "").split(",") if name.strip()]
+        names = [name.strip() for name in os.environ.get(ALLOW_HOST_VARIABLE, "").split(",") if name.strip()]
     for name in names:
         if name != "*" and not all(
             label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
