@@ -76,7 +76,7 @@ class StreamRegistry:
         return stream
 
     async def open(
-        self, basin: str, name: str, create_on: str | None, grant: Grant | None, layer: Layer | None = None
+        self, basin: str, name: str, create_on: str | None, grant: Grant | None = None, layer: Layer | None = None
     ) -> Stream:
         """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created with `layer` over
         what its basin says, and if the `grant` of who asks for it still holds."""
