@@ -6,7 +6,9 @@ import http.client
 import itertools
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from support.clock import Clock
+from support.ports import choose_port
 from support.waiting import TIMEOUT_S, until_readable
 
 # How long an example takes says more about the machine than about the code.
@@ -105,18 +108,21 @@ class LiteProcess(Endpoint):
     def __init__(self, data: Path | None, port: int = 0, options: tuple[str, ...] = ()) -> None:
         self.data = data
         self.port = port
+        self._reserved: socket.socket | None = None
         self._options = options
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "LiteProcess":
         """Starts it (again: on the same port) and waits until it answers."""
+        if not self.port:
+            # Its own also between two starts.
+            self.port, self._reserved = choose_port()
         command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", self.host, "--port", str(self.port)]
         command += ["--memory"] if self.data is None else ["--data", str(self.data)]
-        self.close()
+        self._kill()
         self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.PIPE, bufsize=0)
         said = read_lines(self.process.stdout, 3)
-        assert said[0].startswith(b"export S2_ACCOUNT_ENDPOINT=http://"), said
-        self.port = int(said[0].rpartition(b":")[2])
+        assert re.fullmatch(rb"export S2_ACCOUNT_ENDPOINT=http://.*:%d" % self.port, said[0]), said
         return self
 
     @property
@@ -135,6 +141,11 @@ class LiteProcess(Endpoint):
 
     def close(self) -> None:
         """Kills it if it is there, and leaves nothing open."""
+        self._kill()
+        if self._reserved is not None:
+            self._reserved.close()
+
+    def _kill(self) -> None:
         if self.process is not None:
             self.process.kill()
             self._reap()
@@ -216,15 +227,26 @@ class LiteThread(Endpoint):
         self._ready.set()
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch) -> Path:
-    """An empty home directory, and nothing of S2 in the environment: no test sees the person's own. A server of the
-    profile `local` that the test has started ends with it."""
-    place = tmp_path_factory.mktemp("home")
+def leave_home(place: Path, patch: pytest.MonkeyPatch) -> None:
+    """An empty home directory, and nothing of S2 in the environment: no test sees the person's own."""
     for name in list(os.environ):
         if name.startswith(("S2_", "XDG_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(place))
+            patch.delenv(name)
+    patch.setenv("HOME", str(place))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_shared_servers(tmp_path_factory) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        leave_home(tmp_path_factory.mktemp("home"), patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch) -> Path:
+    """A home of each test's own. A server of the profile `local` that the test has started ends with it."""
+    place = tmp_path_factory.mktemp("home")
+    leave_home(place, monkeypatch)
     yield place
     directory = str(place / ".local/share/s2/lite")
     if os.path.exists(directory):
@@ -250,7 +272,8 @@ def shared_server():
     """One server for all tests that need nothing but a basin of their own. It keeps its data in memory."""
     server = LiteProcess(None).start()
     yield server
-    server.stop()
+    assert server.stop() == 0
+    server.close()
 
 
 @pytest.fixture

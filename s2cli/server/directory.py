@@ -10,6 +10,7 @@ from pathlib import Path
 from s2cli.errors import S2Error
 
 LOCK_NAME = "LOCK"
+MOUNTS = "/proc/self/mountinfo"
 
 # File systems on which `flock` and the shared memory beside the database do not reach from one machine to another.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -68,7 +69,7 @@ class LockedDirectory:
 def network_file_system(path: Path) -> str | None:
     """The type of the file system of `path` if it is one that machines share; None too where that cannot be told."""
     try:
-        with open("/proc/self/mountinfo", "rb") as file:
+        with open(MOUNTS, "rb") as file:
             mounts = file.read().splitlines()
     except OSError:
         return None

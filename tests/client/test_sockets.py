@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from support.ports import reserve_port
 from support.waiting import TIMEOUT_S
 
 from s2cli.client import proxy
@@ -85,10 +86,10 @@ def test_every_address_of_a_name_is_tried(waiter, monkeypatch):
 
 
 def test_a_refused_connection_is_a_loss(waiter):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(LostError, match=f"cannot connect to 127.0.0.1:{port}: connection refused"):
-        connect(Peer("http", "127.0.0.1", port), waiter)
+    with reserve_port() as nobody:
+        port = nobody.getsockname()[1]
+        with pytest.raises(LostError, match=f"cannot connect to 127.0.0.1:{port}: connection refused"):
+            connect(Peer("http", "127.0.0.1", port), waiter)
 
 
 def test_a_server_that_does_not_answer_is_a_loss_in_time(waiter, monkeypatch):

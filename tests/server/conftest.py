@@ -22,7 +22,8 @@ def guarded(lite_process, root_file):
     server = lite_process(None, options=("--root-token-file", str(root_file))).start()
     _furnish(server)
     yield server
-    server.stop()
+    assert server.stop() == 0
+    server.close()
 
 
 @pytest.fixture(scope="module")

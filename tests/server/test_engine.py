@@ -1,4 +1,5 @@
 import asyncio
+import os
 import random
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import pytest
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
+from s2cli.server import directory as directory_module
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
 from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_lanes, sqlite_writer
 from s2cli.server.engines.ballast import Ballast
@@ -251,7 +253,27 @@ def test_a_directory_that_cannot_be_made(tmp_path):
         LockedDirectory(tmp_path / "file" / "data")
 
 
-def test_the_file_system_of_a_directory_is_known(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("ext4", None), ("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("fuse.portal", None), ("nfsd", None)],
+)
+def test_the_file_system_of_a_directory_is_known(tmp_path, monkeypatch, kind, expected):
+    device = os.stat(tmp_path).st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"22 1 0:999 / / rw,relatime shared:1 - nfs server:/ rw\n"
+        f"36 22 {os.major(device)}:{os.minor(device)} / /data rw shared:2 master:3 - {kind} server:/data rw,x=y\n"
+    )
+    monkeypatch.setattr(directory_module, "MOUNTS", str(mounts))
+    assert network_file_system(tmp_path) == expected
+    if expected:
+        with pytest.raises(S2Error, match=rf"network file system \({expected}\)"):
+            LockedDirectory(tmp_path / "data")
+        LockedDirectory(tmp_path / "data", allow_network=True).release()
+
+
+def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_module, "MOUNTS", str(tmp_path / "none"))
     assert network_file_system(tmp_path) is None
 
 
@@ -628,7 +650,11 @@ def test_a_temporary_store_leaves_nothing_behind():
 def test_the_database_is_for_our_own_user(tmp_path):
     async def run(engine):
         await engine.stream()
-        for file in tmp_path.glob(f"{FILE_NAME}*"):
-            assert file.stat().st_mode & 0o077 == 0
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{FILE_NAME}*")}
+        assert modes == dict.fromkeys((FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"), 0o600)
 
-    with_engine(tmp_path, run)
+    umask = os.umask(0)
+    try:
+        with_engine(tmp_path, run)
+    finally:
+        os.umask(umask)

@@ -62,7 +62,7 @@ def test_with_a_root_token_the_server_may_be_reached_from_elsewhere(lite_process
     try:
         assert server.request("GET", "/v1/basins").status == 401
     finally:
-        server.stop()
+        server.close()
 
 
 def test_the_socket_of_ones_own_needs_no_token(make_server, root_file, tmp_path):
