@@ -9,8 +9,11 @@ _s2_flags() {
         "check-tail") echo "--stream -o --output" ;;
         "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
+        "list") echo "-p --prefix --start-after -n --limit -o --output -0 --zero --no-headers" ;;
         "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
+        "get") echo "-o --output --no-headers" ;;
         "ensure") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --unset -o --output --no-headers" ;;
+        "delete") echo "-y --yes --request-token" ;;
         "basins list") echo "-p --prefix --start-after -n --limit -o --output -0 --zero --no-headers" ;;
         "basins create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
         "basins get") echo "-o --output --no-headers" ;;
@@ -112,6 +115,10 @@ _s2_values() {
         "fence -k"|"fence --encryption-key-file") echo "<file>"; return ;;
         "fence --max-outage") echo "-"; return ;;
         "fence -o"|"fence --output") echo "json jsonl"; return ;;
+        "list -p"|"list --prefix") echo "-"; return ;;
+        "list --start-after") echo "-"; return ;;
+        "list -n"|"list --limit") echo "-"; return ;;
+        "list -o"|"list --output") echo "table json jsonl name"; return ;;
         "create --storage-class") echo "-"; return ;;
         "create --retention-policy") echo "-"; return ;;
         "create --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
@@ -121,6 +128,7 @@ _s2_values() {
         "create --location") echo "-"; return ;;
         "create --request-token") echo "-"; return ;;
         "create -o"|"create --output") echo "table json jsonl name"; return ;;
+        "get -o"|"get --output") echo "table json jsonl name"; return ;;
         "ensure --storage-class") echo "-"; return ;;
         "ensure --retention-policy") echo "-"; return ;;
         "ensure --timestamping-mode") echo "client-prefer client-require arrival"; return ;;
@@ -130,6 +138,7 @@ _s2_values() {
         "ensure --location") echo "-"; return ;;
         "ensure --unset") echo "storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age stream-cipher"; return ;;
         "ensure -o"|"ensure --output") echo "table json jsonl name"; return ;;
+        "delete --request-token") echo "-"; return ;;
         "basins list -p"|"basins list --prefix") echo "-"; return ;;
         "basins list --start-after") echo "-"; return ;;
         "basins list -n"|"basins list --limit") echo "-"; return ;;
@@ -330,7 +339,7 @@ _s2_operands() {
         "metrics stream") echo "storage" ;;
         "lite") echo "status stop" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence create ensure lite completion records basins streams tokens metrics locations" ;;
+        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion records basins streams tokens metrics locations" ;;
         records) echo "append read tail check-tail trim fence" ;;
         basins) echo "list create get ensure reconfigure delete" ;;
         streams) echo "list create get ensure reconfigure delete" ;;

@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format --commands -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines --stream-cipher --location --request-token --unset -p --prefix --start-after --limit --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format --commands -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines -p --prefix --start-after --limit --stream-cipher --location --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -30,8 +30,11 @@ complete -c s2 -n '__s2_at' -a tail -d 'Print the last records of a stream, and 
 complete -c s2 -n '__s2_at' -a check-tail -d 'Print the next sequence number of a stream'
 complete -c s2 -n '__s2_at' -a trim -d 'Delete the records before a sequence number'
 complete -c s2 -n '__s2_at' -a fence -d 'Fence a stream: appends with another token are refused'
+complete -c s2 -n '__s2_at' -a list -d 'List basins, or the streams of a basin'
 complete -c s2 -n '__s2_at' -a create -d 'Create a basin or a stream'
+complete -c s2 -n '__s2_at' -a get -d 'Show the configuration of a basin or a stream'
 complete -c s2 -n '__s2_at' -a ensure -d 'Create a basin or a stream if it is missing, or change it'
+complete -c s2 -n '__s2_at' -a delete -d 'Delete a basin or a stream with all its records'
 complete -c s2 -n '__s2_at' -a lite -d 'Run the embedded server, or ask about the one that runs'
 complete -c s2 -n '__s2_at' -a completion -d 'Print the completion script for a shell'
 complete -c s2 -n '__s2_at' -a records -d 'The record commands: append, read, tail, check-tail, trim and fence'
@@ -152,6 +155,12 @@ complete -c s2 -n '__s2_at fence' -l fencing-token -x -d 'Only if the stream is 
 complete -c s2 -n '__s2_at fence' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at fence' -l max-outage -x -d 'Give up after so long without progress [default: 60s]'
 complete -c s2 -n '__s2_at fence' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
+complete -c s2 -n '__s2_at list' -s p -l prefix -x -d 'Only names that begin so'
+complete -c s2 -n '__s2_at list' -l start-after -x -d 'Only names after this one'
+complete -c s2 -n '__s2_at list' -s n -l limit -x -d 'At most so many [default: all]'
+complete -c s2 -n '__s2_at list' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
+complete -c s2 -n '__s2_at list' -s 0 -l zero -d 'With -o name: a NUL byte behind each name, for xargs -0'
+complete -c s2 -n '__s2_at list' -l no-headers -d 'No line of headers above a table'
 complete -c s2 -n '__s2_at create' -l storage-class -x -d 'standard or express, where the server knows them'
 complete -c s2 -n '__s2_at create' -l retention-policy -x -d 'How long records are kept: 7d, 12h, or infinite'
 complete -c s2 -n '__s2_at create' -l timestamping-mode -x -a 'client-prefer client-require arrival' -d 'client-prefer, client-require or arrival'
@@ -166,6 +175,8 @@ complete -c s2 -n '__s2_at create' -l location -x -d 'Where the basin lies'
 complete -c s2 -n '__s2_at create' -l request-token -x -d 'Name this request, so that the same one sent again is not done twice [default: a random one]'
 complete -c s2 -n '__s2_at create' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
 complete -c s2 -n '__s2_at create' -l no-headers -d 'No line of headers above a table'
+complete -c s2 -n '__s2_at get' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
+complete -c s2 -n '__s2_at get' -l no-headers -d 'No line of headers above a table'
 complete -c s2 -n '__s2_at ensure' -l storage-class -x -d 'standard or express, where the server knows them'
 complete -c s2 -n '__s2_at ensure' -l retention-policy -x -d 'How long records are kept: 7d, 12h, or infinite'
 complete -c s2 -n '__s2_at ensure' -l timestamping-mode -x -a 'client-prefer client-require arrival' -d 'client-prefer, client-require or arrival'
@@ -180,6 +191,8 @@ complete -c s2 -n '__s2_at ensure' -l location -x -d 'Where the basin lies'
 complete -c s2 -n '__s2_at ensure' -l unset -x -a 'storage-class retention-policy timestamping-mode timestamping-uncapped delete-on-empty-min-age stream-cipher' -d 'Back to the default; repeatable: storage-class, retention-policy, timestamping-mode, timestamping-uncapped, delete-on-empty-min-age, stream-cipher'
 complete -c s2 -n '__s2_at ensure' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
 complete -c s2 -n '__s2_at ensure' -l no-headers -d 'No line of headers above a table'
+complete -c s2 -n '__s2_at delete' -s y -l yes -d 'Do not ask'
+complete -c s2 -n '__s2_at delete' -l request-token -x -d 'Name this request, so that the same one sent again is not done twice [default: a random one]'
 complete -c s2 -n '__s2_at basins list' -s p -l prefix -x -d 'Only names that begin so'
 complete -c s2 -n '__s2_at basins list' -l start-after -x -d 'Only names after this one'
 complete -c s2 -n '__s2_at basins list' -s n -l limit -x -d 'At most so many [default: all]'

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -94,7 +93,7 @@ class S2Group(EachOptionOnce, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         command = self.get_command(ctx, args[0])
         if command is None:
-            raise unknown_command(self._prefix(ctx) + args[0], self.list_commands(ctx))
+            raise unknown_command(self._prefix(ctx) + args[0])
         return args[0], command, args[1:]
 
     def get_help(self, ctx: Any) -> str:
@@ -226,19 +225,16 @@ def _help_row(param: Any) -> tuple[str, str] | None:
     return spelling + ("" if param.is_flag else f" {param.metavar or 'VALUE'}"), text
 
 
-def unknown_command(name: str, known: list[str]) -> UsageError:
-    typed = name.rpartition(" ")[2]
-    prefix = name[: len(name) - len(typed)]
-    places = [prefix] if prefix else ["basins ", "streams "]
-    wanted = [place + verb for place in places for verb in root.SYNONYMS.get(typed, ())]
-    meant = [command for command in wanted if command in root.COMMANDS]
-    if not meant:
-        meant = [prefix + near for near in get_close_matches(typed, known, n=1, cutoff=0.7)]
-    if meant:
-        hint = f"did you mean {' or '.join(f'{PROGRAM} {command}' for command in meant)}?"
-    else:
-        hint = f"{' '.join((PROGRAM, *prefix.split()))} --help lists the commands"
-    return UsageError(f"unrecognized subcommand '{name}'", hint=hint)
+def unknown_command(name: str) -> UsageError:
+    from s2cli import guesses
+
+    shown = [command for command, (_, _, line) in root.COMMANDS.items() if line or command.startswith("records ")]
+    hint = guesses.command_hint(name, {*shown, *root.GROUPS})
+    prefix = name.rpartition(" ")[0]
+    return UsageError(
+        f"unrecognized subcommand '{name}'",
+        hint=hint or f"{' '.join((PROGRAM, *prefix.split()))} --help lists the commands",
+    )
 
 
 def our_usage_error(error: Any, argv: list[str]) -> UsageError:
@@ -249,8 +245,10 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
     param = getattr(error, "param", None)
     kind = type(error).__name__
     if kind == "NoSuchOption":
-        near = _near_option(error.option_name, _option_names(ctx))
-        return UsageError(f"{path} has no option {error.option_name}", hint=f"did you mean {near}?" if near else hint)
+        from s2cli import guesses
+
+        guess = guesses.option_hint(error.option_name, _option_names(ctx))
+        return UsageError(f"{path} has no option {error.option_name}", hint=guess or hint)
     if kind == "MissingParameter":
         return UsageError(f"{path}: {getattr(param, 'metavar', None) or 'an operand'} is missing", hint=hint)
     message = str(error.message).rstrip(".")
@@ -261,12 +259,6 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         where = "" if path == PROGRAM else f"{path}: "
         return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=hint)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
-
-
-def _near_option(typed: str, known: list[str]) -> str | None:
-    """The option that was meant: with two letters exchanged before all others."""
-    exchanged = [name for name in known if sorted(name) == sorted(typed)]
-    return next(iter(exchanged or get_close_matches(typed, known, n=1, cutoff=0.7)), None)
 
 
 def _path(argv: list[str]) -> str:

@@ -10,7 +10,17 @@ if TYPE_CHECKING:
 U64 = range(1 << 64)
 
 COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
-    "create": ("s2cli.commands.create", (("uri", "text", True),), {
+    "list": ("s2cli.commands.by_uri", (("basin", "text", False),), {
+        "-p": ("prefix", "text"), "--prefix": ("prefix", "text"),
+        "-s": ("start_after", "text"), "--start-after": ("start_after", "text"),
+        "-n": ("limit", range(1, 18446744073709551616)), "--limit": ("limit", range(1, 18446744073709551616)),
+        "--no-auto-paginate": ("no_auto_paginate", True),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "-0": ("zero", True), "--zero": ("zero", True),
+        "--no-headers": ("no_headers", True),
+    }),
+    "create": ("s2cli.commands.by_uri", (("uri", "text", True),), {
         "--storage-class": ("storage_class", "text"),
         "--retention-policy": ("retention_policy", "text"),
         "--timestamping-mode": ("timestamping_mode", ("client-prefer", "client-require", "arrival")),
@@ -23,6 +33,11 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--stream-cipher": ("stream_cipher", ("aegis-256", "aes-256-gcm")),
         "--location": ("location", "text"),
         "--request-token": ("request_token", "text"),
+        "-o": ("output", ("table", "json", "jsonl", "name")),
+        "--output": ("output", ("table", "json", "jsonl", "name")),
+        "--no-headers": ("no_headers", True),
+    }),
+    "get": ("s2cli.commands.by_uri", (("uri", "text", True),), {
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
         "--no-headers": ("no_headers", True),
@@ -43,6 +58,10 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "-o": ("output", ("table", "json", "jsonl", "name")),
         "--output": ("output", ("table", "json", "jsonl", "name")),
         "--no-headers": ("no_headers", True),
+    }),
+    "delete": ("s2cli.commands.by_uri", (("uri", "text", True),), {
+        "-y": ("yes", True), "--yes": ("yes", True),
+        "--request-token": ("request_token", "text"),
     }),
     "basins list": ("s2cli.commands.basins", (), {
         "-p": ("prefix", "text"), "--prefix": ("prefix", "text"),

@@ -16,8 +16,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check-tail": ("s2cli.commands.check_tail", "records:check_tail", "Print the next sequence number of a stream"),
     "trim": ("s2cli.commands.trim", "records:trim", "Delete the records before a sequence number"),
     "fence": ("s2cli.commands.fence", "records:fence", "Fence a stream: appends with another token are refused"),
-    "create": ("s2cli.commands.create", "resources:create", "Create a basin or a stream"),
+    "list": ("s2cli.commands.by_uri", "resources:list_below", "List basins, or the streams of a basin"),
+    "create": ("s2cli.commands.by_uri", "resources:create", "Create a basin or a stream"),
+    "get": ("s2cli.commands.by_uri", "resources:get", "Show the configuration of a basin or a stream"),
     "ensure": ("s2cli.commands.ensure", "changes:ensure", "Create a basin or a stream if it is missing, or change it"),
+    "delete": ("s2cli.commands.by_uri", "resources:delete", "Delete a basin or a stream with all its records"),
     "basins list": ("s2cli.commands.basins", "resources:list_basins", "List basins"),
     "basins create": ("s2cli.commands.basins", "resources:create_basin", "Create a basin"),
     "basins get": ("s2cli.commands.basins", "resources:get_basin", "Show the configuration of a basin"),
@@ -84,24 +87,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "list-locations": ("s2cli.commands.official_account", "official_account:list_locations", ""),
     "get-default-location": ("s2cli.commands.official_account", "official_account:get_default_location", ""),
     "set-default-location": ("s2cli.commands.official_account", "official_account:set_default_location", ""),
-}
-
-# What people type, and what our verbs for it are.
-SYNONYMS = {
-    "add": ("create", "issue"),
-    "del": ("delete", "revoke"),
-    "delete": ("delete", "revoke"),
-    "describe": ("get",),
-    "get": ("get",),
-    "info": ("get",),
-    "list": ("list",),
-    "ls": ("list",),
-    "new": ("create", "issue"),
-    "remove": ("delete", "revoke"),
-    "rm": ("delete", "revoke"),
-    "set": ("reconfigure",),
-    "show": ("get",),
-    "update": ("reconfigure",),
 }
 
 GROUPS = {

@@ -34,7 +34,7 @@ def run(args: Args) -> int:
 
 
 def ensure(args: Args) -> int:
-    from s2cli.commands.create import refuse_basin_options
+    from s2cli.commands.by_uri import refuse_basin_options
 
     uri = parse_resource(args.uri or "")
     if uri.stream is None:

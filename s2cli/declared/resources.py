@@ -1,5 +1,9 @@
 """Basins and streams: create, list, get, delete."""
 
+from typing import Annotated
+
+import typer
+
 from s2cli.declared.options import (
     Basin,
     CreateStreamOnAppend,
@@ -49,6 +53,49 @@ def create(
 
     It fails with 5 where the resource is already there. For a basin, the options
     for streams are the defaults of the streams in it.
+    """
+
+
+def list_below(
+    basin: Annotated[str | None, typer.Argument(metavar="[BASIN]", help="BASIN or s2://BASIN[/PREFIX]")] = None,
+    prefix: Prefix = "",
+    start_after: StartAfter = "",
+    limit: Limit = None,
+    no_auto_paginate: NoAutoPaginate = False,
+    output: Output = None,
+    zero: NulNames = False,
+    no_headers: NoHeaders = False,
+) -> None:
+    """List basins, or the streams of the basin that is named.
+
+    Examples:
+      s2 list
+      s2 list s2://logs-prod
+      s2 list s2://logs-prod/web/ -o name
+
+    The same as `s2 basins list` and `s2 streams list`.
+    """
+
+
+def get(uri: Resource, output: Output = None, no_headers: NoHeaders = False) -> None:
+    """Show the configuration of a basin or a stream, whichever the URI names.
+
+    Examples:
+      s2 get s2://logs-prod
+      s2 get s2://logs-prod/web -o json
+
+    The records of a stream are what `s2 read` prints.
+    """
+
+
+def delete(uri: Resource, yes: Yes = False, request_token: RequestToken = None) -> None:
+    """Delete a basin with all its streams, or a stream with all its records.
+
+    Examples:
+      s2 delete s2://logs-prod/web
+      s2 delete s2://logs-old --yes
+
+    On a terminal it asks first; elsewhere it wants --yes.
     """
 
 

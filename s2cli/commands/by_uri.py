@@ -1,4 +1,4 @@
-"""`s2 create URI`: a basin or a stream, whichever the URI names."""
+"""`s2 create|list|get|delete URI`: of a basin or of a stream, whichever the URI names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _OF_BASINS = ("create_stream_on_append", "create_stream_on_read", "stream_cipher
 
 
 def run(args: Args) -> int:
+    return VERBS[args.command](args)
+
+
+def create(args: Args) -> int:
     uri = parse_resource(args.uri or "")
     if uri.stream is None:
         args.basin = uri.basin
@@ -24,9 +28,33 @@ def run(args: Args) -> int:
     return streams.create_stream(args)
 
 
+def list_below(args: Args) -> int:
+    """Basins, or the streams of the basin that is named."""
+    return streams.list_streams(args) if args.basin else basins.list_basins(args)
+
+
+def get(args: Args) -> int:
+    uri = parse_resource(args.uri or "")
+    if uri.stream is None:
+        args.basin = uri.basin
+        return basins.get_basin(args)
+    return streams.get_stream(args)
+
+
+def delete(args: Args) -> int:
+    uri = parse_resource(args.uri or "")
+    if uri.stream is None:
+        args.basin = uri.basin
+        return basins.delete_basin(args)
+    return streams.delete_stream(args)
+
+
 def refuse_basin_options(args: Args, uri: S2Uri) -> None:
     """For a URI that names a stream."""
     for attribute in _OF_BASINS:
         if getattr(args, attribute) is not None:
             option = "--" + attribute.replace("_", "-")
             raise UsageError(f"{option} is for basins, and {uri} is a stream")
+
+
+VERBS = {"create": create, "list": list_below, "get": get, "delete": delete}
