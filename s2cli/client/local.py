@@ -42,7 +42,9 @@ def read_note(directory: str) -> dict[str, str] | None:
     """What the server of that directory says about itself; None if there is none, or it is just starting. A server
     that crashed leaves its text behind."""
     try:
-        descriptor = os.open(os.path.join(directory, LOCK_FILE), os.O_RDONLY | os.O_CLOEXEC)
+        # O_NONBLOCK: whatever else has this name must not hold us up.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(directory, LOCK_FILE), flags)
     except OSError:
         return None
     try:

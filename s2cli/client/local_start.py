@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from s2cli.amounts import format_seconds
 from s2cli.client.local import is_absent, is_outdated, probe, read_note
 from s2cli.errors import S2Error, UnreachableError
+from s2cli.ownfiles import open_own
 from s2cli.wire.lock_note import LOCK_FILE
 
 if TYPE_CHECKING:
@@ -114,12 +115,13 @@ def start_lock(directory: str) -> Iterator[int]:
 
 def is_locked(directory: str) -> bool:
     """Whether a server is alive that serves `directory`."""
+    path = os.path.join(directory, LOCK_FILE)
     try:
-        descriptor = os.open(os.path.join(directory, LOCK_FILE), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_own(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _unusable(directory, error) from error
+        raise _unusable(path, error) from error
     try:
         # Let go of at once; a server that starts at this moment tries again for a while.
         return not _try_lock(descriptor, fcntl.LOCK_SH)
@@ -141,7 +143,7 @@ def _spawn(directory: str) -> str:
     socket_path = local_socket_path(directory)
     log_path = local_log_path(directory)
     try:
-        log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        log = open_own(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as error:
         raise _unusable(log_path, error) from error
     ready, ready_end = os.pipe()
@@ -218,7 +220,7 @@ def _read_until_ready(ready: int) -> bytes:
 
 def _last_line(log_path: str) -> str:
     try:
-        with open(log_path, "rb") as log:
+        with open(open_own(log_path, os.O_RDONLY), "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
             lines = log.read().decode("utf-8", "replace").split("\n")
     except OSError as error:

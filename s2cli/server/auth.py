@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.ownfiles import open_own
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.exchange import header
 from s2cli.server.scopes import everything, parse_scope
@@ -180,7 +181,8 @@ def _stored_key(directory: Path) -> bytes:
     path = directory / KEY_NAME
     try:
         with contextlib.suppress(FileNotFoundError):
-            key = path.read_bytes()
+            with open(open_own(path, os.O_RDONLY), "rb") as file:
+                key = file.read(KEY_BYTES + 1)
             if len(key) != KEY_BYTES:
                 raise S2Error(f"{path} is damaged: it must have {KEY_BYTES} bytes")
             return key
@@ -189,11 +191,10 @@ def _stored_key(directory: Path) -> bytes:
         with contextlib.suppress(FileNotFoundError):
             new.unlink()
         key = secrets.token_bytes(KEY_BYTES)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
+        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(key)
             file.flush()
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
         new.rename(path)
         place = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from s2cli.errors import S2Error
+from s2cli.ownfiles import open_own
 
 LOCK_NAME = "LOCK"
 MOUNTS = "/proc/self/mountinfo"
@@ -37,9 +38,14 @@ class LockedDirectory:
             file_system = network_file_system(path)
             if file_system is not None and not allow_network:
                 raise S2Error(f"{path} is on a network file system ({file_system}), where data may be lost")
-            self._file = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise S2Error(f"cannot use {path} as a data directory: {error.strerror}") from error
+        try:
+            self._file = open_own(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise S2Error(
+                f"cannot use {path} as a data directory: cannot open {path / LOCK_NAME}: {error.strerror}"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

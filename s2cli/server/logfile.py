@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from s2cli.ownfiles import open_own
 from s2cli.server.request_log import REQUEST_LOG
 
 MAX_LOG_BYTES = 1024 * 1024
@@ -32,8 +33,7 @@ class LogFile(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
             if os.fstat(2).st_size < MAX_LOG_BYTES:
                 return
             os.replace(self._path, self._path + ".1")
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = open_own(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         except OSError:
             return
         os.dup2(descriptor, 2)

@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from s2cli.ownfiles import open_own
+
 BALLAST_BYTES = 8 * 1024 * 1024
 _BLOCK = bytes(1024 * 1024)
 
@@ -27,9 +29,13 @@ class Ballast:
 
     def _is_whole(self) -> bool:
         try:
-            return self._path.stat().st_size >= self._size_bytes
+            descriptor = open_own(self._path, os.O_RDONLY)
         except OSError:
             return False
+        try:
+            return os.fstat(descriptor).st_size >= self._size_bytes
+        finally:
+            os.close(descriptor)
 
     def release(self) -> bool:
         """Whether there was any."""
@@ -46,7 +52,10 @@ class Ballast:
             try:
                 disk = os.statvfs(self._directory)
                 if disk.f_bavail * disk.f_frsize >= self.needed_bytes:
-                    with open(self._path, "wb") as file:
+                    # Whatever is in its place goes, and is not written to.
+                    with contextlib.suppress(FileNotFoundError):
+                        self._path.unlink()
+                    with open(open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                         file.writelines(_BLOCK for _ in range(0, self._size_bytes, len(_BLOCK)))
                     self.aboard = True
             except OSError:

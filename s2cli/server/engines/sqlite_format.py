@@ -12,6 +12,7 @@ stay as they are: each says by itself which checksum it has (engines/sqlite_chec
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 
 from s2cli.errors import S2Error
+from s2cli.ownfiles import open_own
 
 log = logging.getLogger("s2cli.server")
 
@@ -146,35 +148,54 @@ def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
     write: of a newer version, or of something else."""
     path = directory / FILE_NAME
     try:
-        # Made by us for its mode, which the files beside it inherit.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_own(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        # The directory is locked, but somebody may look into the file with a tool.
-        connection.execute("PRAGMA busy_timeout=5000")
-        _check(connection, path)
-        version = _number(connection, "user_version")
-        if not version:
-            _create(connection)
-            _sync_directory(directory)
-        elif version < FORMAT:
-            _upgrade(connection, version)
-            log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
-        settings = {
-            "synchronous": "FULL" if durable else "OFF",
-            "wal_autocheckpoint": 0,
-            "secure_delete": "OFF",
-            "temp_store": "MEMORY",
-            "mmap_size": 0,
-            # Must hold the largest transaction, or pages are written twice.
-            "cache_size": -32768,
-        }
-        if sys.platform == "darwin":
-            settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
-        for name, value in settings.items():
-            connection.execute(f"PRAGMA {name}={value}").fetchall()
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error
+    except sqlite3.Error as error:
         raise S2Error(f"cannot open {path}: {error}") from error
+    try:
+        _prepare(connection, path, durable=durable)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError | sqlite3.Error):
+            raise S2Error(f"cannot open {path}: {error}") from error
+        raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> None:
+    # The directory is locked, but somebody may look into the file with a tool.
+    connection.execute("PRAGMA busy_timeout=5000")
+    _check(connection, path)
+    version = _number(connection, "user_version")
+    if not version:
+        _create(connection)
+        _sync_directory(path.parent)
+    elif version < FORMAT:
+        _upgrade(connection, version)
+        log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
+    settings = {
+        "synchronous": "FULL" if durable else "OFF",
+        "wal_autocheckpoint": 0,
+        "secure_delete": "OFF",
+        "temp_store": "MEMORY",
+        "mmap_size": 0,
+        # Must hold the largest transaction, or pages are written twice.
+        "cache_size": -32768,
+    }
+    if sys.platform == "darwin":
+        settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
+    for name, value in settings.items():
+        connection.execute(f"PRAGMA {name}={value}").fetchall()
+
+
+def _make_own(path: Path) -> None:
+    """Made by us for its mode, which the files beside it inherit. SQLite follows links, so there must not be any."""
+    os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+    for suffix in "-wal", "-shm", "-journal":
+        with contextlib.suppress(FileNotFoundError):
+            os.close(open_own(f"{path}{suffix}", os.O_RDWR))
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:
