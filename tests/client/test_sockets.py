@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.ports import reserve_port
@@ -234,7 +235,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("s2cli.client.outage.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("s2cli.client.outage.time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

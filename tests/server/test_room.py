@@ -4,9 +4,10 @@ import asyncio
 import base64
 import logging
 import os
-import time
+from types import SimpleNamespace
 
 import pytest
+from support.waiting import until
 
 from s2cli.errors import ApiError
 from s2cli.server.engines import sqlite_room
@@ -57,10 +58,11 @@ def append(server, body, headers=()):
 
 
 def wait_for_health(server, status):
-    deadline = time.monotonic() + TIMEOUT_S
-    while (answer := server.request("GET", "/health")).status != status:
-        assert time.monotonic() < deadline, answer
-    return answer.body.decode()
+    def health():
+        answer = server.request("GET", "/health")
+        return answer if answer.status == status else None
+
+    return until(health).body.decode()
 
 
 def test_a_full_disk_says_how_much_room_is_needed_and_where(server, stores, tmp_path, caplog):
@@ -89,9 +91,7 @@ def test_after_a_trim_it_takes_appends_again_by_itself(server, stores):
     answer = server.request("POST", RECORDS, basin="some-basin", json_body=trim, headers={"s2-format": "base64"})
     assert answer.status == 200
     wait_for_health(server, 200)
-    deadline = time.monotonic() + TIMEOUT_S
-    while append(server, "x" * 500_000).status != 200:
-        assert time.monotonic() < deadline
+    until(lambda: append(server, "x" * 500_000).status == 200)
 
 
 class Disk:
@@ -153,7 +153,7 @@ def test_the_bound_of_the_database_counts(room):
 
 def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
     now_s = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(sqlite_room, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     with caplog.at_level(logging.WARNING):
         for _ in range(50):
             room.has(0)

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -295,7 +296,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
 
 def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
     now_s = [1000.0]
-    monkeypatch.setattr("s2cli.server.registry.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("s2cli.server.registry.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     async def run(server, stream):
         server.add("other")
