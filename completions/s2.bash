@@ -7,7 +7,7 @@ _s2_flags() {
         "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "check-tail") echo "--stream -o --output" ;;
-        "trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
+        "trim") echo "--stream -m --match-seq-num --fencing-token -y --yes --force -k --encryption-key-file --max-outage -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
         "list") echo "-p --prefix --start-after -n --limit -o --output -0 --zero --no-headers" ;;
         "create") echo "--storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --location --request-token -o --output --no-headers" ;;
@@ -41,7 +41,7 @@ _s2_flags() {
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
         "records check-tail") echo "--stream -o --output" ;;
-        "records trim") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
+        "records trim") echo "--stream -m --match-seq-num --fencing-token -y --yes --force -k --encryption-key-file --max-outage -o --output" ;;
         "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
     esac
     echo "--local --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --insecure-http --http2 --timeout -q --quiet -v --verbose --color -h --help"

@@ -81,6 +81,7 @@ class Args:
     output_file: str | None = None
     lines: int = 10
     trim_point: int = 0
+    force: bool = False
     new_token: str = ""
 
     # Of the resource commands

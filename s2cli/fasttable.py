@@ -108,6 +108,8 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--stream": ("stream", "text"),
         "-m": ("match_seq_num", U64), "--match-seq-num": ("match_seq_num", U64),
         "-f": ("fencing_token", "text"), "--fencing-token": ("fencing_token", "text"),
+        "-y": ("yes", True), "--yes": ("yes", True),
+        "--force": ("force", True),
         "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
         "--max-outage": ("max_outage", "text"),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),

@@ -82,6 +82,12 @@ class StreamClient:
         else:
             connection.close()
 
+    def close(self) -> None:
+        """Closes the connection that was given back, if there is one."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
     def connect(self, waiter: Waiter) -> Connection:
         if self._spare is not None:
             connection, self._spare = self._spare, None

@@ -12,10 +12,18 @@ def confirm_deletion(what: str, *, name: str | None, yes: bool) -> bool:
     """Whether `what` is to be deleted. Where a `name` is given, it has to be typed."""
     if yes:
         return True
-    if not (console.stdin_is_terminal() and console.stderr_is_terminal()):
+    if not can_ask():
         raise UsageError(f"deleting {what} needs a confirmation, and there is no terminal to ask on", hint="add --yes")
-    question = f"delete {what}? " + ("[y/N] " if name is None else f"type {name} to go on: ")
-    console.prompt(question)
+    return confirm(f"delete {what}?", name=name)
+
+
+def can_ask() -> bool:
+    return console.stdin_is_terminal() and console.stderr_is_terminal()
+
+
+def confirm(question: str, *, name: str | None = None) -> bool:
+    """Asks on the terminal; `name` has to be typed where it is given. Says so where nothing is deleted."""
+    console.prompt(f"{question} " + ("[y/N] " if name is None else f"type {name} to go on: "))
     answer = _read_line().strip()
     agreed = answer.lower() in ("y", "yes") if name is None else answer == name
     if not agreed:

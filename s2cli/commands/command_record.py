@@ -10,7 +10,7 @@ from s2cli.client.records import StreamClient
 from s2cli.commands.account import OUTCOMES
 from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes
 from s2cli.commands.opening import open_settings
-from s2cli.errors import S2Error, UndecidedError
+from s2cli.errors import ExitCode, S2Error, UndecidedError
 from s2cli.formats.record_input import TextInput
 from s2cli.wire.append import AppendSession
 from s2cli.wire.inputs import encode_headers, encode_record, encoded_records
@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 
 
 def append_command(
-    args: Args, command: bytes, body: bytes, fact: tuple[str, object], is_done: Callable[[S2Error], bool]
+    args: Args,
+    command: bytes,
+    body: bytes,
+    fact: tuple[str, object],
+    is_done: Callable[[S2Error], bool],
+    is_meant: Callable[[str, StreamClient], bool] = lambda uri, stream: True,
 ) -> int:
     """Appends a command record and says so; `fact` is its name and value for people and in JSON. `is_done` tells of an
-    error whether the command has taken effect all the same."""
+    error whether the command has taken effect all the same. `is_meant` decides, before anything is appended."""
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
     stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, settings.encryption_key())
+    if not is_meant(str(uri), stream):
+        return ExitCode.FAILURE
     session = AppendSession(fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num)
     options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=args.max_outage_s)
     headers = [(b"", command)]
@@ -61,6 +68,8 @@ def _report(args: Args, uri: str, session: AppendSession, fact: tuple[str, objec
         shown = f'"{value}"' if isinstance(value, str) else value
         what = f"{name.replace('_', ' ')} {shown}" if value != "" else "the end of the fence"
         where = "in effect already" if seq_num is None else f"appended at {seq_num}"
+        if session.tail is not None:
+            where += f" // tail: {session.tail[0]} @ {session.tail[1]}"
         console.notice(f"{uri}: {what} {where}")
         return
     tail = None if session.tail is None else {"seq_num": session.tail[0], "timestamp": session.tail[1]}

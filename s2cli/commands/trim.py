@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+from s2cli import console
+from s2cli.client.interrupts import Interrupts, Waiter
+from s2cli.client.outage import Outage
+from s2cli.client.records import is_forbidden, keep_trying
+from s2cli.commands.asking import can_ask, confirm
 from s2cli.commands.command_record import append_command
+from s2cli.errors import PreconditionError, S2Error
 from s2cli.wire.records import TRIM, encode_trim_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
+    from s2cli.client.records import StreamClient
 
 
 def run(args: Args) -> int:
-    fact = ("trim_point", args.trim_point)
-    return append_command(args, TRIM, encode_trim_point(args.trim_point), fact, lambda error: False)
+    point = args.trim_point
+    return append_command(
+        args,
+        TRIM,
+        encode_trim_point(point),
+        ("trim_point", point),
+        lambda error: False,
+        lambda uri, stream: _is_meant(args, uri, stream),
+    )
+
+
+def _is_meant(args: Args, uri: str, stream: StreamClient) -> bool:
+    """Whether the records before the trim point are to be deleted: a person at a terminal is asked. Raises
+    PreconditionError for a point beyond the tail, which is hardly meant."""
+    point = args.trim_point
+    if not args.force:
+        tail = _find_tail(args, stream)
+        if point > tail:
+            raise PreconditionError(
+                f"{uri} ends at sequence number {tail}: a trim to {point} would delete every record of it",
+                hint=f"{tail} deletes what is there now; {point} goes with --force",
+            )
+    if args.yes or not point or not can_ask():
+        return True
+    meant = confirm(f"delete the records of {uri} before sequence number {point}?")
+    stream.close()  # a person may take longer than a server keeps an idle connection
+    return meant
+
+
+def _find_tail(args: Args, stream: StreamClient) -> int:
+    outage = Outage(args.max_outage_s, console.notice)
+    try:
+        return keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)[0]
+    except S2Error as error:
+        if is_forbidden(error):
+            error.hint = "the token must allow to ask for the tail, or --force trims without a look at it"
+        raise

@@ -22,6 +22,7 @@ from s2cli.declared.options import (
     TimestampingMode,
     TimestampingUncapped,
     Uri,
+    Yes,
     Zero,
 )
 from s2cli.values import U64_MAX
@@ -224,6 +225,8 @@ def trim(
     stream: Stream = None,
     match_seq_num: MatchSeqNum = None,
     fencing_token: FencingToken = None,
+    yes: Yes = False,
+    force: Annotated[bool, typer.Option("--force", help="Take a TRIM_POINT beyond the tail, too")] = False,
     encryption_key_file: EncryptionKeyFile = None,
     max_outage: MaxOutage = None,
     output: JsonOutput = None,
@@ -234,7 +237,9 @@ def trim(
       s2 trim s2://logs-prod/web 5000
       S2_STREAM=s2://logs-prod/web s2 trim 5000
 
-    The operand that begins with s2:// is the stream.
+    The operand that begins with s2:// is the stream. On a terminal you are asked
+    before, and without one it is done at once. A TRIM_POINT beyond the tail would
+    delete every record: it ends with 5.
     """
 
 

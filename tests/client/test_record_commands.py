@@ -384,39 +384,6 @@ def test_command_records_are_told_in_text_and_shown_in_json(s2, ten):
     assert (fence["headers"], fence["body"]) == ([["", "fence"]], "mine")
 
 
-# Trim and fence
-
-
-def test_trim_says_what_it_did(s2, ten):
-    result = s2("trim", ten, "3")
-    assert result.stderr.decode() == f"{ten}: trim point 3 appended at 10\n"
-    account = json.loads(s2("trim", ten, "4", "-o", "json").stdout)
-    assert (account["trim_point"], account["seq_num"], account["tail"]["seq_num"]) == (4, 11, 12)
-    assert s2("trim", ten, "5", "-m", "3").returncode == 5
-    assert s2("read", ten, "-n", "1").stdout == b"4\n"
-
-
-def test_fence_keeps_other_writers_out(s2, ten):
-    result = s2("fence", ten, "mine")
-    assert result.stderr.decode() == f'{ten}: fencing token "mine" appended at 10\n'
-    assert s2("append", ten, "--fencing-token", "other", stdin=b"x\n").returncode == 5
-    assert s2("append", ten, "--fencing-token", "mine", stdin=b"x\n").returncode == 0
-    assert s2("fence", ten, "next", "--fencing-token", "other").returncode == 5
-    assert s2("fence", ten, "next", "--fencing-token", "mine").returncode == 0
-    # Done already: as after a loss of its acknowledgement.
-    result = s2("fence", ten, "next", "--fencing-token", "mine")
-    assert result.returncode == 0
-    assert b"in effect already" in result.stderr
-    assert s2("fence", ten, "x" * 37).returncode == 2
-    result = s2("fence", ten, "", "--fencing-token", "next", "--max-outage", "5s")
-    assert result.stderr.decode() == f"{ten}: the end of the fence appended at 13\n"
-
-
-def test_trim_of_what_is_missing_makes_nothing(s2, shared_server):
-    basin = shared_server.create_basin(create_stream_on_append=True)
-    assert s2("trim", f"s2://{basin}/missing", "0").returncode == 3
-
-
 # Following
 
 

@@ -5,11 +5,11 @@ import json
 import os
 import pty
 import re
-import select
 import subprocess
 import sys
 
 import pytest
+from support.terminal import answered
 from support.waiting import TIMEOUT_S, until_readable
 
 _numbers = itertools.count()
@@ -141,25 +141,6 @@ def test_delete_without_a_terminal_wants_yes(s2, basin):
     done = s2("basins", "delete", basin, code=2)
     assert done.stderr.splitlines()[1] == b"hint: add --yes"
     assert s2("basins", "get", basin, "-o", "name").stdout == f"{basin}\n".encode()
-
-
-def answered(arguments, answer, env):
-    """The code and the words of a command that is answered on a terminal."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(sys.executable, [sys.executable, "-m", "s2cli", *arguments], {**os.environ, **env})
-    said = b""
-    sent = False
-    try:
-        while select.select([terminal], [], [], TIMEOUT_S)[0]:
-            said += os.read(terminal, 4096)
-            if not sent and said.endswith((b"[y/N] ", b"to go on: ")):
-                os.write(terminal, answer)
-                sent = True
-    except OSError:
-        pass  # the terminal ends with its process
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
 
 
 def test_delete_asks_on_a_terminal(s2, basin, shared_server):
