@@ -6,7 +6,7 @@ _s2_flags() {
         "append") echo "--stream -i --input --format --commands -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
-        "check-tail") echo "--stream -o --output" ;;
+        "check-tail") echo "--stream --max-outage -o --output" ;;
         "trim") echo "--stream -m --match-seq-num --fencing-token -y --yes --force -k --encryption-key-file --max-outage -o --output" ;;
         "fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
         "list") echo "-p --prefix --start-after -n --limit -o --output -0 --zero --no-headers" ;;
@@ -40,7 +40,7 @@ _s2_flags() {
         "records append") echo "--stream -i --input --format --commands -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "--stream -n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --max-outage --transport --compression" ;;
-        "records check-tail") echo "--stream -o --output" ;;
+        "records check-tail") echo "--stream --max-outage -o --output" ;;
         "records trim") echo "--stream -m --match-seq-num --fencing-token -y --yes --force -k --encryption-key-file --max-outage -o --output" ;;
         "records fence") echo "--stream -m --match-seq-num --fencing-token -k --encryption-key-file --max-outage -o --output" ;;
     esac
@@ -102,6 +102,7 @@ _s2_values() {
         "tail --transport") echo "auto s2s sse unary"; return ;;
         "tail --compression") echo "none gzip zstd auto"; return ;;
         "check-tail --stream") echo "-"; return ;;
+        "check-tail --max-outage") echo "-"; return ;;
         "check-tail -o"|"check-tail --output") echo "json jsonl"; return ;;
         "trim --stream") echo "-"; return ;;
         "trim -m"|"trim --match-seq-num") echo "-"; return ;;
@@ -306,6 +307,7 @@ _s2_values() {
         "records tail --transport") echo "auto s2s sse unary"; return ;;
         "records tail --compression") echo "none gzip zstd auto"; return ;;
         "records check-tail --stream") echo "-"; return ;;
+        "records check-tail --max-outage") echo "-"; return ;;
         "records check-tail -o"|"records check-tail --output") echo "json jsonl"; return ;;
         "records trim --stream") echo "-"; return ;;
         "records trim -m"|"records trim --match-seq-num") echo "-"; return ;;

@@ -55,7 +55,7 @@ class Args:
     encryption_key_file: str | None = None
     format: str = "text"
     zero: bool = False
-    max_outage_s: float = 60
+    max_outage_s: float | None = None  # as the command likes it
     transport: str = "auto"  # s2s, sse, unary
     compression: str | None = None  # none, gzip, zstd, auto
     input: tuple[str, ...] = ("-",)

@@ -102,6 +102,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
     }),
     "check-tail": ("s2cli.commands.check_tail", (("uri", "text", False),), {
         "--stream": ("stream", "text"),
+        "--max-outage": ("max_outage", "text"),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),
     "trim": ("s2cli.commands.trim", (("uri", "text", False), ("trim_point", "text", False),), {

@@ -91,7 +91,7 @@ class AppendLoop:
         self._detail = detail
         self._tick = tick
         self._next_tick = time.monotonic() + TICK_S
-        self._outage = Outage(options.max_outage_s, notice)
+        self._outage = self._waiter.outage = Outage(options.max_outage_s, notice)
         self._placing = Placing(stream, session, self._waiter, options, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
         self._input_open = inputs is not None
@@ -140,6 +140,7 @@ class AppendLoop:
         return False
 
     def _connect_and_converse(self) -> None:
+        self._outage.expect()
         connection = self._stream.connect(self._waiter)
         try:
             self._prepare(connection)
@@ -167,6 +168,7 @@ class AppendLoop:
     def _wait_for_input(self) -> None:
         """Reads it, too: whether there is anything to send decides whether a server is wanted at all."""
         started = time.monotonic()
+        self._outage.calm()
         while not self._waiter.wait(self._input_fd, select.POLLIN, 3600):
             pass
         if time.monotonic() - started > 1:
@@ -222,7 +224,7 @@ class AppendLoop:
 
     def _converse(self, connection: Connection) -> None:
         """One append session, until everything is durable. Raises what ends it before."""
-        session, source, interrupts = self._session, self._source, self._interrupts
+        session, source, interrupts, outage = self._session, self._source, self._interrupts, self._outage
         self._carrier.begin(connection)
         self._ways.on_request()
         self._in_session = True
@@ -236,8 +238,11 @@ class AppendLoop:
                 if self._is_done():
                     return
                 heard = time.monotonic()
+                outage.calm()
             if self._send(connection):
                 connection.end()
+            if session.in_flight:
+                outage.expect()
             wants_input = self._wants_input(connection)
             if wants_input != polls_input:
                 # Not a mask of 0: a pipe whose writer is gone would report that again and again.
@@ -260,7 +265,11 @@ class AppendLoop:
                 self._on_signal()
             if ready and self._receive(connection, ready):
                 heard = now
-            elif session.in_flight and now - heard > self._patience_s(connection):
+            elif not session.in_flight:
+                pass
+            elif now >= outage.until:
+                outage.check()
+            elif now - heard > self._patience_s(connection):
                 raise LostError(f"no acknowledgement within {format_seconds(self._patience_s(connection))}")
             if readable and self._input_open:
                 self._read()
@@ -312,7 +321,7 @@ class AppendLoop:
                 return 0  # if the input has nothing more right now, the batch leaves as it is
         ends.append(connection.keep_alive(now))
         if self._session.in_flight:
-            ends.append(heard + self._patience_s(connection))
+            ends += (heard + self._patience_s(connection), self._outage.until)
         end = min((end for end in ends if end is not None), default=None)
         return None if end is None else max(0.0, (end - now) * 1000)
 

@@ -11,6 +11,7 @@ import time
 
 from s2cli import __version__
 from s2cli.amounts import format_seconds
+from s2cli.client.outage import Outage, Watch
 from s2cli.client.proxy import refuse_proxy
 from s2cli.client.sockets import LostError, connect_hint
 from s2cli.endpoints import is_loopback, split_origin
@@ -81,6 +82,19 @@ class Connection:
         """
         url, all_headers = self._address(path, basin)
         all_headers.update(headers or {})
+        outage = Outage(self._timeout_s, self._tell, option="--timeout")
+        outage.expect()
+        with Watch(outage):
+            return self._request(method, url, all_headers, json, query)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        all_headers: Mapping[str, str],
+        json: object,
+        query: Mapping[str, str | int] | None,
+    ) -> Response:
         deadline = time.monotonic() + self._timeout_s
         attempt = 0
         uncertain = False

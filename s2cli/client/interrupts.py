@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from s2cli.client.outage import Outage
+
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15  # POSIX fixes these numbers
 
 
@@ -77,20 +79,23 @@ class Interrupts:
 
 
 class Waiter:
-    """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound)."""
+    """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound) nor
+    past the end of the `outage`."""
 
-    __slots__ = ("deadline", "interrupts")
+    __slots__ = ("deadline", "interrupts", "outage")
 
     def __init__(self, interrupts: Interrupts) -> None:
         self.interrupts = interrupts
         self.deadline: float | None = None
+        self.outage: Outage | None = None
 
     def wait(self, fd: int, events: int, timeout_s: float) -> int:
-        """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted."""
+        """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
+        UnreachableError where the outage has lasted too long."""
         end = time.monotonic() + timeout_s
         if self.deadline is not None:
             end = min(end, self.deadline)
-        interrupts = self.interrupts
+        interrupts, outage = self.interrupts, self.outage
         poll = select.poll()
         if interrupts.fd >= 0:
             poll.register(interrupts.fd, select.POLLIN)
@@ -100,15 +105,19 @@ class Waiter:
             if interrupts.count > interrupts.seen:
                 raise Interrupted
             left_s = end - time.monotonic()
+            wait_s = left_s
+            if outage is not None:
+                outage.check()
+                wait_s = min(left_s, outage.until - time.monotonic())
             found = 0
-            for ready_fd, ready in poll.poll(max(0, left_s * 1000)):
+            for ready_fd, ready in poll.poll(max(0, wait_s * 1000)):
                 if ready_fd == fd:
                     found = ready
                 else:
                     interrupts.drain()
             if found:
                 return found
-            if left_s <= 0 and interrupts.count <= interrupts.seen:
+            if time.monotonic() >= end and interrupts.count <= interrupts.seen:
                 return 0
 
     def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""How long to go on without a server: backoff, and the point where it is enough (protocol section 9.2)."""
+"""How long to go on without a server: backoff, silence, and the point where it is enough (protocol section 9.2)."""
 
 from __future__ import annotations
 
@@ -16,37 +16,108 @@ if TYPE_CHECKING:
 
 FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 1.0
+DEFAULT_LIMIT_S = 60.0
+# Somebody who watches hears within three seconds that the server says nothing.
+NOTICE_S = 2.5
+NEVER = float("inf")
 
 
 class Outage:
-    """Counts failures since the last progress. `limit_s` and `max_attempts` are None where they do not end it."""
+    """The time since something was wanted from the server and did not come: failures and silence alike. `limit_s` and
+    `max_attempts` are None where they do not end it; `option` is what chooses the limit.
 
-    __slots__ = ("_attempts", "_limit_s", "_max_attempts", "_notice", "_reason", "_since")
+    expect() before something is waited for, progress() when it has come, calm() where nothing is wanted any more. Who
+    waits in between calls check() at `until`: a Waiter does so by itself."""
+
+    __slots__ = ("_attempts", "_bound", "_last", "_limit_s", "_max_attempts", "_notice", "_reason", "_since", "_told")
 
     def __init__(
-        self, limit_s: float | None, notice: Callable[[str], None], *, max_attempts: int | None = None
+        self,
+        limit_s: float | None,
+        notice: Callable[[str], None],
+        *,
+        max_attempts: int | None = None,
+        option: str = "--max-outage",
     ) -> None:
         self._limit_s = limit_s
         self._max_attempts = max_attempts
         self._notice = notice
+        self._bound = "" if limit_s is None else f" for up to {format_seconds(limit_s)} ({option})"
+        self._since: float | None = None
         self._attempts = 0
-        self._since = 0.0
-        self._reason = ""
+        self._last: S2Error | None = None  # the error of the last attempt
+        self._reason = ""  # that was told
+        self._told = False  # that the server is silent
+
+    def expect(self) -> None:
+        """Something is wanted from the server from now on, or is still wanted."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def calm(self) -> None:
+        """Nothing is wanted: the time does not count until it is again."""
+        self._since = None
+        self._told = False
+
+    def restart(self) -> None:
+        """Time has passed in which nothing was wanted from the server: it does not count, nor what failed before."""
+        self.calm()
+        self._attempts = 0
+        self._last = None
+
+    def progress(self) -> None:
+        """Something arrived: says so after a failure, and counts from the beginning again."""
+        if self._attempts or self._told:
+            if self._reason or self._told:
+                since = time.monotonic() if self._since is None else self._since
+                what = "connected again" if self._reason else "the server answers again"
+                self._notice(f"{what} after {format_seconds(time.monotonic() - since)}")
+            self._reason = ""
+        self.restart()
+
+    def patience_s(self, at_most_s: float) -> float:
+        """How long to wait now, before it has lasted too long."""
+        left_s = self._left_s()
+        return at_most_s if left_s is None or not self._limit_s else min(at_most_s, max(0.001, left_s))
+
+    @property
+    def until(self) -> float:
+        """When check() is to be called next: monotonic seconds."""
+        if self._since is None:
+            return NEVER
+        # A limit of 0 allows one attempt, and that takes its time.
+        end = self._since + self._limit_s if self._limit_s else NEVER
+        return end if self._told or self._reason else min(end, self._since + NOTICE_S)
+
+    def check(self) -> None:
+        """Raises UnreachableError when it has lasted too long; says before that the server is silent."""
+        now = time.monotonic()
+        if self._since is None or now < self.until:
+            return
+        if self._limit_s and now >= self._since + self._limit_s:
+            raise self._too_long(self._last or UnreachableError("the server does not answer"))
+        self.tell()
+
+    def tell(self) -> None:
+        """Says that the server is silent, once it is time; for those who cannot be interrupted while they wait."""
+        now = time.monotonic()
+        if self._since is None or self._told or self._reason or now < self._since + NOTICE_S:
+            return
+        self._told = True
+        self._notice(f"the server has not answered for {format_seconds(now - self._since)}; waiting{self._bound}")
 
     def failed(self, error: S2Error, waiter: Waiter, *, quiet: bool = False) -> None:
         """Says what failed and sleeps. Raises UnreachableError when it has lasted too long, Interrupted at a signal."""
-        now = time.monotonic()
-        if not self._attempts:
-            self._since = now
-        limit_s = self._limit_s
-        left_s = None if limit_s is None else self._since + limit_s - now
+        self.expect()
+        self._last = error
+        left_s = self._left_s()
         if self._max_attempts is not None and self._attempts + 1 >= self._max_attempts:
             raise self._over(f"gave up after {self._max_attempts} attempts", error) from error
-        if limit_s is not None and left_s is not None and left_s <= 0:
-            raise self._over(f"gave up after {format_seconds(limit_s)} without progress", error) from error
+        if left_s is not None and left_s <= 0:
+            raise self._too_long(error) from error
         if error.message != self._reason and not quiet:
             self._reason = error.message
-            self._notice(f"{error.message}; trying again{self._bound()}")
+            self._notice(f"{error.message}; trying again{self._bound}")
         base_s = min(FIRST_DELAY_S * 2**self._attempts, LAST_DELAY_S)
         self._attempts += 1
         # os.urandom instead of `random`: it is imported already.
@@ -56,23 +127,39 @@ class Outage:
             delay_s = max(delay_s, retry_after_ms / 1000)
         waiter.sleep(delay_s if left_s is None else min(delay_s, left_s))
 
-    def _bound(self) -> str:
-        if self._limit_s is None or self._max_attempts is not None:
-            return ""
-        return f" for up to {format_seconds(self._limit_s)} (--max-outage)"
+    def _left_s(self) -> float | None:
+        if self._limit_s is None or self._since is None:
+            return None
+        return self._since + self._limit_s - time.monotonic()
+
+    def _too_long(self, error: S2Error) -> UnreachableError:
+        assert self._limit_s is not None
+        return self._over(f"gave up after {format_seconds(self._limit_s)} without progress", error)
 
     @staticmethod
     def _over(why: str, error: S2Error) -> UnreachableError:
         return UnreachableError(f"{why}: {error.message}", hint=error.hint)
 
-    def progress(self) -> None:
-        """Something arrived: says so after a failure, and counts from the beginning again."""
-        if self._attempts:
-            if self._reason:
-                self._notice(f"connected again after {format_seconds(time.monotonic() - self._since)}")
-            self._attempts = 0
-            self._reason = ""
 
-    def restart(self) -> None:
-        """Time has passed in which nothing was wanted from the server: it does not count."""
-        self._attempts = 0
+class Watch:
+    """While it is entered, a thread tells when the server is silent: for a library that waits on its own."""
+
+    __slots__ = ("_done", "_outage")
+
+    def __init__(self, outage: Outage) -> None:
+        from threading import Event
+
+        self._outage = outage
+        self._done = Event()
+
+    def __enter__(self) -> None:
+        from threading import Thread
+
+        Thread(target=self._run, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _run(self) -> None:
+        while not self._done.wait(NOTICE_S / 10):
+            self._outage.tell()

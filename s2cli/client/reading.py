@@ -7,6 +7,7 @@ import time
 
 from s2cli.amounts import format_seconds
 from s2cli.client.memory import keep_freed_memory
+from s2cli.client.outage import Watch
 from s2cli.client.records import PROTOBUF, inflated
 from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError
@@ -53,7 +54,7 @@ class ReadLoop:
         self._write = write
         self._output_fd = output_fd
         self._waiter = waiter
-        self._outage = outage
+        self._outage = waiter.outage = outage
         self._notice = notice
         self._advice = Advice()
         self._ways = Ways(transport, READ_WAYS, notice)
@@ -65,6 +66,7 @@ class ReadLoop:
             connection: Connection | None = None
             try:
                 self._blocked = False
+                self._outage.expect()
                 connection = self._stream.connect(self._waiter)
                 if not self._ways.settle(self._stream, connection, self._waiter) and self._read(connection):
                     return
@@ -84,7 +86,8 @@ class ReadLoop:
         self._ways.on_request()
         if self._ways.current == SSE:
             connection.close()  # it has shown that the server is there: httpx makes its own
-            return self._listen()
+            with Watch(self._outage):
+                return self._listen()
         return self._ask(connection) if self._ways.current == UNARY else self._converse(connection)
 
     def _converse(self, connection: Connection) -> bool:
@@ -96,6 +99,7 @@ class ReadLoop:
         poll = self._new_poll()
         heard = time.monotonic()
         while True:
+            self._expect(waits=session.follow and connection.status == 200)
             data = self._receive(connection, poll, heard)
             if data is None:
                 return True
@@ -123,6 +127,14 @@ class ReadLoop:
                     raise LostError("the server ended the session")
                 return False
 
+    def _expect(self, *, waits: bool) -> None:
+        """Before something is waited for. Where the server itself `waits` for records, it may be silent for a while:
+        what lasts longer is a lost connection, and the outage begins there."""
+        if waits:
+            self._outage.calm()
+        else:
+            self._outage.expect()
+
     def _new_poll(self) -> select.poll:
         poll = select.poll()
         if self._output_fd >= 0:
@@ -135,10 +147,14 @@ class ReadLoop:
         patience_s = head_s if head_s is not None and connection.status is None else SILENCE_S
         poll.register(connection.fd, connection.events)
         ready = 0
-        for fd, found in poll.poll(max(0.0, heard + patience_s - time.monotonic()) * 1000):
-            if fd != connection.fd:
-                return None
-            ready = found
+        end = heard + patience_s
+        while not ready and (now := time.monotonic()) < end:
+            for fd, found in poll.poll(max(0.0, min(end, self._outage.until) - now) * 1000):
+                if fd != connection.fd:
+                    return None
+                ready = found
+            if not ready:
+                self._outage.check()
         if not ready:
             raise LostError(f"the server sent nothing for {format_seconds(patience_s)}")
         return connection.on_ready(ready)
@@ -150,6 +166,7 @@ class ReadLoop:
         while True:
             # Where the read stands must be known before it waits: a start by time would move.
             knows_place = session.cursor is not None
+            self._expect(waits=session.follow and knows_place)
             query = session.call_query(CALL_WAIT_S if session.follow and knows_place else 0)
             try:
                 message = self._call(connection, query)
@@ -178,6 +195,7 @@ class ReadLoop:
                 return False
 
     def _call_for_next(self, connection: Connection, seq_num: int) -> bytes | None:
+        self._outage.expect()
         try:
             return self._call(connection, f"seq_num={seq_num}&count=1")
         except RangeNotSatisfiableError:
@@ -197,6 +215,8 @@ class ReadLoop:
                 return None
             if piece:
                 asked = time.monotonic()
+                self._outage.progress()
+                self._outage.expect()
             pieces.append(piece)
         body = inflated(connection.headers, b"".join(pieces))
         if connection.status != 200:
@@ -210,7 +230,9 @@ class ReadLoop:
 
         stream, session = self._stream, self._session
         poll = self._new_poll()
-        for name, data in open_events(stream, session.query(), SILENCE_S):
+        self._expect(waits=session.follow)
+        silence_s = SILENCE_S if session.follow else self._outage.patience_s(SILENCE_S)
+        for name, data in open_events(stream, session.query(), silence_s):
             if poll.poll(0):
                 return True
             self._outage.progress()
@@ -219,6 +241,7 @@ class ReadLoop:
                 self._deliver(session.receive_batch(events.decode_batch(data)), time.monotonic())
                 if session.done:
                     return True
+                self._expect(waits=session.follow)
             elif name == "ping":
                 tail = events.decode_ping(data)
                 if tail is not None:

@@ -195,7 +195,9 @@ def keep_trying(
     stream: StreamClient, waiter: Waiter, outage: Outage, call: Callable[[Connection, Waiter], Answer]
 ) -> Answer:
     """What `call` returns in the end. Raises what cannot get better, or UnreachableError when the outage lasts."""
+    waiter.outage = outage
     while True:
+        outage.expect()
         try:
             connection = stream.connect(waiter)
             try:

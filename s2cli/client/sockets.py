@@ -18,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.client.interrupts import Waiter
 
+    AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+LOOKUP_TIMEOUT_S = 10  # of an address; a resolver asks each of its servers twice
 CONNECT_TIMEOUT_S = 3  # for each address
 RECEIVE_BYTES = 16 * 1024  # acknowledgements and answers
 MAX_PARTS = 1000  # of one sendmsg(); POSIX promises 16, Linux and macOS take 1024
@@ -141,7 +144,7 @@ def connect(peer: Peer, waiter: Waiter) -> PlainSocket:
         return PlainSocket(_connect(_socket.AF_UNIX, peer.socket_path, peer, waiter))
     reasons: list[str] = []
     hint = None
-    for family, address in _addresses(peer):
+    for family, address in _addresses(peer, waiter):
         try:
             return PlainSocket(_connect(family, address, peer, waiter))
         except LostError as error:
@@ -151,11 +154,14 @@ def connect(peer: Peer, waiter: Waiter) -> PlainSocket:
     raise LostError("; ".join(reasons), hint=hint)
 
 
-def _addresses(peer: Peer) -> list[tuple[int, object]]:
+def _addresses(peer: Peer, waiter: Waiter) -> list[tuple[int, object]]:
     try:
         # Bytes: a str would be encoded by `idna`, whose import costs 6 ms.
         host = peer.host.encode("ascii" if peer.host.isascii() else "idna")
-        found = _socket.getaddrinfo(host, peer.port, 0, _socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise UnreachableError(f'"{peer.host}" is no host name') from error
+    try:
+        found = _look_up(host, peer, waiter)
     except _socket.gaierror as error:
         message = f"cannot look up the address of {peer.host}: {describe(error)}"
         if error.errno == _socket.EAI_AGAIN:
@@ -164,6 +170,44 @@ def _addresses(peer: Peer) -> list[tuple[int, object]]:
     except UnicodeError as error:
         raise UnreachableError(f'"{peer.host}" is no host name') from error
     return [(family, address) for family, _, _, _, address in found]
+
+
+def _look_up(host: bytes, peer: Peer, waiter: Waiter) -> list[AddressInfo]:
+    """What getaddrinfo() gives, within a time limit. It cannot be interrupted: whoever asks the network does so in a
+    thread, which is left alone where it takes too long."""
+
+    def ask(flags: int = 0) -> list[AddressInfo]:
+        return _socket.getaddrinfo(host, peer.port, 0, _socket.SOCK_STREAM, 0, flags)
+
+    if is_loopback(peer.host):
+        return ask()
+    try:
+        return ask(_socket.AI_NUMERICHOST)
+    except _socket.gaierror:
+        pass  # a name
+    import _thread
+
+    answers: list[list[AddressInfo] | Exception] = []
+    read_fd, write_fd = os.pipe()
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except (OSError, UnicodeError) as error:
+            answers.append(error)
+        finally:
+            os.close(write_fd)
+
+    try:
+        _thread.start_new_thread(run, ())
+        if not waiter.wait(read_fd, select.POLLIN, LOOKUP_TIMEOUT_S):
+            raise LostError(f"cannot look up the address of {peer.host}: no name server answers")
+    finally:
+        os.close(read_fd)
+    (answer,) = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _connect(family: int, address: object, peer: Peer, waiter: Waiter) -> _socket.socket:

@@ -10,6 +10,7 @@ from s2cli.client.append_options import AppendOptions
 from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.input_files import STDIN, InputFiles
 from s2cli.client.interrupts import Interrupts
+from s2cli.client.outage import DEFAULT_LIMIT_S
 from s2cli.client.records import StreamClient
 from s2cli.commands.account import Account
 from s2cli.commands.opening import open_settings, stream_config_header
@@ -56,7 +57,7 @@ def run(args: Args) -> int:
     options = AppendOptions(
         inflight_bytes=args.inflight_bytes or inflight_bytes(stream),
         linger_ms=args.linger_ms,
-        max_outage_s=args.max_outage_s,
+        max_outage_s=max_outage_s(args),
         create=_creation(args),
         create_on_append=True,
         transport=args.transport,
@@ -100,6 +101,11 @@ def inflight_bytes(stream: StreamClient) -> int:
     peer = stream.peer
     nearby = peer.socket_path is not None or is_loopback(peer.host)
     return NEARBY_INFLIGHT_BYTES if nearby else FAR_INFLIGHT_BYTES
+
+
+def max_outage_s(args: Args) -> float:
+    """How long an append goes on without a server."""
+    return DEFAULT_LIMIT_S if args.max_outage_s is None else args.max_outage_s
 
 
 def fencing_token_bytes(args: Args) -> bytes | None:

@@ -20,7 +20,10 @@ def run(args: Args) -> int:
     settings = open_settings(args)
     uri = settings.stream_uri(args.uri)
     stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
-    outage = Outage(stream.timeout_s, console.detail, max_attempts=ATTEMPTS)
+    if args.max_outage_s is not None:
+        outage = Outage(args.max_outage_s, console.notice)
+    else:
+        outage = Outage(stream.timeout_s, console.notice, max_attempts=ATTEMPTS, option="--timeout")
     seq_num, timestamp = keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)
     if args.output is None:
         console.print_line(f"{seq_num} @ {timestamp}")

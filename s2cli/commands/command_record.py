@@ -8,7 +8,7 @@ from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.interrupts import Interrupts
 from s2cli.client.records import StreamClient
 from s2cli.commands.account import OUTCOMES
-from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes
+from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes, max_outage_s
 from s2cli.commands.opening import open_settings
 from s2cli.errors import ExitCode, S2Error, UndecidedError
 from s2cli.formats.record_input import TextInput
@@ -38,7 +38,7 @@ def append_command(
     if not is_meant(str(uri), stream):
         return ExitCode.FAILURE
     session = AppendSession(fencing_token=fencing_token_bytes(args), demanded=args.match_seq_num)
-    options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=args.max_outage_s)
+    options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=max_outage_s(args))
     headers = [(b"", command)]
     record = encode_record(body, encode_headers(headers))
     with Interrupts() as interrupts:

@@ -6,7 +6,7 @@ import time
 
 from s2cli import console
 from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
+from s2cli.client.outage import DEFAULT_LIMIT_S, Outage
 from s2cli.client.reading import ReadLoop
 from s2cli.client.records import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.opening import open_settings, stream_config_header
@@ -57,7 +57,10 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
-    outage = Outage(None if args.follow else args.max_outage_s, console.notice)
+    limit_s = args.max_outage_s
+    if limit_s is None and not args.follow:
+        limit_s = DEFAULT_LIMIT_S
+    outage = Outage(limit_s, console.notice)
     tail = None
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
         tail = _find_tail(stream, waiter, outage)

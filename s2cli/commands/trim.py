@@ -6,6 +6,7 @@ from s2cli import console
 from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.records import is_forbidden, keep_trying
+from s2cli.commands.append import max_outage_s
 from s2cli.commands.asking import can_ask, confirm
 from s2cli.commands.command_record import append_command
 from s2cli.errors import PreconditionError, S2Error
@@ -48,7 +49,7 @@ def _is_meant(args: Args, uri: str, stream: StreamClient) -> bool:
 
 
 def _find_tail(args: Args, stream: StreamClient) -> int:
-    outage = Outage(args.max_outage_s, console.notice)
+    outage = Outage(max_outage_s(args), console.notice)
     try:
         return keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)[0]
     except S2Error as error:

@@ -206,7 +206,15 @@ def tail(
     """
 
 
-def check_tail(uri: Uri = None, stream: Stream = None, output: JsonOutput = None) -> None:
+def check_tail(
+    uri: Uri = None,
+    stream: Stream = None,
+    max_outage: Annotated[
+        str | None,
+        typer.Option("--max-outage", metavar="DURATION", help="Try so long [default: three times, within --timeout]"),
+    ] = None,
+    output: JsonOutput = None,
+) -> None:
     """Print where the next record of a stream will be: SEQ_NUM @ TIMESTAMP.
 
     Examples:

@@ -51,7 +51,7 @@ def test_http2_is_not_forced_on_a_server_that_lacks_it(run_s2, shared_server, tm
 def test_a_server_without_tls_is_a_loss(run_s2, shared_server, uri):
     url = shared_server.url.replace("http://127.0.0.1", "https://localhost")
     env = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
-    result = run_s2("append", uri, "--max-outage", "100ms", stdin=b"x\n", env=env)
+    result = run_s2("append", uri, "--max-outage", "3s", stdin=b"x\n", env=env)
     assert result.returncode == 6
     assert b"no TLS connection to localhost" in result.stderr
 
