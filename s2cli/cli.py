@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from s2cli import __version__, args, console, root
+from s2cli import __version__, args, console, manual, root
 from s2cli.declared import options
 from s2cli.errors import UsageError
 from s2cli.values import U64_MAX
@@ -65,11 +65,16 @@ class S2Command(EachOptionOnce, TyperCommand):
         summary, _, rest = text.partition("\n")
         names = [str(param.metavar) for param in self.params if param.param_type_name == "argument"]
         introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(['[OPTIONS]', *names])}\n{rest}\n"
-        own = [row for row in map(_help_row, self._own_params()) if row]
-        operands = [row for row in own if not row[0].startswith("-")]
-        common = f"`{PROGRAM} --help` lists the options of every command, exit codes and environment."
-        rows = [*(row for row in own if row[0].startswith("-")), *root.COMMON_OPTIONS[:1]]
-        root.print_page(introduction, [("Operands", operands), ("Options", rows)], common)
+        headings = manual.HEADINGS.get(root.COMMANDS[command_name(ctx)][1], {})
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in manual.TITLES}
+        for param in self._own_params():
+            row = _help_row(param)
+            if row is not None:
+                heading = headings.get(param.name, manual.OPTIONS) if row[0].startswith("-") else manual.OPERANDS
+                sections[heading].append(row)
+        sections[manual.OPTIONS] += root.COMMON_OPTIONS[:1]
+        end = f"`{PROGRAM} help options` has the options of every command, and `{PROGRAM} help exit-codes` the rest.\n"
+        manual.print_page(introduction, sections.items(), end)
         raise typer.Exit
 
     def _own_params(self) -> list[Any]:
@@ -99,7 +104,7 @@ class S2Group(EachOptionOnce, TyperGroup):
     def get_help(self, ctx: Any) -> str:
         prefix = self._prefix(ctx)
         if not prefix:
-            root.print_help()
+            manual.print_help()
             raise typer.Exit
         rows = [
             (name[len(prefix) :], line or _summary(name))
@@ -107,7 +112,9 @@ class S2Group(EachOptionOnce, TyperGroup):
             if name.startswith(prefix)
         ]
         introduction = f"{root.GROUPS[prefix.strip()]}\n\nUsage: {PROGRAM} {prefix}COMMAND [ARGS]…\n"
-        root.print_page(introduction, [("Commands", rows)], f"`{PROGRAM} {prefix}COMMAND --help` explains a command.")
+        manual.print_page(
+            introduction, [("Commands", rows)], f"`{PROGRAM} {prefix}COMMAND --help` explains a command.\n"
+        )
         raise typer.Exit
 
     def invoke(self, ctx: Any) -> Any:

@@ -185,7 +185,7 @@ def _code_of(failure: S2Error) -> str:
 def status(text: str) -> None:
     """One live line on stderr, only where that is a terminal; the empty text takes it away."""
     global _status_width
-    if _quiet or not _is_terminal(2):
+    if _quiet or not _is_terminal(2) or os.environ.get("TERM") == "dumb":
         return
     line = printable(text)[: terminal_width() - 1]
     _write_stderr("\r\x1b[K" + line)

@@ -98,20 +98,38 @@ def _understand(words: list[str]) -> tuple[str, Args | None]:
     if sure is not None:
         module, name, raw = sure
         return module, args.resolve(name, raw)
-    from s2cli import root
+    from s2cli import console, manual, root
 
+    # Help and wrong command lines are written before their options are known.
+    console.configure(quiet=False, verbose=False, color=_color(words), json_errors=False)
     if not words:
-        root.print_short_help()
+        manual.print_short_help()
         return "", None
     if words[0] == "help":
+        if len(words) == 2 and manual.print_topic(words[1]):
+            return "", None
         words = [*words[1:], "--help"]
     if words in (["--help"], ["-h"]):
-        root.print_help()
+        manual.print_help()
         return "", None
     from s2cli import cli
 
     meant = cli.run(words)
     return root.COMMANDS[meant.command][0] if meant is not None else "", meant
+
+
+def _color(words: list[str]) -> str | None:
+    """What `--color` says, as far as can be told without parsing."""
+    chosen = None
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if word == "--":
+            break
+        if word == "--no-color":
+            chosen = "never"
+        elif name == "--color":
+            chosen = value if equals else "".join(words[at + 1 : at + 2])
+    return chosen
 
 
 def _import(module: str) -> ModuleType:

@@ -1,11 +1,6 @@
-"""The root of the command line, as strings: which commands there are, what runs each, and the help of `s2` itself.
-
-Nothing heavy is imported here: `s2 --help` prints what stands in this file.
-"""
+"""The root of the command line, as data: the commands, what runs each, and what help says of all of them."""
 
 from __future__ import annotations
-
-from s2cli import console
 
 # Name -> the module whose run() does it, the function in s2cli/declared that declares it, one line of help.
 # An empty line hides a command from the help: it is another spelling of one that is shown.
@@ -124,109 +119,83 @@ GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
 # What every command has beside them; --no-color is there, and not shown.
 COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the version"))
 
+# The texts of these tables stand in README.md too.
 EXIT_CODES = {
-    0: "done",
-    1: "another failure",
-    2: "wrong usage or configuration",
-    3: "not found",
-    4: "no credential, or no permission",
-    5: "a condition did not hold (fencing token, match-seq-num, already exists, start beyond the tail)",
-    6: "server unreachable, timed out, or given up on after 429 and 5xx",
-    7: "bad input data",
-    8: "undecided whether records are durable, or a list left out names",
-    130: "interrupted (Ctrl-C)",
-    143: "terminated",
+    "0": "done; also when the reader of stdout went away",
+    "1": "another failure",
+    "2": "the command line or the configuration is wrong",
+    "3": "not found",
+    "4": "no credential, or it was refused",
+    "5": "not as demanded: fencing token, sequence number, exists already, a start beyond the tail",
+    "6": ("no server, no answer in time, or it gave up on the request; the account says what that leaves undecided"),
+    "7": "input that cannot be a record, or a request that the server finds invalid",
+    "8": (
+        "it is undecided which records are durable, and trying again would not tell; the account names "
+        "them. Or a list left out names that are no lines"
+    ),
+    "130, 143": "interrupted, terminated",
 }
 
 ENVIRONMENT = {
-    "S2_ACCESS_TOKEN": "the access token",
-    "S2_PROFILE": "the profile; local is built in",
+    "S2_ACCESS_TOKEN": "the token; it goes only to the endpoints it came with",
+    "S2_ACCOUNT_ENDPOINT, S2_BASIN_ENDPOINT": (
+        "another place than https://a.s2.dev and https://{basin}.b.s2.dev; set both or neither, but one "
+        "is enough for a server on this machine"
+    ),
+    "S2_PROFILE": "local, or a profile of profiles.toml: endpoints, token and TLS as one unit",
     "S2_STREAM": "the stream of record commands that name none",
-    "S2_ACCOUNT_ENDPOINT": "where basins are, if not at s2.dev",
-    "S2_BASIN_ENDPOINT": "where streams are; {basin} in it stands for the basin",
-    "S2_ENCRYPTION_KEY": "the key of encrypted streams",
-    "S2_COMPRESSION": "the same as --compression",
-    "S2_ROOT_TOKEN": "the token of s2 lite that may do everything",
-    "S2LITE_INIT_FILE": "the same as --init-file of s2 lite",
-    "S2_LITE_NETWORK_DATA": "1: let s2 lite keep its data on a network file system",
-    "S2_LITE_ALLOW_HOST": "the same as --allow-host of s2 lite, names with commas between",
-    "S2_INSECURE_HTTP": "1: let the token go over http:// to other machines",
-    "SSL_CERT_FILE": "the certificates to trust; also SSL_CERT_DIR",
-    "NO_COLOR": "no colour; FORCE_COLOR: colour; NO_COLOR wins, --color over both",
-    "S2_DEBUG": "1: show the traceback of an unexpected error",
+    "S2_ENCRYPTION_KEY": "the key of encrypted streams, in Base64; -k FILE wins",
+    "S2_INSECURE_HTTP=1": "lets a token or an encryption key go over plain http to another machine",
+    "S2_COMPRESSION": "none, gzip, zstd or auto, as --compression",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "certificates to trust instead of the system's",
+    "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, http_proxy, https_proxy, all_proxy": (
+        "a proxy: refused, unless the next line excepts the host"
+    ),
+    "NO_PROXY, no_proxy": "hosts that are reached directly",
+    "NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE, CLICOLOR": "colour: see no-color.org and force-color.org; NO_COLOR wins",
+    "TERM, COLUMNS": "TERM=dumb: no colour, no live line; the width of the terminal",
+    "S2_ROOT_TOKEN": "for s2 lite: the root token itself, where --root-token-file names none",
+    "S2LITE_INIT_FILE": "for s2 lite, where --init-file names none",
+    "S2_LITE_ALLOW_HOST": "for s2 lite, where --allow-host names none; several with commas between",
+    "S2_LITE_NETWORK_DATA=1": (
+        "for s2 lite: its data may be on a network file system, if that keeps what it has confirmed"
+    ),
+    "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, XDG_STATE_HOME": "where files are, see below",
+    "S2_DEBUG=1": "shows the traceback of an unexpected error",
 }
 
-_SHORT = """\
-s2: append to and read from S2 durable streams, in the cloud or on this machine.
+FILES = {
+    "streams of the profile local": "${XDG_DATA_HOME:-~/.local/share}/s2/lite",
+    "log of its server": "s2/lite.log beside it",
+    "its socket": "$XDG_RUNTIME_DIR/s2, else ${XDG_STATE_HOME:-~/.local/state}/s2",
+    "profiles": "${XDG_CONFIG_HOME:-~/.config}/s2/profiles.toml",
+}
 
-  seq 1000 | s2 --local append --create s2://quickstart/numbers
-  s2 --local read s2://quickstart/numbers --from -5
+# What `append` reads, and what `read` and `tail` write
+RECORD_FORMATS = {
+    "text": (
+        "a line is a record, byte for byte; -0 ends records with NUL instead of newline",
+        "the bodies, each followed by a newline (-0: NUL)",
+    ),
+    "json": (
+        (
+            "one object a line: body, and where wanted headers (pairs) and timestamp (milliseconds); with "
+            '"base64":true its texts are Base64'
+        ),
+        (
+            "seq_num, timestamp, headers, body; where the body, a header's name or its value is no UTF-8, "
+            '"base64":true and all three in Base64'
+        ),
+    ),
+    "json-base64": (
+        "the same with names, values and bodies in Base64",
+        "the same: exact for any bytes",
+    ),
+}
 
-`s2 --help` lists the commands and options, `s2 COMMAND --help` explains one.
-"""
-
-_INTRODUCTION = """\
-Append to and read from S2 durable streams, in the cloud or on this machine.
-
-Usage: s2 [OPTIONS] COMMAND [ARGS]…
-
-Examples:
-  seq 1000 | s2 --local append --create s2://quickstart/numbers
-  s2 --local read s2://quickstart/numbers --from -5
-  tail -F app.log | s2 append s2://logs-prod/app
-  s2 tail -f s2://logs-prod/app
-  s2 basins list -o json
-
-A stream is s2://BASIN/STREAM; a basin is BASIN or s2://BASIN.
-"""
-
-_END = "`s2 COMMAND --help` explains a command. The options stand before or after it."
-
-
-def print_short_help() -> None:
-    console.write(_SHORT.encode())
-
-
-def print_help() -> None:
-    shown = [(name, line) for name, (_, _, line) in COMMANDS.items() if line]
-    options = [(f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in GLOBAL_OPTIONS.values()]
-    sections = [
-        ("Commands", shown),
-        ("Options", [*options, *COMMON_OPTIONS]),
-        ("Exit codes", [(str(code), line) for code, line in EXIT_CODES.items()]),
-        ("Environment", list(ENVIRONMENT.items())),
-    ]
-    print_page(_INTRODUCTION, sections, _END)
-
-
-def print_page(introduction: str, sections: list[tuple[str, list[tuple[str, str]]]], end: str) -> None:
-    """A page of help on stdout: plain text, as wide as the terminal and 80 columns elsewhere."""
-    width = min(console.terminal_width(), 120) if console.stdout_is_terminal() else 80
-    pieces = ["".join(_styled(line) for line in introduction.splitlines(keepends=True))]
-    pieces += [_styled(f"{title}:\n") + _rows(rows, width) for title, rows in sections if rows]
-    console.write("\n".join([*pieces, end + "\n"]).encode("utf-8", "replace"))
-
-
-def _styled(line: str) -> str:
-    """A heading in bold, where that can be seen."""
-    if line.endswith(":\n") and not line[0].isspace():
-        return console.paint(line[:-1], console.BOLD, 1) + "\n"
-    return line
-
-
-def _rows(rows: list[tuple[str, str]], width: int) -> str:
-    """Two columns, the second one wrapped; a left side that is too long has its text on the next line."""
-    column = min(max(len(left) for left, _ in rows), 28) + 4
-    lines: list[str] = []
-    for left, right in rows:
-        line = f"  {left}".ljust(column)
-        if len(left) + 4 > column:
-            lines.append(line.rstrip())
-            line = " " * column
-        for word in right.split():
-            if len(line) + len(word) > width and line.strip():
-                lines.append(line.rstrip())
-                line = " " * column
-            line += word + " "
-        lines.append(line.rstrip())
-    return "\n".join(lines) + "\n"
+RESOURCE_FORMATS = {
+    "table": "for people: columns on a terminal, tabs between cells elsewhere; its columns may change",
+    "json": "one document, with the names and numbers of the API; a list is one array",
+    "jsonl": "the same, an object on a line for each",
+    "name": "the name alone, a line for each, or with -0 a NUL byte behind each; of streams, whole URIs",
+}

@@ -1,5 +1,6 @@
 """README.md is true: every block of it runs, here or (what installs the package) in .ci/run."""
 
+import itertools
 import json
 import os
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from support.waiting import TIMEOUT_S
+
+from s2cli import root
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -180,3 +183,19 @@ def test_the_commands_and_places_of_contributing_exist():
     # What the environment has to have is what the extras bring.
     installed = {word.rpartition("/")[2] for word in words if word.startswith(".venv/bin/")}
     assert installed <= {"pip", "python", "s2", "pytest", "ruff", "mypy"}
+
+
+def table(first_line: str) -> dict[str, list[str]]:
+    """The rows of a table of the README by their first cell, without the marks for code."""
+    lines = README[README.index(first_line) :].splitlines()[2:]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    cells = [[cell.strip().replace("`", "") for cell in row.strip("|").split(" | ")] for row in rows]
+    return {first: rest for first, *rest in cells}
+
+
+def test_the_tables_of_the_readme_say_what_help_says():
+    assert table("| Code | Meaning |") == {code: [text] for code, text in root.EXIT_CODES.items()}
+    assert table("| Variable | Meaning |") == {name: [text] for name, text in root.ENVIRONMENT.items()}
+    assert table("| What | Where |") == {name: [text] for name, text in root.FILES.items()}
+    assert table("| Format | `append` reads") == {name: [*texts] for name, texts in root.RECORD_FORMATS.items()}
+    assert table("| Format | Meaning |") == {name: [text] for name, text in root.RESOURCE_FORMATS.items()}

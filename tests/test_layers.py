@@ -52,7 +52,7 @@ SEAMS = {
     "httpx_sse": {"client/http.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
-    "rich": {"console.py", "commands/", "root.py", "help.py"},
+    "rich": {"console.py", "commands/", "root.py", "manual.py"},
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
 }

@@ -191,6 +191,13 @@ def test_there_is_no_status_line_elsewhere(stderr):
     assert stderr() == ""
 
 
+def test_a_dumb_terminal_has_no_status_line(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    console.status("12 records")
+    console.notice("done")
+    assert stderr() == "done\n"
+
+
 def test_the_status_line_is_no_wider_than_the_terminal(stderr, terminals, monkeypatch):
     monkeypatch.setenv("COLUMNS", "10")
     console.status("0123456789abcdef")

@@ -13,7 +13,9 @@ import pytest
 from support.waiting import TIMEOUT_S
 
 from s2cli import __version__, cli, root, tables
+from s2cli.errors import ExitCode
 
+TOPICS = ("commands", "options", "environment", "exit-codes", "formats")
 SHOWN = [name for name, (_, _, line) in root.COMMANDS.items() if line]
 FOR_PEOPLE = re.compile(r"\x1b|[─-╿]")  # escape sequences, and the characters that boxes are made of
 
@@ -26,18 +28,42 @@ def test_no_arguments_print_short_help_and_succeed(run_s2):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["--local", "--help"]])
-def test_help_lists_every_command_and_option(run_s2, arguments):
+def test_the_overview_names_every_first_word_on_one_screen(run_s2, arguments):
     done = run_s2(*arguments)
     text = done.stdout.decode()
     assert (done.returncode, done.stderr) == (0, b"")
-    for name in SHOWN:
-        assert f"  {name} " in text
-    for spelling, _, _ in root.GLOBAL_OPTIONS.values():
-        assert f"  {spelling}" in text
-    for code in root.EXIT_CODES:
-        assert f"  {code} " in text
+    for name in {*(name for name in SHOWN if " " not in name), *root.GROUPS} - {"records"}:
+        assert re.search(rf"^  (.*, )?{name}(,|  )", text, re.MULTILINE), name
+    for topic in TOPICS:
+        assert re.search(rf"\b{topic}[,.]", text)
     assert not FOR_PEOPLE.search(text)
     assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= 23  # of 24: the prompt comes behind it
+
+
+def test_topics_list_every_command_option_variable_code_and_format(run_s2):
+    everything = {
+        "commands": SHOWN,
+        "options": [spelling for spelling, _, _ in root.GLOBAL_OPTIONS.values()],
+        "environment": [*root.ENVIRONMENT, *root.FILES],
+        "exit-codes": root.EXIT_CODES,
+        "formats": [*root.RECORD_FORMATS, *root.RESOURCE_FORMATS],
+    }
+    assert tuple(everything) == TOPICS
+    for topic, words in everything.items():
+        done = run_s2("help", topic)
+        text = done.stdout.decode()
+        assert (done.returncode, done.stderr) == (0, b"")
+        for word in words:
+            assert f"  {word}" in text
+        assert not FOR_PEOPLE.search(text)
+        assert max(map(len, text.splitlines())) <= 80
+    assert run_s2("help", "nothing").returncode == 2
+
+
+def test_every_exit_code_has_its_text():
+    codes = {code for name, code in vars(ExitCode).items() if name.isupper()}
+    assert {int(code) for codes in root.EXIT_CODES for code in codes.split(", ")} == codes
 
 
 def test_help_shows_no_hidden_command(run_s2):
@@ -288,6 +314,64 @@ def on_a_terminal(arguments, columns, environ=None):
 def test_help_on_a_terminal_has_bold_headings_and_its_width():
     text = on_a_terminal(["read", "--help"], 60)
     assert "\x1b[1mExamples:\x1b[0m" in text
-    options = text[text.index("Options:") : text.index("`s2 --help`")]
+    options = text[text.index("\x1b[1mOptions:") : text.index("`s2 help options`")]
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in options.splitlines()) <= 60
     assert "\x1b" not in on_a_terminal(["read", "--help"], 60, {"NO_COLOR": "1"})
+
+
+PAGES = [
+    ["--help"],
+    ["read", "--help"],
+    ["append", "--help"],
+    ["streams"],
+    ["lite", "-h"],
+    *(["help", t] for t in TOPICS),
+]
+
+
+@pytest.mark.parametrize("arguments", PAGES, ids=" ".join)
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_is_as_wide_as_the_terminal_and_loses_no_word(arguments, columns, run_s2):
+    """On a narrow one in one column; command lines and single words stay whole."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(arguments, columns))
+    assert text.split() == run_s2(*arguments).stdout.decode().split()
+    for line in text.splitlines():
+        whole = (line.startswith("  ") and "s2 " in line) or line.startswith("Usage:")
+        assert len(line) <= columns or whole or len(line.split()) == 1, line
+
+
+def test_the_options_of_every_day_come_first(run_s2):
+    text = run_s2("read", "--help").stdout.decode()
+    first = text[text.index("Options:") : text.index("A stream that this creates:")]
+    assert re.findall(r"^  (?:-\w, )?(--[a-z-]+)", first, re.MULTILINE)[:5] == [
+        "--from",
+        "--to",
+        "--follow",
+        "--count",
+        "--output",
+    ]
+    assert "--seq-num" not in first
+    assert "--transport" not in first
+
+
+def test_prose_is_not_bold_and_headings_are():
+    text = on_a_terminal(["--color", "always", "lite", "--help"], 80, {"NO_COLOR": "1"})
+    bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text)
+    assert bold == ["Usage:", "Examples:", "Operands:", "Options:"]
+    from s2cli import manual
+
+    assert "\x1b" not in manual._prose("This line ends in a colon:\nand goes on.\n", 80)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--color always --help", "read --help --color=always", "help read --color always", "streams --color always"],
+)
+def test_color_always_colours_help_in_a_pipe(run_s2, line):
+    assert b"\x1b[1m" in run_s2(*line.split()).stdout
+    assert b"\x1b" not in run_s2(*line.replace("always", "never").split(), env={"FORCE_COLOR": "1"}).stdout
+
+
+def test_a_dumb_terminal_gets_no_escapes():
+    for arguments in PAGES[:3]:
+        assert "\x1b" not in on_a_terminal(arguments, 80, {"TERM": "dumb"})

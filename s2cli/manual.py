@@ -1,0 +1,211 @@
+"""Pages of help on stdout, for a terminal of any width: `s2 --help`, `s2 help TOPIC`, and the layout of all others.
+
+Nothing heavy is imported here: `s2 --help` prints what stands in this file and in `root`.
+"""
+
+from __future__ import annotations
+
+from s2cli import console, root
+from s2cli.args import STREAM_MEMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Rows = Sequence[tuple[str, str]]
+
+# Prose in the sources is as wide as this, and so is help that goes to no terminal.
+WIDTH = 80
+MAX_WIDTH = 120
+# Two columns need more.
+MIN_WIDTH_OF_COLUMNS = 60
+MAX_LEFT = 28
+
+_SHORT = """\
+s2: append to and read from S2 durable streams, in the cloud or on this machine.
+
+  seq 1000 | s2 --local append --create s2://quickstart/numbers
+  s2 --local read s2://quickstart/numbers --from -5
+
+`s2 --help` lists the commands, `s2 COMMAND --help` explains one.
+"""
+
+_INTRODUCTION = """\
+Append to and read from S2 durable streams, in the cloud or on this machine.
+
+Usage: s2 [OPTIONS] COMMAND [ARGS]…
+
+  seq 1000 | s2 --local append --create s2://quickstart/numbers
+  s2 --local read s2://quickstart/numbers --from -5
+"""
+
+# One screen of 80x24, with the prompt that follows.
+OVERVIEW: dict[str, Rows] = {
+    "Records of a stream, s2://BASIN/STREAM": (
+        ("append, read, tail", "Add records; print them; print the last ones"),
+        ("check-tail, trim, fence", "Where the end is; delete old ones; lock others out"),
+    ),
+    "Basins and streams": (
+        ("list, get, create, delete", "A basin or a stream, as the URI says"),
+        ("ensure", "Create what is missing, change what is there"),
+        ("basins, streams", "The same by noun, and reconfigure"),
+    ),
+    "The account and this machine": (
+        ("tokens, metrics, locations", "Who may do what; what was used; where basins lie"),
+        ("lite, completion", "Run a server here; completion for bash, zsh, fish"),
+    ),
+    "Options, before or behind the command": (
+        ("--local, --profile NAME", "Where to: the server of this machine, or a profile"),
+        ("-q, -v, --color WHEN", "Say less, say more; colour always, auto or never"),
+    ),
+}
+
+_END = """\
+`s2 COMMAND --help` explains a command. `s2 help TOPIC` has the rest: commands,
+options, environment, exit-codes, formats.
+"""
+
+# What stands below each of these in the help of a command, in this order.
+OPERANDS, OPTIONS = "Operands", "Options"
+_CONDITIONS, _NEW_STREAM = "Conditions", "A stream that this creates"
+_CONNECTION, _SPELLINGS = "Connection", "Other spellings"
+TITLES = (OPERANDS, OPTIONS, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
+
+_OF_CONNECTIONS = dict.fromkeys(
+    ("linger", "inflight", "on_lost_ack", "max_outage", "transport", "compression"), _CONNECTION
+)
+_OF_CONDITIONS = dict.fromkeys(("match_seq_num", "fencing_token"), _CONDITIONS)
+_OF_NEW_STREAMS = {member.replace("-", "_"): _NEW_STREAM for member in STREAM_MEMBERS}
+_OTHERS = dict.fromkeys(("stream", "input", "seq_num", "timestamp", "ago", "tail_offset", "until"), _SPELLINGS)
+_OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
+
+# Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
+HEADINGS: dict[str, dict[str, str]] = {
+    "records:append": _OF_RECORDS,
+    "records:read": _OF_RECORDS | {"format": _SPELLINGS},
+    "records:tail": _OF_RECORDS | {"format": _SPELLINGS},
+    "records:check_tail": _OF_RECORDS,
+    "records:trim": _OF_RECORDS,
+    "records:fence": _OF_RECORDS,
+}
+
+
+def print_short_help() -> None:
+    console.write(_SHORT.encode())
+
+
+def print_help() -> None:
+    """The overview of `s2` itself."""
+    width = _width()
+    column = _column(row for rows in OVERVIEW.values() for row in rows)
+    sections = [_heading(title) + _rows(rows, width, column) for title, rows in OVERVIEW.items()]
+    console.write("\n".join([_prose(_INTRODUCTION, width), "".join(sections), _prose(_END, width)]).encode())
+
+
+def print_topic(name: str) -> bool:
+    """The page `s2 help NAME`; False where there is no such topic."""
+    if name == "commands":
+        shown = [(command, line) for command, (_, _, line) in root.COMMANDS.items() if line]
+        page = ("Every command, and what it does.\n", [("Commands", shown)], "`s2 COMMAND --help` explains one.\n")
+    elif name == "options":
+        rows = [(f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in root.GLOBAL_OPTIONS.values()]
+        page = (
+            "Options of every command. They stand before or after it.\n",
+            [("Options", [*rows, *root.COMMON_OPTIONS])],
+            "An option wins over the environment: `s2 help environment`.\n",
+        )
+    elif name == "environment":
+        page = (
+            "Variables of the environment that s2 knows.\n",
+            [("Environment", list(root.ENVIRONMENT.items())), ("Files", list(root.FILES.items()))],
+            "An option wins over the environment, that over the profile, that over the official\n"
+            "tool's ~/.config/s2/config.toml, and that over the defaults.\n",
+        )
+    elif name == "exit-codes":
+        codes = list(root.EXIT_CODES.items())
+        page = ("What the exit code of s2 says.\n", [("Exit codes", codes)], "The reason is on stderr.\n")
+    elif name == "formats":
+        sections = [
+            ("append --format FORMAT reads", [(form, reads) for form, (reads, _) in root.RECORD_FORMATS.items()]),
+            ("read and tail -o FORMAT write", [(form, writes) for form, (_, writes) in root.RECORD_FORMATS.items()]),
+            ("Lists and resources, -o FORMAT", list(root.RESOURCE_FORMATS.items())),
+        ]
+        page = ("Formats of records and of resources.\n", sections, "`s2 append --help` has examples.\n")
+    else:
+        return False
+    print_page(*page)
+    return True
+
+
+def print_page(introduction: str, sections: Iterable[tuple[str, Rows]], end: str) -> None:
+    """Prose, sections of two columns, and more prose. Sections without rows are left out."""
+    width = _width()
+    pieces = [_heading(title) + _rows(rows, width) for title, rows in sections if rows]
+    console.write("\n".join([_prose(introduction, width), *pieces, _prose(end, width)]).encode("utf-8", "replace"))
+
+
+def _width() -> int:
+    return min(console.terminal_width(), MAX_WIDTH) if console.stdout_is_terminal() else WIDTH
+
+
+def _heading(title: str) -> str:
+    return console.paint(f"{title}:", console.BOLD, 1) + "\n"
+
+
+def _prose(text: str, width: int) -> str:
+    """Paragraphs as they stand, or filled anew where they are wider than the terminal. Indented lines are command
+    lines: they stay whole, so that they can be copied."""
+    done: list[str] = []
+    paragraph: list[str] = []
+
+    def fill() -> None:
+        if any(len(line) > width for line in paragraph):
+            done.extend(_filled(" ".join(paragraph), "", "", width))
+        else:
+            done.extend(paragraph)
+        paragraph.clear()
+
+    for line in text.splitlines():
+        heading, colon, rest = line.partition(":")
+        if line and not line[0].isspace() and heading not in ("Usage", "Examples"):
+            paragraph.append(line)
+            continue
+        fill()
+        known = colon and heading in ("Usage", "Examples")
+        done.append(_heading(heading).rstrip("\n") + rest if known else line)
+    fill()
+    return "\n".join(done) + "\n"
+
+
+def _column(rows: Iterable[tuple[str, str]]) -> int:
+    """Where the second column begins."""
+    return min(max(len(left) for left, _ in rows), MAX_LEFT) + 4
+
+
+def _rows(rows: Rows, width: int, column: int | None = None) -> str:
+    """Two columns, the second one wrapped; a left side that is too long has its text on the next line, and on a narrow
+    terminal all have."""
+    column = column or _column(rows)
+    narrow = width < MIN_WIDTH_OF_COLUMNS
+    lines: list[str] = []
+    for left, right in rows:
+        if narrow or len(left) + 4 > column:
+            indent = "      " if narrow else " " * column
+            lines += _filled(left, "  ", "  ", width) + _filled(right, indent, indent, width)
+        else:
+            lines += _filled(right, f"  {left}".ljust(column), " " * column, width)
+    return "\n".join(lines) + "\n"
+
+
+def _filled(text: str, first: str, indent: str, width: int) -> list[str]:
+    """Words in lines as wide as that, the first behind `first`. A word that is too long stays whole."""
+    lines: list[str] = []
+    line = first
+    empty = True
+    for word in text.split():
+        if not empty and len(line) + len(word) > width:
+            lines.append(line.rstrip())
+            line = indent
+        line += word + " "
+        empty = False
+    return [*lines, line.rstrip()]
