@@ -4,13 +4,14 @@ import asyncio
 import base64
 import logging
 import os
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
 from support.waiting import until
 
-from s2cli.errors import ApiError
-from s2cli.server.engines import sqlite_room
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.engines import sqlite_format, sqlite_room
 from s2cli.server.engines.ballast import Ballast
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import PAGE_BYTES, open_writer
@@ -120,8 +121,10 @@ def test_without_its_ballast_it_needs_room_for_that_too(room, tmp_path):
     room.lack()
     assert room.shortage.startswith(f"the disk is full: 4.0 MiB must be free in {tmp_path}, 0.0 MiB are")
     assert room.make()
+    room.has(2)
     room.found()  # a trim, which was written without it
-    assert room.shortage is not None
+    assert "0.0 MiB are" not in room.shortage
+    assert "2.0 MiB are" in room.shortage
     room.has(3.9)
     assert not room.look()
     assert "4.0 MiB must be free" in room.shortage
@@ -179,5 +182,28 @@ def test_a_disk_that_is_full_from_the_start(tmp_path, monkeypatch):
                 await store.add_counts([])
         finally:
             await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN])
+def test_opening_may_take_the_room_that_is_kept_aside(tmp_path, monkeypatch, code):
+    """An upgrade writes, and so may the recovery after a crash."""
+    full = sqlite3.OperationalError("disk is full")
+    full.sqlite_errorcode = code
+
+    def upgrade(connection, version):
+        if (tmp_path / "ballast").exists():
+            raise full
+
+    async def run():
+        await (await SqliteStore.open(tmp_path)).close()
+        assert (tmp_path / "ballast").exists()
+        monkeypatch.setattr(sqlite_format, "FORMAT", sqlite_format.FORMAT + 1)
+        monkeypatch.setattr(sqlite_format, "_upgrade", upgrade)
+        await (await SqliteStore.open(tmp_path)).close()
+        monkeypatch.setattr(Ballast, "release", lambda _: False)
+        with pytest.raises(S2Error, match="disk is full"):
+            await SqliteStore.open(tmp_path)
 
     asyncio.run(run())

@@ -24,7 +24,7 @@ from s2cli.server.engines import (
     sqlite_tokens,
 )
 from s2cli.server.engines.ballast import BALLAST_BYTES, Ballast
-from s2cli.server.engines.sqlite_errors import is_full
+from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk
 from s2cli.server.engines.sqlite_format import FILE_NAME, chunk_id, open_reader, open_writer
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_reader import Reader
@@ -53,8 +53,10 @@ class SqliteStore:
         try:
             connection = open_writer(directory, durable=not temporary)
         except S2Error as error:
-            # Recovery and an upgrade take some room, too.
-            if not (is_full(error.__cause__) and ballast.release()):
+            # Recovery and an upgrade take some room, too. SQLite does not always say that this is what it lacks.
+            cause = error.__cause__
+            lacks_room = cause is not None and (is_full(cause) or is_of_the_disk(cause))
+            if not (lacks_room and ballast.release()):
                 raise
             connection = open_writer(directory, durable=not temporary)
         self._room = Room(connection, directory, ballast)

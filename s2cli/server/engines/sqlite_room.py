@@ -67,11 +67,15 @@ class Room:
 
     def found(self) -> None:
         """A write found room. What was written without the ballast tells nothing of others."""
-        if self.shortage is not None and self._ballast.aboard:
-            self.shortage = None
-            if self._told:
-                log.warning("appends again: there is room in %s", self._directory)
-                self._told = False
+        if self.shortage is None:
+            return
+        if not self._ballast.aboard:
+            self.lack()
+            return
+        self.shortage = None
+        if self._told:
+            log.warning("appends again: there is room in %s", self._directory)
+            self._told = False
 
     def look(self) -> bool:
         """Whether there is room again, after there was too little."""

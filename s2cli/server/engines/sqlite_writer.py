@@ -45,8 +45,6 @@ COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 # What is wrong with single writes is logged no more often.
 COMPLAINT_S = 1.0
 
-AFTER_A_REFUSAL = ApiError("unavailable", "an append to the stream that came before this one was refused")
-
 log = logging.getLogger("s2cli.server")
 
 
@@ -272,7 +270,8 @@ class Writer:
         """Something in the group cannot be stored: it is refused, and all others are committed, half by half."""
         if len(group) == 1 or is_of_the_moment(error):
             self._complain("an append was refused", error)
-            self._refuse(group, behind, not_storable(error), AFTER_A_REFUSAL)
+            to_followers = ApiError("unavailable", "an append to the stream that came before this one was refused")
+            self._refuse(group, behind, not_storable(error), to_followers)
             return
         middle = len(group) // 2
         for half, after in (group[:middle], [*group[middle:], *behind]), (group[middle:], behind):
