@@ -142,26 +142,32 @@ def test_a_follower_says_what_was_trimmed_before_it_could_read_it(shared_server,
     assert b"the records 2 to 2 are gone" in read.process.stderr.read()
 
 
-def test_a_blocked_output_is_no_silent_server(full, shared_server, monkeypatch):
-    """The output takes much longer than the server may be silent."""
+def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, monkeypatch, run_s2):
+    """The output takes much longer than the server may be silent, and then nothing comes for a while."""
     now_s = [0.0]
     monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
-    uri, data = full
-    target = Target(account_url=shared_server.url, basin_url=shared_server.url)
-    basin, _, stream = uri.removeprefix("s2://").partition("/")
-    client = StreamClient(target, basin, stream, TIMEOUT_S)
+    shared_server.create_stream(basin)
+    proxy = make_proxy(shared_server)
+    target = Target(account_url=proxy.url, basin_url=proxy.url)
+    client = StreamClient(target, basin, "stream", TIMEOUT_S)
     written, told = [], []
 
     def write(batches):
-        written.extend(batches)
         now_s[0] += 10 * reading.SILENCE_S  # what `less` does while nobody presses a key
+        written.extend(record.body for batch in batches for record in batch.records)
 
-    waiter = Waiter(Interrupts())
-    session = ReadSession(("seq_num", 0), end_seq_num=COUNT, bodies_only=True)
-    ReadLoop(client, session, write, -1, waiter, Outage(5, told.append), told.append).run()
-    bodies = [body for batch in written for body in batch.bodies]
-    assert b"".join(body + b"\n" for body in bodies) == data
-    assert told == []
+    session = ReadSession(("seq_num", 0), follow=True, count=3)
+    outage = Outage(None, told.append)
+    loop = ReadLoop(client, session, write, -1, Waiter(Interrupts()), outage, told.append)
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    for number in range(3):
+        # By the second one the follower stands at the tail: nothing comes behind a batch for some seconds.
+        run_s2("append", f"s2://{basin}/stream", stdin=b"%d\n" % number, env=shared_server.env(), check=True)
+        until(lambda number=number: len(written) == number + 1)
+    thread.join(TIMEOUT_S)
+    assert (written, told) == ([b"0", b"1", b"2"], [])
+    assert len(proxy.links) == 1
 
 
 def test_a_silent_server_is_noticed(basin, shared_server, make_proxy, monkeypatch):
