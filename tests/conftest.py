@@ -20,8 +20,10 @@ from support.clock import Clock
 from support.ports import choose_port
 from support.waiting import TIMEOUT_S, until_readable
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("s2", deadline=None)
+# How long an example takes, or to make one up, says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "s2", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
 hypothesis.settings.load_profile("s2")
 
 # A shell starts what is to run in the background with SIGINT ignored, and the commands of the tests would inherit that.

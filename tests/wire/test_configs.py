@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from s2cli.errors import BadValueError
 from s2cli.wire.configs import (
+    MAX_STORAGE_CLASS_BYTES,
     MAX_U64,
     SYSTEM_DEFAULTS,
     ConfigShapeError,
@@ -172,7 +173,7 @@ u64 = st.integers(0, MAX_U64)
 layers = st.fixed_dictionaries(
     {},
     optional={
-        "storage_class": st.text(),
+        "storage_class": st.text(st.characters(codec="utf-8"), min_size=1, max_size=MAX_STORAGE_CLASS_BYTES // 4),
         "retention_policy": st.one_of(
             st.just({"infinite": {}}), st.fixed_dictionaries({"age": st.integers(1, MAX_U64)})
         ),
