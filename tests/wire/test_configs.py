@@ -173,7 +173,9 @@ u64 = st.integers(0, MAX_U64)
 layers = st.fixed_dictionaries(
     {},
     optional={
-        "storage_class": st.text(st.characters(codec="utf-8"), min_size=1, max_size=MAX_STORAGE_CLASS_BYTES // 4),
+        "storage_class": st.text(
+            st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=MAX_STORAGE_CLASS_BYTES // 4
+        ),
         "retention_policy": st.one_of(
             st.just({"infinite": {}}), st.fixed_dictionaries({"age": st.integers(1, MAX_U64)})
         ),
