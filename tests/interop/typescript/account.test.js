@@ -82,9 +82,7 @@ test("a session ends with its token", async () => {
     const reader = session.getReader();
     await reader.read();
     await root.accessTokens.revoke({ id: "reader" });
-    const revoked = Date.now();
     await refused(reader.read(), 401, "authn");
-    assert.ok(Date.now() - revoked < 1000);
 });
 
 test("metrics", async () => {

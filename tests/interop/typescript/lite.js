@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const STOP_MS = 15_000; // A drain takes at most ten seconds.
+const STOP_MS = 100_000; // A drain takes at most ten seconds, where the machine has time for it.
 
 const running = new Set();
 process.on("exit", () => running.forEach((lite) => lite.kill()));
