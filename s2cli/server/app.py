@@ -178,7 +178,7 @@ async def _serve_control(
     names = [_name(segment, parameter) for parameter, segment in found]
     name = names.pop() if route.path[-1] == "}" else ""
     assert route.handler is not None
-    request = Request(server, scope, receive, route.operation, name, names[0] if names else None)
+    request = Request(server, scope, receive, route, name, names[0] if names else None)
     if route.operation in ON_STREAM:
         request.name = request.stream_name(name) if name else name
     if request.grant is not None:

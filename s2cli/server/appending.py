@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.auth import grant_of_exchange
-from s2cli.server.batches import Batch, parse_json, parse_proto
+from s2cli.server.batches import Batch, json_steps, proto_steps
 from s2cli.server.channel import Inbox, Outlet
 from s2cli.server.exchange import error_response, read_body, send_bytes
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
+from s2cli.server.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.batch import encode_ack
-from s2cli.wire.frames import FrameReader, encode_terminal, frame_header
+from s2cli.wire.content import ContentError
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -28,13 +31,15 @@ if TYPE_CHECKING:
     from s2cli.server.store import Reply
     from s2cli.server.stream import Admitted, Stream
     from s2cli.wire.configs import Layer
+    from s2cli.wire.frames import Frame
 
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
 QUIET_S = 0.1
 LINGER_S = 2.0
 
-# Then others have a turn of the loop: what one piece of a body brings may take 10 ms.
+# Then others have a turn of the loop: what one piece of a body brings may take long, and many may come at once.
 INPUTS_IN_A_ROW = 8
+TURN_S = 0.0005
 
 _JSON_ACK = (
     b'{"start":{"seq_num":%d,"timestamp":%d},"end":{"seq_num":%d,"timestamp":%d},"tail":{"seq_num":%d,"timestamp":%d}}'
@@ -59,13 +64,14 @@ async def append_one(
 ) -> None:
     layer = media.stream_layer
     if media.sends_protobuf:
-        data = await read_body(scope, receive, "bad_proto")
-        batch = parse_proto(data)
+        data = await read_body(scope, receive, server.turnstile, "bad_proto")
+        steps = proto_steps(data)
     elif media.sends_json:
-        data = await read_body(scope, receive, "bad_json")
-        batch = parse_json(data, as_base64=media.as_base64)
+        data = await read_body(scope, receive, server.turnstile, "bad_json")
+        steps = json_steps(data, as_base64=media.as_base64)
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
+    batch = in_one_go(steps) if len(data) <= LARGE_BYTES else await server.turnstile.walk(steps)
     grant = grant_of_exchange(scope)
     if grant is not None:
         # It may have ended while the body was on its way.
@@ -275,17 +281,18 @@ class _Session:
         await self.outlet.end()
 
     async def _take_inputs(self) -> None:
-        frames = FrameReader()
+        frames = FrameReader(inflates=False)
         stream, inbox, outlet = self._stream, self._inbox, self.outlet
         admitted = 0
         try:
             while data := await inbox.read():
+                began_s = time.monotonic()
                 for frame in frames.frames(data):
                     if self._error is not None:
                         return  # one piece of a body may hold thousands of inputs
                     if frame.status is not None:
                         raise ApiError("bad_frame", "a terminal frame from the client")
-                    batch = _parse(frame.message)
+                    batch = await self._batch(frame)
                     if batch.commands and self._grant is not None:
                         self._grant.require_commands(batch.commands, *stream.key)
                     if not stream.has_room:
@@ -297,12 +304,27 @@ class _Session:
                     await _admit(stream, batch, self, self._seal)
                     self._unsettled += 1
                     admitted += 1
-                    if admitted % INPUTS_IN_A_ROW == 0:
+                    if admitted % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
                         await asyncio.sleep(0)
+                        began_s = time.monotonic()
         except FrameError as error:
             raise ApiError("bad_frame", error.message) from error
         if inbox.ended and not frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
+
+    async def _batch(self, frame: Frame) -> Batch:
+        message, turnstile = frame.message, self._server.turnstile
+        try:
+            if frame.encoding is not None:
+                message = await turnstile.inflate(message, frame.encoding, MAX_MESSAGE_BYTES)
+            steps = proto_steps(message)
+            return in_one_go(steps) if len(message) <= LARGE_BYTES else await turnstile.walk(steps)
+        except ContentError as error:
+            raise not_inflated(error) from error
+        except ApiError as error:
+            if error.code == "bad_proto":
+                raise ApiError("bad_frame", error.message) from error
+            raise
 
     def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
         self._unsettled -= 1
@@ -319,12 +341,3 @@ class _Session:
             self.outlet.write(acks)
         if not self._unsettled and self._settled is not None and not self._settled.done():
             self._settled.set_result(None)
-
-
-def _parse(message: bytes) -> Batch:
-    try:
-        return parse_proto(message)
-    except ApiError as error:
-        if error.code == "bad_proto":
-            raise ApiError("bad_frame", error.message) from error
-        raise

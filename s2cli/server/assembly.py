@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
-from s2cli.wire.batch import encode_records
+from s2cli.wire.batch import encode_record, encode_records
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
-from s2cli.wire.s2_pb2 import ReadBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,15 +32,12 @@ def assemble(
         return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
     given = (timestamp for timestamp, _, _ in batch.records)
     timestamps = _timestamps(given, now_ms, last_timestamp, mode, uncapped)
-    message = ReadBatch()
-    add = message.records.add
-    for seq_num, (timestamp, (_, headers, body)) in enumerate(
-        zip(timestamps, batch.records, strict=True), first_seq_num
-    ):
-        record = add(seq_num=seq_num, timestamp=timestamp, body=body)
-        for name, value in headers:
-            record.headers.add(name=name, value=value)
-    data = message.SerializeToString()
+    data = b"".join(
+        [
+            encode_record(seq_num, timestamp, headers, body)
+            for seq_num, timestamp, (_, headers, body) in zip(count(first_seq_num), timestamps, batch.records)
+        ]
+    )
     # Many tiny headers take twice their metered size.
     if len(data) > MAX_CHUNK_BYTES:
         raise ApiError("invalid", "the batch takes more than 2 MiB when it is encoded")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Smaller bodies hardly shrink.
 THRESHOLD_BYTES = 1024
+# What of an `Accept-Encoding` is looked at: browsers send 30 bytes.
+MAX_HEADER_BYTES = 1024
 # From here on compressing takes longer than going to another thread and back (a mebibyte: 3 to 15 ms).
 THREAD_BYTES = 64 * 1024
 
@@ -19,7 +21,7 @@ THREAD_BYTES = 64 * 1024
 def accepted_coding(accept_encoding: bytes) -> str | None:
     """The best of what an `Accept-Encoding` lists: "zstd", "gzip" or nothing. Weights other than 0 are ignored."""
     codings = set()
-    for item in accept_encoding.lower().split(b","):
+    for item in accept_encoding[:MAX_HEADER_BYTES].lower().split(b","):
         coding, *parameters = (part.strip() for part in item.split(b";"))
         if not any(_is_zero_weight(parameter) for parameter in parameters):
             codings.add(coding)

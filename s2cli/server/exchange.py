@@ -17,10 +17,12 @@ from s2cli.errors import (
     S2Error,
     SeqNumMismatchError,
 )
-from s2cli.wire.content import ContentError, inflate_content
+from s2cli.wire.content import ContentError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    from s2cli.server.turnstile import Turnstile
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -90,9 +92,11 @@ def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
     return seen.get(b"host"), seen.get(b"origin")
 
 
-async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int = MAX_UNARY_BODY_BYTES) -> bytes:
-    """The whole body of a unary request, inflated. Raises an ApiError with the code `too_large` beyond the limit, and
-    for a body that cannot be inflated; DisconnectedError if the client left."""
+async def read_body(
+    scope: Scope, receive: Receive, turnstile: Turnstile, too_large: str, limit: int = MAX_UNARY_BODY_BYTES
+) -> bytes:
+    """The whole body of a unary request, inflated as the `turnstile` lets it. Raises an ApiError with the code
+    `too_large` beyond the limit, and for a body that cannot be inflated; DisconnectedError if the client left."""
     length = encoding = None
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -103,7 +107,7 @@ async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int =
         elif name == b"content-encoding":
             encoding = value.strip().lower().decode("latin-1")
     if encoding not in (None, "gzip", "zstd", "identity"):
-        raise ApiError("bad_header", f"Invalid header `content-encoding`: {encoding} is not supported", status=415)
+        raise ApiError("bad_header", "Invalid header `content-encoding`: only gzip and zstd are supported", status=415)
     if length is not None and length > MAX_DISCARDED_BYTES:
         raise _too_large(too_large, limit)
     first = receive()
@@ -117,7 +121,7 @@ async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int =
     if encoding is None or encoding == "identity":
         return body
     try:
-        return inflate_content(body, encoding, limit)
+        return await turnstile.inflate(body, encoding, limit)
     except ContentError as error:
         raise ApiError(too_large, error.message) from error
 

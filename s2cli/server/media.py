@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, BadValueError
+from s2cli.server.bodies import JsonError, decode_json
 from s2cli.server.coding import accepted_coding
 from s2cli.server.request import is_json
 from s2cli.server.sealing import check_key_material
@@ -102,9 +102,11 @@ class Media:
         used. None without the header."""
         if self._stream_config is None:
             return None
+        if not self._stream_config.isascii():
+            raise _bad_stream_config("not ASCII: write other characters as \\uXXXX")
         try:
-            value = json.loads(self._stream_config.decode("ascii"))
-        except (ValueError, RecursionError) as error:
+            value = decode_json(self._stream_config, "StreamConfig")
+        except JsonError as error:
             raise _bad_stream_config(f"invalid JSON: {error}") from error
         try:
             return parse_stream_config(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from s2cli.errors import (
     ApiError,
@@ -14,7 +13,7 @@ from s2cli.errors import (
 )
 from s2cli.server import records
 from s2cli.server.exchange import encode_json, error_response
-from s2cli.server.query import STARTS
+from s2cli.server.query import STARTS, parse_query
 
 if TYPE_CHECKING:
     from s2cli.errors import S2Error
@@ -34,11 +33,7 @@ async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin
 
 
 def _has_start(scope: Scope) -> bool:
-    try:
-        names = {name for name, _ in parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True)}
-    except ValueError:
-        return True  # a query that is none: the read says so
-    return not names.isdisjoint(STARTS)
+    return not parse_query(scope).keys().isdisjoint(STARTS)
 
 
 def _with(scope: Scope, parameter: bytes) -> Scope:

@@ -1,4 +1,4 @@
-"""The query of a read (protocol section 5.1)."""
+"""The query of a request, and that of a read (protocol section 5.1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,23 @@ if TYPE_CHECKING:
 MAX_U64 = (1 << 64) - 1
 MAX_U32 = (1 << 32) - 1
 
+# No operation has more than eight.
+MAX_PARAMETERS = 64
+
 STARTS = ("seq_num", "timestamp", "tail_offset")
+
+
+def parse_query(scope: Scope) -> dict[str, str]:
+    """The parameters of the query; of those with one name the last. Raises ApiError `bad_query`."""
+    raw: bytes = scope["query_string"]
+    if not raw:
+        return {}
+    if raw.count(b"&") >= MAX_PARAMETERS:
+        raise ApiError("bad_query", f"the query has more than {MAX_PARAMETERS} parameters")
+    try:
+        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict"))
+    except ValueError as error:
+        raise ApiError("bad_query", "the query is not valid UTF-8") from error
 
 
 class ReadQuery:
@@ -23,12 +39,7 @@ class ReadQuery:
 
     def __init__(self, scope: Scope) -> None:
         """Raises ApiError for a query that is none, or contradicts itself."""
-        raw: bytes = scope["query_string"]
-        try:
-            pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict") if raw else []
-        except ValueError as error:
-            raise ApiError("bad_query", "the query is not valid UTF-8") from error
-        given = dict(pairs)
+        given = parse_query(scope)
         starts = [name for name in STARTS if name in given]
         if len(starts) > 1:
             raise ApiError("invalid", "only one of seq_num, timestamp, or tail_offset can be provided")

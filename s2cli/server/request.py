@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
+from s2cli.server.bodies import JsonError, decode_json
 from s2cli.server.exchange import encode_json, header, read_body
+from s2cli.server.query import MAX_U64, parse_query
 from s2cli.server.replies import bearer_prefix, checked_token, identify
 from s2cli.server.selection import basin_of
+from s2cli.server.turnstile import LARGE_BYTES
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope
     from s2cli.server.replies import Draft
+    from s2cli.server.routes import Route
     from s2cli.server.serve import Server
     from s2cli.server.store import Reply
 
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
 _REPEATABLE = frozenset(("PUT", "PATCH", "DELETE"))
 
 MAX_LIST_LIMIT = 1000
-MAX_U64 = (1 << 64) - 1
 
 
 class Request:
@@ -44,6 +47,7 @@ class Request:
         "_draft",
         "_receive",
         "_reply",
+        "_schema",
         "_scope",
         "basin_in_path",
         "grant",
@@ -54,10 +58,11 @@ class Request:
     )
 
     def __init__(
-        self, server: Server, scope: Scope, receive: Receive, operation: str, name: str, basin_in_path: str | None
+        self, server: Server, scope: Scope, receive: Receive, route: Route, name: str, basin_in_path: str | None
     ) -> None:
         self.server = server
-        self.operation = operation
+        self.operation = route.operation
+        self._schema = route.body
         self.name = name
         self.basin_in_path = basin_in_path
         self.grant = grant_of_exchange(scope)
@@ -114,11 +119,7 @@ class Request:
         return prefix, start_after, min(limit, MAX_LIST_LIMIT) or MAX_LIST_LIMIT
 
     def query(self) -> dict[str, str]:
-        try:
-            text = self._scope["query_string"].decode("ascii")
-            return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
-        except ValueError as error:
-            raise ApiError("bad_query", "the query is not valid UTF-8") from error
+        return parse_query(self._scope)
 
     async def members(self) -> dict[str, Any]:
         """The JSON object in the body."""
@@ -137,18 +138,27 @@ class Request:
             return None
         if content_type is None:
             raise _unexpected_type()
-        return _parse(body)
+        return await self._decoded(body)
 
     async def json(self) -> Any:
         """The JSON value in the body."""
         content_type = header(self._scope, b"content-type")
         if content_type is None or not is_json(content_type):
             raise _unexpected_type()
-        return _parse(await self._body())
+        return await self._decoded(await self._body())
+
+    async def _decoded(self, body: bytes) -> Any:
+        """What the body has of the members that the description of the route names."""
+        assert self._schema is not None
+        decode = partial(decode_json, body, self._schema)
+        try:
+            return decode() if len(body) <= LARGE_BYTES else await self.server.turnstile.run(decode)
+        except JsonError as error:
+            raise ApiError("bad_json", f"the body is not what it must be: {error}") from error
 
     async def _body(self) -> bytes:
         if self._content is None:
-            self._content = await read_body(self._scope, self._receive, "bad_json")
+            self._content = await read_body(self._scope, self._receive, self.server.turnstile, "bad_json")
         return self._content
 
     async def answer(self, handler: Handler) -> Response:
@@ -165,7 +175,8 @@ class Request:
             return draft.reply(*response, None)
 
         basin = self.basin() if self._scope["raw_path"].startswith(b"/v1/streams") else ""
-        identity = identify(self._scope, basin, await self._body())
+        body = await self._body()
+        identity = await self.server.turnstile.run(partial(identify, self._scope, basin, body))
         reply = await self.server.replies.once(self.grant, token, identity, execute)
         return reply.status, reply.body, reply.headers
 
@@ -213,26 +224,13 @@ def _unexpected_type() -> ApiError:
     return ApiError("bad_json", "Expected request with `Content-Type: application/json`")
 
 
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except RecursionError as error:
-        raise ApiError("bad_json", "the JSON is nested too deeply") from error
-    except ValueError as error:
-        raise ApiError("bad_json", f"the body is not valid JSON: {error}") from error
-
-
 def string_member(members: dict[str, Any], name: str, check: Callable[[str], None]) -> str:
     """A required member of a JSON body that is a name."""
     value = members.get(name)
     if not isinstance(value, str):
         raise ApiError("bad_json", f"missing field `{name}`" if value is None else f"`{name}` must be a string")
     try:
-        # Half of a surrogate pair: JSON can write it, UTF-8 cannot.
-        value.encode()
         check(value)
-    except UnicodeEncodeError as error:
-        raise ApiError("bad_json", f"`{name}` is not valid Unicode") from error
     except BadValueError as error:
         raise ApiError("bad_json", error.message) from error
     return value

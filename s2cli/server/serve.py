@@ -29,6 +29,7 @@ from s2cli.server.meters import Meters
 from s2cli.server.registry import StreamRegistry
 from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
+from s2cli.server.turnstile import Turnstile
 from s2cli.server.upkeep import Upkeep
 from s2cli.wire.frames import RECONNECT_ADVISED
 from s2cli.wire.lock_note import decode_note, encode_note
@@ -149,6 +150,7 @@ class Server:
         self._quiet = asyncio.Event()
         self._appenders_left = asyncio.Event()
         self._listening_ended = asyncio.Event()
+        self.turnstile = Turnstile()
         self.meters = Meters(self)
         self.streams = StreamRegistry(self)
         self.replies = Replies(self)

@@ -18,6 +18,10 @@ HEADER_OVERHEAD_BYTES = 2
 
 # A prefix is kept for bodies up to this size; the table of longer ones would outgrow what it saves.
 _REMEMBERED_BYTES = 4096
+_REMEMBERED_HEADERS = 4096
+# An AppendInput has two fields beside its records.
+_MAX_OTHER_FIELDS = 64
+_REMEMBERED_HEADER_BYTES = 256
 
 
 def encode_varint(value: int) -> bytes:
@@ -139,6 +143,35 @@ def encode_records(bodies: list[bytes], first_seq_num: int, timestamp: int) -> b
     return b"".join(parts)
 
 
+class _Headers(dict[tuple[bytes, bytes], bytes]):
+    """Name and value -> the header as a field of a SequencedRecord. The same few come again and again."""
+
+    def __missing__(self, header: tuple[bytes, bytes]) -> bytes:
+        name, value = header
+        fields = b"\x0a" + encode_varint(len(name)) + name if name else b""
+        if value:
+            fields += b"\x12" + encode_varint(len(value)) + value
+        encoded = b"\x1a" + encode_varint(len(fields)) + fields
+        if len(encoded) <= _REMEMBERED_HEADER_BYTES:
+            if len(self) >= _REMEMBERED_HEADERS:
+                self.clear()
+            self[header] = encoded
+        return encoded
+
+
+# A header, a pair of name and value, as a field of a SequencedRecord, as protobuf writes it.
+encode_header = _Headers().__getitem__
+
+
+def encode_record(seq_num: int, timestamp: int, headers: bytes, body: bytes) -> bytes:
+    """One record of a ReadBatch; `headers` are those that `encode_header` gives, joined. Protobuf reads it, though it
+    would leave out what is 0 or empty."""
+    head = b"\x08" + encode_varint(seq_num) + _timestamp_fields[timestamp]
+    size = b"\x22" + encode_varint(len(body))
+    whole = encode_varint(len(head) + len(headers) + len(size) + len(body))
+    return b"".join((b"\x0a", whole, head, headers, size, body))
+
+
 def _encode_position(field: int, seq_num: int, timestamp: int) -> bytes:
     position = b"\x08" + encode_varint(seq_num) + b"\x10" + encode_varint(timestamp)
     return bytes((field << 3 | 2, len(position))) + position
@@ -201,6 +234,28 @@ def decode_ack(message: bytes) -> Ack:
     return (values[0], values[1], values[2], values[3], values[4], values[5])
 
 
+def count_records(data: bytes, most: int) -> int:
+    """The number of records in an AppendInput, found without an object for each and counted no further than one beyond
+    `most`. Raises ProtocolError for one that has more of other fields than any client sends, or groups; what is no
+    message at all counts as far as it goes."""
+    count = others = at = 0
+    try:
+        while at < len(data) and count <= most:
+            key, at = _decode_varint(data, at)
+            if key == 0x0A:
+                size, at = _decode_varint(data, at)
+                at += size
+                count += 1
+                continue
+            at = _skip(data, at, key)
+            others += 1
+            if others > _MAX_OTHER_FIELDS:
+                raise ProtocolError(f"an append has more than {_MAX_OTHER_FIELDS} fields beside its records")
+    except IndexError:
+        pass
+    return count
+
+
 def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
     value = data[at]
     at += 1
@@ -213,7 +268,7 @@ def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at
-    raise ProtocolError("a number of an acknowledgement does not end")
+    raise ProtocolError("a number in a message does not end")
 
 
 def _skip(data: bytes, at: int, key: int) -> int:
@@ -228,7 +283,7 @@ def _skip(data: bytes, at: int, key: int) -> int:
     elif wire_type == 5:
         at += 4
     else:
-        raise ProtocolError("an acknowledgement has a field of an unknown kind")
+        raise ProtocolError("a message has a field of an unknown kind")
     if at > len(data):
-        raise ProtocolError("an acknowledgement is cut short")
+        raise IndexError
     return at

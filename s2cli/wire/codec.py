@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from s2cli.errors import ApiError, ProtocolError
-from s2cli.wire.batch import MAX_BATCH_RECORDS, encode_append
+from s2cli.wire.batch import MAX_BATCH_RECORDS, count_records, encode_append
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawRecords
 
@@ -34,8 +34,13 @@ def split_append(data: bytes) -> BodiesOnly | None:
     if encode_append(bodies, match_seq_num, token_bytes) == data:
         return bodies, match_seq_num, fencing_token
     # Empty bodies leave no trace in the merged view: the raw records say where they were.
+    try:
+        if count_records(data, MAX_BATCH_RECORDS) > MAX_BATCH_RECORDS:
+            return None
+    except ProtocolError:
+        return None
     raw = RawRecords.FromString(data).records
-    if len(raw) == len(bodies) or len(raw) > MAX_BATCH_RECORDS:
+    if len(raw) == len(bodies):
         return None
     rest = iter(bodies)
     bodies = [next(rest, b"") if record else b"" for record in raw]

@@ -5,7 +5,7 @@ Knows no socket and no side: `encode_*` give the bytes of a frame, FrameReader t
 
 from __future__ import annotations
 
-from s2cli.errors import FrameError
+from s2cli.errors import FrameError, S2Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +30,20 @@ MAX_PIECES = 1024
 
 
 class Frame:
-    """One frame: `message` inflated; `status` is None, or the HTTP status of a terminal frame with its JSON in
-    `message`; `reconnect_advised` says that the server is about to go (section 6.5)."""
+    """One frame: `message` inflated, or still to be inflated where it has an `encoding` ("gzip" or "zstd"); `status` is
+    None, or the HTTP status of a terminal frame with its JSON in `message`; `reconnect_advised` says that the server is
+    about to go (section 6.5)."""
 
-    __slots__ = ("message", "reconnect_advised", "status")
+    __slots__ = ("encoding", "message", "reconnect_advised", "status")
 
-    def __init__(self, message: bytes, status: int | None = None, reconnect_advised: bool = False) -> None:
+    def __init__(
+        self,
+        message: bytes,
+        status: int | None = None,
+        reconnect_advised: bool = False,
+        encoding: str | None = None,
+    ) -> None:
+        self.encoding = encoding
         self.message = message
         self.status = status
         self.reconnect_advised = reconnect_advised
@@ -69,11 +77,13 @@ def encode_terminal(status: int, body: bytes) -> bytes:
 
 
 class FrameReader:
-    """Takes bytes in any pieces and gives the frames that are complete in them."""
+    """Takes bytes in any pieces and gives the frames that are complete in them. With `inflates` False it leaves it to
+    the caller to inflate their messages."""
 
-    __slots__ = ("_pieces", "_size", "_wanted")
+    __slots__ = ("_inflates", "_pieces", "_size", "_wanted")
 
-    def __init__(self) -> None:
+    def __init__(self, *, inflates: bool = True) -> None:
+        self._inflates = inflates
         self._pieces: list[bytes] = []  # an incomplete frame, joined when it is whole: appending in place is quadratic
         self._size = 0
         self._wanted = HEADER_BYTES
@@ -99,7 +109,7 @@ class FrameReader:
                 return
             if self._wanted > HEADER_BYTES:
                 data = data[len(data) - (self._size - self._wanted) :]
-                yield _decode(*self._whole())
+                yield _decode(*self._whole(), self._inflates)
             else:
                 data = b"".join(self._pieces)
         at, end = 0, len(data)
@@ -112,7 +122,7 @@ class FrameReader:
             if after > end:
                 wanted = 3 + length
                 break
-            yield _decode(data[at + 3], data[at + 4 : after])
+            yield _decode(data[at + 3], data[at + 4 : after], self._inflates)
             at = after
         self._pieces = [data[at:]] if at < end else []
         self._size = end - at
@@ -129,14 +139,19 @@ class FrameReader:
         return flag, b"".join(views)
 
 
-def _decode(flag: int, body: bytes) -> Frame:
+def _decode(flag: int, body: bytes, inflates: bool) -> Frame:
     if flag & TERMINAL:
         if len(body) < 2:
             raise FrameError("a terminal frame without a status")
         return Frame(body[2:], status=body[0] << 8 | body[1])
+    encoding = None
     if compression := flag & COMPRESSION_MASK:
-        body = _inflate(body, compression)
-    return Frame(body, reconnect_advised=bool(flag & RECONNECT_ADVISED))
+        encoding = ENCODING_BY_FLAG.get(compression)
+        if encoding is None:
+            raise FrameError("a frame is compressed in a way that does not exist")
+        if inflates:
+            body, encoding = _inflate(body, encoding), None
+    return Frame(body, reconnect_advised=bool(flag & RECONNECT_ADVISED), encoding=encoding)
 
 
 def compress(data: bytes, compression: str) -> bytes:
@@ -151,14 +166,16 @@ def compress(data: bytes, compression: str) -> bytes:
     return gzip.compress(data) + gzip.flush()
 
 
-def _inflate(body: bytes, compression: int) -> bytes:
+def _inflate(body: bytes, encoding: str) -> bytes:
     """Never makes more than MAX_MESSAGE_BYTES and a little, whatever the body says."""
-    encoding = ENCODING_BY_FLAG.get(compression)
-    if encoding is None:
-        raise FrameError("a frame is compressed in a way that does not exist")
     from s2cli.wire.content import ContentError, inflate_content
 
     try:
         return inflate_content(body, encoding, MAX_MESSAGE_BYTES)
     except ContentError as error:
-        raise FrameError(f"a compressed frame cannot be read: {error.message}") from error
+        raise not_inflated(error) from error
+
+
+def not_inflated(error: S2Error) -> FrameError:
+    """What a frame is that cannot be inflated, for the reason `error`."""
+    return FrameError(f"a compressed frame cannot be read: {error.message}")

@@ -36,10 +36,13 @@ def metered_bytes(body: bytes, headers: Headers = ()) -> int:
 
 def check_record(body: bytes, headers: Headers) -> bytes | None:
     """Checks one record; the command that it is, FENCE or TRIM, or None."""
-    size = metered_bytes(body, headers)
-    if size > MAX_RECORD_BYTES:
-        raise BadValueError(f"record has a metered size of {size} bytes, which exceeds 1 MiB")
-    if not any(not name for name, _ in headers):
+    check_record_size(metered_bytes(body, headers))
+    return command_of(body, headers)
+
+
+def command_of(body: bytes, headers: Headers) -> bytes | None:
+    """The command that a record is, FENCE or TRIM, checked; None for a record that is none. Checks no size."""
+    if all(name for name, _ in headers):
         return None
     if len(headers) != 1:
         raise BadValueError("invalid header: empty name")
@@ -58,6 +61,12 @@ def check_record(body: bytes, headers: Headers) -> bytes | None:
         return TRIM
     # Not more of it than a message can hold: it may have a megabyte.
     raise BadValueError(f"invalid header: unknown command {command[:64].decode('utf-8', 'replace')!r}")
+
+
+def check_record_size(size_bytes: int) -> None:
+    """Checks the metered size of one record."""
+    if size_bytes > MAX_RECORD_BYTES:
+        raise BadValueError(f"record has a metered size of {size_bytes} bytes, which exceeds 1 MiB")
 
 
 def check_batch(records: int, size_bytes: int) -> None:

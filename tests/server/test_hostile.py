@@ -78,7 +78,7 @@ def test_what_stands_before_a_bad_frame_in_the_same_piece_is_acked(shared_server
 
 def test_too_many_records_are_refused_before_any_is_looked_at(shared_server, basin):
     shared_server.create_stream(basin)
-    answer = append(shared_server, basin, [{}] * 1000 + ["no record"])
+    answer = append(shared_server, basin, [{}] * 1000 + [{"body": 5}])
     assert (answer.status, answer.json()["code"]) == (422, "invalid")
     strange = (None, [(b"", b"no command")], b"")
     with pytest.raises(BadValueError, match="1001"):

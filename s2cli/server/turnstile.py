@@ -1,0 +1,83 @@
+"""Large bodies one at a time: what takes the loop for long is followed by a pause as long, in which the others have it.
+
+Forty bodies of two mebibytes that come at once would otherwise be decoded in one turn of the loop, and whoever appends
+one small record would wait for all of them. What is small, or done at once, passes without a turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from s2cli.wire.content import ContentError, inflate_content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Result = TypeVar("Result")
+    # Work in pieces: each `yield` may be followed by a turn of the loop.
+    Steps = Generator[None, None, Result]
+
+# Smaller bodies are decoded where they come: the worst of them takes a millisecond.
+LARGE_BYTES = 8 * 1024
+# What took less is followed by no pause.
+LEAST_S = 0.001
+
+
+class Turnstile:
+    """Lets one piece of work through at a time."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def walk(self, steps: Steps[Result]) -> Result:
+        """What `steps` returns, or raises."""
+        await self._lock.acquire()
+        took_s = 0.0
+        try:
+            while True:
+                began_s = time.monotonic()
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    result: Result = end.value
+                    return result
+                finally:
+                    took_s = time.monotonic() - began_s
+                if took_s >= LEAST_S:
+                    await asyncio.sleep(took_s)
+        finally:
+            if took_s < LEAST_S:
+                self._lock.release()
+            else:
+                # Whose work it was need not wait; whoever is next does.
+                asyncio.get_running_loop().call_later(took_s, self._lock.release)
+
+    async def run(self, job: Callable[[], Result]) -> Result:
+        """What `job` returns, or raises."""
+        return await self.walk(_in_one(job))
+
+    async def inflate(self, body: bytes, encoding: str, limit_bytes: int) -> bytes:
+        """`inflate_content`; few bytes may become many, and only that shows whether they do."""
+        try:
+            return inflate_content(body, encoding, min(LARGE_BYTES, limit_bytes))
+        except ContentError:
+            return await self.run(lambda: inflate_content(body, encoding, limit_bytes))
+
+
+def _in_one(job: Callable[[], Result]) -> Steps[Result]:
+    return job()
+    yield
+
+
+def in_one_go(steps: Steps[Result]) -> Result:
+    """What `steps` returns, or raises, without a turn of the loop."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

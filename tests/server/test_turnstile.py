@@ -1,0 +1,256 @@
+"""Large bodies: what is decoded of them, how far, and that the others have the loop between two."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+from s2s import append_input, open_append
+
+from s2cli.errors import ApiError, BadValueError, ProtocolError
+from s2cli.server import turnstile
+from s2cli.server.batches import parse_json, parse_proto, proto_steps
+from s2cli.server.bodies import JsonError, decode_json
+from s2cli.server.openapi import document
+from s2cli.server.routes import ROUTES
+from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
+from s2cli.wire.batch import count_records
+from s2cli.wire.frames import encode_frame
+from s2cli.wire.s2_pb2 import ReadBatch
+
+MIB = 1 << 20
+BODIES = sorted({route.body for route in ROUTES if route.body})
+
+
+def test_one_at_a_time_and_others_in_between(monkeypatch):
+    """Time passes only in the steps, so that each is followed by a pause as long as it took."""
+    now_s = 0.0
+    paused = []
+    sleep = asyncio.sleep
+
+    class Clock:
+        monotonic = staticmethod(lambda: now_s)
+
+    async def pause(delay_s):
+        paused.append(delay_s)
+        said.append("others")
+        await sleep(0)
+
+    def steps(name):
+        nonlocal now_s
+        for number in range(2):
+            said.append(f"{name}{number}")
+            now_s += 0.01
+            yield
+        return name
+
+    said = []
+
+    async def main():
+        one = Turnstile()
+        return await asyncio.gather(*(one.walk(steps(name)) for name in "abc"))
+
+    monkeypatch.setattr(turnstile, "time", Clock)
+    monkeypatch.setattr(turnstile.asyncio, "sleep", pause)
+    assert asyncio.run(main()) == ["a", "b", "c"]
+    turns = [f"{name}{number}" for name in "abc" for number in range(2)]
+    assert said == [word for turn in turns for word in (turn, "others")]
+    assert paused == pytest.approx([0.01] * 6)
+
+
+def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
+    async def main():
+        passed = Turnstile().run(lambda: 5)
+        with pytest.raises(StopIteration) as done:
+            passed.send(None)
+        assert done.value.value == 5
+
+    asyncio.run(main())
+
+
+def test_what_fails_lets_the_next_one_through():
+    def fail():
+        raise BadValueError("no")
+
+    async def main():
+        one = Turnstile()
+        with pytest.raises(BadValueError):
+            await one.run(fail)
+        assert await one.run(lambda: 1) == 1
+        assert await one.inflate(gzip.compress(bytes(MIB)), "gzip", MIB) == bytes(MIB)
+        assert await one.inflate(gzip.compress(b"small"), "gzip", MIB) == b"small"
+
+    asyncio.run(main())
+
+
+# JSON.
+
+
+@pytest.mark.parametrize("schema", BODIES)
+@pytest.mark.parametrize(
+    "body",
+    [b"{" * MIB, b"[" * MIB, b'{"x":' + b"[" * MIB, b'{"x":"\\ud800"}', b'{"x":"\xff"}', b'{"x":NaN}', b"", b"{} {}"],
+    ids=["braces", "brackets", "deep", "half a pair", "no UTF-8", "NaN", "nothing", "two"],
+)
+def test_what_is_no_json_is_refused_at_once(schema, body):
+    with pytest.raises(JsonError):
+        decode_json(body, schema)
+
+
+@pytest.mark.parametrize("schema", [name for name in BODIES if name != "LocationName"])
+def test_of_what_the_description_does_not_name_nothing_is_made(schema):
+    known = document(ROUTES)["components"]["schemas"][schema]["properties"]
+    many = b"[" + b"{}," * 100_000 + b"[]]"
+    assert decode_json(b'{"unknown":%b}' % many, schema) == {}
+    for name in known:
+        # No array of arrays stands anywhere, but for the headers of records.
+        with pytest.raises(JsonError):
+            decode_json(b'{"%b":[%b]}' % (name.encode(), many), schema)
+
+
+@pytest.mark.parametrize("schema", BODIES)
+def test_every_text_is_valid_unicode(schema):
+    def refused(value):
+        with pytest.raises(JsonError):
+            decode_json(json.dumps(value).encode(), schema)
+
+    def walk(node, wrap):
+        if "$ref" in node:
+            walk(SCHEMAS[node["$ref"].rpartition("/")[2]], wrap)
+        for variant in node.get("anyOf", []) + node.get("oneOf", []):
+            walk(variant, wrap)
+        for name, member in node.get("properties", {}).items():
+            walk(member, lambda value, name=name: wrap({name: value}))
+        if "items" in node:
+            walk(node["items"], lambda value: wrap([value] * node.get("minItems", 1)))
+        if node.get("type") == "string":
+            refused(wrap("a\ud800"))
+            walked.append(wrap("x"))
+
+    SCHEMAS, walked = document(ROUTES)["components"]["schemas"], []
+    walk(SCHEMAS[schema], lambda value: value)
+    for value in walked:
+        # The same with a whole text: it was that which was refused.
+        assert json.loads(json.dumps(decode_json(json.dumps(value).encode(), schema))) == value
+
+
+def test_numbers_of_any_size_are_refused_by_their_member(shared_server, basin):
+    for number in ("1e400", "-1", "1.0", "1.5", str(1 << 64), "9" * 5000, "NaN", "Infinity", "true", '"1"'):
+        for body in (
+            '{"records":[{"timestamp":%s}]}',
+            '{"records":[{}],"match_seq_num":%s}',
+        ):
+            answer = shared_server.request(
+                "POST",
+                "/v1/streams/stream/records",
+                basin=basin,
+                body=(body % number).encode(),
+                headers={"content-type": "application/json"},
+            )
+            assert (answer.status, answer.json()["code"]) == (400, "bad_json"), (body, number)
+        for config in ('{"retention_policy":{"age":%s}}', '{"delete_on_empty":{"min_age_secs":%s}}'):
+            answer = shared_server.request(
+                "PUT",
+                "/v1/streams/stream",
+                basin=basin,
+                body=(config % number).encode(),
+                headers={"content-type": "application/json"},
+            )
+            assert (answer.status, answer.json()["code"]) == (400, "bad_json"), (config, number)
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "status", "code"),
+    [("\ud800", 400, "bad_json"), ("", 422, "invalid"), ("x" * 65, 422, "invalid"), ("é" * 33, 422, "invalid")]
+    + [("a\0b", 422, "invalid"), ("é" * 32, 200, None), ("any other", 200, None)],
+)
+def test_a_storage_class_is_a_short_text(shared_server, storage_class, status, code):
+    basin = shared_server.create_basin(create_stream_on_append=True)
+    config = {"storage_class": storage_class}
+    answer = shared_server.request(
+        "POST",
+        "/v1/streams/by-append/records",
+        basin=basin,
+        json_body={"records": [{"body": "x"}]},
+        headers={"s2-stream-config": json.dumps(config)},
+    )
+    expected = (status, code) if status == 200 else (400, "bad_header")
+    assert (answer.status, answer.json().get("code")) == expected
+    answer = shared_server.request("PUT", "/v1/streams/by-put", basin=basin, json_body=config)
+    assert (answer.status, answer.json().get("code")) == ((201, None) if status == 200 else (status, code))
+    answer = shared_server.request("PATCH", f"/v1/basins/{basin}", json_body={"default_stream_config": config})
+    assert (answer.status, answer.json().get("code")) == (status, code)
+
+
+# Protobuf.
+
+
+def test_records_are_counted_no_further_than_it_matters():
+    assert count_records(append_input(*[b"x"] * 7), 1000) == 7
+    assert count_records(b"\x0a\x00" * MIB, 1000) == 1001
+    assert count_records(b"\x10\x05" + b"\x0a\x00" * 3 + b"\x1a\x01x", 1000) == 3
+    assert count_records(b"\x0a\xff", 1000) == 0
+    for data in (b"\x20\x00" * MIB, b"\x23\x24" * MIB, b"\x80" * 20):
+        with pytest.raises(ProtocolError):
+            count_records(data, 1000)
+
+
+def test_no_batch_of_too_many_fields_is_made():
+    with pytest.raises(BadValueError, match="1001"):
+        parse_proto(b"\x0a\x00" * MIB)
+    with pytest.raises(ApiError, match="64 fields"):
+        parse_proto(b"\x20\x00" * MIB)
+    # Unknown ones are passed over, as protobuf does.
+    assert parse_proto(append_input(b"x") + b"\x20\x05" * 60).bodies == [b"x"]
+
+
+def many_headers(count=349_522):
+    record = b"\x12\x03\x0a\x01a" * count
+    size = len(record)
+    return b"\x0a" + bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14 | 0x80, size >> 21)) + record
+
+
+def test_as_many_headers_as_a_record_may_have_are_taken_in_steps(shared_server, basin):
+    shared_server.create_stream(basin)
+    data = many_headers()
+    taken = sum(1 for _ in proto_steps(data))
+    assert taken > 100
+    batch = in_one_go(proto_steps(data))
+    assert (batch.count, batch.metered_bytes) == (1, 8 + 3 * 349_522)
+    headers = {"content-type": "application/protobuf", "content-encoding": "gzip"}
+    path = "/v1/streams/stream/records"
+    body = gzip.compress(data)
+    assert len(body) < LARGE_BYTES
+    assert shared_server.request("POST", path, basin=basin, body=body, headers=headers).status == 200
+    with open_append(shared_server, basin) as session:
+        for compression in ("zstd", "gzip"):
+            session.send_bytes(encode_frame(data, compression))
+        assert [session.ack()[1] for _ in range(2)] == [2, 3]
+    answer = shared_server.request(
+        "GET", f"{path}?seq_num=1&count=1", basin=basin, headers={"accept": "application/protobuf"}
+    )
+    (record,) = ReadBatch.FromString(answer.body).records
+    assert (record.seq_num, len(record.headers), record.headers[349_521].name) == (1, 349_522, b"a")
+    too_many = gzip.compress(many_headers(349_523))
+    assert shared_server.request("POST", path, basin=basin, body=too_many, headers=headers).status == 422
+
+
+@pytest.mark.parametrize("count", [2, 3000])
+def test_headers_are_stored_as_they_came(shared_server, basin, count):
+    shared_server.create_stream(basin)
+    pairs = [(b"name %d" % number, bytes(number % 300)) for number in range(count)]
+    records = [(5, pairs, b"body"), (None, [], b""), (None, [(b"", b"fence")], b"token")]
+    path = "/v1/streams/stream/records"
+    proto = {"content-type": "application/protobuf", "accept": "application/protobuf"}
+    sent = shared_server.request("POST", path, basin=basin, body=append_input(*records), headers=proto)
+    assert sent.status == 200
+    answer = shared_server.request("GET", f"{path}?seq_num=0&count=9", basin=basin, headers=proto)
+    got = [
+        ([(header.name, header.value) for header in record.headers], record.body)
+        for record in ReadBatch.FromString(answer.body).records
+    ]
+    assert got == [(headers, body) for _, headers, body in records]
+    batch = parse_json(
+        json.dumps({"records": [{"headers": [[name.decode(), "v"] for name, _ in pairs]}]}).encode(), as_base64=False
+    )
+    assert batch.records == parse_proto(append_input((None, [(name, b"v") for name, _ in pairs], b""))).records
