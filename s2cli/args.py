@@ -6,7 +6,7 @@ Both parsers (fastargs and typer) give a dict of what was written, by parameter 
 from __future__ import annotations
 
 from s2cli.errors import UsageError
-from s2cli.values import URI_PREFIX, parse_duration_ms, parse_size_bytes, parse_u64
+from s2cli.values import URI_PREFIX, parse_duration_ms, parse_size_bytes, parse_u64, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _split_output(given: dict[str, object]) -> None:
     else:
         raise UsageError(
             f'--output: "{value}" is no format: text, json or json-base64',
-            hint=f"to write to a file of that name: -O {value}",
+            hint=f"to write to a file of that name: -O {shell_word(value)}",
         )
 
 

@@ -10,7 +10,7 @@ import os
 
 from s2cli import configfiles, endpoints
 from s2cli.errors import AuthError, BadValueError, UsageError
-from s2cli.values import StreamUri, parse_uri
+from s2cli.values import StreamUri, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name
 
 TYPE_CHECKING = False
@@ -47,8 +47,10 @@ class Settings:
         """Where to connect; for the profile `local` this finds or starts the server."""
         if self._target is None:
             self._target = _choose_target(self._args, self._environ, self.notes)
-            if self._args.local or self._args.profile is not None:
-                self._target.command = "s2 --local" if self._args.local else f"s2 --profile {self._args.profile}"
+            if self._args.local:
+                self._target.command = "s2 --local"
+            elif self._args.profile is not None:
+                self._target.command = f"s2 --profile {shell_word(self._args.profile)}"
         return self._target
 
     def encryption_key(self) -> str | None:
@@ -137,7 +139,7 @@ def _choose_target(args: Args, environ: Mapping[str, str], notes: list[str]) -> 
             which = "S2_ACCOUNT_ENDPOINT" if by_environment[0] else "S2_BASIN_ENDPOINT"
             raise UsageError(
                 f"S2_PROFILE={profile_name} and {which} are both set, and each chooses the endpoints",
-                hint=f"unset one of them, or give --profile {profile_name}",
+                hint=f"unset one of them, or give --profile {shell_word(profile_name)}",
             )
         return _profile_target(profile_name, args, environ, notes)
     return _plain_target(by_option, by_environment, args, environ, notes)

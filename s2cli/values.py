@@ -267,3 +267,14 @@ def _days(year: int, month: int, day: int) -> int:
         year -= 1
         month += 12
     return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 1 - 719_468
+
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a command line, for commands that are printed to be pasted."""
+    # As shlex.quote does, which imports `re`: 6 ms.
+    if text and _PLAIN.issuperset(text):
+        return text
+    return "'" + text.replace("'", "'\"'\"'") + "'"

@@ -9,6 +9,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from s2cli.errors import ApiError, ExitCode, ProtocolError, S2Error
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def issue_token(connection: Connection, request: Mapping[str, object], request_t
         answer = _call(connection, what, _resource, "POST", path, json=dict(request), request_token=request_token)
     except ApiError as error:
         if error.code == "resource_already_exists":
-            error.hint = f"if its answer was lost: s2 tokens revoke {request['id']}, and issue it again"
+            revoke = f"{connection.target.command} tokens revoke {shell_word(str(request['id']))}"
+            error.hint = f"if its answer was lost: {revoke}, and issue it again"
         raise
     token = answer.get("access_token")
     if not isinstance(token, str):
@@ -205,7 +207,7 @@ def _hint(error: S2Error, connection: Connection, basin: str | None) -> str | No
     if isinstance(error, ApiError) and error.code == "basin_not_found":
         return f"{command} create s2://{basin} creates it" if basin else f"{command} basins list shows the basins"
     if isinstance(error, ApiError) and error.code == "access_token_not_found":
-        return "s2 tokens list shows the access tokens"
+        return f"{command} tokens list shows the access tokens"
     if isinstance(error, ApiError) and error.code == "stream_not_found":
         return f"{command} streams list {basin} shows the streams of the basin"
     return None

@@ -7,6 +7,7 @@ from s2cli.client import duplex
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
 from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error, error_from_response
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class StreamClient:
         if not isinstance(error, ApiError) or error.hint is not None:
             return error
         if error.code == "stream_not_found":
-            error.hint = f"to create it: {self._target.command} create s2://{self.basin}/{self.stream}"
+            error.hint = f"to create it: {self._target.command} create {shell_word(f's2://{self.basin}/{self.stream}')}"
         elif error.code == "basin_not_found":
             error.hint = f"to create it: {self._target.command} basins create {self.basin}"
         elif error.status in (401, 403):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from s2cli.client.input_files import STDIN
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def resume_command(args: Args, command: str, uri: str, inputs: InputFiles, line:
         return None
     at, line = inputs.place(line)
     name, rest = inputs.names[at], list(inputs.names[at + 1 :])
-    words = command.split() + ["append", uri]
+    words = ["append", uri]
     for option, attribute, default in _REPEATED:
         value = getattr(args, attribute)
         if value != default:
@@ -45,8 +44,8 @@ def resume_command(args: Args, command: str, uri: str, inputs: InputFiles, line:
         operands = [STDIN, *map(_quote_file, rest)] if rest else []
     else:
         before, operands = "", [STDIN if word == STDIN else _quote_file(word) for word in (name, *rest)]
-    return before + " ".join([shlex.join(words), *operands])
+    return before + " ".join([command, *map(shell_word, words), *operands])
 
 
 def _quote_file(name: str) -> str:
-    return shlex.quote("./" + name if name.startswith("-") else name)
+    return shell_word("./" + name if name.startswith("-") else name)

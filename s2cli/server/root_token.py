@@ -6,6 +6,7 @@ import os
 import stat
 
 from s2cli.errors import S2Error, UsageError
+from s2cli.values import shell_word
 
 VARIABLE = "S2_ROOT_TOKEN"
 MAX_BYTES = 4096
@@ -25,7 +26,9 @@ def _read(path: str) -> bytes:
         with open(descriptor, "rb") as file:
             mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
             if mode & 0o077:
-                raise UsageError(f"others may read or change {path}: its mode is {mode:04o}", hint=f"chmod 600 {path}")
+                raise UsageError(
+                    f"others may read or change {path}: its mode is {mode:04o}", hint=f"chmod 600 {shell_word(path)}"
+                )
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise S2Error(f"cannot read the root token in {path}: {error.strerror}") from error
