@@ -15,7 +15,7 @@ from s2cli.client.carriers import CallCarrier, FrameCarrier
 from s2cli.client.interrupts import Interrupted, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.placing import Placing
-from s2cli.client.session import SILENCE_S, Advice, read_refusal
+from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError, describe
 from s2cli.client.ways import APPEND_WAYS, S2S, Ways
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
@@ -265,12 +265,10 @@ class AppendLoop:
                 self._on_signal()
             if ready and self._receive(connection, ready):
                 heard = now
-            elif not session.in_flight:
-                pass
-            elif now >= outage.until:
-                outage.check()
-            elif now - heard > self._patience_s(connection):
+            elif session.in_flight and now - heard > self._patience_s(connection):
                 raise LostError(f"no acknowledgement within {format_seconds(self._patience_s(connection))}")
+            if session.in_flight and now >= outage.until:
+                outage.check()  # whatever comes: only an acknowledgement is progress
             if readable and self._input_open:
                 self._read()
                 if source.has_rest and self._leaves_at_once():
@@ -369,7 +367,7 @@ class AppendLoop:
         """Takes what has come; whether anything has."""
         data = connection.on_ready(ready)
         if connection.status not in (None, 200):
-            body = read_refusal(connection, data)
+            body = read_refusal(connection, data, self._outage.patience_s(REFUSAL_S))
             raise self._stream.error(connection.status or 0, body, connection.headers)
         session = self._session
         if data or connection.ended:

@@ -9,7 +9,7 @@ from s2cli.amounts import format_seconds
 from s2cli.client.memory import keep_freed_memory
 from s2cli.client.outage import Watch
 from s2cli.client.records import PROTOBUF, inflated
-from s2cli.client.session import SESSION_HEADERS, SILENCE_S, Advice, read_refusal
+from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.client.ways import READ_WAYS, SSE, UNARY, Ways
 from s2cli.errors import ApiError, RangeNotSatisfiableError, S2Error
@@ -105,7 +105,7 @@ class ReadLoop:
                 return True
             heard = time.monotonic()
             if connection.status not in (None, 200):
-                body = read_refusal(connection, data)
+                body = read_refusal(connection, data, self._outage.patience_s(REFUSAL_S))
                 raise stream.error(connection.status or 0, body, connection.headers)
             if data:
                 self._outage.progress()

@@ -40,11 +40,12 @@ class Advice:
         return True
 
 
-def read_refusal(connection: Connection, data: bytes) -> bytes:
-    """The whole body of an error response that began with `data`; what there is of it, if the connection breaks."""
+def read_refusal(connection: Connection, data: bytes, timeout_s: float) -> bytes:
+    """The whole body of an error response that began with `data`; what there is of it, if the connection breaks or the
+    time is over."""
     pieces, size = [data], len(data)
     waiter = Waiter(Interrupts())  # a signal has to wait for this little
-    deadline = time.monotonic() + REFUSAL_S
+    deadline = time.monotonic() + timeout_s
     try:
         while not connection.ended and size < REFUSAL_BYTES:
             ready = waiter.wait(connection.fd, select.POLLIN, deadline - time.monotonic())

@@ -4,11 +4,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 
 import pytest
+from support.waiting import until
 
 
 @pytest.fixture
@@ -166,6 +168,23 @@ def test_the_command_that_resumes_appends_in_the_same_way(s2, shared_server, env
         ("1", [["k", "a b"]]),
         ("3", [["k", "a b"]]),
     ]
+
+
+def test_what_ends_the_append_early_resumes_at_the_next_line(s2, uri, env, files):
+    os.mkfifo("pipe")
+    with subprocess.Popen(
+        [sys.executable, "-m", "s2cli", "append", uri, "a.log", "pipe", "b.log"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, **env},
+    ) as process:
+        with open("pipe", "wb") as pipe:
+            pipe.write(b"p1\n")
+            pipe.flush()
+            until(lambda: s2("check-tail", uri).stdout.startswith(b"3 @"))
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode().endswith(f"; next line: 2 of pipe; to resume: tail -n +2 pipe | s2 append {uri} - b.log\n")
 
 
 def test_no_command_is_printed_where_none_would_resume(s2, uri, files):

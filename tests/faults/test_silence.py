@@ -160,6 +160,30 @@ def test_a_server_that_stops_in_mid_append(make_server, run_s2, words):
     assert b"gave up after 1.5 s without progress: the server does not answer" in said
 
 
+def test_a_server_that_sends_a_byte_now_and_then_is_silent_all_the_same(run_s2):
+    """Only an answer is progress."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+                while not over.wait(0.1):
+                    try:
+                        connection.sendall(b"x")
+                    except OSError:
+                        return
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        env = endpoints(listener.getsockname()[1])
+        result = run_s2("append", URI, "--max-outage", "1500ms", stdin=b"x\n", env=env, timeout=25)
+        over.set()
+        dripping.join()
+    assert_given_up(result)
+
+
 # The parts
 
 
