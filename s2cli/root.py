@@ -126,7 +126,7 @@ EXIT_CODES = {
     "2": "the command line or the configuration is wrong",
     "3": "not found",
     "4": "no credential, or it was refused",
-    "5": "not as demanded: fencing token, sequence number, exists already, a start beyond the tail",
+    "5": "not as demanded: fencing token, sequence number, exists already, a start or a trim beyond the tail",
     "6": ("no server, no answer in time, or it gave up on the request; the account says what that leaves undecided"),
     "7": "input that cannot be a record, or a request that the server finds invalid",
     "8": (
