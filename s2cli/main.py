@@ -9,7 +9,7 @@ import gc
 import os
 import sys
 
-from s2cli.errors import ExitCode, S2Error, UsageError
+from s2cli.errors import ApiError, ExitCode, S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,8 +85,15 @@ def _run(words: list[str]) -> int:
     command = _import(module)
     gc.freeze()
     gc.enable()
-    code = command.run(args)
+    try:
+        code = command.run(args)
+    except ApiError as error:
+        if error.code.endswith("_not_found"):
+            _import("s2cli.commands.afterwards").suggest_near_names(error, args)
+        raise
     assert isinstance(code, int)
+    if args.storage_class is not None and code == ExitCode.OK:
+        _import("s2cli.commands.afterwards").warn_of_unknown_class(args)
     return code
 
 

@@ -35,6 +35,7 @@ ALLOWED = {
         "console",
         "escapes",
         "amounts",
+        "guesses",
         "wire",
         "errors",
         "values",

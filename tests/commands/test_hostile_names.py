@@ -116,8 +116,8 @@ def test_what_an_error_quotes_does_not_either(s2, basin):
 
 
 def test_access_tokens_and_their_scopes_do_not_either(s2, shared_server):
-    body = {"id": "t\x1b[2J", "scope": {"streams": {"prefix": "p\n\x9b"}}}
-    shared_server.request("POST", "/v1/access-tokens", json_body=body)
+    body = {"id": "t\x1b[2J", "scope": {"streams": {"prefix": "p\n\x9b"}, "ops": ["append"]}}
+    assert shared_server.request("POST", "/v1/access-tokens", json_body=body).status == 201
     for arguments in (["tokens", "list"], ["tokens", "list", "-o", "name"], ["list-access-tokens"]):
         done = s2(*arguments)
         assert not drives_a_terminal(done.stdout + done.stderr), arguments

@@ -1,0 +1,91 @@
+"""What is worth a second look once a command has ended: a name that is not there, a storage class that nobody knows.
+
+Each look is one call, bounded in time and size; where it fails or is not allowed, nothing is said.
+"""
+
+from __future__ import annotations
+
+from s2cli import console
+from s2cli.client import api
+from s2cli.client.http import Connection
+from s2cli.commands.opening import RECORD_COMMANDS, opened_settings
+from s2cli.errors import S2Error
+from s2cli.guesses import near
+from s2cli.values import URI_PREFIX, parse_resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.args import Args
+    from s2cli.client.api import Resource
+    from s2cli.config import Settings
+    from s2cli.errors import ApiError
+    from s2cli.values import S2Uri
+
+LOOK_TIMEOUT_S = 1.0
+
+
+def suggest_near_names(error: ApiError, args: Args) -> None:
+    """Adds to a 404 which near names there are, among the first thousand."""
+    settings = opened_settings()
+    if settings is None:
+        return
+    try:
+        names = _near_names(error.code, args, settings, _connect(settings))
+    except S2Error:
+        return
+    if names:
+        import shlex
+
+        did_you_mean = f"did you mean {' or '.join(map(shlex.quote, names))}?"
+        error.hint = f"{did_you_mean} Else {error.hint}" if error.hint else did_you_mean
+
+
+def _connect(settings: Settings) -> Connection:
+    return Connection(settings.target(), min(settings.timeout_s, LOOK_TIMEOUT_S), console.detail)
+
+
+def _near_names(code: str, args: Args, settings: Settings, connection: Connection) -> list[str]:
+    if code == "access_token_not_found":
+        items, _ = api.list_tokens(connection, "", "", api.MAX_PAGE)
+        return near(args.token_id, [str(item.get("id")) for item in items])
+    uri = _named(args, settings)
+    if code == "basin_not_found":
+        items, _ = api.list_basins(connection, "", "", api.MAX_PAGE)
+        below = "" if uri.stream is None else "/" + uri.stream
+        prefix = URI_PREFIX if args.uri or below else ""
+        return [prefix + name + below for name in near(uri.basin, _active(items))]
+    if uri.stream is None:
+        return []
+    items, _ = api.list_streams(connection, uri.basin, "", "", api.MAX_PAGE)
+    return [f"{URI_PREFIX}{uri.basin}/{name}" for name in near(uri.stream, _active(items))]
+
+
+def _named(args: Args, settings: Settings) -> S2Uri:
+    """The basin or the stream that the command is about."""
+    if args.command.rpartition(" ")[2] in RECORD_COMMANDS:
+        return settings.stream_uri(args.uri)
+    return parse_resource(args.uri or args.basin)
+
+
+def _active(items: list[Resource]) -> list[str]:
+    return [str(item.get("name")) for item in items if item.get("deleted_at") is None]
+
+
+def warn_of_unknown_class(args: Args) -> None:
+    """Says so where the locations of the server tell their storage classes, and the one that was asked for is none."""
+    settings = opened_settings()
+    if settings is None or args.storage_class in ("standard", "express"):
+        return
+    try:
+        locations = api.list_locations(_connect(settings))
+    except S2Error:
+        return
+    known: set[str] = set()
+    for location in locations:
+        classes = location.get("storage_classes")
+        if not isinstance(classes, list):
+            return
+        known.update(map(str, classes))
+    if args.storage_class not in known:
+        there_are = f"there are {', '.join(sorted(known))}" if known else "there is none"
+        console.warn(f'no location has the storage class "{args.storage_class}": {there_are}')

@@ -1,0 +1,133 @@
+"""What a command says once it has ended: near names for one that is not there, a storage class that nobody knows."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def s2(run_s2, shared_server):
+    return lambda *arguments, **options: run_s2(*arguments, env=shared_server.env(), **options)
+
+
+@pytest.fixture
+def logs(shared_server, basin):
+    for name in ("web", "web/eu 1", "worker", "other"):
+        shared_server.create_stream(basin, name)
+    return basin
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["read URI", "tail URI", "read -f URI", "check-tail URI", "append URI", "streams get URI", "get URI",
+     "delete -y URI", "fence URI t", "streams reconfigure URI --retention-policy 1d", "read --stream URI"],
+)  # fmt: skip
+def test_a_stream_that_is_not_there_has_near_ones_named(s2, logs, line):
+    done = s2(*line.replace("URI", f"s2://{logs}/wbe").split(), stdin=b"x\n")
+    assert done.returncode == 3
+    assert f"hint: did you mean s2://{logs}/web?" in done.stderr.decode().splitlines()[-1]
+
+
+def test_a_hint_can_be_pasted(s2, logs):
+    hint = s2("read", f"s2://{logs}/web/eu1").stderr.decode().splitlines()[-1]
+    assert hint.startswith(f"hint: did you mean 's2://{logs}/web/eu 1'? ")
+
+
+def test_names_that_are_not_near_are_not_named(s2, logs):
+    assert b"did you mean" not in s2("read", f"s2://{logs}/zzzzzz").stderr
+
+
+def test_a_basin_that_is_not_there_has_near_ones_named(s2, shared_server, unique_basin):
+    name = unique_basin() + "-shop"
+    shared_server.create_basin(name)
+    for line in (f"get {name}s", f"streams list {name}s", f"basins get {name}s"):
+        assert f"did you mean {name}" in s2(*line.split()).stderr.decode().replace("s2://", ""), line
+    assert f"did you mean s2://{name}/a?" in s2("read", f"s2://{name}s/a").stderr.decode()
+
+
+def test_an_access_token_that_is_not_there_has_near_ones_named(s2, shared_server):
+    shared_server.request("POST", "/v1/access-tokens", json_body={"id": "nightly-ci", "scope": {"ops": ["append"]}})
+    assert b"did you mean nightly-ci?" in s2("tokens", "revoke", "nightly-cl").stderr
+
+
+class Counting(http.server.BaseHTTPRequestHandler):
+    """A server that has no stream, refuses lists, and creates anything."""
+
+    def do_GET(self):
+        self.server.paths.append(self.path.partition("?")[0])
+        code, status = ("permission_denied", 403) if self.path.startswith("/v1/streams?") else ("stream_not_found", 404)
+        if self.path == "/v1/locations":
+            return self.answer(200, self.server.locations)
+        return self.answer(status, {"code": code, "message": "no"})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer(201, {"name": "s", "created_at": "2026-01-01T00:00:00Z"})
+
+    def answer(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def counting():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        server.paths = []
+        server.locations = [{"name": "x"}]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        server.env = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
+        yield server
+        server.shutdown()
+
+
+def test_who_may_not_list_is_told_what_was_told_before_after_one_call(run_s2, counting):
+    done = run_s2("streams", "get", "s2://some-basin/wbe", env=counting.env)
+    assert done.returncode == 3
+    assert b"did you mean" not in done.stderr
+    assert counting.paths == ["/v1/streams/wbe", "/v1/streams"]
+
+
+CREATES = ["create s2://BASIN/c --storage-class fast", "streams create s2://BASIN/c --storage-class fast",
+           "ensure s2://BASIN/c --storage-class fast", "append --create s2://BASIN/c --storage-class fast",
+           "create-stream s2://BASIN/c --storage-class fast"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", CREATES)
+def test_a_storage_class_that_no_location_has_is_created_with_a_warning(s2, basin, line):
+    done = s2(*line.replace("BASIN", basin).split(), "-q", stdin=b"x\n")
+    assert done.returncode == 0
+    assert done.stderr.decode().startswith('warning: no location has the storage class "fast": there are ')
+    assert json.loads(s2("get", f"s2://{basin}/c", "-o", "json").stdout)["storage_class"] == "fast"
+
+
+def test_known_classes_and_none_cost_no_call(run_s2, counting):
+    for options in ([], ["--storage-class", "express"], ["--storage-class", "standard"]):
+        assert run_s2("streams", "create", "s2://some-basin/s", *options, env=counting.env).returncode == 0
+    assert counting.paths == []
+
+
+@pytest.mark.parametrize(
+    ("locations", "warned"),
+    [
+        ([{"name": "x"}], False),
+        ([{"name": "x", "storage_classes": ["cold"]}, {"name": "y"}], False),
+        ([{"name": "x", "storage_classes": ["cold"]}, {"name": "y", "storage_classes": ["fast"]}], False),
+        ([{"name": "x", "storage_classes": ["cold"]}], True),
+        ([{"name": "x", "storage_classes": []}], True),
+        ({"no": "list"}, False),
+    ],
+)
+def test_only_a_server_that_tells_its_classes_is_believed(run_s2, counting, locations, warned):
+    counting.locations = locations
+    done = run_s2("create", "s2://some-basin/s", "--storage-class", "fast", env=counting.env)
+    assert (done.returncode, b"warning" in done.stderr) == (0, warned)
+    assert counting.paths == ["/v1/locations"]
