@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli import root
+from s2cli import root, tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -199,3 +199,39 @@ def test_the_tables_of_the_readme_say_what_help_says():
     assert table("| What | Where |") == {name: [text] for name, text in root.FILES.items()}
     assert table("| Format | `append` reads") == {name: [*texts] for name, texts in root.RECORD_FORMATS.items()}
     assert table("| Format | Meaning |") == {name: [text] for name, text in root.RESOURCE_FORMATS.items()}
+
+
+# The flags of the official tool (0.43.4) for the commands that both have.
+OFFICIAL_FLAGS = {
+    "lite": "--bucket --local-root --path --tls-self --tls-cert --tls-key --port --no-cors --init-file "
+    "--append-inflight-bytes --wal-bucket --wal-local-root --no-dashboard",
+    "append": "--fencing-token -f --match-seq-num -m --format --input -i --linger --encryption-key -k "
+    "--encryption-key-file --storage-class --retention-policy --timestamping-mode --timestamping-uncapped "
+    "--delete-on-empty-min-age",
+    "read": "--seq-num -s --timestamp --ago --tail-offset --count -n --bytes -b --clamp --until --format --output -o "
+    "--encryption-key -k --encryption-key-file --storage-class --retention-policy --timestamping-mode "
+    "--timestamping-uncapped --delete-on-empty-min-age",
+    "tail": "--lines -n --follow -f --format --output -o --encryption-key -k --encryption-key-file",
+    "trim": "--fencing-token -f --match-seq-num -m",
+    "fence": "--fencing-token -f --match-seq-num -m",
+    "ls": "--prefix -p --start-after -s --limit -n --no-auto-paginate",
+    "list-basins": "--prefix -p --start-after -s --limit -n --no-auto-paginate",
+    "list-streams": "--prefix -p --start-after -s --limit -n --no-auto-paginate",
+    "list-access-tokens": "--prefix -p --start-after -s --limit -n --no-auto-paginate",
+    "create-basin": "--location --storage-class --retention-policy --timestamping-mode --timestamping-uncapped "
+    "--delete-on-empty-min-age --stream-cipher --create-stream-on-append --create-stream-on-read",
+    "issue-access-token": "--expires-in --expires-at --auto-prefix-streams --basins-prefix --basins-exact "
+    "--streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops",
+    "get-account-metrics": "--start-timestamp --start-ago --end-timestamp --end-ago --interval",
+}
+
+
+def test_the_readme_names_every_flag_of_the_official_tool_that_is_not_there():
+    lines = README[README.index("| Command | Flags that are not there") :].partition("\n\n")[0].splitlines()[2:]
+    named = set()
+    for line in lines:
+        commands, flags, _ = line.strip("|").split(" | ")
+        named |= {(c, f) for c in re.findall(r"`([a-z-]+)`", commands) for f in re.findall(r"`(--[a-z-]+)`", flags)}
+    there = {c.name: {flag for o in c.options for flag in o.flags} for c in tables.read_commands()}
+    missing = {(c, f) for c, flags in OFFICIAL_FLAGS.items() for f in flags.split() if f not in there[c]}
+    assert named == missing
