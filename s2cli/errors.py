@@ -169,6 +169,10 @@ NO_SIDE_EFFECT_CODES = frozenset(
     code for code, status in STATUS_BY_CODE.items() if status < 500 and code not in ("request_timeout", "client_hangup")
 ) | {"not_implemented", "hot_server", "server_draining"}
 
+# Of an error that is read, and of what it says to a person.
+MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_MESSAGE_LENGTH = 2000
+
 RETRYABLE_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
 
 
@@ -220,10 +224,12 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
     Introduction's `{error, message}`, or anything that some proxy wrote. `headers` have lower-case names."""
     import json
 
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        fields = None
+    fields = None
+    if len(body) <= MAX_ERROR_BODY_BYTES:
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError):
+            fields = None
     if not isinstance(fields, dict):
         fields = {}
     tail = fields.get("tail")
@@ -233,21 +239,27 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
     if status in (409, 412):
         if "fencing_token_mismatch" in fields:
             token = fields["fencing_token_mismatch"]
-            return FencingTokenMismatchError(token if isinstance(token, str) else json.dumps(token))
+            return FencingTokenMismatchError(_clipped(token if isinstance(token, str) else json.dumps(token)))
         if "seq_num_mismatch" in fields:
             return SeqNumMismatchError(_number(fields["seq_num_mismatch"]))
     code = fields.get("code") or fields.get("error") or "unknown"
     message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
-    return ApiError(str(code), str(message), status=status, retry_after_ms=_retry_after_ms(headers or {}))
+    return ApiError(
+        _clipped(str(code)), _clipped(str(message)), status=status, retry_after_ms=_retry_after_ms(headers or {})
+    )
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_LENGTH else text[:MAX_MESSAGE_LENGTH] + "…"
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value < 1 << 64 else 0
 
 
 def _retry_after_ms(headers: Mapping[str, str]) -> int | None:
     for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1000)):
         text = headers.get(name, "").strip()
         if text.isascii() and text.isdigit():
-            return min(int(text) * unit_ms, 60_000)
+            return 60_000 if len(text) > 9 else min(int(text) * unit_ms, 60_000)
     return None

@@ -49,8 +49,6 @@ SEAMS = {
     "uvloop": {"server/serve.py"},
     "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},
-    "httpx": {"client/http.py"},
-    "httpx_sse": {"client/http.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
     "rich": {"console.py", "commands/", "root.py", "manual.py"},

@@ -165,11 +165,15 @@ def pages(
     left = limit
     while left is None or left > 0:
         items, has_more = fetch(start_after, MAX_PAGE if left is None else min(left, MAX_PAGE))
+        if has_more and not only_one:
+            last = items[-1].get(key) if items else None
+            if not isinstance(last, str) or last <= start_after:
+                raise ProtocolError("the server says that its list has more, and does not go on: it would never end")
         if left is not None:
             items = items[:left]
             left -= len(items)
         yield items
-        if not has_more or not items or only_one:
+        if not has_more or only_one:
             return
         start_after = str(items[-1].get(key))
 

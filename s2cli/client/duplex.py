@@ -16,6 +16,7 @@ from s2cli.client.duplex_h1 import Http1
 from s2cli.client.proxy import refuse_proxy
 from s2cli.client.sockets import LostError, Peer, PlainSocket
 from s2cli.client.sockets import connect as connect_socket
+from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 USER_AGENT = f"s2cli/{__version__}"
 BULK_BYTES = 256 * 1024
 PING_S = 20.0
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024  # of a response to call(); a unary read brings 1 MiB of records
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024  # of a response to call(): a page of 1000 names is the longest there is
+# Answers to what came (to settings and pings) that may wait for a server which asks on and takes none of them.
+MAX_UNTAKEN_BYTES = 1024 * 1024
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -46,7 +49,7 @@ class Connection:
     """An open connection. After request() the parts of its body go out by send() and end(); what comes back is
     in `status`, `headers`, the results of on_ready(), and `ended`."""
 
-    __slots__ = ("_has_ended", "_http", "_next_ping", "_socket", "fd")
+    __slots__ = ("_has_ended", "_http", "_next_ping", "_socket", "_untaken_bytes", "fd")
 
     def __init__(self, socket: PlainSocket | TlsSocket, http: Http1 | Http2) -> None:
         self._socket = socket
@@ -54,6 +57,7 @@ class Connection:
         self.fd = socket.fd
         self._next_ping = 0.0
         self._has_ended = True  # the request that is under way
+        self._untaken_bytes = 0
 
     @property
     def status(self) -> int | None:
@@ -114,6 +118,9 @@ class Connection:
         body = self._http.receive(data)
         if out := self._http.take():
             self._socket.send([out])
+            self._untaken_bytes = self._untaken_bytes + len(out) if self._socket.pending else 0
+            if self._untaken_bytes > MAX_UNTAKEN_BYTES:
+                raise LostError("the server asks on and on without taking the answers")
         return body
 
     def keep_alive(self, now: float) -> float | None:
@@ -156,7 +163,7 @@ def connect(peer: Peer, waiter: Waiter) -> Connection:
 def call(
     connection: Connection, waiter: Waiter, method: str, path: str, headers: Headers, body: bytes, timeout_s: float
 ) -> Response:
-    """A request with one answer. Raises LostError, also when the answer is not there in time."""
+    """A request with one answer. Raises LostError, also when the answer is not there in time, and ProtocolError."""
     connection.request(method, path, headers, body)
     deadline = time.monotonic() + timeout_s
     pieces: list[bytes] = []
@@ -169,7 +176,7 @@ def call(
         pieces.append(piece)
         size += len(piece)
         if size > MAX_RESPONSE_BYTES:
-            raise LostError("the answer does not end")
+            raise ProtocolError(f"the server's answer is longer than {MAX_RESPONSE_BYTES} bytes")
     return Response(connection.status or 0, connection.headers, b"".join(pieces))
 
 

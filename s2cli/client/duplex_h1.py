@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CHUNK_LINE_BYTES = 1024
+MAX_INFORMATIONAL = 20  # responses before the real one (100 Continue, 103 Early Hints): a few are usual
+MAX_LENGTH_DIGITS = 18
 
 # What the next byte of the response belongs to
 _NONE, _HEAD, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILER, _LENGTH, _REST = range(8)
@@ -23,7 +25,18 @@ class Http1:
     """`status` and `headers` (lower-case names) of the response are there when its head has come, `ended` when its
     body has. `reusable` says then whether the connection can carry another request."""
 
-    __slots__ = ("_authority", "_buffer", "_left", "_open", "_state", "ended", "headers", "reusable", "status")
+    __slots__ = (
+        "_authority",
+        "_buffer",
+        "_extra",
+        "_left",
+        "_open",
+        "_state",
+        "ended",
+        "headers",
+        "reusable",
+        "status",
+    )
 
     ping = None  # there is none
     pending = False  # nothing but the socket ever holds the body back
@@ -32,6 +45,7 @@ class Http1:
         self._authority = authority
         self._buffer = b""  # an incomplete head or chunk line
         self._left = 0  # bytes of the chunk or body that are still to come
+        self._extra = 0  # informational responses before the real one, or bytes of trailers behind it
         self._open = False  # the request's body is not yet ended
         self._state = _NONE
         self.status: int | None = None
@@ -43,6 +57,7 @@ class Http1:
         """The bytes that start a request; with None as `body` it is sent by body() and end()."""
         self.status, self.headers, self.ended = None, {}, False
         self._state = _HEAD
+        self._extra = 0
         lines = [f"{method} {path} HTTP/1.1", f"host: {self._authority}"]
         lines += [f"{name}: {value}" for name, value in headers]
         if body is None:
@@ -134,6 +149,9 @@ class Http1:
                 raise ProtocolError("the server's answer is no HTTP: bytes after the end of a chunk")
             self._state = _CHUNK_LINE
         elif self._state == _TRAILER:
+            self._extra += len(text) + len(mark)
+            if self._extra > MAX_HEAD_BYTES:
+                raise ProtocolError("the server's answer is no HTTP: its trailers do not end")
             if not text:
                 self._finish()
         else:
@@ -144,11 +162,18 @@ class Http1:
         lines = head.decode("latin-1").split("\r\n")
         version, _, rest = lines[0].partition(" ")
         code = rest[:3]
-        if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit()):
+        if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit() and len(code) == 3):
             raise ProtocolError(f"the server's answer is no HTTP/1.1: {lines[0][:60]!r}")
         status = int(code)
-        if 100 <= status < 200:
-            return  # informational: the real one follows
+        if status < 200:
+            # Informational: the real one follows.
+            self._extra += 1
+            if status == 101:
+                raise ProtocolError("the server changes to a protocol that nobody asked for (status 101)")
+            if self._extra > MAX_INFORMATIONAL:
+                raise ProtocolError(f"the server sends more than {MAX_INFORMATIONAL} answers before the real one")
+            return
+        self._extra = 0
         headers: dict[str, str] = {}
         for line in lines[1:]:
             name, colon, value = line.partition(":")
@@ -166,7 +191,7 @@ class Http1:
             self._state = _CHUNK_LINE
         elif length is None:
             self._state = _REST
-        elif length.isascii() and length.isdigit():
+        elif length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS:
             self._state, self._left = _LENGTH, int(length)
             if not self._left:
                 self._finish()

@@ -9,6 +9,7 @@ from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    InformationalResponseReceived,
     PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
@@ -19,6 +20,7 @@ from h2.events import (
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
+from s2cli.client.duplex_h1 import MAX_INFORMATIONAL
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 # the kernel, since we read from the socket only what we hand on at once.
 WINDOW_BYTES = 16 * 1024 * 1024
 MAX_FRAME_BYTES = 1024 * 1024  # of DATA that we take: h2 spends its time per frame, not per byte
+MAX_HEAD_BYTES = 64 * 1024
 
 
 PING = b"s2 lives"
@@ -61,7 +64,7 @@ class Http2:
     server's windows have room."""
 
     __slots__ = (
-        "_authority", "_body", "_connection", "_end", "_greeted", "_pinged", "_scheme", "_stream_id",
+        "_authority", "_body", "_connection", "_end", "_greeted", "_informational", "_pinged", "_scheme", "_stream_id",
         "ended", "headers", "reusable", "status",
     )  # fmt: skip
 
@@ -81,6 +84,7 @@ class Http2:
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(WINDOW_BYTES - 65_535)
         self._greeted = False  # something has come
+        self._informational = 0  # responses before the real one
         self._pinged = False  # and no answer yet
         self._stream_id = 0
         self._body: list[memoryview] = []
@@ -96,6 +100,7 @@ class Http2:
 
     def request(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None) -> bytes:
         self.status, self.headers, self.ended = None, {}, False
+        self._informational = 0
         self._body.clear()
         self._end = False
         self._stream_id = self._connection.get_next_available_stream_id()
@@ -171,6 +176,9 @@ class Http2:
             events = self._connection.receive_data(data)
         except H2Error as error:
             raise LostError(f"the connection broke: {error or type(error).__name__}") from error
+        # h2 would gather 64 frames of a head, of MAX_FRAME_BYTES each. test_duplex_h2.py tells if they are elsewhere.
+        if sum(len(frame.data) for frame in self._connection.incoming_buffer._headers_buffer) > MAX_HEAD_BYTES:
+            raise ProtocolError("the server's answer has a head that does not end")
         pieces: list[bytes] = []
         taken = 0
         for event in events:
@@ -207,6 +215,10 @@ class Http2:
             return
         if isinstance(event, ResponseReceived):
             self._read_headers(event)
+        elif isinstance(event, InformationalResponseReceived):
+            self._informational += 1
+            if self._informational > MAX_INFORMATIONAL:
+                raise ProtocolError(f"the server sends more than {MAX_INFORMATIONAL} answers before the real one")
         elif isinstance(event, StreamEnded):
             self.ended = True
         elif isinstance(event, StreamReset) and not self.ended:
@@ -223,7 +235,7 @@ class Http2:
             name, value = str(raw_name), str(raw_value)
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         status = headers.pop(":status", "")
-        if not (status.isascii() and status.isdigit()):
+        if not (status.isascii() and status.isdigit() and len(status) == 3):
             raise ProtocolError("the server's answer has no status")
         self.status, self.headers = int(status), headers
 

@@ -1,39 +1,33 @@
-"""Unary calls over httpx: attempts, deadlines, and the one seam where its exceptions become ours.
-
-httpx is imported in the function that needs it, without its own command line, which would load click and rich.
-"""
+"""Unary calls: attempts, deadlines, and what an error says about the place that was asked."""
 
 from __future__ import annotations
 
 import os
-import sys
+import select
 import time
 
-from s2cli import __version__
 from s2cli.amounts import format_seconds
-from s2cli.client.outage import Outage, Watch
-from s2cli.client.proxy import refuse_proxy
-from s2cli.client.sockets import LostError, connect_hint
-from s2cli.endpoints import is_loopback, split_origin
-from s2cli.errors import ApiError, ProtocolError, S2Error, UnreachableError, UsageError, error_from_response
+from s2cli.client import duplex
+from s2cli.client.interrupts import Interrupts, Waiter
+from s2cli.client.outage import Outage
+from s2cli.client.records import inflated
+from s2cli.client.sockets import LostError
+from s2cli.endpoints import is_loopback
+from s2cli.errors import ApiError, ProtocolError, S2Error, error_from_response
+from s2cli.wire.content import parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from types import ModuleType
+    from collections.abc import Callable, Mapping
 
-    from httpx import Client
-
-    from s2cli.client.records import StreamClient
+    from s2cli.client.duplex import Headers
+    from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 
 # Protocol section 9.2, with the request timeout of the official tool.
 ATTEMPTS = 3
 FIRST_BACKOFF_MS = 100
 MAX_BACKOFF_MS = 1000
-CONNECT_TIMEOUT_S = 3.0
-# An answer to a unary call is a page of 1000 names at most; whoever sends more is no S2 server.
-MAX_BODY_BYTES = 16 << 20
 
 
 class Response:
@@ -47,24 +41,22 @@ class Response:
         self.body = body
 
     def json(self) -> object:
-        import json
-
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
+            return parse_json(self.body)
+        except ValueError:
             raise ProtocolError("the server's answer is not JSON: is this the endpoint of an S2 server?") from None
 
 
 class Connection:
     """Unary calls to one target. `tell` hears of failed attempts; `timeout_s` is for a call with all its attempts."""
 
-    __slots__ = ("_clients", "_tell", "_timeout_s", "target")
+    __slots__ = ("_spare", "_tell", "_timeout_s", "target")
 
     def __init__(self, target: Target, timeout_s: float, tell: Callable[[str], None]) -> None:
         self.target = target
         self._timeout_s = timeout_s
         self._tell = tell
-        self._clients: dict[str, Client] = {}
+        self._spare: dict[str, duplex.Connection] = {}  # by the peer's name
 
     def request(
         self,
@@ -80,28 +72,30 @@ class Connection:
 
         It must be one that may be repeated: a GET, or a write with a request token.
         """
-        url, all_headers = self._address(path, basin)
-        all_headers.update(headers or {})
-        outage = Outage(self._timeout_s, self._tell, option="--timeout")
-        outage.expect()
-        with Watch(outage):
-            return self._request(method, url, all_headers, json, query)
+        peer, all_headers = duplex.account_peer(self.target) if basin is None else duplex.basin_peer(self.target, basin)
+        all_headers += [("accept", "application/json"), *(headers or {}).items()]
+        if peer.socket_path is None and not is_loopback(peer.host):
+            all_headers.append(("accept-encoding", "zstd, gzip"))
+        if query:
+            from urllib.parse import quote, urlencode
 
-    def _request(
-        self,
-        method: str,
-        url: str,
-        all_headers: Mapping[str, str],
-        json: object,
-        query: Mapping[str, str | int] | None,
-    ) -> Response:
-        deadline = time.monotonic() + self._timeout_s
+            path += "?" + urlencode(query, quote_via=quote)
+        body = b""
+        if json is not None:
+            from json import dumps
+
+            body = dumps(json, separators=(",", ":")).encode()
+            all_headers.append(("content-type", "application/json"))
+        waiter = Waiter(Interrupts())  # never entered: a signal ends the command as it is
+        waiter.deadline = deadline = time.monotonic() + self._timeout_s
+        waiter.outage = Outage(self._timeout_s, self._tell, option="--timeout")
+        waiter.outage.expect()
         attempt = 0
         uncertain = False
         while True:
             attempt += 1
             try:
-                return self._attempt(method, url, all_headers, json, query, deadline - time.monotonic())
+                return self._attempt(peer, waiter, method, path, all_headers, body)
             except S2Error as error:
                 delay_s = _delay_ms(error, attempt) / 1000
                 if not _may_repeat(error) and uncertain and method != "GET":
@@ -112,149 +106,51 @@ class Connection:
                 self._tell(f"{error.message}; trying again in {format_seconds(delay_s)}")
             time.sleep(delay_s)
 
-    def _address(self, path: str, basin: str | None) -> tuple[str, dict[str, str]]:
-        target = self.target
-        headers = {"user-agent": f"s2cli/{__version__}", "accept": "application/json"}
-        if target.token is not None:
-            headers["authorization"] = f"Bearer {target.token}"
-        origin = target.account_url
-        if basin is not None:
-            origin = target.basin_url.replace("{basin}", basin)
-            if origin == target.basin_url:
-                headers["s2-basin"] = basin
-        if target.socket_path is None:
-            refuse_proxy(*split_origin(origin))
-        if target.socket_path is not None or is_loopback(split_origin(origin)[1]):
-            headers["accept-encoding"] = "identity"  # elsewhere httpx asks for what it can read
-        return origin + path, headers
-
-    def _attempt(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        json: object,
-        query: Mapping[str, str | int] | None,
-        timeout_s: float,
-    ) -> Response:
-        httpx = _import_httpx()
-        scheme = url.partition("://")[0]
-        client = self._clients.get(scheme)
-        if client is None:
-            client = self._clients[scheme] = self.open(scheme)
-        timeout = httpx.Timeout(max(timeout_s, 0.001), connect=min(CONNECT_TIMEOUT_S, max(timeout_s, 0.001)))
+    def _attempt(self, peer: Peer, waiter: Waiter, method: str, path: str, headers: Headers, body: bytes) -> Response:
+        connection = self._connect(peer, waiter)
         try:
-            with client.stream(method, url, headers=headers, json=json, params=query, timeout=timeout) as answer:
-                body = _read_body(answer.iter_bytes())
-                status = int(answer.status_code)
-                lower_case = {name.lower(): value for name, value in answer.headers.items()}
-        except httpx.InvalidURL as error:
-            raise UsageError(f"{url} is no valid URL: {error}") from error
-        except httpx.HTTPError as error:
-            raise self.our_error(error, url) from error
-        if not 200 <= status < 300:
-            raise error_from_response(status, body, lower_case)
-        return Response(status, lower_case, body)
+            answer = duplex.call(connection, waiter, method, path, headers, body, self._timeout_s)
+        except LostError as error:
+            connection.close()
+            place = "the local server" if self.target.local else str(peer)
+            in_time = waiter.deadline is None or time.monotonic() < waiter.deadline
+            why = f"the connection to {place} failed: {error.message}"
+            error.message = why if in_time else f"{place} did not answer in time"
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        if connection.reusable:
+            self._spare[str(peer)] = connection
+        else:
+            connection.close()
+        content = inflated(answer.headers, answer.body, duplex.MAX_RESPONSE_BYTES)
+        if not 200 <= answer.status < 300:
+            raise error_from_response(answer.status, content, answer.headers)
+        return Response(answer.status, answer.headers, content)
 
-    def open(self, scheme: str) -> Client:
-        """A client of httpx for this target."""
-        httpx = _import_httpx()
-        target = self.target
-        verify: object = False
-        if scheme == "https":
-            from s2cli.client.tls import client_context
-
-            verify = client_context(target.ca_file, ["http/1.1"])
-        # Prior knowledge of HTTP/2 is asked for; over TLS, HTTP/1.1 does for single calls.
-        http2 = target.http2 and scheme == "http"
-        transport = httpx.HTTPTransport(
-            verify=verify, http1=not http2, http2=http2, uds=target.socket_path, trust_env=False
-        )
-        client: Client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
-        return client
-
-    def our_error(self, error: Exception, url: str) -> S2Error:
-        """What an HTTPError of httpx means."""
-        httpx = _import_httpx()
-        scheme, host, port = split_origin("/".join(url.split("/", 3)[:3]))
-        place = "the local server" if self.target.local else f"{host}:{port}"
-        cause: BaseException | None = error
-        while cause is not None:
-            if type(cause).__name__ == "SSLCertVerificationError":
-                why = getattr(cause, "verify_message", str(cause))
-                return UntrustedError(
-                    f"the certificate of {place} is not trusted: {why}",
-                    hint="to trust the certificates in a file: --ca-file FILE",
-                )
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx.TimeoutException):
-            return UnreachableError(f"{place} did not answer in time")
-        if isinstance(error, httpx.ConnectError):
-            return UnreachableError(f"cannot connect to {place}: {_reason(error)}", hint=connect_hint(scheme, host))
-        return UnreachableError(f"the connection to {place} broke: {_reason(error)}")
-
-
-def open_events(stream: StreamClient, query: str, silence_s: float) -> Iterator[tuple[str, str]]:
-    """The names and the data of the server-sent events of a read. Raises LostError, also where nothing comes for
-    `silence_s`, and what the server answers instead."""
-    httpx = _import_httpx()
-    import httpx_sse
-
-    peer = stream.peer
-    connection = Connection(stream.target, silence_s, lambda _text: None)
-    url = f"{peer.scheme}://{peer.authority}{stream.path}?{query}"
-    headers = dict(stream.headers) | {"accept": "text/event-stream", "s2-format": "base64"}
-    headers["accept-encoding"] = "identity"
-    timeout = httpx.Timeout(silence_s, connect=CONNECT_TIMEOUT_S)
-    with connection.open(peer.scheme) as client:
+    def _connect(self, peer: Peer, waiter: Waiter) -> duplex.Connection:
+        spare = self._spare.pop(str(peer), None)
+        if spare is not None:
+            poll = select.poll()
+            poll.register(spare.fd, select.POLLIN)
+            if not poll.poll(0):
+                return spare
+            spare.close()  # nothing is asked for: this is its end
         try:
-            with client.stream("GET", url, headers=headers, timeout=timeout) as answer:
-                if answer.status_code != 200:
-                    lower_case = {name.lower(): value for name, value in answer.headers.items()}
-                    raise stream.error(answer.status_code, _read_body(answer.iter_bytes()), lower_case)
-                for event in httpx_sse.EventSource(answer).iter_sse():
-                    yield event.event, event.data
-        except httpx_sse.SSEError as error:
-            raise ProtocolError(f"the server's answer is no event stream: {error}") from error
-        except httpx.HTTPError as error:
-            ours = connection.our_error(error, url)
-            raise (ours if isinstance(ours, UntrustedError) else LostError(ours.message, hint=ours.hint)) from error
-
-
-class UntrustedError(UnreachableError):
-    """The server did not prove who it is: another attempt would not help."""
-
-
-def _import_httpx() -> ModuleType:
-    # Its command line is imported by its __init__ where click and rich are installed: 50 ms of the 113.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how an import is made to fail
-    import httpx
-
-    return httpx
-
-
-def _read_body(pieces: Iterable[bytes]) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
-            raise ProtocolError(f"the server's answer is longer than {MAX_BODY_BYTES} bytes")
-    return b"".join(parts)
+            return duplex.connect(peer, waiter)
+        except LostError as error:
+            error.unprocessed = True
+            raise
 
 
 def _may_repeat(error: S2Error) -> bool:
-    if isinstance(error, ApiError):
-        return error.retryable
-    return isinstance(error, UnreachableError) and not isinstance(error, UntrustedError)
+    return error.retryable if isinstance(error, ApiError) else isinstance(error, LostError)
 
 
 def _changed_nothing(error: S2Error) -> bool:
     """Whether the request of that attempt cannot have taken effect."""
-    if isinstance(error, ApiError):
-        return error.no_side_effect
-    return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout")
+    return error.no_side_effect if isinstance(error, ApiError) else isinstance(error, LostError) and error.unprocessed
 
 
 def _delay_ms(error: S2Error, attempt: int) -> float:
@@ -263,11 +159,3 @@ def _delay_ms(error: S2Error, attempt: int) -> float:
     delay = base + base * os.urandom(1)[0] / 256
     asked = error.retry_after_ms if isinstance(error, ApiError) else None
     return max(delay, asked or 0)
-
-
-def _reason(error: BaseException) -> str:
-    """The system's words for what happened, without its number."""
-    text = str(error) or type(error).__name__
-    if text.startswith("[Errno") and "] " in text:
-        text = text.partition("] ")[2]
-    return text[:1].lower() + text[1:]

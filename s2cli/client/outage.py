@@ -75,6 +75,11 @@ class Outage:
             self._reason = ""
         self.restart()
 
+    def hear(self) -> None:
+        """Part of something arrived. After a failure that is no progress yet: what comes may break off every time."""
+        if not self._attempts:
+            self.progress()
+
     def patience_s(self, at_most_s: float) -> float:
         """How long to wait now, before it has lasted too long."""
         left_s = self._left_s()
@@ -96,13 +101,6 @@ class Outage:
             return
         if self._limit_s and now >= self._since + self._limit_s:
             raise self._too_long(self._last or UnreachableError("the server does not answer"))
-        self.tell()
-
-    def tell(self) -> None:
-        """Says that the server is silent, once it is time; for those who cannot be interrupted while they wait."""
-        now = time.monotonic()
-        if self._since is None or self._told or self._reason or now < self._since + NOTICE_S:
-            return
         self._told = True
         self._notice(f"the server has not answered for {format_seconds(now - self._since)}; waiting{self._bound}")
 
@@ -139,27 +137,3 @@ class Outage:
     @staticmethod
     def _over(why: str, error: S2Error) -> UnreachableError:
         return UnreachableError(f"{why}: {error.message}", hint=error.hint)
-
-
-class Watch:
-    """While it is entered, a thread tells when the server is silent: for a library that waits on its own."""
-
-    __slots__ = ("_done", "_outage")
-
-    def __init__(self, outage: Outage) -> None:
-        from threading import Event
-
-        self._outage = outage
-        self._done = Event()
-
-    def __enter__(self) -> None:
-        from threading import Thread
-
-        Thread(target=self._run, daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-
-    def _run(self) -> None:
-        while not self._done.wait(NOTICE_S / 10):
-            self._outage.tell()

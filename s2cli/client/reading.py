@@ -7,23 +7,29 @@ import time
 
 from s2cli.amounts import format_seconds
 from s2cli.client.memory import keep_freed_memory
-from s2cli.client.outage import Watch
 from s2cli.client.records import PROTOBUF, inflated
-from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, SILENCE_S, Advice, read_refusal
+from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.client.ways import READ_WAYS, SSE, UNARY, Ways
-from s2cli.errors import ApiError, RangeNotSatisfiableError, S2Error
+from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
+from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.duplex import Connection
+    from s2cli.client.duplex import Connection, Headers
     from s2cli.client.interrupts import Waiter
     from s2cli.client.outage import Outage
     from s2cli.client.records import StreamClient
     from s2cli.wire.read import Delivered, ReadSession
 
+    # Delivers what the bytes of a session hold; says how many messages were whole so far, and how many bytes of the
+    # next one are there.
+    Taker = Callable[[bytes], tuple[int, int]]
+
+# Base64 is exact for any bytes; compression would hold events back.
+EVENT_HEADERS = [("accept", "text/event-stream"), ("s2-format", "base64")]
 # How long a call that follows waits for the next record.
 CALL_WAIT_S = 15
 # An output that blocked for so long is to blame for what became of the connection meanwhile.
@@ -54,7 +60,7 @@ class ReadLoop:
         self._write = write
         self._output_fd = output_fd
         self._waiter = waiter
-        self._outage = waiter.outage = outage
+        self._outage = outage
         self._notice = notice
         self._advice = Advice()
         self._ways = Ways(transport, READ_WAYS, notice)
@@ -84,43 +90,47 @@ class ReadLoop:
     def _read(self, connection: Connection) -> bool:
         """What one connection brings; whether the read is over."""
         self._ways.on_request()
-        if self._ways.current == SSE:
-            connection.close()  # it has shown that the server is there: httpx makes its own
-            with Watch(self._outage):
-                return self._listen()
-        return self._ask(connection) if self._ways.current == UNARY else self._converse(connection)
+        if self._ways.current == UNARY:
+            return self._ask(connection)
+        return self._converse(connection, self._take_events() if self._ways.current == SSE else self._take_frames())
 
-    def _converse(self, connection: Connection) -> bool:
-        """One read session; whether the read is over."""
+    def _converse(self, connection: Connection, take: Taker) -> bool:
+        """One read session, whose bytes go to `take`; whether the read is over."""
         stream, session = self._stream, self._session
         connection.expect_bulk()
-        headers = stream.headers + stream.accepts + SESSION_HEADERS
-        connection.request("GET", f"{stream.path}?{session.query()}", headers, b"")
+        is_events = self._ways.current == SSE
+        headers: Headers = EVENT_HEADERS if is_events else stream.accepts + SESSION_HEADERS
+        connection.request("GET", f"{stream.path}?{session.query()}", stream.headers + headers, b"")
         poll = self._new_poll()
-        heard = time.monotonic()
+        patience = Patience(self._ways.head_s)
         while True:
             self._expect(waits=session.follow and connection.status == 200)
-            data = self._receive(connection, poll, heard)
+            data = self._receive(connection, poll, patience)
             if data is None:
                 return True
-            heard = time.monotonic()
             if connection.status not in (None, 200):
                 body = read_refusal(connection, data, self._outage.patience_s(REFUSAL_S))
                 raise stream.error(connection.status or 0, body, connection.headers)
+            if is_events and connection.status == 200 and not is_event_stream(connection.headers):
+                raise ProtocolError("the server's answer is no event stream")
             if data:
-                self._outage.progress()
-                batches = session.receive(data)
-                self._ways.on_data()
-                if self._deliver(batches, heard):
-                    # What the output took is no silence of the server.
-                    heard = time.monotonic()
+                if session.follow:
+                    self._outage.progress()
+                else:
+                    self._outage.hear()
+                delivered = session.delivered
+                messages, pending_bytes = take(data)
                 if session.error is not None:
                     raise session.error
                 if session.done:
                     return True
+                counts = session.follow or session.delivered > delivered
+                patience.on_data(messages, pending_bytes, session.heartbeats, counts=counts)
                 if session.advised and self._advice.is_heeded():
                     return False
-            if connection.ended:
+            if connection.ended or session.ended:
+                if is_events and not session.ended:
+                    raise LostError("the server ended the session without saying so")
                 if session.on_end():
                     return True
                 if session.follow:
@@ -135,19 +145,56 @@ class ReadLoop:
         else:
             self._outage.expect()
 
+    def _take_frames(self) -> Taker:
+        session = self._session
+
+        def take(data: bytes) -> tuple[int, int]:
+            for batches in session.receive(data):
+                self._deliver(batches)
+            self._ways.on_data()
+            return session.messages, session.pending_bytes
+
+        return take
+
+    def _take_events(self) -> Taker:
+        from s2cli.wire import events
+
+        session = self._session
+        reader = events.EventReader()
+
+        messages = 0
+
+        def take(data: bytes) -> tuple[int, int]:
+            nonlocal messages
+            for name, text in reader.events(data):
+                messages += 1
+                self._ways.on_data()
+                if name == "batch":
+                    self._deliver(session.receive_batch(events.decode_batch(text)))
+                elif name == "ping":
+                    session.on_tail(events.decode_ping(text))
+                elif name == "error":
+                    raise events.decode_error(text)
+                elif text == events.DONE:
+                    session.ended = True
+                if session.done or session.ended:
+                    break
+            return messages, reader.pending_bytes
+
+        return take
+
     def _new_poll(self) -> select.poll:
         poll = select.poll()
         if self._output_fd >= 0:
             poll.register(self._output_fd, 0)  # to hear that its reader has gone
         return poll
 
-    def _receive(self, connection: Connection, poll: select.poll, heard: float) -> bytes | None:
+    def _receive(self, connection: Connection, poll: select.poll, patience: Patience) -> bytes | None:
         """What comes next of a response; None when the reader of the output has gone."""
-        head_s = self._ways.head_s
-        patience_s = head_s if head_s is not None and connection.status is None else SILENCE_S
+        limit_s = patience.limit_s(connection.status is not None)
         poll.register(connection.fd, connection.events)
         ready = 0
-        end = heard + patience_s
+        end = patience.heard + limit_s
         while not ready and (now := time.monotonic()) < end:
             for fd, found in poll.poll(max(0.0, min(end, self._outage.until) - now) * 1000):
                 if fd != connection.fd:
@@ -156,13 +203,15 @@ class ReadLoop:
             if not ready:
                 self._outage.check()
         if not ready:
-            raise LostError(f"the server sent nothing for {format_seconds(patience_s)}")
+            raise LostError(f"the server sent nothing for {format_seconds(limit_s)}")
         return connection.on_ready(ready)
 
     def _ask(self, connection: Connection) -> bool:
         """Single calls, one after the other; whether the read is over."""
         session = self._session
         connection.expect_bulk()
+        patience = Patience(None)
+        empty = 0  # answers in a row
         while True:
             # Where the read stands must be known before it waits: a start by time would move.
             knows_place = session.cursor is not None
@@ -177,9 +226,12 @@ class ReadLoop:
                 continue
             if message is None:
                 return True
-            self._outage.progress()
             batches = session.receive_message(message)
-            self._deliver(batches, time.monotonic())
+            if session.follow:
+                self._outage.progress()
+            self._deliver(batches)
+            empty = 0 if batches else empty + 1
+            patience.on_data(0, 0, empty, counts=True)
             if session.done:
                 return True
             if not batches and not session.follow:
@@ -207,64 +259,37 @@ class ReadLoop:
         headers = [*stream.headers, *stream.accepts, ("accept", PROTOBUF)]
         connection.request("GET", f"{stream.path}?{query}", headers, b"")
         poll = self._new_poll()
-        asked = time.monotonic()
+        patience = Patience(None)
         pieces: list[bytes] = []
+        size = 0
         while not connection.ended:
-            piece = self._receive(connection, poll, asked)
+            piece = self._receive(connection, poll, patience)
             if piece is None:
                 return None
             if piece:
-                asked = time.monotonic()
-                self._outage.progress()
+                pieces.append(piece)
+                size += len(piece)
+                patience.on_data(0, size, 0, counts=True)
+                self._outage.hear()
                 self._outage.expect()
-            pieces.append(piece)
+            if size > MAX_MESSAGE_BYTES:
+                raise ProtocolError(f"the server's answer is longer than {MAX_MESSAGE_BYTES} bytes")
         body = inflated(connection.headers, b"".join(pieces))
         if connection.status != 200:
             raise stream.error(connection.status or 0, body, connection.headers)
         return body
 
-    def _listen(self) -> bool:
-        """Server-sent events; whether the read is over."""
-        from s2cli.client.http import open_events
-        from s2cli.wire import events
-
-        stream, session = self._stream, self._session
-        poll = self._new_poll()
-        self._expect(waits=session.follow)
-        silence_s = SILENCE_S if session.follow else self._outage.patience_s(SILENCE_S)
-        for name, data in open_events(stream, session.query(), silence_s):
-            if poll.poll(0):
-                return True
-            self._outage.progress()
-            self._ways.on_data()
-            if name == "batch":
-                self._deliver(session.receive_batch(events.decode_batch(data)), time.monotonic())
-                if session.done:
-                    return True
-                self._expect(waits=session.follow)
-            elif name == "ping":
-                tail = events.decode_ping(data)
-                if tail is not None:
-                    session.on_tail(tail)
-                if session.done:
-                    return True
-            elif name == "error":
-                raise events.decode_error(data)
-            elif data == events.DONE:
-                if session.on_end():
-                    return True
-                if session.follow:
-                    raise LostError("the server ended the session")
-                return False
-        raise LostError("the server ended the session")
-
-    def _deliver(self, batches: list[Delivered], now: float) -> bool:
+    def _deliver(self, batches: list[Delivered]) -> None:
         if self._session.gap is not None:
             first, last = self._session.gap
             self._session.gap = None
             self._notice(f"the records {first} to {last} are gone, trimmed or expired before they could be read")
-        if not batches:
-            return False
-        self._write(batches)
-        self._blocked |= time.monotonic() - now > BLOCKED_S
-        return True
+        if batches:
+            self._outage.progress()
+            now = time.monotonic()
+            self._write(batches)
+            self._blocked |= time.monotonic() - now > BLOCKED_S
+
+
+def is_event_stream(headers: dict[str, str]) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"

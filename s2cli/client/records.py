@@ -8,6 +8,7 @@ from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
 from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error, error_from_response
 from s2cli.values import shell_word
+from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 PROTOBUF = "application/protobuf"
-# What an answer may inflate to: a unary read brings 1 MiB of records.
-MAX_INFLATED_BYTES = 8 * 1024 * 1024
 READ_RECORDS = 1000  # the most that one unary read brings (protocol section 5.2)
 
 
@@ -216,8 +215,9 @@ def keep_trying(
             return answer
 
 
-def inflated(headers: dict[str, str], body: bytes) -> bytes:
-    """A body as it was before its content coding. Raises ProtocolError."""
+def inflated(headers: dict[str, str], body: bytes, limit_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
+    """A body as it was before its content coding, at most `limit_bytes` of it: by itself, as long as a batch may be.
+    Raises ProtocolError."""
     coding = headers.get("content-encoding", "identity")
     if coding == "identity":
         return body
@@ -225,23 +225,31 @@ def inflated(headers: dict[str, str], body: bytes) -> bytes:
         raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
     from s2cli.wire.content import inflate_content
 
-    return inflate_content(body, coding, MAX_INFLATED_BYTES)
+    return inflate_content(body, coding, limit_bytes)
 
 
 def parse_tail(body: bytes) -> tuple[int, int]:
     """The answer to check-tail. By hand where it is written as usual: importing `json` costs each append 5 ms."""
     head, _, rest = body.partition(b'{"tail":{"seq_num":')
-    seq_num, _, rest = rest.partition(b',"timestamp":')
-    timestamp, _, end = rest.partition(b"}}")
-    if not head.strip() and seq_num.isdigit() and timestamp.isdigit() and not end.strip():
-        return int(seq_num), int(timestamp)
-    import json
+    digits, _, rest = rest.partition(b',"timestamp":')
+    more_digits, _, end = rest.partition(b"}}")
+    if not head.strip() and not end.strip() and _is_short_number(digits) and _is_short_number(more_digits):
+        return int(digits), int(more_digits)
+    from s2cli.wire.content import is_u64, parse_json
 
     try:
-        tail = json.loads(body)["tail"]
-        return int(tail["seq_num"]), int(tail["timestamp"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        tail = parse_json(body)["tail"]  # type: ignore[index]  # what has no members is a TypeError
+        seq_num, timestamp = tail["seq_num"], tail["timestamp"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ProtocolError("the server's answer names no tail") from error
+    if not (is_u64(seq_num) and is_u64(timestamp)):
+        raise ProtocolError("the server's answer names no tail")
+    return seq_num, timestamp
+
+
+def _is_short_number(digits: bytes) -> bool:
+    """Whether it is a number below 2^63, by its length."""
+    return digits.isdigit() and len(digits) < 19
 
 
 def is_missing(error: S2Error) -> bool:

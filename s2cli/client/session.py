@@ -5,8 +5,10 @@ from __future__ import annotations
 import select
 import time
 
+from s2cli.amounts import format_seconds
 from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.sockets import LostError
+from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +20,51 @@ SILENCE_S = 20.0
 REFUSAL_S = 5.0
 REFUSAL_BYTES = 64 * 1024
 
+# A message that has begun must come faster than this in the end, and heartbeats slower (they come every 5 to 15 s).
+LOWEST_BYTES_PER_S = 8 * 1024
+FREE_HEARTBEATS = 100
+HEARTBEATS_PER_S = 1
+
 ADVICE_S = 60.0  # at most one advised reconnect in so many seconds (section 6.5)
 
 SESSION_HEADERS = [("content-type", "s2s/proto")]
+
+
+class Patience:
+    """How long to listen to a server in one session: it must neither fall silent, nor begin a message and let it
+    trickle, nor send heartbeats without end."""
+
+    __slots__ = ("_began", "_first_s", "_messages", "_started", "heard")
+
+    def __init__(self, first_s: float | None) -> None:
+        """`first_s`: how long the head of the answer may take; SILENCE_S if that is None."""
+        self._first_s = SILENCE_S if first_s is None else first_s
+        self._started = time.monotonic()
+        self._messages = 0
+        self._began: float | None = None  # the message that is under way
+        self.heard = self._started  # something came that the session is for
+
+    def limit_s(self, has_head: bool) -> float:
+        """How long nothing may come, counted from `heard`."""
+        return SILENCE_S if has_head else self._first_s
+
+    def on_data(self, messages: int, pending_bytes: int, heartbeats: int, *, counts: bool) -> None:
+        """Something came, and was dealt with. So far: `messages` that were whole, `pending_bytes` of the next one,
+        `heartbeats` since the last record. `counts`: it was no mere sign of life for somebody who waits for records
+        that are there already. Raises LostError and ProtocolError."""
+        now = time.monotonic()
+        if counts or pending_bytes:
+            self.heard = now
+        if not pending_bytes:
+            self._began = None
+        elif self._began is None or messages != self._messages:
+            self._began = now
+            self._messages = messages
+        elif now - self._began > SILENCE_S + pending_bytes / LOWEST_BYTES_PER_S:
+            took = format_seconds(now - self._began)
+            raise LostError(f"the server sent {pending_bytes} bytes of a message in {took}")
+        if heartbeats > FREE_HEARTBEATS + HEARTBEATS_PER_S * (now - self._started):
+            raise ProtocolError("the server sends nothing but heartbeats, without end")
 
 
 class Advice:

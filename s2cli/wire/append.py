@@ -225,7 +225,7 @@ class AppendSession:
 
     def receive(self, data: bytes) -> None:
         """Raises the error of a terminal frame (see refused()), or ProtocolError."""
-        for frame in self._reader.feed(data):
+        for frame in self._reader.frames(data):
             if frame.status is not None:
                 if frame.status >= 400:
                     raise error_from_response(frame.status, frame.message)

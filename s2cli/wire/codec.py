@@ -5,9 +5,20 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from s2cli.errors import ApiError, ProtocolError
-from s2cli.wire.batch import MAX_BATCH_RECORDS, count_records, encode_append
+from s2cli.wire.batch import (
+    HEADER_OVERHEAD_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_RECORDS,
+    count_records,
+    encode_append,
+)
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawRecords
+
+# So many records take little memory, whatever they are.
+MANY_PARTS = 100_000
+# Each takes two bytes and its name of a batch's metered size.
+MAX_BATCH_HEADERS = MAX_BATCH_BYTES // (HEADER_OVERHEAD_BYTES + 1)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +81,7 @@ def read_bodies(data: bytes, first_seq_num: int) -> list[bytes] | None:
         raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
     if len(records.body) != records.seq_num + 1 - first_seq_num or records.headers:
         return None
+    _check_count(len(records.body), MAX_BATCH_RECORDS, "records")
     return list(records.body)
 
 
@@ -79,6 +91,26 @@ def decode_read(data: bytes) -> ReadBatch:
         return ReadBatch.FromString(data)
     except DecodeError as error:
         raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+
+
+def decode_received(data: bytes) -> ReadBatch:
+    """A ReadBatch from a server that need not be honest. Raises ProtocolError, also beyond the limits of a batch."""
+    try:
+        # Each record and each header becomes an object, of as little as two bytes.
+        if len(data) > 2 * MANY_PARTS:
+            _check_count(len(RawRecords.FromString(data).records), MAX_BATCH_RECORDS, "records")
+        if len(data) > 2 * MAX_BATCH_HEADERS:
+            _check_count(len(MergedReadBatch.FromString(data).records.headers), MAX_BATCH_HEADERS, "headers")
+    except DecodeError as error:
+        raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+    batch = decode_read(data)
+    _check_count(len(batch.records), MAX_BATCH_RECORDS, "records")
+    return batch
+
+
+def _check_count(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise ProtocolError(f"the server sent a batch of {count} {what}, the limit is {limit}")
 
 
 def cut(data: bytes, skip: int, keep: int) -> bytes:

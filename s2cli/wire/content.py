@@ -1,4 +1,5 @@
-"""Inflating with a bound: bodies with a `Content-Encoding` (protocol section 10.1), compressed frames (section 6.1)."""
+"""Bodies of the other side, with bounds: inflating a `Content-Encoding` (protocol section 10.1) or a frame (section
+6.1), and JSON that is no more than an S2 server has to say."""
 
 from __future__ import annotations
 
@@ -6,7 +7,15 @@ from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     import zstandard
+
+
+U64_MAX = (1 << 64) - 1
+# Of a JSON text. Objects and lists of two bytes each take thirty times as much memory as their text; the longest batch
+# there is has 349,522 headers, with four of these characters each.
+MAX_JSON_VALUES = 1_500_000
 
 
 class ContentError(ProtocolError):
@@ -61,3 +70,20 @@ def _has_extra_data(decompressor: zstandard.ZstdDecompressor, body: bytes) -> bo
     stream = decompressor.decompressobj()
     stream.decompress(body)
     return bool(stream.unused_data)
+
+
+def parse_json(text: bytes) -> object:
+    """Any JSON value of at most MAX_JSON_VALUES parts. Raises ValueError, also for what is nested too deep."""
+    if len(text) > MAX_JSON_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        raise ValueError("JSON of too many values")
+    import json
+
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deep") from error
+
+
+def is_u64(value: object) -> TypeGuard[int]:
+    """Whether a value of JSON is a number of the API."""
+    return type(value) is int and 0 <= value <= U64_MAX

@@ -93,6 +93,11 @@ class FrameReader:
         """Whether no part of a frame is waiting for the rest."""
         return self._size == 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the part of a frame that is waiting for the rest."""
+        return self._size
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes. Raises FrameError, after which the reader is of no more use."""
         return list(self.frames(data))

@@ -65,9 +65,9 @@ class Look:
 
     def on_records(self, data: bytes) -> None:
         """A ReadBatch of what was `wanted`, from its start. Raises ProtocolError."""
-        from s2cli.wire.codec import decode_read
+        from s2cli.wire.codec import decode_received
 
-        records = decode_read(data).records
+        records = decode_received(data).records
         if not records:
             self._give_up(self._cursor)
         for record in records:

@@ -15,18 +15,20 @@ from s2cli.errors import (
     error_from_response,
 )
 from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
-from s2cli.wire.codec import decode_read, read_bodies
+from s2cli.wire.codec import decode_received, read_bodies
 from s2cli.wire.frames import FrameReader
 from s2cli.wire.records import metered_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from s2cli.wire.s2_pb2 import ReadBatch, SequencedRecord
 
 # A bound that no stream reaches: a session with one, and without `wait`, ends at the tail that it found at its start.
 ENDLESS = (1 << 63) - 1
+# So much of what frames hold is delivered together, or a little more.
+DELIVERY_BYTES = 1024 * 1024
 # With a bound, a session waits for more only if it is told how long (protocol section 5.2). A month; then a new one.
 WAIT_S = 30 * 24 * 3600
 
@@ -53,7 +55,8 @@ class ReadSession:
 
     __slots__ = (
         "_bytes_left", "_clamp", "_count_left", "_end_seq_num", "_got_any", "_reader", "_start", "_until",
-        "advised", "bodies_only", "cursor", "delivered", "done", "error", "follow", "gap",
+        "advised", "bodies_only", "cursor", "delivered", "done", "ended", "error", "follow", "gap", "heartbeats",
+        "messages",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +80,10 @@ class ReadSession:
         self._reader = FrameReader()
         self._got_any = False  # in the session that runs
         self.advised = False  # the server asked for a new connection (protocol section 6.5)
+        self.ended = False  # by the server, with a terminal frame
         self.error: S2Error | None = None
+        self.heartbeats = 0  # since the last record
+        self.messages = 0  # whole frames, ever
         self.follow = follow
         self.bodies_only = bodies_only
         # The next sequence number; None until something tells it
@@ -115,7 +121,9 @@ class ReadSession:
         self._reader = FrameReader()
         self._got_any = False
         self.advised = False
+        self.ended = False
         self.error = None
+        self.heartbeats = 0
         name, value = self._start if self.cursor is None else ("seq_num", self.cursor)
         terms = [f"{name}={value}"]
         count = self._count()
@@ -136,25 +144,36 @@ class ReadSession:
 
     # What comes
 
-    def receive(self, data: bytes) -> list[Delivered]:
-        """The batches that have come. What went wrong after them is in `error`, to be raised when they are delivered:
-        a terminal frame, or a ProtocolError. Raises FrameError for bytes that are no frames."""
+    def receive(self, data: bytes) -> Iterator[list[Delivered]]:
+        """The batches that have come, a few at a time, to be walked to the end: the next ones are not inflated before
+        they are asked for. What went wrong after them is in `error` then: a terminal frame, or a ProtocolError.
+        Raises FrameError for bytes that are no frames."""
         delivered: list[Delivered] = []
+        size = 0
         try:
-            for frame in self._reader.feed(data):
-                if frame.status is not None and frame.status >= 400:
-                    self.error = error_from_response(frame.status, frame.message)
-                if frame.status is not None or self.done:
+            for frame in self._reader.frames(data):
+                if frame.status is not None:
+                    self.ended = True
+                    if frame.status >= 400:
+                        self.error = error_from_response(frame.status, frame.message)
+                if self.ended or self.done:
                     break
+                self.messages += 1
                 self.advised |= frame.reconnect_advised
                 batch = self._take(frame.message)
-                if batch is not None:
-                    delivered.append(batch)
+                if batch is None:
+                    continue
+                delivered.append(batch)
+                size += len(frame.message)
+                if size >= DELIVERY_BYTES:
+                    yield delivered
+                    delivered, size = [], 0
         except (ProtocolError, PreconditionError) as error:
             if isinstance(error, FrameError):
                 raise
             self.error = error
-        return delivered
+        if delivered:
+            yield delivered
 
     def receive_message(self, message: bytes) -> list[Delivered]:
         """The batch in the answer to a call, if there is any. Raises ProtocolError."""
@@ -166,8 +185,9 @@ class ReadSession:
         delivered = self._take_decoded(batch)
         return [] if delivered is None else [delivered]
 
-    def on_tail(self, tail_seq_num: int) -> None:
-        """There is nothing more right now. Raises PreconditionError where the stream was recreated."""
+    def on_tail(self, tail_seq_num: int | None) -> None:
+        """There is nothing more right now; None where the server does not say what the tail is. Raises
+        PreconditionError where the stream was recreated."""
         self._on_heartbeat(tail_seq_num)
 
     @property
@@ -177,7 +197,7 @@ class ReadSession:
 
     def on_next(self, message: bytes) -> None:
         """The answer to a call without limits, after one that gave nothing: is the next record within the limits?"""
-        for record in decode_read(message).records[:1]:
+        for record in decode_received(message).records[:1]:
             size_bytes = metered_bytes(record.body, [(header.name, header.value) for header in record.headers])
             self.done |= self._until is not None and record.timestamp >= self._until
             self.done |= self._bytes_left is not None and size_bytes > self._bytes_left
@@ -188,7 +208,7 @@ class ReadSession:
             bodies = read_bodies(message, cursor)
             if bodies:
                 return self._deliver(Delivered(cursor, bodies))
-        return self._take_decoded(decode_read(message))
+        return self._take_decoded(decode_received(message))
 
     def _take_decoded(self, batch: ReadBatch) -> Delivered | None:
         cursor = self.cursor
@@ -225,6 +245,7 @@ class ReadSession:
         last = batch.records[-1].seq_num if batch.bodies is None else batch.first_seq_num + keep - 1
         self.cursor = last + 1
         self.delivered += keep
+        self.heartbeats = 0
         self._got_any = True
         if self._count_left is not None:
             self._count_left -= keep
@@ -241,6 +262,7 @@ class ReadSession:
         return sum(record.seq_num < end_seq_num for record in batch.records)
 
     def _on_heartbeat(self, tail_seq_num: int | None) -> None:
+        self.heartbeats += 1
         if tail_seq_num is None:
             return
         if self.cursor is None:
@@ -249,14 +271,20 @@ class ReadSession:
             self._check_end()
         elif tail_seq_num < self.cursor:
             raise self._recreated(tail_seq_num)
+        self.done |= not self.follow and tail_seq_num == self.cursor
 
     def _check_end(self) -> None:
         if self._end_seq_num is not None and self.cursor is not None and self.cursor >= self._end_seq_num:
             self.done = True
 
+    @property
+    def pending_bytes(self) -> int:
+        """Of a frame that is not complete."""
+        return self._reader.size_bytes
+
     def on_end(self) -> bool:
         """A session has ended cleanly; whether that was all. Raises ProtocolError in the middle of a frame."""
-        if not self._reader.at_boundary:
+        if not self._reader.at_boundary and not self.ended:
             raise ProtocolError("the server ended the session in the middle of a frame")
         bounded = self._until is not None or self._bytes_left is not None or self._count_left is not None
         if self.follow:

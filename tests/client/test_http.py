@@ -1,6 +1,7 @@
 """Unary calls against a server that answers with chosen bytes: attempts, errors, and what stands on the wire."""
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -10,7 +11,7 @@ import pytest
 from support.waiting import TIMEOUT_S
 from terminator import tls_terminator
 
-from s2cli.client import api, http
+from s2cli.client import api, duplex
 from s2cli.client.http import Connection
 from s2cli.endpoints import Target
 from s2cli.errors import ApiError, ExitCode, ProtocolError, UnreachableError, UsageError
@@ -110,10 +111,10 @@ def test_streams_are_named_in_path_and_header(serve):
 
 
 def test_a_basin_in_the_host_is_not_in_a_header():
-    connection = connect(account_url="https://a.example", basin_url="https://{basin}.b.example")
-    url, headers = connection._address("/v1/streams", "my-basin")
-    assert url == "https://my-basin.b.example/v1/streams"
-    assert "s2-basin" not in headers
+    target = Target(account_url="https://a.example", basin_url="https://{basin}.b.example")
+    peer, headers = duplex.basin_peer(target, "my-basin")
+    assert str(peer) == "my-basin.b.example"
+    assert "s2-basin" not in dict(headers)
 
 
 def test_a_unix_socket(serve, tmp_path):
@@ -208,6 +209,19 @@ def test_a_lost_connection_is_tried_again(serve):
     assert all("the connection to 127.0.0.1" in line for line in told)
 
 
+def test_a_connection_is_kept_for_the_next_call_and_not_used_once_it_has_ended(shared_server, no_waiting):
+    connection = connect(account_url=shared_server.url, basin_url=shared_server.url)
+    api.list_basins(connection, "", "", 1)
+    (first,) = connection._spare.values()
+    api.list_basins(connection, "", "", 1)
+    assert list(connection._spare.values()) == [first]
+    # As a server that ends idle connections does it.
+    first._socket._socket.shutdown(socket.SHUT_RDWR)
+    api.list_basins(connection, "", "", 1)
+    assert list(connection._spare.values()) != [first]
+    assert no_waiting == []
+
+
 def test_nobody_listens(no_waiting):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -229,7 +243,7 @@ def test_a_silent_server_is_given_up_on():
 
 def test_a_name_that_does_not_resolve():
     url = "http://nothing.invalid"
-    with pytest.raises(UnreachableError, match=r"cannot connect to nothing\.invalid"):
+    with pytest.raises(UnreachableError, match=r"cannot look up the address of nothing\.invalid"):
         api.list_basins(connect(account_url=url, basin_url=url), "", "", 1000)
 
 
@@ -245,7 +259,7 @@ def test_an_answer_that_is_none_of_the_api(serve, body):
 
 
 def test_an_answer_without_end_is_cut_off(serve, monkeypatch):
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(duplex, "MAX_RESPONSE_BYTES", 1000)
     server = serve(answer(200, b"x" * 5000))
     with pytest.raises(ProtocolError, match="longer than"):
         api.list_basins(connect(server), "", "", 1000)
@@ -305,4 +319,10 @@ def test_pages_go_on_after_the_last_name():
     assert calls == [("", 3), ("b", 1)]
     assert names("b", None, only_one=True) == [["c", "d"]]
     assert calls == [("b", 1000)]
-    assert list(api.pages(lambda *_: ([], True), "", None)) == [[]]
+
+
+@pytest.mark.parametrize("page", [[], [{"name": "a"}, {"name": "b"}], [{"name": 5}], [{}]])
+def test_a_list_that_would_never_end_is_an_error(page):
+    pages = api.pages(lambda *_: (page, True), "", None)
+    with pytest.raises(ProtocolError, match="never end"):
+        list(itertools.islice(pages, 3))

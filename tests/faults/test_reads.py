@@ -12,6 +12,7 @@ import pytest
 from support.waiting import TIMEOUT_S, until, until_readable
 
 from s2cli.client import reading
+from s2cli.client import session as client_session
 from s2cli.client.interrupts import Interrupts, Waiter
 from s2cli.client.outage import Outage
 from s2cli.client.reading import ReadLoop
@@ -145,7 +146,9 @@ def test_a_follower_says_what_was_trimmed_before_it_could_read_it(shared_server,
 def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, monkeypatch, run_s2):
     """The output takes much longer than the server may be silent, and then nothing comes for a while."""
     now_s = [0.0]
-    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    clock = SimpleNamespace(monotonic=lambda: now_s[0])
+    monkeypatch.setattr(reading, "time", clock)
+    monkeypatch.setattr(client_session, "time", clock)
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)
     target = Target(account_url=proxy.url, basin_url=proxy.url)
@@ -153,7 +156,7 @@ def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, 
     written, told = [], []
 
     def write(batches):
-        now_s[0] += 10 * reading.SILENCE_S  # what `less` does while nobody presses a key
+        now_s[0] += 10 * client_session.SILENCE_S  # what `less` does while nobody presses a key
         written.extend(record.body for batch in batches for record in batch.records)
 
     session = ReadSession(("seq_num", 0), follow=True, count=3)
@@ -171,7 +174,7 @@ def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, 
 
 
 def test_a_silent_server_is_noticed(basin, shared_server, make_proxy, monkeypatch):
-    monkeypatch.setattr(reading, "SILENCE_S", 0.3)
+    monkeypatch.setattr(client_session, "SILENCE_S", 0.3)
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)
     target = Target(account_url=proxy.url, basin_url=proxy.url)
