@@ -24,7 +24,6 @@ def tls_terminator(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     context.set_alpn_protocols(list(alpn))
-    loop = asyncio.new_event_loop()
     ready, bound = threading.Event(), []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,31 +31,38 @@ def tls_terminator(
             while data := await reader.read(PIECE_BYTES):
                 writer.write(data)
                 await writer.drain()
-        with contextlib.suppress(ConnectionError, OSError, RuntimeError):
-            writer.close()
+        writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            onward = await asyncio.open_connection(host, port, limit=PIECE_BYTES)
+            onward, upstream = await asyncio.open_connection(host, port, limit=PIECE_BYTES)
         except ConnectionError:
             writer.close()
             return
-        await asyncio.gather(pump(reader, onward[1]), pump(onward[0], writer))
+        try:
+            await asyncio.gather(pump(reader, upstream), pump(onward, writer))
+        finally:
+            for end in writer, upstream:
+                end.transport.abort()
 
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, limit=PIECE_BYTES)
-        bound.append((server.sockets[0].getsockname()[1], asyncio.Event()))
+        stopped = asyncio.Event()
+        bound.append((asyncio.get_running_loop(), server.sockets[0].getsockname()[1], stopped))
         ready.set()
-        await bound[0][1].wait()
+        await stopped.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
             task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
     assert ready.wait(TIMEOUT_S)
+    loop, bound_port, stopped = bound[0]
     try:
-        yield f"https://localhost:{bound[0][0]}", ca_file
+        yield f"https://localhost:{bound_port}", ca_file
     finally:
-        loop.call_soon_threadsafe(bound[0][1].set)
+        loop.call_soon_threadsafe(stopped.set)
         thread.join(TIMEOUT_S)

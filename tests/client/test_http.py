@@ -80,10 +80,28 @@ def no_waiting(monkeypatch):
     return pauses
 
 
+opened = []
+
+
+class ClosedConnection(Connection):
+    """One whose sockets are closed when its test is over."""
+
+    def open(self, scheme):
+        opened.append(super().open(scheme))
+        return opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def close_connections():
+    yield
+    while opened:
+        opened.pop().close()
+
+
 def connect(server=None, *, told=None, timeout_s=30, **fields) -> Connection:
     url = f"http://127.0.0.1:{server.port}" if server is not None else ""
     target = Target(**{"account_url": url, "basin_url": url, **fields})
-    return Connection(target, timeout_s, (told if told is not None else []).append)
+    return ClosedConnection(target, timeout_s, (told if told is not None else []).append)
 
 
 def test_a_call_names_itself_and_carries_the_token(serve):

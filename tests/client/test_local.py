@@ -300,7 +300,9 @@ def test_a_server_that_does_not_get_ready_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(local_start, "START_TIMEOUT_S", 3)
     python = tmp_path / "python"
     # Goes on in the background, says who it is, and no more.
-    python.write_text('#!/bin/sh\nfor ready; do :; done\nsleep 100 &\necho $! >"$0.pid"\neval "echo pid $! >&$ready"\n')
+    python.write_text(
+        '#!/bin/sh\nfor ready; do :; done\nsleep 36000 &\necho $! >"$0.pid"\necho pid $! >/dev/fd/$ready\n'
+    )
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UnreachableError, match="did not start within"):

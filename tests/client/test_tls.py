@@ -43,7 +43,7 @@ def test_a_certificate_that_nobody_vouches_for_ends_at_once(run_s2, terminated, 
 def test_http2_is_not_forced_on_a_server_that_lacks_it(run_s2, shared_server, tmp_path, uri):
     with tls_terminator(shared_server.host, shared_server.port, tmp_path, ("http/1.1",)) as (url, ca_file):
         env = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
-        result = run_s2("append", uri, "--http2", "--max-outage", "100ms", "--ca-file", ca_file, stdin=b"x\n", env=env)
+        result = run_s2("append", uri, "--http2", "--max-outage", "3s", "--ca-file", ca_file, stdin=b"x\n", env=env)
     assert result.returncode == 6
     assert b"does not speak HTTP/2" in result.stderr
 
