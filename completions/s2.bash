@@ -35,7 +35,7 @@ _s2_flags() {
         "locations list") echo "-o --output -0 --zero --no-headers" ;;
         "locations get-default") echo "-o --output --no-headers" ;;
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
-        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --no-cors -o --output" ;;
+        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "--stream -i --input --format --commands -0 --zero -H --header --create --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output" ;;
         "records read") echo "--stream --from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --clamp --max-outage --transport --compression --seq-num --timestamp --ago --tail-offset --until --bytes --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
@@ -254,6 +254,7 @@ _s2_values() {
         "lite --init-file") echo "<file>"; return ;;
         "lite --cors") echo "-"; return ;;
         "lite --allow-host") echo "-"; return ;;
+        "lite --memory-limit") echo "-"; return ;;
         "lite -o"|"lite --output") echo "json jsonl"; return ;;
         "records append --stream") echo "-"; return ;;
         "records append -i"|"records append --input") echo "<file>"; return ;;

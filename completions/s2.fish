@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format --commands -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines -p --prefix --start-after --limit --stream-cipher --location --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color --stream -i --input --format --commands -H --header --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age -m --match-seq-num -f --fencing-token -k --encryption-key-file --on-lost-ack --linger --inflight --max-outage --transport --compression -o --output --from --to -n --count -O --output-file -s --seq-num --timestamp --ago --tail-offset --until -b --bytes --lines -p --prefix --start-after --limit --stream-cipher --location --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -352,6 +352,7 @@ complete -c s2 -n '__s2_at lite' -l init-file -r -F -d 'Begin with the basins an
 complete -c s2 -n '__s2_at lite' -l no-auth -d 'Let everybody in who can reach it'
 complete -c s2 -n '__s2_at lite' -l cors -x -d 'Let in web pages from there, or * from everywhere; this machine'\''s may'
 complete -c s2 -n '__s2_at lite' -l allow-host -x -d 'Answer to this name too, to .NAME and all below it, or to * for every name'
+complete -c s2 -n '__s2_at lite' -l memory-limit -x -d 'Hold no more than that for slow readers and unfinished appends [default: 256MiB]'
 complete -c s2 -n '__s2_at lite' -l no-cors -d 'Let in no web pages'
 complete -c s2 -n '__s2_at lite' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at lite' -a 'status stop'

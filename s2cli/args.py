@@ -136,6 +136,7 @@ class Args:
     init_file: str | None = None
     cors: tuple[str, ...] = ()
     allow_host: tuple[str, ...] = ()
+    memory_limit_bytes: int | None = None
     no_cors: bool = False
     shell: str = ""
 
@@ -180,6 +181,7 @@ _CONVERSIONS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "max_outage": ("max_outage_s", "--max-outage", _seconds),
     "linger": ("linger_ms", "--linger", parse_duration_ms),
     "inflight": ("inflight_bytes", "--inflight", parse_size_bytes),
+    "memory_limit": ("memory_limit_bytes", "--memory-limit", parse_size_bytes),
 }
 
 # Options that take a word, true or false, in some command at least.

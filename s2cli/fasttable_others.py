@@ -285,6 +285,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-auth": ("no_auth", True),
         "--cors": ("cors", "many"),
         "--allow-host": ("allow_host", "many"),
+        "--memory-limit": ("memory_limit", "text"),
         "--no-cors": ("no_cors", True),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),

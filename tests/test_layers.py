@@ -45,7 +45,7 @@ ALLOWED = {
 # Library -> the only places that may know it.
 SEAMS = {
     "granian": {"server/http2.py"},
-    "httptools": {"server/http1.py"},
+    "httptools": {"server/http1.py", "server/http1_head.py"},
     "uvloop": {"server/serve.py"},
     "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},

@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 
 from s2cli.errors import NO_SIDE_EFFECT_CODES, RETRYABLE_STATUSES, STATUS_BY_CODE
+from s2cli.server.appending import FRAME_TIMEOUT_S
 from s2cli.server.coding import THRESHOLD_BYTES
 from s2cli.server.cors import REQUEST_HEADERS, RESPONSE_HEADERS
 from s2cli.server.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
 from s2cli.server.following import HEARTBEAT_S
 from s2cli.server.host import MAX_CONNECTIONS
 from s2cli.server.http1 import HEAD_TIMEOUT_S, KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.memory import DEFAULT_LIMIT_BYTES
 from s2cli.server.reading import MAX_WAIT_S
 from s2cli.server.request import MAX_LIST_LIMIT
 from s2cli.server.routes import METRICS, READ, ROUTES
@@ -235,7 +237,10 @@ LIMITS = {
         f"2^{MAX_SEQ_NUM.bit_length() - 1}; with `aes-256-gcm` 2^{CIPHERS['aes-256-gcm'].end_seq_num.bit_length() - 1}"
     ),
     "head of a request": f"{MAX_HEAD_BYTES // KIB} KiB, {MAX_HEADERS} headers",
-    "time for a head; for a unary body": f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s",
+    "time for a head; for a unary body; for a frame of an append session": (
+        f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s; {FRAME_TIMEOUT_S:g} s"
+    ),
+    "memory for readers and unfinished appends together (`--memory-limit`)": f"{DEFAULT_LIMIT_BYTES // MIB} MiB",
     "connections": f"{MAX_CONNECTIONS}; one over HTTP/2 counts three times",
     "idle connection over HTTP/1.1": f"{KEEP_ALIVE_S:g} s",
     "a client that takes nothing of an answer": f"{STALL_S / 3600:g} hour, over HTTP/2 10 minutes",

@@ -24,6 +24,7 @@ PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
 
 # The official name of what --init-file says.
 INIT_FILE_VARIABLE = "S2LITE_INIT_FILE"
+LEAST_MEMORY_LIMIT_BYTES = 16 * 1024 * 1024
 ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
 
 
@@ -62,6 +63,10 @@ def _serve(args: Args) -> int:
         options += ["--init-file", os.path.abspath(init_file)]
     options += _cors_options(args)
     options += _allowed_hosts(args)
+    if args.memory_limit_bytes is not None:
+        if args.memory_limit_bytes < LEAST_MEMORY_LIMIT_BYTES:
+            raise UsageError("--memory-limit: less than 16MiB is too little for a page of each of a few readers")
+        options += ["--memory-limit", str(args.memory_limit_bytes)]
     if args.verbose:
         options += ["--verbose"]
     if args.memory:
@@ -184,6 +189,7 @@ def _serve_attended(given: dict[str, str]) -> int:
     from s2cli.server.host import listen_tcp
     from s2cli.server.init_file import read_init_file
     from s2cli.server.logfile import log_to_terminal
+    from s2cli.server.memory import DEFAULT_LIMIT_BYTES
     from s2cli.server.root_token import find_root_token
     from s2cli.server.serve import Options, run
 
@@ -223,6 +229,7 @@ def _serve_attended(given: dict[str, str]) -> int:
         cors=cors,
         allowed_hosts=tuple(filter(None, given.get("--allow-host", "").split(","))),
         logs_requests="--verbose" in given,
+        memory_limit_bytes=int(given.get("--memory-limit", DEFAULT_LIMIT_BYTES)),
     )
     run(options, on_ready)
     console.notice("ended; its data is gone with it" if data is None else f"ended; what it acknowledged is in {data}")

@@ -48,6 +48,14 @@ def lite(
             help="Answer to this name too, to .NAME and all below it, or to * for every name",
         ),
     ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-limit",
+            metavar="SIZE",
+            help="Hold no more than that for slow readers and unfinished appends [default: 256MiB]",
+        ),
+    ] = None,
     no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False,
     output: JsonOutput = None,
 ) -> None:

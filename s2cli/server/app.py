@@ -15,6 +15,7 @@ from s2cli.server.client_log import CLIENT_LOG, quoted
 from s2cli.server.coding import encode_payload
 from s2cli.server.cors import answer_preflight, is_preflight, with_permission
 from s2cli.server.exchange import DisconnectedError, error_response, host_and_origin, send_bytes, send_json
+from s2cli.server.memory import share_of
 from s2cli.server.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.prometheus import send_metrics
 from s2cli.server.published import published_error_response
@@ -37,6 +38,8 @@ log = logging.getLogger(CLIENT_LOG)
 HEALTH_PATHS = (b"/health", b"/ping")
 # Where an exchange carries the operation that it counts as.
 _OPERATION = "s2.operation"
+# Of a list on its way: its rows, and what is made of them.
+CONTROL_BYTES = 1024 * 1024
 # What anybody may ask for.
 PUBLIC_PATHS = (*HEALTH_PATHS, b"/", b"/openapi.json")
 
@@ -188,6 +191,9 @@ async def _serve_control(
             # What it makes it names in its body, which is worth reading only for somebody who may make anything: the
             # handler asks for the rest.
             request.grant.require_operation(route.operation, request.basin() if route.operation in ON_STREAM else None)
+    if route.method == "GET":
+        await server.memory.reserve(CONTROL_BYTES)
+        share_of(scope).reserved_bytes = CONTROL_BYTES
     status, body, headers = await request.answer(route.handler)
     assert request.permitted, f"{route.method} {route.path} was not checked"
     if request.operation:

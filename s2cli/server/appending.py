@@ -12,6 +12,7 @@ from s2cli.server.batches import Batch, json_steps, proto_steps
 from s2cli.server.channel import Inbox, Outlet
 from s2cli.server.exchange import error_response, read_body, send_bytes
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.server.memory import share_of
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
 from s2cli.server.turnstile import LARGE_BYTES, in_one_go
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope, Send
+    from s2cli.server.memory import Share
     from s2cli.server.replies import Draft
     from s2cli.server.sealing import Seal
     from s2cli.server.serve import Server
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
 QUIET_S = 0.1
 LINGER_S = 2.0
+
+# From the first byte of a frame to its last.
+FRAME_TIMEOUT_S = 30.0
 
 # Then others have a turn of the loop: what one piece of a body brings may take long, and many may come at once.
 INPUTS_IN_A_ROW = 8
@@ -205,7 +210,8 @@ async def append_session(
     grant = grant_of_exchange(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
     seal = seal_of(stream, media.encryption_key)
-    session = _Session(server, stream, seal, Inbox(receive), Outlet(send), grant)
+    share = share_of(scope)
+    session = _Session(server, stream, seal, Inbox(receive, share), Outlet(send, share), grant, share)
     await session.outlet.start(200, SESSION_HEADERS)
     on_drain = server.on_drain(session.drain)
     if grant is not None:
@@ -226,19 +232,29 @@ class _Session:
 
     __slots__ = (
         "_acks",
+        "_begun_s",
         "_error",
+        "_frame_expiry",
         "_grant",
         "_inbox",
         "_seal",
         "_server",
         "_settled",
+        "_share",
         "_stream",
         "_unsettled",
         "outlet",
     )
 
     def __init__(
-        self, server: Server, stream: Stream, seal: Seal | None, inbox: Inbox, outlet: Outlet, grant: Grant | None
+        self,
+        server: Server,
+        stream: Stream,
+        seal: Seal | None,
+        inbox: Inbox,
+        outlet: Outlet,
+        grant: Grant | None,
+        share: Share,
     ) -> None:
         self.outlet = outlet
         self._server = server
@@ -246,6 +262,9 @@ class _Session:
         self._seal = seal
         self._inbox = inbox
         self._grant = grant
+        self._share = share
+        self._begun_s: float | None = None  # when the frame began that is not complete
+        self._frame_expiry: asyncio.TimerHandle | None = None
         self._acks: list[bytes] = []
         self._unsettled = 0
         self._settled: Future[None] | None = None  # somebody waits for all to be settled
@@ -265,6 +284,10 @@ class _Session:
             await self._take_inputs()
         except S2Error as refusal:
             error = refusal
+        finally:
+            self._share.collected_bytes = 0
+            if self._frame_expiry is not None:
+                self._frame_expiry.cancel()
         # Whatever was accepted is acked before an error is said.
         if self._unsettled:
             self._settled = asyncio.get_running_loop().create_future()
@@ -282,14 +305,16 @@ class _Session:
 
     async def _take_inputs(self) -> None:
         frames = FrameReader(inflates=False)
-        stream, inbox, outlet = self._stream, self._inbox, self.outlet
+        stream, inbox, outlet, share = self._stream, self._inbox, self.outlet, self._share
         admitted = 0
         try:
             while data := await inbox.read():
                 began_s = time.monotonic()
                 for frame in frames.frames(data):
+                    self._begun_s = None  # what this one waits for from now on is not its client
                     if self._error is not None:
                         return  # one piece of a body may hold thousands of inputs
+                    share.collected_bytes = len(data) + len(frame.message)
                     if frame.status is not None:
                         raise ApiError("bad_frame", "a terminal frame from the client")
                     batch = await self._batch(frame)
@@ -307,6 +332,9 @@ class _Session:
                     if admitted % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
                         await asyncio.sleep(0)
                         began_s = time.monotonic()
+                share.collected_bytes = frames.size_bytes
+                if self._begun_s is None and not frames.at_boundary:
+                    self._expect_frame()
         except FrameError as error:
             raise ApiError("bad_frame", error.message) from error
         if inbox.ended and not frames.at_boundary:
@@ -325,6 +353,25 @@ class _Session:
             if error.code == "bad_proto":
                 raise ApiError("bad_frame", error.message) from error
             raise
+
+    def _expect_frame(self) -> None:
+        """A frame has begun: its rest must come in time, or it would hold memory for as long as its client likes."""
+        loop = asyncio.get_running_loop()
+        self._begun_s = loop.time()
+        if self._frame_expiry is None:
+            self._frame_expiry = loop.call_later(FRAME_TIMEOUT_S, self._look_for_frame)
+
+    def _look_for_frame(self) -> None:
+        # One timer for all frames: most are complete with the next piece.
+        self._frame_expiry = None
+        if self._begun_s is None:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._begun_s + FRAME_TIMEOUT_S - loop.time()
+        if left_s <= 0:
+            self.end(ApiError("request_timeout", f"a frame was not complete after {FRAME_TIMEOUT_S:.0f} s"))
+        else:
+            self._frame_expiry = loop.call_later(left_s, self._look_for_frame)
 
     def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
         self._unsettled -= 1

@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.memory import Share
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -31,9 +32,11 @@ class Inbox:
     """What the client sends. After `read` has given nothing, `ended` says that the body is complete, `disconnected`
     that the client has gone, and neither that `interrupt` was called."""
 
-    __slots__ = ("_interrupted", "_loop", "_pending", "_receive", "_waiter", "disconnected", "ended")
+    __slots__ = ("_interrupted", "_loop", "_pending", "_receive", "_share", "_waiter", "disconnected", "ended")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, share: Share | None = None) -> None:
+        """`share` is told what is taken."""
+        self._share = share or Share()
         self.ended = False
         self.disconnected = False
         self._interrupted = False
@@ -61,6 +64,7 @@ class Inbox:
             body: bytes = message.get("body", b"")
             self.ended = not message.get("more_body", False)
             if body:
+                self._share.body_bytes += len(body)
                 return body
         return b""
 
@@ -101,10 +105,12 @@ def watch_disconnect(receive: Receive, on_disconnect: Callable[[], None]) -> Non
 class Outlet:
     """A response body that is sent piece by piece, from tasks and callbacks alike."""
 
-    __slots__ = ("_blocked", "_held", "_queued_type", "_send", "_waiter")
+    __slots__ = ("_blocked", "_held", "_queued_type", "_send", "_share", "_waiter")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, share: Share | None = None) -> None:
+        """`share` is told what is held."""
         self._send = send
+        self._share = share or Share()
         self._queued_type: type | None = None
         self._blocked: Future[None] | None = None
         self._held: list[bytes] = []
@@ -127,6 +133,7 @@ class Outlet:
     def write(self, data: bytes) -> None:
         if self._blocked is not None:
             self._held.append(data)
+            self._share.held_bytes += len(data)
             return
         try:
             sent: Awaitable[None] = self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -162,6 +169,7 @@ class Outlet:
             sent.exception()  # seen: a client that has gone is noticed by whoever reads from it
         if self._held:
             held, self._held = self._held, []
+            self._share.held_bytes = 0
             for piece in _joined(held):
                 self.write(piece)
         if self._blocked is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from s2cli.server.exchange import Application
     from s2cli.server.http1 import Connection
+    from s2cli.server.memory import Memory
 
 
 class OpenConnection(Protocol):
@@ -32,9 +33,12 @@ class OpenConnection(Protocol):
 class Connections:
     """The open connections of a host, and what they share. In the running loop."""
 
-    def __init__(self, application: Application, on_preface: Callable[[Connection, bytes], None]) -> None:
+    def __init__(
+        self, application: Application, on_preface: Callable[[Connection, bytes], None], memory: Memory
+    ) -> None:
         """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
         self.application = application
+        self.memory = memory
         self.on_preface = on_preface
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time

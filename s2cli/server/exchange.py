@@ -17,6 +17,7 @@ from s2cli.errors import (
     S2Error,
     SeqNumMismatchError,
 )
+from s2cli.server.memory import Share, share_of
 from s2cli.wire.content import ContentError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ async def read_body(
     # The host of HTTP/2 says `more_body` although it gave everything; asking again would cost a round trip through its
     # threads.
     if message is None or len(body) != length or length > limit:
-        body = await _timely(first, receive, too_large, limit, length)
+        body = await _timely(share_of(scope), first, receive, too_large, limit, length)
     if encoding is None or encoding == "identity":
         return body
     try:
@@ -126,14 +127,16 @@ async def read_body(
         raise ApiError(too_large, error.message) from error
 
 
-async def _timely(first: Awaitable[Message], receive: Receive, too_large: str, limit: int, length: int | None) -> bytes:
+async def _timely(
+    share: Share, first: Awaitable[Message], receive: Receive, too_large: str, limit: int, length: int | None
+) -> bytes:
     """The body that begins with the message `first`, if it comes in time."""
     task = asyncio.current_task()
     assert task is not None
     expiry = _Expiry(task)
     timer = task.get_loop().call_later(UNARY_BODY_TIMEOUT_S, expiry.expire)
     try:
-        return await _collect(await first, receive, too_large, limit, length)
+        return await _collect(share, await first, receive, too_large, limit, length)
     except asyncio.CancelledError:
         if expiry.over:
             raise ApiError("request_timeout", "the request body did not arrive in time") from None
@@ -157,7 +160,9 @@ class _Expiry:
         self._task.cancel()
 
 
-async def _collect(message: Message, receive: Receive, too_large: str, limit: int, length: int | None) -> bytes:
+async def _collect(
+    share: Share, message: Message, receive: Receive, too_large: str, limit: int, length: int | None
+) -> bytes:
     """The body that `message` begins, or is."""
     parts: list[bytes] = []
     size = 0
@@ -166,7 +171,9 @@ async def _collect(message: Message, receive: Receive, too_large: str, limit: in
             raise DisconnectedError
         body: bytes = message.get("body", b"")
         size += len(body)
+        share.body_bytes += len(body)
         if size <= limit:
+            share.collected_bytes = size
             parts.append(body)
             if len(parts) >= MAX_PARTS:
                 parts = [b"".join(parts)]

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.channel import Outlet, watch_disconnect
+from s2cli.server.memory import Share
 from s2cli.server.packing import Cursor, Shared
 from s2cli.server.scanning import Limits
+from s2cli.wire.batch import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 # One page of a scan. Batches of a megabyte come one by one.
 PAGE_BYTES = 768 * 1024
+# A page, and the batch that may be larger than what is left of it.
+RESERVED_BYTES = PAGE_BYTES + MAX_BATCH_BYTES
 HEARTBEAT_S = (5.0, 15.0)
 # How long a session that is to end waits for a client that does not read.
 PATIENCE_S = 2.0
@@ -50,15 +54,18 @@ class ReadSession:
         send: Send,
         pack: Callable[[Outlet], Packer],
         seal: Seal | None = None,
+        share: Share | None = None,
     ) -> None:
         self.next_seq_num = start
+        self._memory = server.memory
+        self._share = share or Share()
         self._server = server
         self._stream = stream
         self._limits = Limits(query, stream.meter, seal)
         self._may_follow = query.may_follow
         self._wait_s = query.wait_s
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
-        self._outlet = Outlet(send)
+        self._outlet = Outlet(send, self._share)
         self._packer = pack(self._outlet)
         self._sends_shared = self._packer.sends_shared and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
@@ -111,7 +118,10 @@ class ReadSession:
             page = self._remembered()
             stored = not page
             if stored:
+                await self._memory.reserve(RESERVED_BYTES)
+                self._share.reserved_bytes = RESERVED_BYTES
                 page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
+                self._share.reserved_bytes = sum([len(chunk.data) for chunk in page])
             # Without a page: trimmed up to the end.
             cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
             del page  # a client that does not read must not hold it as a whole
@@ -124,6 +134,7 @@ class ReadSession:
                     if self._ended():
                         return
             self._packer.flush()
+            self._share.reserved_bytes = 0
             self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
                 # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
@@ -191,6 +202,10 @@ class ReadSession:
     def on_durable(self) -> None:
         stream = self._stream
         if not self._live or self.next_seq_num >= stream.tail_seq_num:
+            return
+        if self._memory.is_short:
+            self._live = False  # it goes on from the store, when there is room
+            self._wake()
             return
         if not (self._sends_shared and self._send_shared()):
             tail = stream.tail_seq_num, stream.tail_timestamp

@@ -22,6 +22,7 @@ from s2cli.errors import S2Error
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.connections import Connections
 from s2cli.server.http1 import Connection
+from s2cli.server.memory import Memory
 
 if TYPE_CHECKING:
     from s2cli.server.exchange import Application
@@ -50,10 +51,10 @@ _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 class Host:
     """Serves `application` on `listener`, which it owns from now on. In the running loop."""
 
-    def __init__(self, application: Application, listener: socket.socket) -> None:
+    def __init__(self, application: Application, listener: socket.socket, memory: Memory | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._connections = Connections(application, self._speak_http2)
+        self._connections = Connections(application, self._speak_http2, memory or Memory())
         self._max_connections = connection_limit()
         self._arriving: set[asyncio.Task[Any]] = set()
         self._expiry: asyncio.TimerHandle | None = None
@@ -66,6 +67,7 @@ class Host:
 
     def _expire(self) -> None:
         self._connections.expire()
+        self._connections.memory.audit()
         self._expiry = self._loop.call_later(EXPIRY_CHECK_S, self._expire)
 
     def _accept(self) -> None:

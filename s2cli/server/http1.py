@@ -10,12 +10,13 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from s2cli.server.authority import is_same_host
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
 from s2cli.server.http1_exchange import Exchange
+from s2cli.server.http1_head import origin_form, without_upgrade
+from s2cli.server.memory import LEAST_READ_BYTES, Share
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -49,7 +50,6 @@ LINGER_BYTES = 1024 * 1024
 
 BAD_REQUEST = b"400 Bad Request"
 TOO_LARGE = b"431 Request Header Fields Too Large"
-_OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
 
 
 class _RefusedError(Exception):
@@ -96,14 +96,23 @@ class Connection(asyncio.Protocol):
         self._lingers = False
         self._lingering_bytes = LINGER_BYTES
         self._unsent_bytes = 0
+        self.written_bytes = 0
+        self.share = Share()
+        self._memory = shared.memory
+        self._is_short_of_memory = False  # and so not read
+        self.is_ending = False
+        self.taken_mark = 0
+        self.still_since_s = 0.0
 
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
+        self.still_since_s = self._memory.now()
         self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
         self.shared.open.add(self)
+        self._memory.holders.add(self)
         if self.shared.ending:
             self.transport.close()
 
@@ -113,9 +122,11 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self._current is not None:
             self._current.disconnect()
+        self._memory.holders.discard(self)
         self.shared.closed(self)
 
     def data_received(self, data: bytes) -> None:
+        self._memory.spend_input(len(data))
         if not self._speaks_http1:
             self._begin = data = self._begin + data
             if PREFACE.startswith(data[: len(PREFACE)]):
@@ -132,6 +143,9 @@ class Connection(asyncio.Protocol):
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
+        if self._memory.is_full_of_input and self.unsettled_bytes() + self.share.collected_bytes > LEAST_READ_BYTES:
+            self._is_short_of_memory = True
+            self.hold_reading()
 
     def _take_rest(self) -> None:
         """Parses what has come, up to a request that has to wait for its turn."""
@@ -260,10 +274,10 @@ class Connection(asyncio.Protocol):
         if parser.should_upgrade():
             if method == b"CONNECT":
                 raise _RefusedError(BAD_REQUEST)
-            self._upgrade = _without_upgrade(method, url, version, headers)
+            self._upgrade = without_upgrade(method, url, version, headers)
             return
         if url[:1] != b"/" or b"#" in url:
-            url, headers = _origin_form(url, headers)
+            url, headers = origin_form(url, headers)
         path, _, query = url.partition(b"?")
         scope = {
             "type": "http",
@@ -273,6 +287,7 @@ class Connection(asyncio.Protocol):
             "query_string": query,
             "headers": headers,
         }
+        self.share.put_into(scope)
         self._incoming = exchange = Exchange(self, scope, keeps_alive=parser.should_keep_alive())
         if self._current is None:
             self._answer(exchange)
@@ -306,12 +321,13 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if self._holds_reading and not (self._waiting or self._rest or self.is_lost):
+        if self._holds_reading and not (self._waiting or self._rest or self.is_lost or self._is_short_of_memory):
             self._holds_reading = False
             self.transport.resume_reading()
 
     def answered(self, exchange: Exchange) -> None:
         """The response to the current request is complete."""
+        self.share.clear()
         self._current = None
         self.deadline_s = self.shared.now() + KEEP_ALIVE_S
         if self.is_lost:
@@ -353,7 +369,35 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if not self.is_lost:  # the transport of uvloop raises then
+            self.written_bytes += len(data)
+            self._memory.spend(len(data))
             self.transport.write(data)
+
+    # What the budget asks.
+
+    def unsent_bytes(self) -> int:
+        unsent_bytes: int = self.transport.get_write_buffer_size()
+        return unsent_bytes + self.share.held_bytes
+
+    def unsettled_bytes(self) -> int:
+        size_bytes = len(self._rest) + self._kept_bytes
+        for exchange in {self._current, self._incoming}:
+            if exchange is not None:
+                size_bytes += exchange.untaken_bytes
+        return size_bytes
+
+    def taken_bytes(self) -> int:
+        unsent_bytes: int = self.transport.get_write_buffer_size()
+        return self.written_bytes - unsent_bytes
+
+    def end_reader(self) -> None:
+        self.abort()
+
+    def may_read(self) -> None:
+        if self._is_short_of_memory:
+            self._is_short_of_memory = False
+            if self.room is None or self._current is not None:
+                self.go_on_reading()
 
     def _linger(self) -> None:
         """Says that no more comes from us, and throws away what still comes."""
@@ -387,32 +431,3 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self.transport.abort()
-
-
-def _origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
-    """The path and query of a request target that is a whole URL, or has a fragment. Its host is the one that counts
-    (RFC 9112, 3.2.2); where the header names another one the application hears of both, and refuses."""
-    if url == b"*":
-        return url, headers
-    parsed = parse_url(url)  # its error is one of the parser to the caller
-    if parsed.host:
-        host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
-        if parsed.port is not None:
-            host = b"%b:%d" % (host, parsed.port)
-        headers = [(b"host", host), *(header for header in headers if not _is_host(header, host))]
-    path = parsed.path or b"/"
-    return path if parsed.query is None else b"%b?%b" % (path, parsed.query), headers
-
-
-def _is_host(header: tuple[bytes, bytes], host: bytes) -> bool:
-    name, value = header
-    return name == b"host" and (value.lower() == host.lower() or is_same_host(b"http://" + host, value))
-
-
-def _without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The head of the request anew, as of a client that speaks HTTP/1.1 alone."""
-    closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
-    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
-    lines += [b"%b: %b" % header for header in headers if header[0] not in _OF_UPGRADE]
-    lines.append(b"connection: close\r\n\r\n" if closes or version == "1.0" else b"\r\n")
-    return b"\r\n".join(lines)

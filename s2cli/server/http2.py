@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import shutil
 import socket
@@ -23,13 +22,14 @@ from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.http1 import LINGER_S, MAX_UNSENT_BYTES
+from s2cli.server.http2_connection import Client, Server
+from s2cli.server.http2_frames import STREAM_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable
 
     from s2cli.server.connections import Connections
-    from s2cli.server.exchange import Application
+    from s2cli.server.exchange import Application, Message, Receive, Scope, Send
     from s2cli.server.http1 import Connection
 
 log = logging.getLogger(CLIENT_LOG)
@@ -37,8 +37,6 @@ log = logging.getLogger(CLIENT_LOG)
 MIB = 1024 * 1024
 LISTEN_BACKLOG = 1024
 EXTRA_DESCRIPTORS = 2
-# A client that takes nothing is given up then.
-STALL_S = 600.0
 # The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
 MAX_PATH_BYTES = 103
 
@@ -89,7 +87,9 @@ class Http2:
     def __init__(self, shared: Connections, max_connections: int) -> None:
         self._shared = shared
         self._place = _PrivatePlace()
-        self._server: Any = _SocketServer(shared.application, self._place.listener, max_connections)
+        self._clients: dict[int, Client] = {}
+        self._last_number = 0
+        self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
         self._serving = shared.loop.create_task(self._server.serve())
         self._opening: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -105,27 +105,61 @@ class Http2:
         """Serves the connection from now on. `begin` is what it has received."""
         transport = connection.transport
         transport.pause_reading()
-        client = _Client(self._shared, transport, self._left)
+        self._last_number += 1
+        client = self._clients[self._last_number] = Client(self._shared, self._last_number, transport, self._left)
         self.extra_descriptors += EXTRA_DESCRIPTORS
         transport.set_protocol(client)
         self._shared.open.discard(connection)
         self._shared.open.add(client)
+        self._shared.memory.holders.discard(connection)
+        self._shared.memory.holders.add(client)
         opening = self._shared.loop.create_task(self._open(client, begin))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
-    async def _open(self, client: _Client, begin: bytes) -> None:
+    async def _open(self, client: Client, begin: bytes) -> None:
         try:
-            _, server = await self._shared.loop.create_unix_connection(lambda: _End(client), self._place.address)
+            _, server = await self._shared.loop.create_unix_connection(lambda: Server(client), self._place.address)
         except OSError as error:
             log.error("cannot pass an HTTP/2 connection on: %s", error)
             client.abort()
             return
         client.join(server, begin)
 
-    def _left(self, client: _Client) -> None:
+    def _left(self, client: Client) -> None:
         self.extra_descriptors -= EXTRA_DESCRIPTORS
+        del self._clients[client.number]
         self._shared.closed(client)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, for an exchange whose memory is counted."""
+        headers = scope["headers"]
+        mark = b""
+        for name, value in headers:
+            if name == STREAM_HEADER:
+                mark = value  # the last one is ours
+        scope["headers"] = [header for header in headers if header[0] != STREAM_HEADER]
+        connection, _, number = mark.partition(b".")
+        client = self._clients.get(int(connection)) if mark else None
+        stream = None if client is None else client.streams.get(int(number))
+        if stream is None:
+            await self._shared.application(scope, receive, send)  # it has gone
+            return
+        stream.share.put_into(scope)
+        memory = self._shared.memory
+
+        def send_counted(message: Message) -> Awaitable[None]:
+            # It gives back what `send` gives (channel.py).
+            size_bytes = len(message.get("body", b""))
+            stream.handed_bytes += size_bytes
+            memory.spend(size_bytes)
+            return send(message)
+
+        stream.begin()
+        try:
+            await self._shared.application(scope, receive, send_counted)
+        finally:
+            stream.end()
 
     def stop(self) -> None:
         """Tells the clients that it ends, and lets running exchanges go on."""
@@ -139,92 +173,6 @@ class Http2:
         if self._serving.done() and not self._serving.cancelled():
             self._serving.exception()  # seen
         self._place.release()
-
-
-class _End(asyncio.Protocol):
-    """One of the two ends of a connection that is passed on: what it receives, the other one sends."""
-
-    def __init__(self, other: _End | None = None) -> None:
-        self.other = other
-        self.transport: Any = None  # asyncio.Transport
-        self.is_lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
-
-    def data_received(self, data: bytes) -> None:
-        assert self.other is not None
-        self.other.transport.write(data)
-
-    def pause_writing(self) -> None:
-        if self.other is not None:
-            self.other.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.other is not None and not self.other.is_lost:
-            self.other.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        if self.other is not None and not self.other.is_lost:
-            self.other.finish()
-
-    def finish(self) -> None:
-        """Ends it after what has yet to be sent."""
-        self.transport.close()
-
-
-class _Client(_End):
-    """The client's end: one of the connections of the host."""
-
-    def __init__(self, shared: Connections, transport: Any, on_lost: Callable[[_Client], None]) -> None:
-        super().__init__()
-        self._shared = shared
-        self._on_lost = on_lost
-        self.transport = transport
-        # granian looks for clients that are gone, but not past what such a one does not take.
-        self.deadline_s = math.inf
-
-    def join(self, server: _End, begin: bytes) -> None:
-        self.other = server
-        if self.is_lost:
-            server.transport.abort()
-            return
-        server.transport.write(begin)
-        self.transport.resume_reading()
-
-    def eof_received(self) -> bool:
-        # A client of HTTP/2 that sends no more has gone, also if it has yet to take what was sent to it.
-        if self.other is not None:
-            self.other.finish()
-        self.finish()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._on_lost(self)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.deadline_s = self._shared.now() + STALL_S
-
-    def resume_writing(self) -> None:
-        self.deadline_s = math.inf
-        super().resume_writing()
-
-    def finish(self) -> None:
-        self.deadline_s = self._shared.now() + LINGER_S
-        super().finish()
-
-    def expire(self) -> None:
-        self.abort()
-
-    def end_soon(self) -> None:
-        """granian does that."""
-
-    def abort(self) -> None:
-        self.transport.abort()
 
 
 class _PrivatePlace:

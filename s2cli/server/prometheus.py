@@ -64,6 +64,17 @@ class _Collector:
         sessions.add_metric(("append",), totals.append_sessions)
         sessions.add_metric(("read",), totals.read_sessions)
         yield sessions
+        memory = server.memory
+        yield GaugeMetricFamily(
+            "s2_queued_bytes",
+            "What waits in memory for readers and of appends, at the last count.",
+            value=memory.used_bytes,
+        )
+        yield CounterMetricFamily(
+            "s2_readers_ended_for_memory",
+            "Readers that had taken nothing for longest, and were ended when memory was short.",
+            value=memory.ended_readers,
+        )
         commits = HistogramMetricFamily("s2_commit_duration_seconds", "Time to make a group of appends durable.")
         commits.add_metric((), _buckets(server.store.commit_times), server.store.commit_times.total)
         yield commits

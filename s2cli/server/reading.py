@@ -13,6 +13,7 @@ from s2cli.server.events import EVENT_HEADERS, EventPacker, last_event_id, resum
 from s2cli.server.exchange import DisconnectedError, send_bytes
 from s2cli.server.following import PAGE_BYTES, ReadSession
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.memory import share_of
 from s2cli.server.packing import FramePacker
 from s2cli.server.query import ReadQuery
 from s2cli.server.rendering import render_batch
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # Protocol section 14.3, for unary reads.
 MAX_WAIT_S = 60
+# Of an answer on its way: the chunks, and what is made of them.
+ANSWER_BYTES = 2 * MAX_BATCH_BYTES
 
 
 async def read_one(
@@ -51,9 +54,12 @@ async def read_one(
     if not query.wants_nothing:
         # A unary read is always bounded, so it follows only where it is told to wait.
         wait_s = min(query.wait_s or 0, MAX_WAIT_S)
+        await server.memory.reserve(ANSWER_BYTES)
+        share_of(scope).reserved_bytes = ANSWER_BYTES  # until it is handed over
         start = await find_start(server.store, stream, query, seal, may_follow=wait_s > 0)
         chunks = await _take_stored(server, stream, start, limits)
         if not chunks and wait_s and not limits.reached:
+            share_of(scope).reserved_bytes = 0
             chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s, grant)
             tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
     if grant is not None:
@@ -183,7 +189,7 @@ async def read_session(
             return FramePacker(outlet, media.compression)
         return EventPacker(outlet, after, server.clock_ms, as_base64=media.as_base64)
 
-    session = ReadSession(server, stream, start, query, send, pack, seal)
+    session = ReadSession(server, stream, start, query, send, pack, seal, share_of(scope))
     if refusal is not None:
         session.end(refusal)  # it travels in the session, wherever it is found
     if grant is not None:

@@ -25,6 +25,7 @@ from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.host_names import HostNames
 from s2cli.server.init_file import ensure_initial
+from s2cli.server.memory import DEFAULT_LIMIT_BYTES, Memory
 from s2cli.server.meters import Meters
 from s2cli.server.registry import StreamRegistry
 from s2cli.server.replies import Replies
@@ -77,6 +78,7 @@ class Options:
         "initial",
         "listener",
         "logs_requests",
+        "memory_limit_bytes",
         "open_store",
         "port",
         "root_token",
@@ -101,7 +103,9 @@ class Options:
         allowed_hosts: Sequence[str] = (),
         listener: socket.socket | None = None,
         logs_requests: bool = False,
+        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
+        self.memory_limit_bytes = memory_limit_bytes
         self.allowed_hosts = allowed_hosts
         self.listener = listener
         self.logs_requests = logs_requests
@@ -128,6 +132,7 @@ class Server:
         directory: Path | None = None,
         base_domain: str | None = None,
         root_token: str | None = None,
+        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self.store = store
         self.base_domain = base_domain
@@ -151,6 +156,8 @@ class Server:
         self._appenders_left = asyncio.Event()
         self._listening_ended = asyncio.Event()
         self.turnstile = Turnstile()
+        self.memory = Memory(memory_limit_bytes)
+        self.memory.elsewhere_bytes = lambda: self.streams.pending_bytes + self.streams.recent_bytes
         self.meters = Meters(self)
         self.streams = StreamRegistry(self)
         self.replies = Replies(self)
@@ -269,6 +276,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             directory=None if directory is None else directory.path,
             base_domain=options.base_domain,
             root_token=options.root_token,
+            memory_limit_bytes=options.memory_limit_bytes,
         )
         server.cors = options.cors
         domains = [] if options.base_domain is None else [options.base_domain]
@@ -288,7 +296,8 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             listeners.append(listen_unix(options.socket_path))
             stack.callback(_remove_socket, options.socket_path, os.stat(options.socket_path).st_ino)
         hosts = [
-            Host(application(server, is_private=listener.family == socket.AF_UNIX), listener) for listener in listeners
+            Host(application(server, is_private=listener.family == socket.AF_UNIX), listener, server.memory)
+            for listener in listeners
         ]
         for host in hosts:
             host.start()

@@ -10,6 +10,7 @@ from s2cli.server.channel import Inbox, Outlet, watch_disconnect
 from s2cli.server.connections import Connections
 from s2cli.server.host import Host, address_of, listen_tcp
 from s2cli.server.http2 import Http2
+from s2cli.server.memory import Memory
 
 PIECE = bytes(128 * 1024)
 
@@ -31,7 +32,7 @@ class Ours:
 
 class Granian:
     def __init__(self, application):
-        self._host = Http2(Connections(application, None), 10)
+        self._host = Http2(Connections(application, None, Memory()), 10)
 
     def open(self):
         return asyncio.open_unix_connection(self._host._place.address, limit=1 << 16)

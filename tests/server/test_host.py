@@ -19,7 +19,7 @@ from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import S2Error
 from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
-from s2cli.server.http2 import STALL_S
+from s2cli.server.http2_connection import STALL_S
 
 GOAWAY = bytes.fromhex("000008 07 00 00000000")
 

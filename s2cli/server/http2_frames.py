@@ -1,0 +1,176 @@
+"""The frames of HTTP/2 (RFC 9113, 4.1) as they pass: what is sent and taken of each stream, without their contents.
+
+Our listener hands HTTP/2 on to a host that tells nobody what waits in it. What has passed on each stream says it; and
+which exchange of the application a stream is says a header that is added to each request on its way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFACE_BYTES = 24
+HEAD_BYTES = 9
+
+DATA, HEADERS, RST_STREAM, CONTINUATION = 0, 1, 3, 9
+END_STREAM, END_HEADERS = 0x1, 0x4
+# Why a stream is ended: the client does with it what the server cannot bear (RFC 9113, 7).
+ENHANCE_YOUR_CALM = 0xB
+
+# The header that says which stream of which connection it is. It comes last, whatever a client has sent.
+STREAM_HEADER = b"s2-h2-stream"
+
+
+class Frames:
+    """Finds the frames in what passes. Their heads are kept together, their contents are not looked at."""
+
+    __slots__ = ("_head", "_is_in_headers", "_left_bytes")
+
+    def __init__(self, skip_bytes: int = 0) -> None:
+        self._left_bytes = skip_bytes  # of what is no head
+        self._head = b""
+        self._is_in_headers = False
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether a frame may be put between what has passed and what comes."""
+        return not (self._left_bytes or self._is_in_headers)
+
+    def walk(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All of `data` in pairs: the head of a frame that begins, or b"" where one goes on, and what comes of its
+        contents. A head that is not complete is held back until the next call."""
+        at, end = 0, len(data)
+        if self._left_bytes:
+            at = min(self._left_bytes, end)
+            self._left_bytes -= at
+            yield b"", data[:at]
+        if self._head:
+            missing = HEAD_BYTES - len(self._head)
+            self._head += data[at : at + missing]
+            at = min(at + missing, end)
+        else:
+            self._head = data[at : at + HEAD_BYTES]
+            at = min(at + HEAD_BYTES, end)
+        while len(self._head) == HEAD_BYTES:
+            head, length = self._head, int.from_bytes(self._head[:3], "big")
+            begin, at = at, min(at + length, end)
+            self._left_bytes = length - (at - begin)
+            self._head = b""
+            self._is_in_headers = head[3] in (HEADERS, CONTINUATION) and not head[4] & END_HEADERS
+            yield head, data[begin:at]
+            if not self._left_bytes:
+                self._head = data[at : at + HEAD_BYTES]
+                at = min(at + HEAD_BYTES, end)
+
+
+def stream_of(head: bytes) -> int:
+    return int.from_bytes(head[5:9], "big") & 0x7FFFFFFF
+
+
+def length_of(head: bytes) -> int:
+    return int.from_bytes(head[:3], "big")
+
+
+def reset(stream: int) -> bytes:
+    """The frame that ends a stream."""
+    return _frame(RST_STREAM, 0, stream, ENHANCE_YOUR_CALM.to_bytes(4, "big"))
+
+
+def _frame(kind: int, flags: int, stream: int, contents: bytes) -> bytes:
+    return len(contents).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + contents
+
+
+def _stream_header(connection: int, stream: int) -> bytes:
+    """A literal that goes into no table (RFC 7541, 6.2.2), so that both ends keep the same one."""
+    value = b"%d.%d" % (connection, stream)
+    return b"".join((b"\x00", bytes((len(STREAM_HEADER),)), STREAM_HEADER, bytes((len(value),)), value))
+
+
+class Streams(Protocol):
+    """Who is told of the streams of a connection."""
+
+    def on_request(self, stream: int) -> None: ...
+
+    def on_request_data(self, stream: int, size_bytes: int) -> None: ...
+
+    def on_response_data(self, stream: int, size_bytes: int) -> None: ...
+
+    def on_closed(self, stream: int) -> None:
+        """No more of it comes from the server, or is wanted by the client."""
+        ...
+
+
+class RequestFrames(Frames):
+    """What comes from the client, and what of it goes on: each new stream with its header."""
+
+    __slots__ = ("_connection", "_last_stream", "_marked", "_streams")
+
+    def __init__(self, connection: int, streams: Streams) -> None:
+        super().__init__(PREFACE_BYTES)
+        self._connection = connection
+        self._streams = streams
+        self._last_stream = 0
+        self._marked = 0  # the stream whose header follows the frame that passes
+
+    def passed(self, data: bytes) -> bytes:
+        """What goes on for `data`."""
+        parts = []
+        for head, contents in self.walk(data):
+            if head:
+                parts.append(self._on_head(head))
+            parts.append(contents)
+            if self._marked and not self._left_bytes:
+                header = _stream_header(self._connection, self._marked)
+                parts.append(_frame(CONTINUATION, END_HEADERS, self._marked, header))
+                self._marked = 0
+        return b"".join(parts)
+
+    def _on_head(self, head: bytes) -> bytes:
+        kind, flags, stream = head[3], head[4], stream_of(head)
+        if kind == DATA:
+            self._streams.on_request_data(stream, length_of(head))
+        elif kind == RST_STREAM:
+            self._streams.on_closed(stream)
+        elif kind == HEADERS and stream > self._last_stream:
+            # Those of a stream that is open already are trailers.
+            self._last_stream = stream
+            self._streams.on_request(stream)
+            return self._held_open(head)
+        elif kind == CONTINUATION and stream == self._last_stream and flags & END_HEADERS:
+            return self._held_open(head)
+        return head
+
+    def _held_open(self, head: bytes) -> bytes:
+        """The head, with the end of the headers left to the frame that is added."""
+        if not head[4] & END_HEADERS:
+            return head
+        self._marked = stream_of(head)
+        return head[:4] + bytes((head[4] & ~END_HEADERS,)) + head[5:]
+
+
+class ResponseFrames(Frames):
+    """What comes from the server."""
+
+    __slots__ = ("_streams",)
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__()
+        self._streams = streams
+
+    def look(self, data: bytes) -> bytes:
+        """Counts, and gives back what may pass by now."""
+        held = self._head
+        for head, _ in self.walk(data):
+            if not head:
+                continue
+            kind, stream = head[3], stream_of(head)
+            if kind == DATA:
+                self._streams.on_response_data(stream, length_of(head))
+            if kind == RST_STREAM or (kind in (DATA, HEADERS) and head[4] & END_STREAM):
+                self._streams.on_closed(stream)
+        if not held and not self._head:
+            return data
+        whole = held + data
+        return whole[: len(whole) - len(self._head)]
