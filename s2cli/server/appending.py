@@ -284,6 +284,9 @@ class _Session:
             await self._take_inputs()
         except S2Error as refusal:
             error = refusal
+            # Its traceback holds the input, whose two mebibytes may have become 60 of objects, and the client may take
+            # its time to leave.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
         finally:
             self._share.collected_bytes = 0
             if self._frame_expiry is not None:

@@ -11,11 +11,13 @@ from s2s import append_input, open_append
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import BadValueError, S2Error
+from s2cli.server import appending
 from s2cli.server.batches import parse_proto
 from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
 from s2cli.server.directory import LockedDirectory
 from s2cli.server.engines import sqlite_chunks
 from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.exchange import error_response
 from s2cli.server.store import BasinRow, StreamRow
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
 
@@ -85,6 +87,25 @@ def test_too_many_records_are_refused_before_any_is_looked_at(shared_server, bas
         parse_proto(append_input(strange, *[b"x"] * 1000))
     with pytest.raises(BadValueError, match="1001"):
         parse_proto(append_input(b"x" * 10_000) + append_input(b"y") * 300_000)
+
+
+def test_a_session_that_was_refused_holds_nothing_of_its_input(make_thread_server, monkeypatch):
+    """It stays for as long as its client does not leave, and there may be many."""
+    held = []
+
+    def respond(error):
+        held.extend((error.__traceback__, error.__cause__, error.__context__))
+        return error_response(error)
+
+    monkeypatch.setattr(appending, "error_response", respond)
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    for message in (append_input((None, [(b"", b"x")] * 3, b"")), b"no message"):
+        with open_append(server, basin) as session:
+            session.send(message)
+            assert session.terminal()[0] in (400, 422)
+    assert held == [None] * 6
 
 
 def test_an_error_fits_in_a_frame_whatever_the_client_sent(shared_server, basin):
