@@ -58,6 +58,11 @@ class Connection:
         self._tell = tell
         self._spare: dict[str, duplex.Connection] = {}  # by the peer's name
 
+    def close(self) -> None:
+        """Close the sockets that are kept for a next call."""
+        while self._spare:
+            self._spare.popitem()[1].close()
+
     def request(
         self,
         method: str,

@@ -83,14 +83,6 @@ def no_waiting(monkeypatch):
 opened = []
 
 
-class ClosedConnection(Connection):
-    """One whose sockets are closed when its test is over."""
-
-    def open(self, scheme):
-        opened.append(super().open(scheme))
-        return opened[-1]
-
-
 @pytest.fixture(autouse=True)
 def close_connections():
     yield
@@ -101,7 +93,8 @@ def close_connections():
 def connect(server=None, *, told=None, timeout_s=30, **fields) -> Connection:
     url = f"http://127.0.0.1:{server.port}" if server is not None else ""
     target = Target(**{"account_url": url, "basin_url": url, **fields})
-    return ClosedConnection(target, timeout_s, (told if told is not None else []).append)
+    opened.append(Connection(target, timeout_s, (told if told is not None else []).append))
+    return opened[-1]
 
 
 def test_a_call_names_itself_and_carries_the_token(serve):
