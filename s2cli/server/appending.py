@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.auth import grant_of_exchange
-from s2cli.server.batches import Batch, json_steps, proto_steps
+from s2cli.server.batches import Batch, json_steps, json_steps_base64, proto_steps
 from s2cli.server.channel import Inbox, Outlet
-from s2cli.server.exchange import error_response, read_body, send_bytes
+from s2cli.server.exchange import decode_body, error_response, send_bytes
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.memory import share_of
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
-from s2cli.server.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.batch import encode_ack
 from s2cli.wire.content import ContentError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
@@ -69,14 +68,12 @@ async def append_one(
 ) -> None:
     layer = media.stream_layer
     if media.sends_protobuf:
-        data = await read_body(scope, receive, server.turnstile, "bad_proto")
-        steps = proto_steps(data)
+        code, decode = "bad_proto", proto_steps
     elif media.sends_json:
-        data = await read_body(scope, receive, server.turnstile, "bad_json")
-        steps = json_steps(data, as_base64=media.as_base64)
+        code, decode = "bad_json", json_steps_base64 if media.as_base64 else json_steps
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
-    batch = in_one_go(steps) if len(data) <= LARGE_BYTES else await server.turnstile.walk(steps)
+    data, batch = await decode_body(scope, receive, server.turnstile, code, decode)
     grant = grant_of_exchange(scope)
     if grant is not None:
         # It may have ended while the body was on its way.
@@ -344,12 +341,10 @@ class _Session:
             raise ApiError("bad_frame", "the body ends within a frame")
 
     async def _batch(self, frame: Frame) -> Batch:
-        message, turnstile = frame.message, self._server.turnstile
         try:
-            if frame.encoding is not None:
-                message = await turnstile.inflate(message, frame.encoding, MAX_MESSAGE_BYTES)
-            steps = proto_steps(message)
-            return in_one_go(steps) if len(message) <= LARGE_BYTES else await turnstile.walk(steps)
+            turnstile = self._server.turnstile
+            _, batch = await turnstile.decode(frame.message, frame.encoding, MAX_MESSAGE_BYTES, proto_steps)
+            return batch
         except ContentError as error:
             raise not_inflated(error) from error
         except ApiError as error:

@@ -85,7 +85,12 @@ def proto_steps(data: bytes) -> Steps[Batch]:
     return (yield from _proto_records(data))
 
 
-def json_steps(data: bytes, *, as_base64: bool) -> Steps[Batch]:
+def json_steps_base64(data: bytes) -> Steps[Batch]:
+    """`parse_json` in steps, of a batch in Base64."""
+    return json_steps(data, as_base64=True)
+
+
+def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
     """`parse_json` in steps."""
     found = _decode_json(data, as_base64=as_base64)
     if isinstance(found, Batch):

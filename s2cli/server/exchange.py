@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s2cli.errors import (
     ApiError,
@@ -23,7 +23,9 @@ from s2cli.wire.content import ContentError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
-    from s2cli.server.turnstile import Turnstile
+    from s2cli.server.turnstile import Steps, Turnstile
+
+    Result = TypeVar("Result")
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -93,11 +95,26 @@ def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
     return seen.get(b"host"), seen.get(b"origin")
 
 
-async def read_body(
-    scope: Scope, receive: Receive, turnstile: Turnstile, too_large: str, limit: int = MAX_UNARY_BODY_BYTES
-) -> bytes:
-    """The whole body of a unary request, inflated as the `turnstile` lets it. Raises an ApiError with the code
-    `too_large` beyond the limit, and for a body that cannot be inflated; DisconnectedError if the client left."""
+async def decode_body(
+    scope: Scope,
+    receive: Receive,
+    turnstile: Turnstile,
+    code: str,
+    decode: Callable[[bytes], Steps[Result]],
+    limit: int = MAX_UNARY_BODY_BYTES,
+) -> tuple[bytes, Result]:
+    """The whole body of a unary request, inflated, and what `decode` makes of it, both as the `turnstile` lets them.
+    Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
+    the client left."""
+    body, encoding = await _read_body(scope, receive, code, limit)
+    try:
+        return await turnstile.decode(body, encoding, limit, decode)
+    except ContentError as error:
+        raise ApiError(code, error.message) from error
+
+
+async def _read_body(scope: Scope, receive: Receive, too_large: str, limit: int) -> tuple[bytes, str | None]:
+    """The body as it comes, and what it is to be inflated from."""
     length = encoding = None
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -119,12 +136,7 @@ async def read_body(
     # threads.
     if message is None or len(body) != length or length > limit:
         body = await _timely(share_of(scope), first, receive, too_large, limit, length)
-    if encoding is None or encoding == "identity":
-        return body
-    try:
-        return await turnstile.inflate(body, encoding, limit)
-    except ContentError as error:
-        raise ApiError(too_large, error.message) from error
+    return body, None if encoding == "identity" else encoding
 
 
 async def _timely(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.bodies import JsonError, decode_json
-from s2cli.server.exchange import encode_json, header, read_body
+from s2cli.server.exchange import decode_body, encode_json, header
 from s2cli.server.query import MAX_U64, parse_query
 from s2cli.server.replies import bearer_prefix, checked_token, identify
 from s2cli.server.selection import basin_of
-from s2cli.server.turnstile import LARGE_BYTES
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from s2cli.server.routes import Route
     from s2cli.server.serve import Server
     from s2cli.server.store import Reply
+    from s2cli.server.turnstile import Steps
 
     # Status, body, extra headers. An empty body goes without a content type.
     Response = tuple[int, bytes, list[tuple[bytes, bytes]]]
@@ -49,6 +48,7 @@ class Request:
         "_reply",
         "_schema",
         "_scope",
+        "_value",
         "basin_in_path",
         "grant",
         "name",
@@ -70,6 +70,7 @@ class Request:
         self._scope = scope
         self._receive = receive
         self._content: bytes | None = None
+        self._value: Any = None  # what the content is decoded to
         self._draft: Draft | None = None
         self._reply: Reply | None = None
 
@@ -133,33 +134,42 @@ class Request:
         content_type = header(self._scope, b"content-type")
         if content_type is not None and not is_json(content_type):
             raise _unexpected_type()
-        body = await self._body()
-        if not body:
+        if not await self._body():
             return None
         if content_type is None:
             raise _unexpected_type()
-        return await self._decoded(body)
+        return self._json()
 
     async def json(self) -> Any:
-        """The JSON value in the body."""
+        """The JSON value in the body: of objects what the description of the route names."""
         content_type = header(self._scope, b"content-type")
         if content_type is None or not is_json(content_type):
             raise _unexpected_type()
-        return await self._decoded(await self._body())
-
-    async def _decoded(self, body: bytes) -> Any:
-        """What the body has of the members that the description of the route names."""
-        assert self._schema is not None
-        decode = partial(decode_json, body, self._schema)
-        try:
-            return decode() if len(body) <= LARGE_BYTES else await self.server.turnstile.run(decode)
-        except JsonError as error:
-            raise ApiError("bad_json", f"the body is not what it must be: {error}") from error
+        await self._body()
+        return self._json()
 
     async def _body(self) -> bytes:
         if self._content is None:
-            self._content = await read_body(self._scope, self._receive, self.server.turnstile, "bad_json")
+            turnstile = self.server.turnstile
+            self._content, self._value = await decode_body(
+                self._scope, self._receive, turnstile, "bad_json", self._decode
+            )
         return self._content
+
+    def _decode(self, body: bytes) -> Steps[Any]:
+        """The value in the body, or the JsonError that says why there is none: not every body is looked at."""
+        if self._schema is not None:
+            try:
+                return decode_json(body, self._schema)
+            except JsonError as error:
+                return error
+        return None
+        yield  # it takes one step
+
+    def _json(self) -> Any:
+        if isinstance(self._value, JsonError):
+            raise ApiError("bad_json", f"the body is not what it must be: {self._value}")
+        return self._value
 
     async def answer(self, handler: Handler) -> Response:
         """What `handler` answers; to a repeated write with a request token, what it answered the first time."""
@@ -176,7 +186,7 @@ class Request:
 
         basin = self.basin() if self._scope["raw_path"].startswith(b"/v1/streams") else ""
         body = await self._body()
-        identity = await self.server.turnstile.run(partial(identify, self._scope, basin, body))
+        identity = identify(self._scope, basin, body)
         reply = await self.server.replies.once(self.grant, token, identity, execute)
         return reply.status, reply.body, reply.headers
 

@@ -7,6 +7,7 @@ one small record would wait for all of them. What is small, or done at once, pas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -56,21 +57,28 @@ class Turnstile:
                 # Whose work it was need not wait; whoever is next does.
                 asyncio.get_running_loop().call_later(took_s, self._lock.release)
 
-    async def run(self, job: Callable[[], Result]) -> Result:
-        """What `job` returns, or raises."""
-        return await self.walk(_in_one(job))
+    async def decode(
+        self, body: bytes, encoding: str | None, limit_bytes: int, decode: Callable[[bytes], Steps[Result]]
+    ) -> tuple[bytes, Result]:
+        """`body`, inflated from its `encoding` if it has one, and what `decode` makes of it. In one passage: of what
+        waits for it nothing is inflated yet. Raises ContentError, and what `decode` raises."""
+        if encoding is not None:
+            # Few bytes may become many, and only this shows whether they do.
+            with contextlib.suppress(ContentError):
+                body, encoding = inflate_content(body, encoding, min(LARGE_BYTES, limit_bytes)), None
+        if encoding is None and len(body) <= LARGE_BYTES:
+            return body, in_one_go(decode(body))
+        return await self.walk(_decode(body, encoding, limit_bytes, decode))
 
-    async def inflate(self, body: bytes, encoding: str, limit_bytes: int) -> bytes:
-        """`inflate_content`; few bytes may become many, and only that shows whether they do."""
-        try:
-            return inflate_content(body, encoding, min(LARGE_BYTES, limit_bytes))
-        except ContentError:
-            return await self.run(lambda: inflate_content(body, encoding, limit_bytes))
 
-
-def _in_one(job: Callable[[], Result]) -> Steps[Result]:
-    return job()
-    yield
+def _decode(
+    body: bytes, encoding: str | None, limit_bytes: int, decode: Callable[[bytes], Steps[Result]]
+) -> Steps[tuple[bytes, Result]]:
+    if encoding is not None:
+        body = inflate_content(body, encoding, limit_bytes)
+        yield
+    result = yield from decode(body)
+    return body, result
 
 
 def in_one_go(steps: Steps[Result]) -> Result:

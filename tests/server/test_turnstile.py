@@ -15,6 +15,7 @@ from s2cli.server.openapi import document
 from s2cli.server.routes import ROUTES
 from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
 from s2cli.wire.batch import count_records
+from s2cli.wire.content import ContentError
 from s2cli.wire.frames import encode_frame
 from s2cli.wire.s2_pb2 import ReadBatch
 
@@ -59,8 +60,12 @@ def test_one_at_a_time_and_others_in_between(monkeypatch):
 
 
 def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
+    def at_once():
+        return 5
+        yield
+
     async def main():
-        passed = Turnstile().run(lambda: 5)
+        passed = Turnstile().walk(at_once())
         with pytest.raises(StopIteration) as done:
             passed.send(None)
         assert done.value.value == 5
@@ -69,17 +74,56 @@ def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
 
 
 def test_what_fails_lets_the_next_one_through():
-    def fail():
+    def fail(_):
         raise BadValueError("no")
+        yield
+
+    def size(data):
+        yield
+        return len(data)
 
     async def main():
         one = Turnstile()
         with pytest.raises(BadValueError):
-            await one.run(fail)
-        assert await one.run(lambda: 1) == 1
-        assert await one.inflate(gzip.compress(bytes(MIB)), "gzip", MIB) == bytes(MIB)
-        assert await one.inflate(gzip.compress(b"small"), "gzip", MIB) == b"small"
+            await one.decode(bytes(MIB), None, MIB, fail)
+        assert await one.decode(bytes(MIB), None, MIB, size) == (bytes(MIB), MIB)
+        assert await one.decode(gzip.compress(bytes(MIB)), "gzip", MIB, size) == (bytes(MIB), MIB)
+        assert await one.decode(gzip.compress(b"small"), "gzip", MIB, size) == (b"small", 5)
+        with pytest.raises(ContentError):
+            await one.decode(gzip.compress(bytes(MIB + 1)), "gzip", MIB, size)
 
+    asyncio.run(main())
+
+
+def test_what_waits_for_its_turn_is_not_inflated_yet(monkeypatch):
+    """Hundreds may wait: what they hold is what came."""
+    monkeypatch.setattr(turnstile, "LEAST_S", 0.0)  # others have a turn after each step
+    inflated = []
+
+    def note(data):
+        inflated.append(data)
+        yield
+        return None
+
+    async def main():
+        one = Turnstile()
+        held = asyncio.ensure_future(one.walk(hold()))
+        await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(one.decode(body, "gzip", MIB, note)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert inflated == []
+        going_on.set_result(None)
+        await asyncio.gather(held, *waiting)
+        assert len(inflated) == 5
+
+    def hold():
+        nonlocal going_on
+        going_on = asyncio.get_running_loop().create_future()
+        while not going_on.done():
+            yield
+
+    going_on = None
+    body = gzip.compress(bytes(MIB))
     asyncio.run(main())
 
 
