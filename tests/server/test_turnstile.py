@@ -23,8 +23,10 @@ MIB = 1 << 20
 BODIES = sorted({route.body for route in ROUTES if route.body})
 
 
-def test_one_at_a_time_and_others_in_between(monkeypatch):
-    """Time passes only in the steps, so that each is followed by a pause as long as it took."""
+@pytest.mark.parametrize(("step_s", "pause_s"), [(0.02, 0.02), (0.002, 0)])
+def test_one_at_a_time_and_others_in_between(monkeypatch, step_s, pause_s):
+    """Time passes only in the steps. A very long one is followed by a pause as long as it took, another one by a turn
+    of the loop."""
     now_s = 0.0
     paused = []
     sleep = asyncio.sleep
@@ -41,7 +43,7 @@ def test_one_at_a_time_and_others_in_between(monkeypatch):
         nonlocal now_s
         for number in range(2):
             said.append(f"{name}{number}")
-            now_s += 0.01
+            now_s += step_s
             yield
         return name
 
@@ -56,7 +58,7 @@ def test_one_at_a_time_and_others_in_between(monkeypatch):
     assert asyncio.run(main()) == ["a", "b", "c"]
     turns = [f"{name}{number}" for name in "abc" for number in range(2)]
     assert said == [word for turn in turns for word in (turn, "others")]
-    assert paused == pytest.approx([0.01] * 6)
+    assert paused == pytest.approx([pause_s] * 6)
 
 
 def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
@@ -97,7 +99,7 @@ def test_what_fails_lets_the_next_one_through():
 
 def test_what_waits_for_its_turn_is_not_inflated_yet(monkeypatch):
     """Hundreds may wait: what they hold is what came."""
-    monkeypatch.setattr(turnstile, "LEAST_S", 0.0)  # others have a turn after each step
+    monkeypatch.setattr(turnstile, "TURN_S", 0.0)  # others have a turn after each step
     inflated = []
 
     def note(data):
