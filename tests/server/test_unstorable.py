@@ -292,6 +292,59 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
     with_bench(tmp_path, run)
 
 
+def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then(tmp_path, monkeypatch):
+    insert = sqlite_chunks.insert
+    told = []
+
+    def fail(connection, group):
+        if group[0].lane.stream_id == 1:
+            error = sqlite3.OperationalError("of the disk")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        insert(connection, group)
+
+    async def run(bench):
+        lanes = [await bench.lane(name) for name in "ab"]
+        monkeypatch.setattr(sqlite_chunks, "insert", fail)
+        monkeypatch.setattr(bench.store._room, "may_grow", lambda: False)
+        settle = bench.store.settle
+        bench.store.settle = lambda group, error: (told.extend(group), settle(group, error))
+        go_on = await bench.hold()
+        # Each by itself may be written without the room that is kept aside, and the second lane comes first.
+        appends = [bench.append(lane, 0, trim_point=1) for lane in lanes]
+        await go_on()
+        errors = await bench.settled(*appends)
+        assert [error is None for error in errors] == [False, True]
+        with pytest.raises(ApiError, match="the storage has failed"):
+            await bench.store.remove_basin("some-basin")
+        assert len(told) == 2
+
+    with_bench(tmp_path, run)
+
+
+def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_at(tmp_path, monkeypatch):
+    def full(connection, group):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    def gone(path):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    async def run(bench):
+        lane = await bench.lane("stream")
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_chunks, "insert", full)
+            patch.setattr("s2cli.server.engines.sqlite_room.os.statvfs", gone)
+            (error,) = await bench.settled(bench.append(lane, 0))
+        assert "0.0 MiB are" in error.message
+        async with asyncio.timeout(TIMEOUT_S):
+            while bench.store.failure is not None:
+                await bench.store._change(lambda _: bench.store._writer._room.look())
+
+    with_bench(tmp_path, run)
+
+
 def test_metrics_that_cannot_be_stored_are_dropped_with_a_line(tmp_path, caplog):
     async def run(bench):
         good = ROWS[Point]

@@ -86,12 +86,15 @@ class Room:
         return False
 
     def _free_bytes(self) -> int:
-        """On the disk, and within the bound that the database may have."""
-        disk = os.statvfs(self._directory)
-        pages = [
-            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("max_page_count", "page_count", "freelist_count")
-        ]
+        """On the disk, and within the bound that the database may have; 0 where that cannot be told."""
+        try:
+            disk = os.statvfs(self._directory)
+            pages = [
+                self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("max_page_count", "page_count", "freelist_count")
+            ]
+        except (OSError, sqlite3.Error):
+            return 0
         free_pages: int = pages[0] - pages[1] + pages[2]
         return min(disk.f_bavail * disk.f_frsize, free_pages * PAGE_BYTES)
 

@@ -208,25 +208,22 @@ class Writer:
     def _commit(self, group: list[Append], behind: Sequence[Append] = ()) -> None:
         """Make a group durable, or as much of it as can be. `behind` was taken from the lanes together with it."""
         started_s = time.perf_counter()
+        # Outside of the `try`: the parts of a group that is split tell of their own errors.
+        if not self._may_write(group):
+            self._no_room(group, behind)
+            return
         try:
-            if not self._may_write(group):
-                self._no_room(group, behind)
-                return
             self._insert(group)
-        except Exception as error:
+        except BaseException as error:
             if is_full(error):
                 self._no_room(group, behind)
-            elif is_of_the_disk(error):
+            elif is_of_the_disk(error) or not isinstance(error, Exception):
                 self._give_up(error)
                 self._refuse_all([*group, *behind])
                 raise
             else:
                 self._commit_apart(group, behind, error)
             return
-        except BaseException as error:
-            self._give_up(error)
-            self._refuse_all([*group, *behind])
-            raise
         self._room.found()
         self._tell(self._settle, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
