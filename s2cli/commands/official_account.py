@@ -37,15 +37,14 @@ def list_access_tokens(args: Args) -> int:
 
 
 def _token_lines(item: Resource, width: int) -> list[str]:
-    scope = item.get("scope")
-    scope = scope if isinstance(scope, dict) else {}
+    scope = tokens.scope_of(item)
     sets = "  ".join(
         f"{shown}={tokens.shown_set(scope.get(name), none='∅')}"
         for shown, name in (("basins", "basins"), ("streams", "streams"), ("tokens", "access_tokens"))
     )
     permissions = " ".join(f"{group[0]}:{letters}" for group, letters in tokens.groups_of(scope)) or "none"
     first = f"{str(item.get('id')).ljust(width)}  expires {item.get('expires_at') or 'never'}"
-    return [first, f"  {sets}  perms={permissions}  ops={len(scope.get('ops') or ())}"]
+    return [first, f"  {sets}  perms={permissions}  ops={len(tokens.operations_of(scope))}"]
 
 
 def revoke_access_token(args: Args) -> int:

@@ -165,12 +165,22 @@ def _operation(text: str) -> str:
 
 
 def _row(item: Resource) -> tuple[str, ...]:
-    scope = item.get("scope")
-    assert isinstance(scope, dict)
+    scope = scope_of(item)
     sets = [shown_set(scope.get(name), none="-") for name in _SETS]
-    ops = ",".join(scope.get("ops") or ()) or "-"
+    operations = ",".join(operations_of(scope)) or "-"
     groups = ",".join(f"{group}={letters}" for group, letters in groups_of(scope)) or "-"
-    return text_of(item.get("id")), text_of(item.get("expires_at") or "never"), *sets, groups, ops
+    return text_of(item.get("id")), text_of(item.get("expires_at") or "never"), *sets, groups, operations
+
+
+def scope_of(item: Resource) -> Resource:
+    """What a token may do; nothing where the server says nothing that can be understood."""
+    scope = item.get("scope")
+    return scope if isinstance(scope, dict) else {}
+
+
+def operations_of(scope: Resource) -> list[str]:
+    operations = scope.get("ops")
+    return list(map(text_of, operations)) if isinstance(operations, list) else []
 
 
 def shown_set(resources: object, *, none: str) -> str:

@@ -57,9 +57,11 @@ class Counting(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.paths.append(self.path.partition("?")[0])
-        code, status = ("permission_denied", 403) if self.path.startswith("/v1/streams?") else ("stream_not_found", 404)
-        if self.path == "/v1/locations":
+        code, status = ("permission_denied", 403) if self.path.startswith("/v1/streams?") else (self.server.code, 404)
+        if self.path == "/v1/locations" and self.server.locations is not None:
             return self.answer(200, self.server.locations)
+        if self.path.startswith("/v1/access-tokens?") and self.server.tokens is not None:
+            return self.answer(200, {"access_tokens": self.server.tokens, "has_more": False})
         return self.answer(status, {"code": code, "message": "no"})
 
     def do_POST(self):
@@ -82,6 +84,8 @@ def counting():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
         server.paths = []
         server.locations = [{"name": "x"}]
+        server.tokens = None
+        server.code = "stream_not_found"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         server.env = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
@@ -94,6 +98,16 @@ def test_who_may_not_list_is_told_what_was_told_before_after_one_call(run_s2, co
     assert done.returncode == 3
     assert b"did you mean" not in done.stderr
     assert counting.paths == ["/v1/streams/wbe", "/v1/streams"]
+
+
+@pytest.mark.parametrize("code", ["stream_not_found", "basin_not_found", "access_token_not_found", "place_not_found"])
+@pytest.mark.parametrize(
+    "line", ["locations list", "locations get-default", "tokens list", "basins list", "streams get s2://a-basin-x/y"]
+)
+def test_any_404_ends_with_3_and_what_the_server_said(run_s2, counting, line, code):
+    counting.code, counting.locations = code, None
+    done = run_s2(*line.split(), env=counting.env)
+    assert (done.returncode, b": no\n" in done.stderr) == (3, True), done.stderr
 
 
 CREATES = ["create s2://BASIN/c --storage-class fast", "streams create s2://BASIN/c --storage-class fast",
@@ -131,3 +145,13 @@ def test_only_a_server_that_tells_its_classes_is_believed(run_s2, counting, loca
     done = run_s2("create", "s2://some-basin/s", "--storage-class", "fast", env=counting.env)
     assert (done.returncode, b"warning" in done.stderr) == (0, warned)
     assert counting.paths == ["/v1/locations"]
+
+
+@pytest.mark.parametrize("command", [("tokens", "list"), ("list-access-tokens",)])
+@pytest.mark.parametrize("value", [None, 5, "x", [], [1], {"a": 1}, {"prefix": 5}, {"read": 5}])
+def test_what_a_server_says_of_tokens_may_be_anything(run_s2, counting, command, value):
+    scopes = [value, *({part: value} for part in ("basins", "streams", "access_tokens", "ops", "op_groups"))]
+    counting.tokens = [{"id": "x", "scope": scope} for scope in scopes] + [{}]
+    done = run_s2(*command, env=counting.env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"x") >= len(scopes)
