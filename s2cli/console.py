@@ -58,10 +58,6 @@ def _is_terminal(descriptor: int) -> bool:
         return False
 
 
-def is_verbose() -> bool:
-    return _verbose
-
-
 def has_color(descriptor: int) -> bool:
     """Whether text for this descriptor may be coloured. `--color` beats the environment, and there NO_COLOR wins over
     FORCE_COLOR: no-color.org and force-color.org do not agree on which does."""

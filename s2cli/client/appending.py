@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 
 INPUT_BYTES = 64 * 1024  # of one read of the input: more is no faster, and takes its tenfold while it is lines
-PIPE_BYTES = 1024 * 1024
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
 TICK_S = 0.5
 

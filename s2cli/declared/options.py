@@ -39,7 +39,6 @@ Resource = Annotated[str, typer.Argument(metavar="URI", help="BASIN, s2://BASIN 
 Basin = Annotated[str, typer.Argument(metavar="BASIN", help="BASIN or s2://BASIN")]
 
 # Of the record commands
-Number = Annotated[int | None, typer.Option(min=0, max=U64_MAX)]
 Stream = Annotated[str | None, typer.Option("--stream", metavar="URI", help="The stream, where no operand names it")]
 Zero = Annotated[bool, typer.Option("-0", "--zero", help="A NUL byte between records, not a newline")]
 EncryptionKeyFile = Annotated[

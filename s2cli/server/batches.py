@@ -15,6 +15,7 @@ from s2cli.wire.batch import (
     RECORD_OVERHEAD_BYTES,
     count_records,
     encode_header,
+    metered_bodies_bytes,
 )
 from s2cli.wire.codec import decode_append, split_append
 from s2cli.wire.names import check_fencing_token
@@ -137,8 +138,7 @@ def _check_count(count: int) -> None:
 
 
 def _of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
-    size_bytes = RECORD_OVERHEAD_BYTES * len(bodies) + sum(map(len, bodies))
-    return Batch(bodies, [], [], size_bytes, match_seq_num, fencing_token)
+    return Batch(bodies, [], [], metered_bodies_bytes(bodies), match_seq_num, fencing_token)
 
 
 def _of_records(

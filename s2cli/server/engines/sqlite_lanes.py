@@ -27,9 +27,6 @@ class Lanes:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes)
-
     def put(self, append: Append) -> None:
         lane = append.lane
         if not lane.queue:
