@@ -133,12 +133,13 @@ class Http2:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, for an exchange whose memory is counted."""
+        # The last one is ours, whatever the client has sent.
         headers = scope["headers"]
         mark = b""
-        for name, value in headers:
+        for name, value in reversed(headers):
             if name == STREAM_HEADER:
-                mark = value  # the last one is ours
-        scope["headers"] = [header for header in headers if header[0] != STREAM_HEADER]
+                mark = value
+                break
         connection, _, number = mark.partition(b".")
         client = self._clients.get(int(connection)) if mark else None
         stream = None if client is None else client.streams.get(int(number))

@@ -24,13 +24,14 @@ STREAM_HEADER = b"s2-h2-stream"
 
 
 class Frames:
-    """Finds the frames in what passes. Their heads are kept together, their contents are not looked at."""
+    """Finds the heads of the frames in what passes. Their contents are not looked at, and not copied."""
 
-    __slots__ = ("_head", "_is_in_headers", "_left_bytes")
+    __slots__ = ("_end", "_held", "_is_in_headers", "_left_bytes")
 
     def __init__(self, skip_bytes: int = 0) -> None:
         self._left_bytes = skip_bytes  # of what is no head
-        self._head = b""
+        self._held = b""  # a head that is not complete: it passes with the rest of it
+        self._end = 0  # of what passes
         self._is_in_headers = False
 
     @property
@@ -38,31 +39,28 @@ class Frames:
         """Whether a frame may be put between what has passed and what comes."""
         return not (self._left_bytes or self._is_in_headers)
 
-    def walk(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All of `data` in pairs: the head of a frame that begins, or b"" where one goes on, and what comes of its
-        contents. A head that is not complete is held back until the next call."""
-        at, end = 0, len(data)
-        if self._left_bytes:
-            at = min(self._left_bytes, end)
-            self._left_bytes -= at
-            yield b"", data[:at]
-        if self._head:
-            missing = HEAD_BYTES - len(self._head)
-            self._head += data[at : at + missing]
-            at = min(at + missing, end)
-        else:
-            self._head = data[at : at + HEAD_BYTES]
-            at = min(at + HEAD_BYTES, end)
-        while len(self._head) == HEAD_BYTES:
-            head, length = self._head, int.from_bytes(self._head[:3], "big")
-            begin, at = at, min(at + length, end)
-            self._left_bytes = length - (at - begin)
-            self._head = b""
+    def _with_held(self, data: bytes) -> bytes:
+        return self._held + data if self._held else data
+
+    def _go_on(self, whole: bytes) -> int:
+        """Where the contents end that go on at the beginning."""
+        at = min(self._left_bytes, len(whole))
+        self._left_bytes -= at
+        return at
+
+    def _heads(self, whole: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
+        """Each head from `at` on, and where its contents begin and end. To be walked to its end."""
+        end = len(whole)
+        while not self._left_bytes and end - at >= HEAD_BYTES:
+            head = whole[at : at + HEAD_BYTES]
+            length = head[0] << 16 | head[1] << 8 | head[2]
+            begin = at + HEAD_BYTES
+            at = min(begin + length, end)
+            self._left_bytes = begin + length - at
             self._is_in_headers = head[3] in (HEADERS, CONTINUATION) and not head[4] & END_HEADERS
-            yield head, data[begin:at]
-            if not self._left_bytes:
-                self._head = data[at : at + HEAD_BYTES]
-                at = min(at + HEAD_BYTES, end)
+            yield head, begin, at
+        self._held = b"" if self._left_bytes else whole[at:]
+        self._end = end - len(self._held)
 
 
 def stream_of(head: bytes) -> int:
@@ -116,16 +114,27 @@ class RequestFrames(Frames):
 
     def passed(self, data: bytes) -> bytes:
         """What goes on for `data`."""
-        parts = []
-        for head, contents in self.walk(data):
-            if head:
-                parts.append(self._on_head(head))
-            parts.append(contents)
+        whole = self._with_held(data)
+        parts: list[bytes] = []
+        copied = 0
+        at = self._go_on(whole)
+        if self._marked and not self._left_bytes:
+            parts += (whole[:at], self._mark())
+            copied = at
+        for head, begin, end in self._heads(whole, at):
+            changed = self._on_head(head)
+            if changed is not head:
+                parts += (whole[copied : begin - HEAD_BYTES], changed)
+                copied = begin
             if self._marked and not self._left_bytes:
-                header = _stream_header(self._connection, self._marked)
-                parts.append(_frame(CONTINUATION, END_HEADERS, self._marked, header))
-                self._marked = 0
-        return b"".join(parts)
+                parts += (whole[copied:end], self._mark())
+                copied = end
+        rest = whole if not copied and self._end == len(whole) else whole[copied : self._end]
+        return b"".join((*parts, rest)) if parts else rest
+
+    def _mark(self) -> bytes:
+        stream, self._marked = self._marked, 0
+        return _frame(CONTINUATION, END_HEADERS, stream, _stream_header(self._connection, stream))
 
     def _on_head(self, head: bytes) -> bytes:
         kind, flags, stream = head[3], head[4], stream_of(head)
@@ -161,16 +170,12 @@ class ResponseFrames(Frames):
 
     def look(self, data: bytes) -> bytes:
         """Counts, and gives back what may pass by now."""
-        held = self._head
-        for head, _ in self.walk(data):
-            if not head:
-                continue
-            kind, stream = head[3], stream_of(head)
+        whole = self._with_held(data)
+        streams = self._streams
+        for head, _, _ in self._heads(whole, self._go_on(whole)):
+            kind = head[3]
             if kind == DATA:
-                self._streams.on_response_data(stream, length_of(head))
+                streams.on_response_data(stream_of(head), length_of(head))
             if kind == RST_STREAM or (kind in (DATA, HEADERS) and head[4] & END_STREAM):
-                self._streams.on_closed(stream)
-        if not held and not self._head:
-            return data
-        whole = held + data
-        return whole[: len(whole) - len(self._head)]
+                streams.on_closed(stream_of(head))
+        return whole if self._end == len(whole) else whole[: self._end]
