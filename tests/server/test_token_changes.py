@@ -1,14 +1,19 @@
 """Tokens that change while they are used: issued anew, revoked in the middle of a request, and several side by side."""
 
+import asyncio
 import contextlib
 import json
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 from bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
 from hosting import read_until
+
+from s2cli.server.stream import Stream
 
 TIMEOUT_S = 20
 
@@ -83,6 +88,30 @@ def test_an_append_whose_body_comes_after_its_token_is_revoked_admits_nothing(gu
         status, error = finish()
     assert (status, error["code"]) == (401, "authn")
     assert tail(guarded, stream) == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"s2-request-token": "late"}])
+def test_nor_does_one_that_waits_for_room_meanwhile(make_thread_server, monkeypatch, headers):
+    waiting, go_on = threading.Event(), threading.Event()
+
+    async def room(stream):
+        waiting.set()
+        await asyncio.to_thread(go_on.wait, TIMEOUT_S)
+
+    server = make_thread_server(root_token=ROOT)
+    assert ask(server, ROOT, "POST", "/v1/basins", {"basin": BASIN}).status == 201
+    stream = new_stream(server)
+    name, token = issue(server, scope=scope("append"))
+    monkeypatch.setattr(Stream, "has_room", False)
+    monkeypatch.setattr(Stream, "room", room)
+    with ThreadPoolExecutor() as threads:
+        path = f"/v1/streams/{stream}/records"
+        late = threads.submit(ask, server, token, "POST", path, APPEND, BASIN, headers)
+        assert waiting.wait(TIMEOUT_S)
+        assert ask(server, ROOT, "DELETE", f"/v1/access-tokens/{name}").status == 204
+        go_on.set()
+        assert_refused(late.result(TIMEOUT_S), 401, "authn")
+    assert tail(server, stream) == 0
 
 
 def test_nor_does_it_make_the_stream(guarded):
