@@ -1,5 +1,7 @@
-"""README.md is true: every block of it runs, here or (what installs the package) in .ci/run."""
+"""The documents are true. Every block of README.md runs, here or (what installs the package) in .ci/run; the map of the
+code, s2cli/README.md, is compared with the code."""
 
+import importlib
 import itertools
 import json
 import os
@@ -12,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from support.waiting import TIMEOUT_S
+from test_layers import ALLOWED, SEAMS
 
 from s2cli import root, tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PACKAGE = ROOT / "s2cli"
+MAP = (PACKAGE / "README.md").read_text()
 BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
 # Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
 IN_THE_GATE = {"quick start", "test command", "install"}
@@ -155,14 +160,14 @@ def test_the_block_for_profiles(home, served):
     assert run("s2 basins list -o name", home, S2_PROFILE="staging").stdout == "staging-basin\n"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "proto/PROTOCOL.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "proto/PROTOCOL.md", "s2cli/README.md"])
 def test_what_a_document_links_to_exists(document):
     path = ROOT / document
     links = re.findall(r"\]\((?!http)(.*?)\)", path.read_text())
     assert links
     for link in links:
         name, _, anchor = link.partition("#")
-        target = path.parent / name
+        target = path.parent / name if name else path
         assert target.exists(), link
         headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in [re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings]
@@ -235,3 +240,91 @@ def test_the_readme_names_every_flag_of_the_official_tool_that_is_not_there():
     there = {c.name: {flag for o in c.options for flag in o.flags} for c in tables.read_commands()}
     missing = {(c, f) for c, flags in OFFICIAL_FLAGS.items() for f in flags.split() if f not in there[c]}
     assert named == missing
+
+
+def section(heading: str) -> str:
+    """The text below a heading of the map, up to the next one of its rank."""
+    mark = heading.partition(" ")[0]
+    return MAP.partition(f"\n{heading}\n")[2].partition(f"\n{mark} ")[0]
+
+
+def fenced(text: str) -> list[str]:
+    (block,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    return block.splitlines()
+
+
+def rows(text: str) -> list[list[str]]:
+    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+    return [cells for cells in found if not set(cells[0]) <= set("|-: ")][1:]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_map_lists_every_module_with_a_question():
+    listed, folders = {}, []
+    for line in fenced(section("## 1. What is where")):
+        indent, name, text = re.fullmatch(r"( *)(\S+) +(\S.*)", line).groups()
+        folders = folders[: len(indent) // 2]
+        if name.endswith("/"):
+            folders.append(name)
+        elif name != "#":
+            assert len(indent) == 2 * len(folders), line
+            listed["".join([*folders, name])] = text
+    there = {
+        str(path.relative_to(ROOT))
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" or path.stat().st_size
+    }
+    assert set(listed) == there
+    assert len(set(listed.values())) == len(listed)
+    assert [name for name, text in listed.items() if "?" not in text and "Generated" not in text] == []
+
+
+def test_the_map_says_who_may_import_whom():
+    told = {}
+    libraries = section("## 4. Who may import whom")
+    for parts, targets, _ in rows(libraries):
+        told |= {part: set(names_in(targets)) for part in names_in(parts)}
+    assert told == ALLOWED
+    named = set(names_in(libraries.rpartition("|\n")[2]))
+    assert named == {*SEAMS, *(place for places in SEAMS.values() for place in places)}
+
+
+SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "s": 1, "": 1}
+
+
+def test_the_bounds_in_the_map_are_those_of_the_code():
+    module, checked = "", 0
+    for line in fenced(section("### Bounds")):
+        module = line.split()[0] if line[0] != " " else module
+        path, _, owner = module.rpartition(".") if module.rpartition(".")[2][0].isupper() else (module, "", "")
+        holder = importlib.import_module(f"s2cli.{path}")
+        holder = getattr(holder, owner) if owner else holder
+        for entry in line.removeprefix(module).strip().strip(",").split(", "):
+            name, power, number, unit = re.fullmatch(r"(\w+) (2\^)?([\d.]+) ?(\w*)", entry).groups()
+            value = 2 ** int(number) if power else float(number) * SIZES[unit]
+            assert getattr(holder, name) == value, f"{module}.{name}"
+            checked += 1
+    assert checked > 50
+
+
+def test_the_map_names_files_that_are_there_and_answers_that_are_in_them():
+    def text_of(name: str) -> str:
+        path = PACKAGE / name
+        assert path.exists(), name
+        return path.read_text() if path.is_file() else ""
+
+    for name in re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.py)`", MAP):
+        assert any((base / name).exists() for base in (PACKAGE, ROOT, PACKAGE / "server" / "engines")), name
+    answers = rows(section("## 6. Where do I …?"))
+    assert len(answers) >= 25
+    for question, places, things in answers:
+        assert question.endswith("?")
+        text = "".join(text_of(name) for name in names_in(places + things) if "/" in name or name.endswith(".py"))
+        for thing in names_in(things):
+            assert "/" in thing or re.search(rf"^ *(async def|def|class)? ?{thing}\b", text, re.MULTILINE), (
+                question,
+                thing,
+            )
