@@ -20,7 +20,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 class EventReader:
-    """Takes bytes in any pieces and gives the events that are complete in them (HTML standard, section 9.2.6)."""
+    """Takes bytes in any pieces and gives the events that are complete in them (HTML standard, 9.2.6)."""
 
     __slots__ = ("_after_return", "_data", "_line", "_name", "pending_bytes")
 
