@@ -157,11 +157,12 @@ class Connection(asyncio.Protocol):
             receiving = self._incoming
             size = SMALL_PIECE_BYTES if self._body is None else self._body.cut(self._rest)
             piece, self._rest = self._rest[:size], self._rest[size:]
-            if not (self._feed(piece) and self._bound_kept(len(piece))):
+            parsed = self._feed(piece)
+            if parsed is None or not self._bound_kept(len(piece)):
                 self._rest = b""
                 return
             if self._incoming is not receiving:
-                self._body = None if self._incoming is None else self._body_begun_in(piece, self._incoming)
+                self._body = None if self._incoming is None else self._body_begun_in(parsed, self._incoming)
             if self._chunks >= MAX_CHUNKS and self._rest:
                 self.hold_reading()
                 self.shared.loop.call_soon(self._go_on_taking)
@@ -179,30 +180,29 @@ class Connection(asyncio.Protocol):
             self._take_rest()
             self.go_on_reading()
 
-    def _feed(self, piece: bytes) -> bool:
-        """Whether it was HTTP."""
+    def _feed(self, piece: bytes) -> bytes | None:
+        """What the parser got; None if it was no HTTP."""
         try:
-            while True:
-                try:
-                    self._parser.feed_data(piece)
-                    break
-                except HttpParserUpgrade as upgrade:
-                    # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new
-                    # one takes it up without the wish.
-                    self._parser = HttpRequestParser(self)
-                    head, self._upgrade = self._upgrade, b""
-                    piece = head + piece[upgrade.args[0] :]
+            try:
+                self._parser.feed_data(piece)
+            except HttpParserUpgrade as upgrade:
+                # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new one
+                # takes its head without the wish, and then what comes behind it.
+                self._rest = piece[upgrade.args[0] :] + self._rest
+                piece, self._upgrade = self._upgrade, b""
+                self._parser = HttpRequestParser(self)
+                self._parser.feed_data(piece)
         except HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _RefusedError):
                 self._break_off(cause.status)
-            elif cause is None or isinstance(cause, HttpParserError):
+            elif cause is None or isinstance(cause, (HttpParserError, HttpParserUpgrade)):
                 self._break_off(BAD_REQUEST)
             else:
                 log.error("a request could not be taken", exc_info=cause)
                 self._break_off(b"500 Internal Server Error")
-            return False
-        return True
+            return None
+        return piece
 
     def _bound_kept(self, size: int) -> bool:
         """Whether the parser keeps no more than it may."""
