@@ -309,8 +309,8 @@ class AppendSession:
 
     def needs_look(self) -> bool:
         """Whether the stream has to be looked at before anything is sent: where batches are doubtful, and either a
-        mismatch said that something is there or the user did not ask to send again blindly."""
-        return self.doubtful and not (self._shared and self.policy == RESEND)
+        fencing token refuses to have them sent again or the user did not ask to send again blindly."""
+        return self.doubtful and (self._fenced is not None or not (self._shared and self.policy == RESEND))
 
     def look(self) -> Look:
         """What finds out which of the doubtful batches are durable; settle() takes it when it is done."""

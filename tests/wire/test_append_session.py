@@ -424,6 +424,21 @@ def test_resend_asks_nothing_and_names_what_it_repeats():
     assert session.repeated == [(2, 2)]
 
 
+def test_resend_looks_where_a_fence_refuses_what_it_would_send_again():
+    session = AppendSession(policy=RESEND, fencing_token=b"old")
+    session.add(records(b"a"))
+    session.start()
+    session.take(1 << 30)
+    session.lose()
+    assert not session.needs_look()
+    session.start()
+    session.take(1 << 30)
+    assert session.refused(FencingTokenMismatchError("new"))
+    assert session.needs_look()
+    with pytest.raises(UndecidedError, match="line 1 "):
+        session.look()  # no acknowledgement ever told where it belongs
+
+
 def test_advice_to_reconnect_is_noticed():
     session = AppendSession()
     session.begin(0)
