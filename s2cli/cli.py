@@ -59,6 +59,20 @@ class S2Command(EachOptionOnce, TyperCommand):
         refuse_repeated(params)  # before the command and behind it
         return args.resolve(command_name(ctx), raw)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        if self.name == "tail":
+            args = self._with_line_count(args)
+        return super().parse_args(ctx, args)
+
+    def _with_line_count(self, args: list[str]) -> list[str]:
+        """`-20` as `-n20`, as `tail` takes it, where it is no option's value. (-0 is an option of ours.)"""
+        valued = {flag for param in self.params if _takes_one_value(param) for flag in param.opts}
+        words: list[str] = []
+        for before, word in zip(["", *args], args, strict=False):
+            is_count = word[:1] == "-" and word[1:].isascii() and word[1:].isdigit() and word[1] != "0"
+            words.append(f"-n{word[1:]}" if is_count and before not in valued else word)
+        return words
+
     def get_help(self, ctx: Any) -> str:
         """Print the help and leave: what click does with a text cannot be told to mind the terminal."""
         text = inspect.cleandoc(self.help or "")

@@ -178,12 +178,18 @@ def _code_of(failure: S2Error) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-def status(text: str) -> None:
-    """One live line on stderr, only where that is a terminal; the empty text takes it away."""
+def status(*parts: str) -> None:
+    """One live line on stderr, only where that is a terminal; the empty text takes it away. It has as many of the
+    parts, the first ones, as fit whole."""
     global _status_width
     if _quiet or not _is_terminal(2) or os.environ.get("TERM") == "dumb":
         return
-    line = printable(text)[: terminal_width() - 1]
+    line = ""
+    for part in parts:
+        longer = f"{line}, {printable(part)}" if line else printable(part)
+        if _width(longer) >= terminal_width():
+            break
+        line = longer
     _write_stderr("\r\x1b[K" + line)
     _status_width = len(line)
 

@@ -175,7 +175,8 @@ class Position:
 
 def parse_position(text: str, now_ms: int) -> Position:
     """The vocabulary of `--from` and `--to`: a bare integer is always a sequence number, `-N` is N before the tail,
-    `start`, `end`, `5m` or `5m ago`, RFC 3339, a date (local time where no zone is given), `@N` (epoch)."""
+    `start`, `end`, `now`, `5m` or `5m ago`, RFC 3339, a date, `today` or `yesterday`, with or without a time, a time of
+    today (local time where no zone is given), `@N` (epoch)."""
     word = text.strip()
     if word in ("start", "end"):
         return Position(word, 0)
@@ -186,16 +187,33 @@ def parse_position(text: str, now_ms: int) -> Position:
     if word[:1] == "@" and word[1:].isascii() and word[1:].isdigit():
         number = parse_u64(word[1:], "a time")
         return Position("timestamp", number if number >= _FIRST_MILLISECONDS else number * 1000)
+    if word == "now":
+        return Position("timestamp", now_ms)
     try:
+        word = _with_date(word, now_ms)
         if len(word) > 8 and word[4] == "-" and word[7] == "-":
             return Position("timestamp", parse_time_ms(word))
         duration = word.removesuffix("ago")
         return Position("timestamp", max(0, now_ms - parse_duration_ms(duration)))
     except BadValueError:
         raise BadValueError(
-            f'"{text}" is no position: write a sequence number, -N (N before the tail), start, end, '
-            "5m (ago), 2026-01-31T12:00:00Z, 2026-01-31 or @EPOCH"
+            f'"{text}" is no position: write a sequence number, -N (N before the tail), start, end, now, '
+            "5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH"
         ) from None
+
+
+def _with_date(word: str, now_ms: int) -> str:
+    """`10:00`, `today` and `yesterday 10:00` with the date that they mean, in local time."""
+    day, _, clock = word.partition(" ")
+    if word[2:3] == ":":
+        day, clock = "today", word
+    if day not in ("today", "yesterday"):
+        return word
+    now = time.localtime(now_ms // 1000)
+    # Noon: a day ago is a day ago, however long a day of a change of clocks is.
+    noon_s = time.mktime((now.tm_year, now.tm_mon, now.tm_mday - (day == "yesterday"), 12, 0, 0, -1, -1, -1))
+    date = time.strftime("%Y-%m-%d", time.localtime(noon_s))
+    return f"{date} {clock}".rstrip()
 
 
 def parse_time_ms(text: str) -> int:

@@ -68,7 +68,7 @@ class Account:
         under_way = session.sent - session.durable
         rate = format_rate(session.durable, seconds, "records")
         console.status(
-            f"{self._uri}: {session.durable} durable, {format_bytes(session.bytes)}, {rate}, {under_way} under way"
+            f"{session.durable} durable", format_bytes(session.bytes), rate, f"{under_way} under way", self._uri
         )
 
     def _text(self, exit_code: int) -> str:

@@ -22,6 +22,7 @@ class RecordWriter:
         self._separator = separator
         self._path = None if path == "-" else path
         self._file_fd = -1
+        self.bytes = 0  # written
 
     @property
     def bodies_only(self) -> bool:
@@ -59,6 +60,7 @@ class RecordWriter:
         return b"".join(format_records(batch.records, separator, base64=base64) for batch in batches)
 
     def _put(self, data: bytes) -> None:
+        self.bytes += len(data)
         if self._path is None:
             console.write(data)
             return

@@ -11,9 +11,10 @@ from s2cli.client.reading import ReadLoop
 from s2cli.client.records import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.commands.output import RecordWriter
-from s2cli.errors import S2Error, UsageError
+from s2cli.commands.read_report import ReadReport
+from s2cli.errors import ExitCode, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
-from s2cli.wire.read import ReadSession, beyond_tail
+from s2cli.wire.read import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def run(args: Args) -> int:
         if end is not None:
             raise UsageError("--to and --until name two ends: give one of them")
         end = Position("timestamp", args.until)
+    if end is not None:
+        _refuse_backwards(start, end)
     return print_records(args, start, end, clamp=args.clamp, count=args.count)
 
 
@@ -48,6 +51,23 @@ def _start(args: Args, now_ms: int) -> Position:
     return given[0][1] if given else Position("start", 0)
 
 
+def _refuse_backwards(start: Position, end: Position) -> None:
+    """Raises UsageError where the end lies before the start, as far as that can be told without the stream."""
+    (kind, first), (end_kind, last) = map(_counted, (start, end))
+    if kind != end_kind:
+        return
+    if kind == "tail_offset":  # counted backwards
+        first, last = -first, -last
+    if first > last:
+        raise UsageError("the read would end before it starts", hint="give the earlier position to --from")
+
+
+def _counted(position: Position) -> tuple[str, int]:
+    """`start` and `end` as what they are counted from."""
+    kind = {"start": "seq_num", "end": "tail_offset"}.get(position.kind, position.kind)
+    return kind, position.value
+
+
 def print_records(args: Args, start: Position, end: Position | None, *, clamp: bool, count: int | None) -> int:
     """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
     config = stream_config_header(args)
@@ -65,9 +85,19 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
         tail = _find_tail(stream, waiter, outage)
     session = _plan(args, start, end, tail, clamp=clamp, count=count, bodies_only=writer.bodies_only)
-    ReadLoop(stream, session, writer.write, writer.fd, waiter, outage, console.notice, args.transport).run()
+    report = ReadReport(args, target.command, str(uri), session, writer)
+    try:
+        ReadLoop(stream, session, report.write, writer.fd, waiter, outage, console.notice, args.transport).run()
+    except KeyboardInterrupt:
+        report.interrupted()
+        return ExitCode.INTERRUPTED
+    except UnreachableError as error:
+        command = report.resume_command() if error.hint is None and session.delivered else None
+        error.hint = f"to resume: {command}" if command else error.hint
+        raise
     writer.open()
-    return 0
+    report.close()
+    return ExitCode.OK
 
 
 def _needs_tail(position: Position) -> bool:
@@ -95,11 +125,7 @@ def _plan(
     bodies_only: bool,
 ) -> ReadSession:
     """Everything that depends on the tail is settled here, once: a reconnect must not move it."""
-    name, value = start.kind, start.value
-    if name == "start":
-        name, value = "seq_num", 0
-    elif name == "end":
-        name, value = "tail_offset", 0
+    name, value = _counted(start)
     if name == "tail_offset" and tail is not None:
         name, value = "seq_num", max(0, tail - value)
     if name == "seq_num" and tail is not None and value > tail:
@@ -110,6 +136,8 @@ def _plan(
     end_seq_num = None if args.follow else tail
     if end is not None and end.kind != "timestamp":
         wanted = _end_seq_num(end, tail)
+        if tail is not None and wanted > tail and wanted >= FIRST_LIKELY_TIME:
+            console.notice(f"--to {wanted} is a sequence number, far beyond the tail; a time is written --to @{wanted}")
         end_seq_num = wanted if end_seq_num is None else min(wanted, end_seq_num)
     if name == "timestamp" and until is not None and value >= until:
         count = 0  # the server would refuse a range that is empty

@@ -170,8 +170,9 @@ def read(
       s2 read s2://logs-prod/web --from '1h ago' --to '30m ago' -o json
       s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
 
-    A POSITION is a sequence number, -N (N before the tail), start, end, 5m or
-    '5m ago', an RFC 3339 time, a date, or @EPOCH in seconds or milliseconds.
+    A POSITION is a sequence number, -N (N before the tail), start or end; or a
+    time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,
+    'yesterday 10:00', or @EPOCH in seconds or milliseconds.
     A start at the tail prints nothing and succeeds; one beyond it fails with 5.
     The text format prints the body of each record, byte for byte, and a newline.
     The options for a stream hold where its basin lets reads create it.
@@ -202,6 +203,7 @@ def tail(
     Examples:
       s2 tail s2://logs-prod/web
       s2 tail -f s2://logs-prod/web
+      s2 tail -100 s2://logs-prod/web
       s2 tail -n 100 -o json s2://logs-prod/web
     """
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from s2cli.wire.s2_pb2 import ReadBatch, SequencedRecord
 
+# A number from here on, beyond the tail, is likely meant as a time: seconds of 2001 and later, or milliseconds.
+FIRST_LIKELY_TIME = 1_000_000_000
 # A bound that no stream reaches: a session with one, and without `wait`, ends at the tail that it found at its start.
 ENDLESS = (1 << 63) - 1
 # So much of what frames hold is delivered together, or a little more.
@@ -190,6 +192,21 @@ class ReadSession:
         PreconditionError where the stream was recreated."""
         self._on_heartbeat(tail_seq_num)
 
+    def last_seq_num(self, first_seq_num: int) -> int | None:
+        """The last that a read which begins there can come to, where a limit says so."""
+        ends = [] if self._end_seq_num is None else [self._end_seq_num]
+        if self._count_left is not None:
+            ends.append(first_seq_num + self.delivered + self._count_left)
+        return min(ends) - 1 if ends else None
+
+    def limits(self) -> dict[str, int]:
+        """What is left of the limits, by their names on the command line."""
+        limits = {"to": self._end_seq_num, "count": self._count_left, "bytes": self._bytes_left, "until": self._until}
+        # Two ends have one option each, and cannot stand beside one another.
+        if self._until is not None:
+            del limits["to"]
+        return {name: value for name, value in limits.items() if value is not None}
+
     @property
     def has_hidden_limit(self) -> bool:
         """Whether a limit may be reached without our seeing it: by a record that does not come because of it."""
@@ -315,9 +332,11 @@ class ReadSession:
 
 def beyond_tail(seq_num: int, tail_seq_num: int) -> PreconditionError:
     """The error of a read that is to start where nothing can be yet."""
+    hint = "to start at the end instead: --clamp"
+    if seq_num >= FIRST_LIKELY_TIME:
+        hint = f"a time is written with an @: --from @{seq_num}; {hint}"
     return PreconditionError(
-        f"the stream ends at sequence number {tail_seq_num}: a read cannot start at {seq_num}",
-        hint="to start at the end instead: --clamp",
+        f"the stream ends at sequence number {tail_seq_num}: a read cannot start at {seq_num}", hint=hint
     )
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from support.waiting import TIMEOUT_S, until, until_readable
+from support.waiting import TIMEOUT_S, until, until_asleep, until_readable
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_a_terminal_sees_how_an_append_goes(uri, env):
     terminal = Terminal(uri, env, typed=False)
     terminal.process.stdin.write(b"line\n")
     terminal.process.stdin.flush()
-    terminal.wait_for(f"\r\x1b[K{uri}: 1 durable, 4 B, ")
+    terminal.wait_for("\r\x1b[K1 durable, 4 B, ")
     terminal.process.stdin.close()
     terminal.process.stdin = None
     terminal.wait_for("1 record durable at 0 (")
@@ -304,7 +304,6 @@ def ten(s2, uri):
         (("--from", "start", "--to", "3"), "012"),
         (("--from", "2", "--to", "-6"), "23"),
         (("--from", "5", "--to", "5"), ""),
-        (("--from", "5", "--to", "2"), ""),
         (("--from", "end"), ""),
         (("--from", "10"), ""),
         (("--from", "12", "--clamp"), ""),
@@ -319,7 +318,6 @@ def ten(s2, uri):
         (("--seq-num", "8"), "89"),
         (("--tail-offset", "1"), "9"),
         (("--timestamp", "0"), "0123456789"),
-        (("--ago", "1h", "--until", "1"), ""),
         (("--follow", "--to", "4"), "0123"),
         (("--follow", "-n", "4", "--from", "3"), "3456"),
         (("--follow", "--from", "-2", "--to", "end"), "89"),
@@ -417,9 +415,11 @@ def test_a_follower_prints_what_is_there_and_what_comes(s2, ten, follow):
     assert follower.stdout.readline() == b"9\n"
     s2("append", ten, stdin=b"new\n")
     assert follower.stdout.readline() == b"new\n"
+    until_asleep(follower.pid)
     follower.send_signal(signal.SIGINT)
     assert follower.wait(TIMEOUT_S) == 130
-    assert follower.stderr.read() == b""
+    said = follower.stderr.read().decode()
+    assert said == f"stopped before sequence number 11; to resume: s2 read {ten} --from 11 --follow\n"
 
 
 def test_a_follower_ends_quietly_when_its_reader_goes_even_if_nothing_comes(ten, follow):

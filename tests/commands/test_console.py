@@ -200,8 +200,10 @@ def test_a_dumb_terminal_has_no_status_line(stderr, terminals, monkeypatch):
 
 def test_the_status_line_is_no_wider_than_the_terminal(stderr, terminals, monkeypatch):
     monkeypatch.setenv("COLUMNS", "10")
-    console.status("0123456789abcdef")
-    assert stderr() == "\r\x1b[K012345678"
+    for parts in ("012", "345", "6"), ("012", "3456", "x"), ("0123456789abcdef",), ("größe 日",), ("größe 日本", "x"):
+        console.status(*parts)
+    console.status("日本", "日")
+    assert stderr().split("\r\x1b[K")[1:] == ["012, 345", "012, 3456", "", "größe 日", "", "日本, 日"]
 
 
 def test_a_table_elsewhere_has_tabs_and_no_cut_cell(stdout):

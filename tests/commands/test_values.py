@@ -122,7 +122,9 @@ def test_what_is_no_size_is_refused(text):
         ("20260131", "seq_num", 20_260_131),
         ("-5", "tail_offset", 5),
         ("-0", "tail_offset", 0),
+        ("now", "timestamp", NOW_MS),
         ("5m", "timestamp", NOW_MS - 300_000),
+        ("1 hour ago", "timestamp", NOW_MS - 3_600_000),
         ("5m ago", "timestamp", NOW_MS - 300_000),
         ("1h30m ago", "timestamp", NOW_MS - 5_400_000),
         ("100y ago", "timestamp", 0),
@@ -144,8 +146,12 @@ def test_position(text, kind, value):
     "text",
     [
         "",
-        "now",
         "tomorrow",
+        "yesterday 25:00",
+        "yesterday10:00",
+        "today tomorrow",
+        "1:00",
+        "10:60",
         "--5",
         "5x",
         "@",
@@ -178,6 +184,24 @@ def test_times_without_a_zone_are_local():
     assert parse_position("2026-01-31", NOW_MS).value == 1_769_814_000_000
     assert parse_position("2026-07-01T00:00:00", NOW_MS).value == 1_782_856_800_000
     assert os.environ["TZ"] == "Europe/Berlin"
+
+
+@pytest.mark.usefixtures("in_berlin")
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("today", "2026-03-30"),
+        ("yesterday", "2026-03-29"),  # the day with 23 hours
+        ("10:00", "2026-03-30T10:00"),
+        ("10:00:30", "2026-03-30T10:00:30"),
+        ("10:00Z", "2026-03-30T10:00Z"),
+        ("today 23:59", "2026-03-30T23:59"),
+        ("yesterday 10:00:00.5", "2026-03-29T10:00:00.5"),
+    ],
+)
+def test_days_and_times_of_day_are_local(text, date):
+    now_ms = values.parse_time_ms("2026-03-30T00:30")
+    assert parse_position(text, now_ms) == Position("timestamp", values.parse_time_ms(date))
 
 
 @given(st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(9999, 12, 30)), st.integers(-14 * 60, 14 * 60))

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import select
 import time
+from pathlib import Path
 
 TIMEOUT_S = 100.0
 INTERVAL_S = 0.005
@@ -34,6 +35,15 @@ async def until_async(condition):
 def until_readable(file, said=b"") -> None:
     """Waits until there is something to read, or the end; `said` is what came before, for the message."""
     assert select.select([file], [], [], TIMEOUT_S)[0], f"waited in vain after {said!r}"
+
+
+def until_asleep(pid) -> None:
+    """Waits until a process waits itself: what it has written is behind it then."""
+    until(lambda: is_asleep(pid))
+
+
+def is_asleep(pid) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def _describe(condition) -> str:
