@@ -1,4 +1,4 @@
-"""One stream and the calls about its records that have one answer: its tail, a read, its creation; and their retries."""
+"""One stream and the calls about its records that have one answer: tail, read, creation; and how they are retried."""
 
 from __future__ import annotations
 
