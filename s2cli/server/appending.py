@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.auth import grant_of_exchange
-from s2cli.server.batches import Batch, json_steps, json_steps_base64, proto_steps
+from s2cli.server.batches import Batch, proto_steps
 from s2cli.server.channel import Inbox, Outlet
 from s2cli.server.exchange import decode_body, error_response, send_bytes
 from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
@@ -70,6 +70,9 @@ async def append_one(
     if media.sends_protobuf:
         code, decode = "bad_proto", proto_steps
     elif media.sends_json:
+        # The decoder takes 10 ms to load.
+        from s2cli.server.json_appends import json_steps, json_steps_base64
+
         code, decode = "bad_json", json_steps_base64 if media.as_base64 else json_steps
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any, cast
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
-from s2cli.server.bodies import JsonError, decode_json
 from s2cli.server.turnstile import in_one_go
 from s2cli.wire.batch import (
-    HEADER_OVERHEAD_BYTES,
     MAX_BATCH_RECORDS,
     RECORD_OVERHEAD_BYTES,
     count_records,
     encode_header,
     metered_bodies_bytes,
 )
-from s2cli.wire.codec import decode_append, split_append
+from s2cli.wire.codec import decode_append, decode_record, record_pieces, split_append, split_records
 from s2cli.wire.names import check_fencing_token
 from s2cli.wire.records import check_batch, check_record_size, command_of, metered_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from s2cli.server.turnstile import Steps
     from s2cli.wire.codec import BodiesOnly
+    from s2cli.wire.s2_pb2 import AppendInput, AppendRecord
+    from s2cli.wire.views_pb2 import RawAppendInput
 
     # Its own timestamp or None, its headers as fields of the record that is stored, its body.
     Record = tuple[int | None, bytes, bytes]
-
-MAX_U64 = (1 << 64) - 1
+    # The same with its headers as they came.
+    GivenRecord = tuple[int | None, Sequence[Any], bytes]
 
 # What is done in one step with the headers of a batch: some 2 ms.
 HEADERS_IN_A_ROW = 2048
+# Smaller messages become objects at once: 5 ms if they are headers and nothing else.
+_AT_ONCE_BYTES = 256 * 1024
+# The same for one record of a larger one.
+_RECORD_AT_ONCE_BYTES = 16 * 1024
 
 # From this size of its first record on a batch is taken apart by hand: it has few records then, and their bodies need
 # not be copied (100 kB records: 280 -> 323 MiB/s; at 4 kB both ways take the same time).
@@ -70,13 +72,6 @@ def parse_proto(data: bytes) -> Batch:
     return _bodies_alone(data) or in_one_go(_proto_records(data))
 
 
-def parse_json(data: bytes, *, as_base64: bool) -> Batch:
-    """The batch in a JSON AppendInput; `as_base64` by the `s2-format` header. Raises ApiError, or BadValueError for one
-    that breaks a rule."""
-    found = _decode_json(data, as_base64=as_base64)
-    return found if isinstance(found, Batch) else in_one_go(found)
-
-
 def proto_steps(data: bytes) -> Steps[Batch]:
     """`parse_proto` in steps: a record may have 349,522 headers (protocol section 4.4), which take 200 ms."""
     batch = _bodies_alone(data)
@@ -84,20 +79,6 @@ def proto_steps(data: bytes) -> Steps[Batch]:
         return batch
     yield
     return (yield from _proto_records(data))
-
-
-def json_steps_base64(data: bytes) -> Steps[Batch]:
-    """`parse_json` in steps, of a batch in Base64."""
-    return json_steps(data, as_base64=True)
-
-
-def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
-    """`parse_json` in steps."""
-    found = _decode_json(data, as_base64=as_base64)
-    if isinstance(found, Batch):
-        return found
-    yield
-    return (yield from found)
 
 
 def _bodies_alone(data: bytes) -> Batch | None:
@@ -110,55 +91,78 @@ def _bodies_alone(data: bytes) -> Batch | None:
     bodies, match_seq_num, fencing_token = found
     if fencing_token is not None:
         check_fencing_token(fencing_token)
-    return _of_bodies(bodies, match_seq_num, fencing_token)
+    return of_bodies(bodies, match_seq_num, fencing_token)
 
 
 def _proto_records(data: bytes) -> Steps[Batch]:
     try:
-        _check_count(count_records(data, MAX_BATCH_RECORDS))
+        check_count(count_records(data, MAX_BATCH_RECORDS))
+        given: Iterable[GivenRecord | Iterator[GivenRecord]]
+        message: AppendInput | RawAppendInput
+        if len(data) <= _AT_ONCE_BYTES:
+            message = decode_append(data)
+            given = map(_of_message, message.records)
+        else:
+            message = split_records(data)
+            given = map(_of_raw, message.records)
+        yield
+        fencing_token = message.fencing_token if message.HasField("fencing_token") else None
+        if fencing_token is not None:
+            check_fencing_token(fencing_token)
+        match_seq_num = message.match_seq_num if message.HasField("match_seq_num") else None
+        return (yield from of_records(given, lambda header: (header.name, header.value), match_seq_num, fencing_token))
     except ProtocolError as error:
         raise ApiError("bad_proto", error.message) from error
-    message = decode_append(data)
-    yield
-    fencing_token = message.fencing_token if message.HasField("fencing_token") else None
-    if fencing_token is not None:
-        check_fencing_token(fencing_token)
-    given = (
-        (record.timestamp if record.HasField("timestamp") else None, record.headers, record.body)
-        for record in message.records
-    )
-    match_seq_num = message.match_seq_num if message.HasField("match_seq_num") else None
-    return (yield from _of_records(given, lambda header: (header.name, header.value), match_seq_num, fencing_token))
 
 
-def _check_count(count: int) -> None:
+def _of_raw(record: bytes) -> GivenRecord | Iterator[GivenRecord]:
+    if len(record) <= _RECORD_AT_ONCE_BYTES:
+        return _of_message(decode_record(record))
+    return map(_of_message, record_pieces(record, HEADERS_IN_A_ROW))
+
+
+def _of_message(record: AppendRecord) -> GivenRecord:
+    return record.timestamp if record.HasField("timestamp") else None, record.headers, record.body
+
+
+def check_count(count: int) -> None:
     """Refuses too many records before any work is done for each: there may be a million, and others wait meanwhile."""
     if count > MAX_BATCH_RECORDS:
         check_batch(count, 0)
 
 
-def _of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
+def of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
     return Batch(bodies, [], [], metered_bodies_bytes(bodies), match_seq_num, fencing_token)
 
 
-def _of_records(
-    given: Iterable[tuple[int | None, Sequence[Any], bytes]],
+def of_records(
+    given: Iterable[GivenRecord | Iterator[GivenRecord]],
     pair_of: Callable[[Any], tuple[bytes, bytes]],
     match_seq_num: int | None,
     fencing_token: str | None,
 ) -> Steps[Batch]:
-    """The batch of the records `given`, whose headers `pair_of` makes pairs of a name and a value."""
+    """The batch of the records `given`, whose headers `pair_of` makes pairs of a name and a value. A record of many
+    headers comes in parts, of which the last has its timestamp and its body."""
     records: list[Record] = []
     commands = []
     has_bodies_alone = True
     size_bytes = 0
     headers_left = HEADERS_IN_A_ROW
-    for number, (timestamp, headers, body) in enumerate(given):
+    for number, record in enumerate(given):
+        if not isinstance(record, tuple) or len(record[1]) > HEADERS_IN_A_ROW:
+            has_bodies_alone = False
+            record_bytes, stored, command = yield from _encode_many(_in_parts(record), pair_of)
+            if command is not None:
+                commands.append((number, command, stored[2]))
+            size_bytes += record_bytes
+            records.append(stored)
+            continue
+        timestamp, headers, body = record
         if not headers:
             has_bodies_alone = has_bodies_alone and timestamp is None
             record_bytes, encoded = RECORD_OVERHEAD_BYTES + len(body), b""
             check_record_size(record_bytes)
-        elif len(headers) <= HEADERS_IN_A_ROW:
+        else:
             has_bodies_alone = False
             pairs = [pair_of(header) for header in headers]
             record_bytes = metered_bytes(body, pairs)
@@ -171,33 +175,46 @@ def _of_records(
             if headers_left < 0:
                 headers_left = HEADERS_IN_A_ROW
                 yield
-        else:
-            has_bodies_alone = False
-            record_bytes, encoded = yield from _encode_many(headers, pair_of, body)
         size_bytes += record_bytes
         records.append((timestamp, encoded, body))
     if has_bodies_alone:
-        return _of_bodies([body for _, _, body in records], match_seq_num, fencing_token)
+        return of_bodies([body for _, _, body in records], match_seq_num, fencing_token)
     return Batch(None, records, commands, size_bytes, match_seq_num, fencing_token)
 
 
-def _encode_many(
-    headers: Sequence[Any], pair_of: Callable[[Any], tuple[bytes, bytes]], body: bytes
-) -> Steps[tuple[int, bytes]]:
-    """The metered size of a record, and its headers encoded. There are many, so it is no command."""
-    record_bytes = RECORD_OVERHEAD_BYTES + HEADER_OVERHEAD_BYTES * len(headers) + len(body)
-    parts = []
+def _in_parts(record: GivenRecord | Iterator[GivenRecord]) -> Iterator[GivenRecord]:
+    if not isinstance(record, tuple):
+        yield from record
+        return
+    timestamp, headers, body = record
     for at in range(0, len(headers), HEADERS_IN_A_ROW):
+        yield None, headers[at : at + HEADERS_IN_A_ROW], b""
+    yield timestamp, (), body
+
+
+def _encode_many(
+    parts: Iterator[GivenRecord], pair_of: Callable[[Any], tuple[bytes, bytes]]
+) -> Steps[tuple[int, Record, bytes | None]]:
+    """The metered size of a record, the record, and the command that it is. Raises BadValueError as soon as it is too
+    large."""
+    record_bytes = RECORD_OVERHEAD_BYTES
+    encoded = []
+    has_empty_name = False
+    count = 0
+    first: list[tuple[bytes, bytes]] = []
+    timestamp, body = None, b""
+    for timestamp, headers, body in parts:  # noqa: B007 - the last one counts
+        pairs = [pair_of(header) for header in headers]
+        has_empty_name = has_empty_name or not all(name for name, _ in pairs)
+        count += len(pairs)
+        if has_empty_name and count > 1:
+            raise BadValueError("invalid header: empty name")
+        first = first or pairs
+        record_bytes += metered_bytes(body, pairs) - RECORD_OVERHEAD_BYTES
         check_record_size(record_bytes)
-        for header in headers[at : at + HEADERS_IN_A_ROW]:
-            pair = pair_of(header)
-            if not pair[0]:
-                raise BadValueError("invalid header: empty name")
-            record_bytes += len(pair[0]) + len(pair[1])
-            parts.append(encode_header(pair))
+        encoded.append(b"".join(map(encode_header, pairs)))
         yield
-    check_record_size(record_bytes)
-    return record_bytes, b"".join(parts)
+    return record_bytes, (timestamp, b"".join(encoded), body), command_of(body, first) if has_empty_name else None
 
 
 def _first_record_bytes(data: bytes) -> int:
@@ -224,7 +241,7 @@ def _scan_large(data: bytes) -> BodiesOnly | None:
             if at + size != end:
                 return None
             bodies.append(view[at:end])
-            _check_count(len(bodies))
+            check_count(len(bodies))
             at = end
     except IndexError:
         return None
@@ -245,71 +262,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise IndexError
-
-
-def _decode_json(data: bytes, *, as_base64: bool) -> Batch | Steps[Batch]:
-    """The batch of one body, or what makes any other."""
-    try:
-        value = decode_json(data, "AppendInput")
-    except JsonError as error:
-        raise _bad_json(str(error)) from error
-    if not isinstance(value, dict):
-        raise _bad_json("it must be an object")
-    records = value.get("records")
-    if not isinstance(records, list):
-        raise _bad_json("`records` must be an array" if "records" in value else "missing field `records`")
-    _check_count(len(records))
-    match_seq_num, fencing_token = value.get("match_seq_num"), value.get("fencing_token")
-    if match_seq_num is not None:
-        _check_u64(match_seq_num, "match_seq_num")
-    if fencing_token is not None:
-        try:
-            check_fencing_token(_text(fencing_token, "fencing_token"))
-        except BadValueError as error:
-            raise _bad_json(error.message) from error
-    decode = _decode_base64 if as_base64 else _encode_utf8
-    if len(records) == 1 and len(record := records[0]) == 1 and "body" in record:
-        return _of_bodies([decode(record["body"], "body")], match_seq_num, fencing_token)
-    given = (_json_record(record, decode) for record in records)
-
-    def pair_of(header: tuple[str, str]) -> tuple[bytes, bytes]:
-        return decode(header[0], "header"), decode(header[1], "header")
-
-    return _of_records(given, pair_of, match_seq_num, fencing_token)
-
-
-def _json_record(
-    record: dict[str, Any], decode: Callable[[Any, str], bytes]
-) -> tuple[int | None, list[tuple[str, str]], bytes]:
-    timestamp, headers = record.get("timestamp"), record.get("headers")
-    if timestamp is not None:
-        _check_u64(timestamp, "timestamp")
-    if headers is not None and not isinstance(headers, list):
-        raise _bad_json("`headers` must be an array")
-    return timestamp, headers or [], decode(record.get("body", ""), "body")
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise _bad_json(f"`{name}` must be a string")
-    return value
-
-
-def _encode_utf8(value: Any, name: str) -> bytes:
-    return _text(value, name).encode()
-
-
-def _decode_base64(value: Any, name: str) -> bytes:
-    try:
-        return base64.b64decode(_text(value, name), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ApiError("invalid", "invalid Base64 encoding") from error
-
-
-def _check_u64(value: Any, name: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_U64:
-        raise _bad_json(f"`{name}` must be an integer from 0 to 2^64 - 1")
-
-
-def _bad_json(why: str) -> ApiError:
-    return ApiError("bad_json", f"the body is not a valid append: {why}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_REASON_CHARACTERS = 200
 
 # What a member may be by its shape. Whether it has the right one of these types its handler says, and better.
-_Scalar = str | int | float | bool | None
+Scalar = str | int | float | bool | None
 
 # Types that are made, which no type checker can follow.
 _typed_dict: Any = TypedDict
@@ -57,7 +57,7 @@ def _decoder(schema: str) -> Callable[[str], Any]:
 def _member(schema: Schema) -> Any:
     """The type of a member: a single value, or what the schema has of objects and arrays."""
     members: dict[str, Schema] | None = None
-    types: list[Any] = [_Scalar]
+    types: list[Any] = [Scalar]
     for variant in _variants(schema):
         if variant.get("type") == "object":
             members = {**(members or {}), **variant["properties"]}

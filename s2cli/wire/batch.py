@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from s2cli.errors import ProtocolError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # Protocol section 14.2.
 MAX_BATCH_RECORDS = 1000
 MAX_BATCH_BYTES = 1024 * 1024  # metered
@@ -19,7 +23,7 @@ HEADER_OVERHEAD_BYTES = 2
 # A prefix is kept for bodies up to this size; the table of longer ones would outgrow what it saves.
 _REMEMBERED_BYTES = 4096
 _REMEMBERED_HEADERS = 4096
-# An AppendInput has two fields beside its records.
+# An AppendInput has two fields beside its records, and a record two beside its headers.
 _MAX_OTHER_FIELDS = 64
 _REMEMBERED_HEADER_BYTES = 256
 
@@ -254,6 +258,38 @@ def count_records(data: bytes, most: int) -> int:
     except IndexError:
         pass
     return count
+
+
+def runs_of_field(data: bytes, key: int, most: int) -> Iterator[tuple[int, int, bool]]:
+    """Where the fields of a message lie: (begin, end, True) of up to `most` in a row whose key is `key`, a byte, and
+    that have a length; (begin, end, False) of each other one. Raises ProtocolError for one that is cut short, and if
+    there are more others than anybody sends."""
+    at = others = 0
+    end = len(data)
+    try:
+        while at < end:
+            begin, count = at, 0
+            while at < end and data[at] == key and count < most:
+                size = data[at + 1]
+                if size < 0x80:
+                    at += 2
+                else:
+                    size, at = _decode_varint(data, at + 1)
+                at += size
+                count += 1
+            if at > end:
+                raise IndexError
+            if count:
+                yield begin, at, True
+                continue
+            other, at = _decode_varint(data, at)
+            at = _skip(data, at, other)
+            others += 1
+            if others > _MAX_OTHER_FIELDS or other == key:
+                raise ProtocolError("a record has fields that no client sends")
+            yield begin, at, False
+    except IndexError as error:
+        raise ProtocolError("a record is cut short") from error
 
 
 def _decode_varint(data: bytes, at: int) -> tuple[int, int]:

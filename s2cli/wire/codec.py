@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from s2cli.errors import ApiError, ProtocolError
+from s2cli.errors import ProtocolError
 from s2cli.wire.batch import (
     HEADER_OVERHEAD_BYTES,
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
     count_records,
     encode_append,
+    runs_of_field,
 )
-from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
-from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawRecords
+from s2cli.wire.s2_pb2 import AppendInput, AppendRecord, ReadBatch
+from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawAppendInput, RawRecords
 
 # So many records take little memory, whatever they are.
 MANY_PARTS = 100_000
@@ -22,6 +23,8 @@ MAX_BATCH_HEADERS = MAX_BATCH_BYTES // (HEADER_OVERHEAD_BYTES + 1)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     BodiesOnly = tuple[list[bytes], int | None, str | None]
 
 
@@ -61,11 +64,44 @@ def split_append(data: bytes) -> BodiesOnly | None:
 
 
 def decode_append(data: bytes) -> AppendInput:
-    """Any AppendInput. Raises ApiError `bad_proto`."""
+    """Any AppendInput. Raises ProtocolError."""
     try:
         return AppendInput.FromString(data)
     except DecodeError as error:
-        raise ApiError("bad_proto", f"Failed to decode an AppendInput: {error}") from error
+        raise _no_append(error) from error
+
+
+def split_records(data: bytes) -> RawAppendInput:
+    """Any AppendInput, its records undecoded. Raises ProtocolError."""
+    try:
+        return RawAppendInput.FromString(data)
+    except DecodeError as error:
+        raise _no_append(error) from error
+
+
+def decode_record(data: bytes) -> AppendRecord:
+    """Any AppendRecord. Raises ProtocolError."""
+    try:
+        return AppendRecord.FromString(data)
+    except DecodeError as error:
+        raise _no_append(error) from error
+
+
+def record_pieces(record: bytes, most_headers: int) -> Iterator[AppendRecord]:
+    """An AppendRecord in pieces, so that others may have their turn between two: each has so many headers at most, and
+    the last has no header, and all else. Raises ProtocolError."""
+    others: list[bytes] = []
+    for begin, end, is_headers in runs_of_field(record, 0x12, most_headers):
+        piece = record[begin:end]
+        if is_headers:
+            yield decode_record(piece)
+        else:
+            others.append(piece)
+    yield decode_record(b"".join(others))
+
+
+def _no_append(error: DecodeError) -> ProtocolError:
+    return ProtocolError(f"Failed to decode an AppendInput: {error}")
 
 
 def read_bodies(data: bytes, first_seq_num: int) -> list[bytes] | None:

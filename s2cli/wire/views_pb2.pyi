@@ -42,6 +42,16 @@ class MergedReadBatch(_message.Message):
     tail: bytes
     def __init__(self, records: _Optional[_Union[MergedSequencedRecords, _Mapping]] = ..., tail: _Optional[bytes] = ...) -> None: ...
 
+class RawAppendInput(_message.Message):
+    __slots__ = ("records", "match_seq_num", "fencing_token")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    MATCH_SEQ_NUM_FIELD_NUMBER: _ClassVar[int]
+    FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedScalarFieldContainer[bytes]
+    match_seq_num: int
+    fencing_token: str
+    def __init__(self, records: _Optional[_Iterable[bytes]] = ..., match_seq_num: _Optional[int] = ..., fencing_token: _Optional[str] = ...) -> None: ...
+
 class RawRecords(_message.Message):
     __slots__ = ("records",)
     RECORDS_FIELD_NUMBER: _ClassVar[int]

@@ -9,8 +9,9 @@ from s2s import append_input, open_append
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
 from s2cli.server import turnstile
-from s2cli.server.batches import parse_json, parse_proto, proto_steps
+from s2cli.server.batches import parse_proto, proto_steps
 from s2cli.server.bodies import JsonError, decode_json
+from s2cli.server.json_appends import parse_json
 from s2cli.server.openapi import document
 from s2cli.server.routes import ROUTES
 from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
