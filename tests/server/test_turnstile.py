@@ -3,22 +3,26 @@
 import asyncio
 import gzip
 import json
+import tracemalloc
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from s2s import append_input, open_append
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
-from s2cli.server import turnstile
+from s2cli.server import batches, json_appends, turnstile
 from s2cli.server.batches import parse_proto, proto_steps
 from s2cli.server.bodies import JsonError, decode_json
-from s2cli.server.json_appends import parse_json
+from s2cli.server.json_appends import json_steps, parse_json
 from s2cli.server.openapi import document
 from s2cli.server.routes import ROUTES
 from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
 from s2cli.wire.batch import count_records
+from s2cli.wire.codec import record_pieces
 from s2cli.wire.content import ContentError
 from s2cli.wire.frames import encode_frame
-from s2cli.wire.s2_pb2 import ReadBatch
+from s2cli.wire.s2_pb2 import AppendRecord, Header, ReadBatch
 
 MIB = 1 << 20
 BODIES = sorted({route.body for route in ROUTES if route.body})
@@ -229,7 +233,143 @@ def test_a_storage_class_is_a_short_text(shared_server, storage_class, status, c
     assert (answer.status, answer.json().get("code")) == (status, code)
 
 
+def steps_and_peak(steps):
+    """How many steps there are, what they return or raise, and how many bytes of objects there are at most."""
+    taken = 0
+    tracemalloc.start()
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return taken, end.value, tracemalloc.get_traced_memory()[1]
+            except BadValueError as error:
+                return taken, error, tracemalloc.get_traced_memory()[1]
+            taken += 1
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_too_many_records_in_json_few_are_made():
+    body = b'{"records":[%b{}]}' % (b"{}," * 699_000)
+    _, error, peak_bytes = steps_and_peak(json_steps(body))
+    assert "1000 records, it has 1001" in error.message
+    assert peak_bytes < len(body) + MIB
+    # That many are made each time, not all in all.
+    most = b'{"records":[%b{}]}' % (b"{}," * 999)
+    assert [in_one_go(json_steps(most)).count for _ in range(2)] == [1000, 1000]
+
+
+def test_headers_in_json_are_taken_in_steps(shared_server, basin):
+    shared_server.create_stream(basin)
+    body = b'{"records":[{"headers":[%b["a",""]]}]}' % (b'["a",""],' * 232_000)
+    taken, batch, peak_bytes = steps_and_peak(json_steps(body))
+    assert taken > 100
+    assert (batch.count, batch.metered_bytes) == (1, 8 + 3 * 232_001)
+    assert peak_bytes < 12 * MIB
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    path = "/v1/streams/stream/records"
+    answer = shared_server.request("POST", path, basin=basin, body=gzip.compress(body), headers=headers)
+    assert answer.status == 200
+    answer = shared_server.request("GET", f"{path}?seq_num=0&count=1", basin=basin)
+    assert answer.json()["records"][0]["headers"] == [["a", ""]] * 232_001
+    for last in ("5", '["a"]', '["a","b","c"]', '["a",5]', '{"a":"b"}', "null", '["","fence"]'):
+        bad = body.replace(b'["a",""]]', b'["a",""],%b]' % last.encode())
+        answer = shared_server.request("POST", path, basin=basin, body=gzip.compress(bad), headers=headers)
+        assert (answer.status, answer.json()["code"]) == ((422, "invalid") if "fence" in last else (400, "bad_json"))
+
+
+json_text = st.text(st.characters(codec="utf-8"), max_size=4)
+json_record = st.fixed_dictionaries(
+    {},
+    optional={
+        "timestamp": st.none() | st.integers(0, (1 << 64) - 1),
+        "headers": st.none() | st.lists(st.tuples(json_text, json_text), max_size=9),
+        "body": json_text,
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(records=st.lists(json_record, min_size=1, max_size=4), indent=st.sampled_from([None, 1]))
+def test_json_in_steps_is_what_it_is_at_once(records, indent):
+    body = json.dumps({"records": records}, indent=indent).encode()
+    at_once = outcome(lambda: parse_json(body, as_base64=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_appends, "_AT_ONCE_BYTES", len("null"))
+        assert outcome(lambda: parse_json(body, as_base64=False)) == at_once
+
+
+def outcome(parse):
+    try:
+        batch = parse()
+    except BadValueError as error:
+        return error.message
+    bodies = None if batch.bodies is None else list(map(bytes, batch.bodies))
+    return bodies, batch.records, batch.commands, batch.metered_bytes
+
+
 # Protobuf.
+
+
+proto_bytes = st.sampled_from([b"", b"fence", b"trim", b"a", b"12345678"]) | st.binary(max_size=200)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    records=st.lists(
+        st.tuples(
+            st.none() | st.integers(0, (1 << 64) - 1),
+            st.lists(st.tuples(proto_bytes, proto_bytes), max_size=5),
+            proto_bytes,
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    most=st.integers(1, 3),
+)
+def test_protobuf_in_steps_is_what_it_is_at_once(records, most):
+    data = append_input(*records)
+    at_once = outcome(lambda: parse_proto(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "HEADERS_IN_A_ROW", most)
+        assert outcome(lambda: parse_proto(data)) == at_once
+        patch.setattr(batches, "_AT_ONCE_BYTES", 0)
+        assert outcome(lambda: parse_proto(data)) == at_once
+        patch.setattr(batches, "_RECORD_AT_ONCE_BYTES", -1)
+        assert outcome(lambda: parse_proto(data)) == at_once
+
+
+def test_pieces_of_a_record_have_few_headers():
+    record = AppendRecord(timestamp=5, body=b"body", headers=[Header(name=b"%d" % number) for number in range(1000)])
+    data = record.SerializeToString()
+    pieces = list(record_pieces(data, 64))
+    assert [len(piece.headers) for piece in pieces] == [64] * 15 + [40, 0]
+    assert AppendRecord.FromString(b"".join(piece.SerializeToString() for piece in pieces)) == record
+    # Fields in any order, and unknown ones.
+    assert list(record_pieces(b"\x1a\x01x\x12\x03\x0a\x01a\x20\x05\x08\x07\x12\x03\x0a\x01b", 64)) == [
+        AppendRecord(headers=[Header(name=b"a")]),
+        AppendRecord(headers=[Header(name=b"b")]),
+        AppendRecord.FromString(b"\x1a\x01x\x20\x05\x08\x07"),
+    ]
+    for cut_short in (data[:-1], data[: len(data) // 2], b"\x12", b"\x12\xff", b"\x12\x05a"):
+        with pytest.raises(ProtocolError):
+            list(record_pieces(cut_short, 64))
+    for strange in (b"\x08\x05" * 1000, b"\x92\x00\x00", b"\x23\x24"):
+        with pytest.raises(ProtocolError):
+            list(record_pieces(strange, 64))
+
+
+def test_a_record_that_is_cut_short_is_no_batch():
+    large = b"\x1a\x80\x80\x14" + bytes(5 << 16)
+    with pytest.raises(ApiError, match="cut short"):
+        parse_proto(
+            b"\x0a"
+            + bytes((len(large) & 0x7F | 0x80, len(large) >> 7 & 0x7F | 0x80, len(large) >> 14))
+            + large[:3]
+            + b"\x15"
+            + large[4:]
+        )
 
 
 def test_records_are_counted_no_further_than_it_matters():
