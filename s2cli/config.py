@@ -10,7 +10,7 @@ import os
 
 from s2cli import configfiles, endpoints
 from s2cli.errors import AuthError, BadValueError, UsageError
-from s2cli.values import StreamUri, parse_uri, shell_word
+from s2cli.values import StreamUri, is_true, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name
 
 TYPE_CHECKING = False
@@ -262,4 +262,4 @@ def _local_target(args: Args) -> Target:
 
 
 def _insecure_http(args: Args, environ: Mapping[str, str]) -> bool:
-    return args.insecure_http or configfiles.is_true(environ.get("S2_INSECURE_HTTP", ""), "S2_INSECURE_HTTP")
+    return args.insecure_http or is_true(environ.get("S2_INSECURE_HTTP", ""), "S2_INSECURE_HTTP")

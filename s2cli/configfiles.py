@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMPRESSIONS = ("none", "gzip", "zstd", "auto")
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("", "0", "false", "no", "off")
 
 
 class Profile:
@@ -69,16 +67,6 @@ class OfficialConfig:
         if self._legacy_token:
             return checked_token(self._legacy_token, f"access_token in {self.path}")
         return None
-
-
-def is_true(text: str, name: str) -> bool:
-    """A switch in the environment."""
-    word = text.strip().lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise UsageError(f'{name} must be 1 or 0, not "{text}"')
 
 
 def profiles_path(environ: Mapping[str, str]) -> str:

@@ -12,6 +12,9 @@ from s2cli.errors import BadValueError
 URI_PREFIX = "s2://"
 U64_MAX = (1 << 64) - 1
 
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
+
 # The grammar of the official tool's durations: 30s, 5m, 2h 30m, 14days, 1month (30.44 days), 1y (365.25 days).
 _NANOSECONDS = {
     unit: nanoseconds
@@ -296,3 +299,13 @@ def shell_word(text: str) -> str:
     if text and _PLAIN.issuperset(text):
         return text
     return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def is_true(text: str, name: str) -> bool:
+    """A switch in the environment."""
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise BadValueError(f'{name} must be 1 or 0, not "{text}"')

@@ -12,6 +12,8 @@ from s2cli.ownfiles import open_own
 
 LOCK_NAME = "LOCK"
 MOUNTS = "/proc/self/mountinfo"
+# For whoever has a network file system that keeps its promises.
+ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
 
 # File systems on which `flock` and the shared memory beside the database do not reach from one machine to another.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -37,7 +39,11 @@ class LockedDirectory:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             file_system = network_file_system(path)
             if file_system is not None and not allow_network:
-                raise S2Error(f"{path} is on a network file system ({file_system}), where data may be lost")
+                raise S2Error(
+                    f"{path} is on a network file system ({file_system}), where data may be lost",
+                    hint="choose another directory with --data; if that file system keeps what it has confirmed, and"
+                    f" no other machine uses the directory, set {ALLOW_NETWORK_VARIABLE}=1",
+                )
         except OSError as error:
             raise S2Error(f"cannot use {path} as a data directory: {error.strerror}") from error
         try:

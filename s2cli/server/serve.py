@@ -20,7 +20,7 @@ from s2cli.server.app import application
 from s2cli.server.auth import Auth, Secrets
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.cors import Cors
-from s2cli.server.directory import DirectoryInUseError, LockedDirectory
+from s2cli.server.directory import ALLOW_NETWORK_VARIABLE, DirectoryInUseError, LockedDirectory
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.host_names import HostNames
@@ -32,6 +32,7 @@ from s2cli.server.replies import Replies
 from s2cli.server.tokens import TokenExpiry
 from s2cli.server.turnstile import Turnstile
 from s2cli.server.upkeep import Upkeep
+from s2cli.values import is_true
 from s2cli.wire.frames import RECONNECT_ADVISED
 from s2cli.wire.lock_note import decode_note, encode_note
 
@@ -55,8 +56,6 @@ HOST_STOP_S = 1.0
 # A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
 LOCK_PATIENCE_S = 1.0
 LOCK_RETRY_S = 0.02
-# Told to whoever has a network file system that keeps its promises.
-ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
 # How often an idle server looks at the time, and whether its socket is still there.
 WATCH_S = 5.0
 
@@ -370,7 +369,7 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
 
 
 async def _lock(data: str) -> LockedDirectory:
-    allow_network = bool(os.environ.get(ALLOW_NETWORK_VARIABLE))
+    allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:

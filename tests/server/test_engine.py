@@ -10,8 +10,9 @@ import threading
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server import directory as directory_module
+from s2cli.server import serve
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
 from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_lanes, sqlite_writer
 from s2cli.server.engines.ballast import Ballast
@@ -270,6 +271,29 @@ def test_the_file_system_of_a_directory_is_known(tmp_path, monkeypatch, kind, ex
         with pytest.raises(S2Error, match=rf"network file system \({expected}\)"):
             LockedDirectory(tmp_path / "data")
         LockedDirectory(tmp_path / "data", allow_network=True).release()
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [(None, False), ("", False), ("0", False), ("false", False), ("no", False), ("1", True), ("yes", True)],
+)
+def test_a_network_file_system_is_allowed_by_a_variable_that_the_refusal_names(tmp_path, monkeypatch, value, allowed):
+    monkeypatch.setattr(directory_module, "network_file_system", lambda path: "nfs4")
+    monkeypatch.delenv("S2_LITE_NETWORK_DATA", raising=False)
+    if value is not None:
+        monkeypatch.setenv("S2_LITE_NETWORK_DATA", value)
+    if allowed:
+        asyncio.run(serve._lock(str(tmp_path))).release()
+    else:
+        with pytest.raises(S2Error, match="network file system") as refusal:
+            asyncio.run(serve._lock(str(tmp_path)))
+        assert "set S2_LITE_NETWORK_DATA=1" in refusal.value.hint
+
+
+def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("S2_LITE_NETWORK_DATA", "perhaps")
+    with pytest.raises(BadValueError, match='must be 1 or 0, not "perhaps"'):
+        asyncio.run(serve._lock(str(tmp_path)))
 
 
 def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
