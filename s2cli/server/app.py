@@ -192,8 +192,7 @@ async def _serve_control(
             # handler asks for the rest.
             request.grant.require_operation(route.operation, request.basin() if route.operation in ON_STREAM else None)
     if route.method == "GET":
-        await server.memory.reserve(CONTROL_BYTES)
-        share_of(scope).reserved_bytes = CONTROL_BYTES
+        await server.memory.reserve(share_of(scope), CONTROL_BYTES)
     status, body, headers = await request.answer(route.handler)
     assert request.permitted, f"{route.method} {route.path} was not checked"
     if request.operation:

@@ -10,8 +10,7 @@ from s2cli.server.exchange import error_response, header
 from s2cli.server.media import EVENT_STREAM
 from s2cli.server.packing import Packer
 from s2cli.server.query import MAX_U64
-from s2cli.server.rendering import render_records, render_tail
-from s2cli.server.scanning import metered_bytes
+from s2cli.server.rendering import expansion, render_records, render_tail
 from s2cli.wire.codec import decode_read
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from s2cli.server.channel import Outlet
     from s2cli.server.exchange import Scope
     from s2cli.server.query import ReadQuery
+    from s2cli.server.turnstile import Steps
 
 EVENT_HEADERS = (
     (b"content-type", EVENT_STREAM),
@@ -82,18 +82,21 @@ class EventPacker(Packer):
         self, outlet: Outlet, after: LastEventId | None, clock_ms: Callable[[], int], *, as_base64: bool
     ) -> None:
         super().__init__(outlet)
+        self.expansion = expansion(as_base64=as_base64)
         self._as_base64 = as_base64
         self._clock_ms = clock_ms
         self._count = 0 if after is None else after.count
         self._size_bytes = 0 if after is None else after.size_bytes
 
-    def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
         records = decode_read(b"".join(parts)).records
+        yield
         self._count = min(self._count + len(records), MAX_U64)
-        self._size_bytes = min(self._size_bytes + sum(map(metered_bytes, records)), MAX_U64)
+        self._size_bytes = min(self._size_bytes + metered_bytes, MAX_U64)
         position = b"event: batch\nid: %d,%d,%d\ndata: " % (records[-1].seq_num, self._count, self._size_bytes)
+        data = yield from render_records(records, tail, as_base64=self._as_base64)
         # JSON has no line ends of its own in it.
-        self._queue([position, render_records(records, tail, as_base64=self._as_base64), b"\n\n"])
+        self._queue([position, data, b"\n\n"])
 
     def beat(self, tail: tuple[int, int]) -> None:
         text = f'event: ping\ndata: {{"timestamp":{self._clock_ms()},"tail":{render_tail(tail)}}}\n\n'

@@ -18,6 +18,7 @@ from s2cli.server.channel import Outlet, watch_disconnect
 from s2cli.server.memory import Share
 from s2cli.server.packing import Cursor, Shared
 from s2cli.server.scanning import Limits
+from s2cli.server.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.batch import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from s2cli.server.serve import Server
     from s2cli.server.store import Chunk
     from s2cli.server.stream import Stream
+    from s2cli.server.turnstile import Steps
 
 # One page of a scan. Batches of a megabyte come one by one.
 PAGE_BYTES = 768 * 1024
@@ -68,6 +70,8 @@ class ReadSession:
         self._outlet = Outlet(send, self._share)
         self._packer = pack(self._outlet)
         self._sends_shared = self._packer.sends_shared and self._limits.unlimited
+        # Whether chunks are sent as they are. What is made of large ones is made one at a time.
+        self._sends_stored = not self._packer.expansion and seal is None and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
         self._live = False  # stands at the tail, and all before it is sent
         self._gone = False
@@ -115,32 +119,51 @@ class ReadSession:
             self.next_seq_num = max(self.next_seq_num, min(stream.trim_point, end))
             if self.next_seq_num >= end:
                 return
+            memory, share = self._memory, self._share
+            times = 1 + self._packer.expansion
             page = self._remembered()
             stored = not page
             if stored:
-                await self._memory.reserve(RESERVED_BYTES)
-                self._share.reserved_bytes = RESERVED_BYTES
+                await memory.reserve(share, RESERVED_BYTES * times)
                 page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
-                self._share.reserved_bytes = sum([len(chunk.data) for chunk in page])
+                memory.keep(share, _size(page) * times)
+            elif not self._sends_stored:
+                await memory.reserve(share, _size(page) * times)
             # Without a page: trimmed up to the end.
             cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
+            is_large = not self._sends_stored and _size(page) > LARGE_BYTES
             del page  # a client that does not read must not hold it as a whole
-            while parts := cursor.message():
-                tail = stream.tail_seq_num, stream.tail_timestamp
-                self._packer.add(parts, tail if cursor.end_seq_num == tail[0] else None)
-                del parts
+            while True:
+                steps = self._message(cursor)
+                if not (await self._server.rendering.walk(steps) if is_large else in_one_go(steps)):
+                    break
                 if self._outlet.blocked:
                     await self._outlet.drained()
                     if self._ended():
                         return
             self._packer.flush()
-            self._share.reserved_bytes = 0
+            memory.keep(share, 0)
             self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
                 # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
                 stream.fanout.follow(self)
             elif stored:
                 stream.fanout.unfollow(self)
+
+    def _message(self, cursor: Cursor) -> Steps[bool]:
+        """Sends the next message; whether there was one."""
+        if self._ended():
+            return False  # while it waited for its turn
+        stream, memory, share = self._stream, self._memory, self._share
+        parts = yield from cursor.message()
+        if not parts:
+            return False
+        size_bytes = sum(map(len, parts)) * (1 + self._packer.expansion)
+        tail = stream.tail_seq_num, stream.tail_timestamp
+        yield from self._packer.add(parts, cursor.metered_bytes, tail if cursor.end_seq_num == tail[0] else None)
+        # It waits at the host now, if it waits.
+        memory.keep(share, max(0, share.reserved_bytes - size_bytes))
+        return True
 
     def _remembered(self) -> list[Chunk]:
         """A page of chunks that the stream has in memory, if the next one is among them."""
@@ -208,11 +231,16 @@ class ReadSession:
             self._wake()
             return
         if not (self._sends_shared and self._send_shared()):
+            chunks = self._new_chunks()
+            if not self._sends_stored and _size(chunks) > LARGE_BYTES:
+                self._live = False  # there may be many of us: the wave goes on, and we one after the other
+                self._wake()
+                return
             tail = stream.tail_seq_num, stream.tail_timestamp
-            cursor = Cursor(self._new_chunks(), self.next_seq_num, self._limits)
+            cursor = Cursor(chunks, self.next_seq_num, self._limits)
             try:
-                while not self._outlet.blocked and (parts := cursor.message()):
-                    self._packer.add(parts, tail)
+                while not self._outlet.blocked and (parts := in_one_go(cursor.message())):
+                    in_one_go(self._packer.add(parts, cursor.metered_bytes, tail))
             except S2Error as error:
                 self.end(error)
             self._packer.flush()
@@ -254,6 +282,10 @@ class ReadSession:
     def _on_disconnect(self) -> None:
         self._gone = True
         self._wake()
+
+
+def _size(chunks: list[Chunk]) -> int:
+    return sum([len(chunk.data) for chunk in chunks])
 
 
 def _pause_s() -> float:

@@ -36,6 +36,8 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
+# In one piece.
+WRITTEN_BYTES = 128 * 1024
 
 # From the connection, or the first byte of a head, to the end of the head.
 HEAD_TIMEOUT_S = 30.0
@@ -327,6 +329,7 @@ class Connection(asyncio.Protocol):
 
     def answered(self, exchange: Exchange) -> None:
         """The response to the current request is complete."""
+        self._memory.keep(self.share, 0)
         self.share.clear()
         self._current = None
         self.deadline_s = self.shared.now() + KEEP_ALIVE_S
@@ -371,7 +374,12 @@ class Connection(asyncio.Protocol):
         if not self.is_lost:  # the transport of uvloop raises then
             self.written_bytes += len(data)
             self._memory.spend(len(data))
-            self.transport.write(data)
+            if len(data) <= 2 * WRITTEN_BYTES:
+                self.transport.write(data)
+                return
+            # The transport keeps what it was given until the last byte of it is gone, and counts what is left.
+            for at in range(0, len(data), WRITTEN_BYTES):
+                self.transport.write(data[at : at + WRITTEN_BYTES])
 
     # What the budget asks.
 

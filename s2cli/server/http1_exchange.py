@@ -163,8 +163,10 @@ class Exchange:
             return _SENT
         if not self._started or self._over:
             raise RuntimeError("a piece of a response that has not begun, or has ended")
-        self._write(message.get("body", b""), is_end=not message.get("more_body", False))
-        return self._connection.room or _SENT
+        is_end = not message.get("more_body", False)
+        self._write(message.get("body", b""), is_end=is_end)
+        # Whoever waited behind the end would keep all of what the connection lets go piece by piece.
+        return _SENT if is_end else self._connection.room or _SENT
 
     def _start(self, status: int, headers: Any) -> None:
         if self._started:

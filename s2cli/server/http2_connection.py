@@ -110,6 +110,7 @@ class Stream:
     def end(self) -> None:
         """The application has ended. Until then it holds what it holds."""
         self.is_running = False
+        self._client.memory.keep(self.share, 0)
         self.share.clear()
         if self.is_closed:
             self._client.forget(self)
@@ -129,8 +130,8 @@ class Client(End):
         self.is_ending = False
         self.taken_mark = 0
         self._shared = shared
-        self._memory = shared.memory
-        self.still_since_s = self._memory.now()
+        self.memory = shared.memory
+        self.still_since_s = self.memory.now()
         self._on_lost = on_lost
         self._requests = RequestFrames(number, self)
         self.responses = ResponseFrames(self)
@@ -153,11 +154,11 @@ class Client(End):
 
     def data_received(self, data: bytes) -> None:
         assert self.other is not None
-        self._memory.spend_input(len(data))
+        self.memory.spend_input(len(data))
         self.other.transport.write(self._requests.passed(data))
         if self._ending_requests:
             self._end_requests()
-        if self._memory.is_full_of_input and self._all_unsettled_bytes() > LEAST_READ_BYTES:
+        if self.memory.is_full_of_input and self._all_unsettled_bytes() > LEAST_READ_BYTES:
             self._is_short_of_memory = True
             self.transport.pause_reading()
 
@@ -171,8 +172,8 @@ class Client(End):
     # What passes.
 
     def on_request(self, stream: int) -> None:
-        added = self.streams[stream] = Stream(self, stream, self._memory.now())
-        self._memory.holders.add(added)
+        added = self.streams[stream] = Stream(self, stream, self.memory.now())
+        self.memory.holders.add(added)
 
     def on_request_data(self, stream: int, size_bytes: int) -> None:
         if (known := self.streams.get(stream)) is not None:
@@ -189,7 +190,7 @@ class Client(End):
                 self.forget(known)
 
     def forget(self, stream: Stream) -> None:
-        self._memory.holders.discard(stream)
+        self.memory.holders.discard(stream)
 
     # What the budget asks.
 
@@ -255,7 +256,7 @@ class Client(End):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._memory.holders.discard(self)
+        self.memory.holders.discard(self)
         for number in list(self.streams):
             self.on_closed(number)
         self._on_lost(self)

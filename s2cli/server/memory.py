@@ -111,7 +111,7 @@ class Memory:
         self._left_bytes = limit_bytes
         # A half: whoever begins appends and does not finish them keeps nobody from reading.
         self._input_left_bytes = limit_bytes // 2
-        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._waiting: deque[tuple[int, Share, Future[None]]] = deque()
         self._audited_s = -AUDIT_PAUSE_S
         self._due: asyncio.TimerHandle | None = None
 
@@ -127,15 +127,23 @@ class Memory:
         if self._input_left_bytes < 0:
             self._audit_soon()
 
-    async def reserve(self, size_bytes: int) -> None:
-        """Waits until there is room for so much more for a reader."""
+    async def reserve(self, share: Share, size_bytes: int) -> None:
+        """Waits until there is room for so much for a reader. What he had reserved is given back first: two that wait
+        for more, each with what the other one needs, would wait for ever."""
+        self.keep(share, 0)
         if not self._waiting and size_bytes <= self._left_bytes:
             self._left_bytes -= size_bytes
+            share.reserved_bytes = size_bytes
             return
         room: Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size_bytes, room))
+        self._waiting.append((size_bytes, share, room))
         self._audit_soon()
         await room
+
+    def keep(self, share: Share, size_bytes: int) -> None:
+        """Gives back what was reserved, but for so much."""
+        self._left_bytes += share.reserved_bytes - size_bytes
+        share.reserved_bytes = size_bytes
 
     def _audit_soon(self) -> None:
         pause_s = self._audited_s + AUDIT_PAUSE_S - self.now()
@@ -165,9 +173,9 @@ class Memory:
             elif not holder.is_ending:
                 still.append((holder.still_since_s, -unsent_bytes, holder))
         used_bytes += input_bytes
-        # Some room is left below the limit, or each reserve would bring the next audit.
-        if used_bytes > self.limit_bytes - self.limit_bytes // 8:
-            used_bytes -= self._end_stalled(still, now_s, used_bytes - self.limit_bytes // 4 * 3)
+        excess_bytes = self._excess_bytes(used_bytes)
+        if excess_bytes > 0:
+            used_bytes -= self._end_stalled(still, now_s, excess_bytes)
         self.used_bytes = used_bytes
         self._left_bytes = self.limit_bytes - used_bytes
         self._input_left_bytes = min(self._left_bytes, self.limit_bytes // 2 - input_bytes)
@@ -180,15 +188,27 @@ class Memory:
         if self._waiting or self.is_short or self.is_full_of_input:
             self._due = asyncio.get_running_loop().call_later(AUDIT_PAUSE_S, self.audit)
 
+    def _excess_bytes(self, used_bytes: int) -> int:
+        """What is to be let go of."""
+        limit_bytes = self.limit_bytes
+        # Some room is left below the limit, or each reserve would bring the next audit.
+        excess_bytes = used_bytes - limit_bytes // 4 * 3 if used_bytes > limit_bytes - limit_bytes // 8 else 0
+        if self._waiting:
+            # As far as whoever is next has to wait for it.
+            lacking_bytes = used_bytes + self._waiting[0][0] - limit_bytes
+            excess_bytes = max(excess_bytes, min(lacking_bytes, used_bytes - limit_bytes // 2))
+        return excess_bytes
+
     def _give_room(self) -> None:
         while self._waiting:
-            size_bytes, room = self._waiting[0]
+            size_bytes, share, room = self._waiting[0]
             # One that is larger than all there is goes when it is alone.
             if size_bytes > self._left_bytes and self.used_bytes > self.limit_bytes // 2:
                 return
             self._waiting.popleft()
             if not room.done():
                 self._left_bytes -= size_bytes
+                share.reserved_bytes = size_bytes
                 room.set_result(None)
 
     def _end_stalled(self, still: list[tuple[float, int, Holder]], now_s: float, excess_bytes: int) -> int:

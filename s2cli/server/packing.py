@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from s2cli.server.channel import Outlet
     from s2cli.server.scanning import Limits
     from s2cli.server.store import Chunk
+    from s2cli.server.turnstile import Steps
 
 # granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
 PIECE_BYTES = 128 * 1024
@@ -28,18 +29,20 @@ class Cursor:
     """Walks over chunks, message by message: small chunks share one, and limits cut the first and the last. It lets go
     of what it has given."""
 
-    __slots__ = ("_chunks", "_limits", "end_seq_num", "next_seq_num")
+    __slots__ = ("_chunks", "_limits", "end_seq_num", "metered_bytes", "next_seq_num")
 
     def __init__(self, chunks: Iterable[Chunk], next_seq_num: int, limits: Limits) -> None:
         self._chunks = deque(chunks)
         self._limits = limits
         self.next_seq_num = next_seq_num
         self.end_seq_num = next_seq_num  # behind the last record that was given: limits may have cut some off
+        self.metered_bytes = 0  # of the last message
 
-    def message(self) -> list[bytes]:
+    def message(self) -> Steps[list[bytes]]:
         """The parts of the next message; none at the end, and when the limits are reached. Raises ApiError where a
         sealed chunk cannot be opened, after all that comes before it."""
         parts: list[bytes] = []
+        self.metered_bytes = 0
         count = metered_bytes = size_bytes = 0
         while self._chunks and not self._limits.reached:
             chunk = self._chunks[0]
@@ -53,7 +56,7 @@ class Cursor:
             ):
                 break
             try:
-                part = self._limits.take(chunk, self.next_seq_num)
+                part = yield from self._limits.steps(chunk, self.next_seq_num)
             except S2Error:
                 if parts:
                     break  # what comes before it first; the next call raises
@@ -63,22 +66,24 @@ class Cursor:
             if part is not None:
                 parts.append(part.data)
                 self.end_seq_num = part.end_seq_num
+                self.metered_bytes += part.metered_bytes
         return parts
 
 
 class Packer(ABC):
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
-    __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "sends_shared")
+    __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
 
     def __init__(self, outlet: Outlet) -> None:
         self.sends_shared = False  # whether what it would send is what a Shared holds
+        self.expansion = 0  # how many times the size of a batch is made of it; 0 where it goes as it is
         self._outlet = outlet
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
     @abstractmethod
-    def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
         """Send a batch of these parts, now or with `flush`. One that was just made durable, or ends at the tail, comes
         with it: so its reader knows that he has caught up."""
 
@@ -138,8 +143,14 @@ class FramePacker(Packer):
         super().__init__(outlet)
         self._compression = compression
         self.sends_shared = compression is None
+        self.expansion = 0 if compression is None else 1
 
-    def add(self, parts: list[bytes], tail: tuple[int, int] | None = None) -> None:
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
+        self._add(parts, tail)
+        return
+        yield
+
+    def _add(self, parts: list[bytes], tail: tuple[int, int] | None) -> None:
         if tail is not None:
             parts.append(encode_tail(*tail))
         if self._compression is not None:
@@ -148,7 +159,7 @@ class FramePacker(Packer):
             self._queue([frame_header(sum(map(len, parts))), *parts])
 
     def beat(self, tail: tuple[int, int]) -> None:
-        self.add([], tail)
+        self._add([], tail)
 
     def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
         if error is None:

@@ -16,7 +16,7 @@ from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS
 from s2cli.server.memory import share_of
 from s2cli.server.packing import FramePacker
 from s2cli.server.query import ReadQuery
-from s2cli.server.rendering import render_batch
+from s2cli.server.rendering import expansion, render_batch
 from s2cli.server.scanning import Limits, find_start
 from s2cli.server.sealing import seal_of
 from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 # Protocol section 14.3, for unary reads.
 MAX_WAIT_S = 60
-# Of an answer on its way: the chunks, and what is made of them.
-ANSWER_BYTES = 2 * MAX_BATCH_BYTES
 
 
 async def read_one(
@@ -51,16 +49,20 @@ async def read_one(
     limits = Limits(query, stream.meter, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
     chunks: list[Chunk] = []
     tail = None
+    memory, share = server.memory, share_of(scope)
+    times = 1 + (1 if media.wants_protobuf else expansion(as_base64=media.as_base64))
     if not query.wants_nothing:
         # A unary read is always bounded, so it follows only where it is told to wait.
         wait_s = min(query.wait_s or 0, MAX_WAIT_S)
-        await server.memory.reserve(ANSWER_BYTES)
-        share_of(scope).reserved_bytes = ANSWER_BYTES  # until it is handed over
-        start = await find_start(server.store, stream, query, seal, may_follow=wait_s > 0)
+        await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
+        start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
         chunks = await _take_stored(server, stream, start, limits)
+        memory.keep(share, _size(chunks) * times)
         if not chunks and wait_s and not limits.reached:
-            share_of(scope).reserved_bytes = 0
-            chunks = await _FirstBatch(server, stream, limits).arrived(receive, wait_s, grant)
+            arrived = await _FirstBatch(server, stream).arrived(receive, wait_s, grant)
+            # All who have waited for it are here at once.
+            await memory.reserve(share, _size(arrived) * times)
+            chunks = await _take_arrived(server, arrived, limits)
             tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
     if grant is not None:
         grant.check_valid(server.clock_ms())
@@ -70,9 +72,16 @@ async def read_one(
             parts.append(encode_tail(*tail))
         content_type, payload = PROTOBUF, b"".join(parts)
     else:
-        content_type, payload = JSON, render_batch(chunks, tail, as_base64=media.as_base64)
+        content_type, steps = JSON, render_batch(chunks, tail, as_base64=media.as_base64)
+        payload = await server.rendering.pass_by(_size(chunks), steps)
+    del chunks
+    memory.keep(share, len(payload))
     payload, headers = await encode_payload(scope, payload)
     await send_bytes(send, 200, content_type, payload, headers)
+
+
+def _size(chunks: list[Chunk]) -> int:
+    return sum([len(chunk.data) for chunk in chunks])
 
 
 async def _take_stored(server: Server, stream: Stream, start: int, limits: Limits) -> list[Chunk]:
@@ -86,7 +95,7 @@ async def _take_stored(server: Server, stream: Stream, start: int, limits: Limit
         if not page:
             break
         for chunk in page:
-            part = limits.take(chunk, start)
+            part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, start))
             if part is not None:
                 taken.append(part)
             start = chunk.end_seq_num
@@ -95,20 +104,36 @@ async def _take_stored(server: Server, stream: Stream, start: int, limits: Limit
     return taken
 
 
+async def _take_arrived(server: Server, arrived: list[Chunk], limits: Limits) -> list[Chunk]:
+    """What the limits let through of it. Raises what refuses the first of it."""
+    taken: list[Chunk] = []
+    for chunk in arrived:
+        if limits.reached:
+            break
+        try:
+            part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, chunk.first_seq_num))
+        except S2Error:
+            if not taken:
+                raise
+            break
+        if part is not None:
+            taken.append(part)
+    return taken
+
+
 class _FirstBatch:
     """A follower that waits at the tail for one batch."""
 
-    __slots__ = ("_arrived", "_limits", "_server", "_stream", "next_seq_num")
+    __slots__ = ("_arrived", "_server", "_stream", "next_seq_num")
 
-    def __init__(self, server: Server, stream: Stream, limits: Limits) -> None:
+    def __init__(self, server: Server, stream: Stream) -> None:
         self.next_seq_num = stream.tail_seq_num
         self._server = server
         self._stream = stream
-        self._limits = limits
         self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
 
     async def arrived(self, receive: Receive, wait_s: float, grant: Grant | None) -> list[Chunk]:
-        """What the limits let through of it; nothing if none came. Raises what ends the wait otherwise."""
+        """What came; nothing if nothing did. Raises what ends the wait otherwise."""
         if self._stream.reading_failure is not None:
             raise self._stream.reading_failure
         timer = asyncio.get_running_loop().call_later(wait_s, self._end, [])
@@ -129,18 +154,8 @@ class _FirstBatch:
     def on_durable(self) -> None:
         if self._arrived.done() or self.next_seq_num >= self._stream.tail_seq_num:
             return
-        taken: list[Chunk] = []
-        for chunk in self._stream.fanout.recent:
-            if chunk.first_seq_num >= self.next_seq_num and not self._limits.reached:
-                try:
-                    part = self._limits.take(chunk, self.next_seq_num)
-                except S2Error as error:
-                    self._end(taken or error)
-                    return
-                if part is not None:
-                    taken.append(part)
+        self._end([chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num])
         self.next_seq_num = self._stream.tail_seq_num
-        self._end(taken)
 
     def on_failure(self) -> None:
         self._end(self._stream.reading_failure)
@@ -178,7 +193,7 @@ async def read_session(
     start = stream.tail_seq_num
     if not query.wants_nothing:
         try:
-            start = await find_start(server.store, stream, query, seal, may_follow=query.may_follow)
+            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=query.may_follow)
         except ApiError as error:
             if error.code != "decryption_failed":
                 raise

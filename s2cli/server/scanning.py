@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from s2cli.errors import RangeNotSatisfiableError
 from s2cli.server.sealing import not_openable
 from s2cli.server.store import Chunk
+from s2cli.server.turnstile import in_one_go
 from s2cli.wire.batch import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 from s2cli.wire.codec import cut, decode_read
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from s2cli.server.sealing import Seal
     from s2cli.server.store import Store
     from s2cli.server.stream import Stream
+    from s2cli.server.turnstile import Steps, Turnstile
     from s2cli.wire.s2_pb2 import SequencedRecord
 
 # No record is smaller.
 _LEAST_RECORD_BYTES = RECORD_OVERHEAD_BYTES
+# Of a record, counted in one step: some 2 ms.
+HEADERS_IN_A_ROW = 4096
 
 
 async def find_start(
-    store: Store, stream: Stream, query: ReadQuery, seal: Seal | None = None, *, may_follow: bool
+    store: Store, stream: Stream, query: ReadQuery, turnstile: Turnstile, seal: Seal | None = None, *, may_follow: bool
 ) -> int:
     """The sequence number that the read starts at. Raises RangeNotSatisfiableError, and ApiError `decryption_failed`
     where it takes a look into a sealed chunk."""
@@ -39,26 +43,34 @@ async def find_start(
     elif query.start == "seq_num":
         start = value
     else:
-        start = await _find_timestamp(store, stream, value, tail_seq_num, seal)
+        start = await _find_timestamp(store, stream, value, turnstile, seal)
     if start == tail_seq_num and not may_follow:
         raise beyond
     return start
 
 
-async def _find_timestamp(store: Store, stream: Stream, timestamp: int, tail_seq_num: int, seal: Seal | None) -> int:
+async def _find_timestamp(store: Store, stream: Stream, timestamp: int, turnstile: Turnstile, seal: Seal | None) -> int:
     """The first record that is not before `timestamp`, or the tail."""
-    trim_point = stream.trim_point
+    trim_point, tail_seq_num = stream.trim_point, stream.tail_seq_num
     if trim_point >= tail_seq_num:
         return tail_seq_num
     first_seq_num = await store.find_timestamp(stream.id, timestamp, trim_point, tail_seq_num)
     if first_seq_num is None:
         return tail_seq_num
     for chunk in await store.read(stream.id, first_seq_num, tail_seq_num, 1):
-        for record in decode_read(_opened(chunk, seal).data).records:
-            if record.timestamp >= timestamp and record.seq_num >= trim_point:
-                return record.seq_num
+        found = await turnstile.pass_by(len(chunk.data), _find_in(chunk, timestamp, trim_point, seal))
+        if found is not None:
+            return found
     # It has been trimmed in the meantime: then nothing older is left either.
     return max(first_seq_num, min(stream.trim_point, tail_seq_num))
+
+
+def _find_in(chunk: Chunk, timestamp: int, trim_point: int, seal: Seal | None) -> Steps[int | None]:
+    yield
+    for record in decode_read(_opened(chunk, seal).data).records:
+        if record.timestamp >= timestamp and record.seq_num >= trim_point:
+            return record.seq_num
+    return None
 
 
 def _opened(chunk: Chunk, seal: Seal | None) -> Chunk:
@@ -103,9 +115,14 @@ class Limits:
         self._meter.read_bytes += metered_bytes
 
     def take(self, chunk: Chunk, from_seq_num: int) -> Chunk | None:
+        """`steps` in one go."""
+        return in_one_go(self.steps(chunk, from_seq_num))
+
+    def steps(self, chunk: Chunk, from_seq_num: int) -> Steps[Chunk | None]:
         """The part of the chunk that starts at `from_seq_num` or later and keeps within the limits; None if nothing.
         Raises ApiError where a sealed chunk cannot be opened."""
         if chunk.kind or self._seal is not None:
+            yield
             chunk = _opened(chunk, self._seal)
         if (
             from_seq_num <= chunk.first_seq_num
@@ -115,15 +132,18 @@ class Limits:
         ):
             self._spend(chunk)
             return chunk
-        part = self._cut(chunk, max(0, from_seq_num - chunk.first_seq_num))
+        part = yield from self._cut(chunk, max(0, from_seq_num - chunk.first_seq_num))
         if part is not None:
             self._spend(part)
         return part
 
-    def _cut(self, chunk: Chunk, skip: int) -> Chunk | None:
+    def _cut(self, chunk: Chunk, skip: int) -> Steps[Chunk | None]:
         keep = size_bytes = last_timestamp = 0
-        for record in decode_read(chunk.data).records[skip:]:
-            record_bytes = metered_bytes(record)
+        yield
+        records = decode_read(chunk.data).records
+        yield
+        for record in records[skip:]:
+            record_bytes = yield from _metered_bytes(record)
             if (
                 (self._count is not None and keep == self._count)
                 or (self._size_bytes is not None and size_bytes + record_bytes > self._size_bytes)
@@ -148,8 +168,12 @@ class Limits:
             self.reached = self.reached or self._size_bytes < _LEAST_RECORD_BYTES
 
 
-def metered_bytes(record: SequencedRecord) -> int:
-    size = RECORD_OVERHEAD_BYTES + len(record.body)
-    for header in record.headers:
-        size += HEADER_OVERHEAD_BYTES + len(header.name) + len(header.value)
+def _metered_bytes(record: SequencedRecord) -> Steps[int]:
+    headers = record.headers
+    size = RECORD_OVERHEAD_BYTES + HEADER_OVERHEAD_BYTES * len(headers) + len(record.body)
+    for at in range(0, len(headers), HEADERS_IN_A_ROW):
+        if at:
+            yield
+        for header in headers[at : at + HEADERS_IN_A_ROW]:
+            size += len(header.name) + len(header.value)
     return size

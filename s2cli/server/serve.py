@@ -155,6 +155,8 @@ class Server:
         self._appenders_left = asyncio.Event()
         self._listening_ended = asyncio.Event()
         self.turnstile = Turnstile()
+        # Of what readers get: those who write do not wait for it.
+        self.rendering = Turnstile()
         self.memory = Memory(memory_limit_bytes)
         self.memory.elsewhere_bytes = lambda: self.streams.pending_bytes + self.streams.recent_bytes
         self.meters = Meters(self)

@@ -60,6 +60,18 @@ class Turnstile:
                 # Whose work it was need not wait; whoever is next does.
                 asyncio.get_running_loop().call_later(took_s, self._lock.release)
 
+    async def pass_by(self, size_bytes: int, steps: Steps[Result]) -> Result:
+        """The same for what is made of so many bytes: of few it is made at once, and so is what comes before the first
+        `yield`."""
+        if size_bytes <= LARGE_BYTES:
+            return in_one_go(steps)
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        return await self.walk(steps)
+
     async def decode(
         self, body: bytes, encoding: str | None, limit_bytes: int, decode: Callable[[bytes], Steps[Result]]
     ) -> tuple[bytes, Result]:

@@ -125,9 +125,9 @@ def test_readers_wait_for_room_in_their_order(clock):
     async def test(memory):
         holder = Reader(memory, 70 * MIB)
         memory.audit()
-        await memory.reserve(20 * MIB)
+        await memory.reserve(Share(), 20 * MIB)
         clock[0] += AUDIT_PAUSE_S
-        waiting = [asyncio.ensure_future(memory.reserve(15 * MIB)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(memory.reserve(Share(), 15 * MIB)) for _ in range(3)]
         for _ in range(3):
             await asyncio.sleep(0)
         # The audit that the first of them brought found that the 20 MiB are held by nobody.
@@ -141,7 +141,7 @@ def test_readers_wait_for_room_in_their_order(clock):
 
 def test_one_that_needs_more_than_there_is_goes_when_it_is_alone(clock):
     async def test(memory):
-        await memory.reserve(1000 * MIB)
+        await memory.reserve(Share(), 1000 * MIB)
 
     with_memory(clock, test)
 
@@ -151,7 +151,7 @@ def test_appenders_hold_a_half_at_most_and_are_told_when_there_is_room(clock):
         appender = Reader(memory, input_bytes=51 * MIB)
         memory.spend_input(51 * MIB)
         assert (memory.is_full_of_input, memory.is_short, appender.told) == (True, False, 0)
-        await memory.reserve(20 * MIB)
+        await memory.reserve(Share(), 20 * MIB)
         appender.input = 0
         clock[0] += AUDIT_PAUSE_S
         memory.audit()

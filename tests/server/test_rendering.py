@@ -1,0 +1,136 @@
+"""What is made of large chunks for readers: the same text as ever, in small steps, one reader after the other."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from s2s import append_input, open_append
+from sse import open_events
+from support.waiting import TIMEOUT_S
+
+from s2cli.server.memory import MIB
+from s2cli.server.packing import Cursor
+from s2cli.server.query import ReadQuery
+from s2cli.server.rendering import TEXT_IN_A_ROW, expansion, render_batch
+from s2cli.server.scanning import Limits
+from s2cli.server.store import Chunk
+from s2cli.server.turnstile import in_one_go
+from s2cli.wire.frames import encode_frame
+from s2cli.wire.s2_pb2 import ReadBatch
+
+READERS = 60
+READ = "/v1/streams/stream/records"
+
+
+@pytest.fixture
+def small(make_server):
+    """A server with little memory, and a stream: `(server, basin)`."""
+    server = make_server(data=None, options=("--memory-limit", str(16 * MIB)))
+    basin = server.create_basin()
+    server.create_stream(basin)
+    return server, basin
+
+
+def peak_bytes(server):
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())[1]) * 1024
+
+
+def send(server, head):
+    connection = socket.create_connection((server.host, server.port), timeout=TIMEOUT_S)
+    connection.sendall(head.encode())
+    return connection
+
+
+class Uncounted:
+    read_records = read_bytes = 0
+
+
+def chunk_of(body=b"", headers=0):
+    batch = ReadBatch()
+    record = batch.records.add(seq_num=7, timestamp=9, body=body)
+    for _ in range(headers):
+        record.headers.add(name=b"a")
+    return Chunk(7, 1, 8 + len(body) + 3 * headers, 9, batch.SerializeToString())
+
+
+def count_of(steps):
+    return sum(1 for _ in steps)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x01" * (3 * TEXT_IN_A_ROW + 1),
+        ("x" + "\U0001f600" * TEXT_IN_A_ROW).encode(),
+        b'\xff"\\\x00\xf0\x9f' * TEXT_IN_A_ROW,
+        b"x" * TEXT_IN_A_ROW,
+    ],
+)
+def test_long_text_is_the_same_in_pieces(body):
+    chunk = chunk_of(body)
+    payload = in_one_go(render_batch([chunk], None, as_base64=False))
+    (record,) = json.loads(payload)["records"]
+    assert record == {"seq_num": 7, "timestamp": 9, "body": body.decode("utf-8", "replace")}
+    assert len(payload) <= len(chunk.data) * expansion(as_base64=False) + 100
+
+
+def test_many_headers_are_the_same_in_pieces():
+    payload = in_one_go(render_batch([chunk_of(headers=10_001)], None, as_base64=False))
+    assert json.loads(payload)["records"][0]["headers"] == [["a", ""]] * 10_001
+
+
+def test_what_takes_long_is_made_in_steps():
+    many, control = chunk_of(headers=300_000), chunk_of(b"\x01" * 1_000_000)
+    assert count_of(render_batch([many], None, as_base64=False)) > 100
+    assert count_of(render_batch([control], None, as_base64=False)) > 7
+    query = ReadQuery({"query_string": b"seq_num=0&bytes=100000"})
+    assert count_of(Limits(query, Uncounted()).steps(many, 0)) > 50
+    assert count_of(Cursor([many], 0, Limits(query, Uncounted())).message()) > 50
+
+
+def append_control_characters(server, basin, times):
+    with open_append(server, basin) as session:
+        for _ in range(times):
+            session.send_bytes(encode_frame(append_input(b"\x01" * 1_000_000)))
+            session.ack()
+
+
+def test_all_who_wait_for_a_batch_do_not_get_it_at_once(small):
+    server, basin = small
+    began_bytes = peak_bytes(server)
+    head = f"GET {READ}?seq_num=0&wait=60 HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\nconnection: close\r\n\r\n"
+    waiting = [send(server, head) for _ in range(READERS)]
+    try:
+        assert server.request("GET", "/health").status == 200  # behind them
+        append_control_characters(server, basin, 1)
+        with waiting[0].makefile("rb") as answer:
+            whole = answer.read()
+        assert json.loads(whole.partition(b"\r\n\r\n")[2])["records"][0]["body"] == "\x01" * 1_000_000
+        assert server.request("GET", f"{READ}?seq_num=0", basin=basin).status == 200
+    finally:
+        for connection in waiting:
+            connection.close()
+    assert peak_bytes(server) - began_bytes < 192 * MIB
+
+
+def test_followers_of_large_batches_get_them_one_after_the_other(small):
+    server, basin = small
+    began_bytes = peak_bytes(server)
+    head = f"GET {READ}?tail_offset=0 HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\naccept: text/event-stream\r\n\r\n"
+    following = [send(server, head) for _ in range(READERS)]
+    try:
+        for connection in following:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        with open_events(server, basin, "seq_num=0") as events:
+            append_control_characters(server, basin, 3)
+            got = 0
+            while got < 3:
+                name, _, data = events.event()
+                if name == "batch":
+                    got += len(json.loads(data)["records"])
+    finally:
+        for connection in following:
+            connection.close()
+    assert peak_bytes(server) - began_bytes < 192 * MIB
