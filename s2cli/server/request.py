@@ -162,7 +162,9 @@ class Request:
             try:
                 return decode_json(body, self._schema)
             except JsonError as error:
-                return error
+                # Without its traceback, which would keep the body and this request in a cycle, until the next garbage
+                # collection: many bodies come before that.
+                return JsonError(str(error))
         return None
         yield  # it takes one step
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -394,3 +395,16 @@ def test_what_is_no_limit_is_refused(run_s2, size):
 def test_the_metrics_say_what_waits(shared_server):
     assert metric(shared_server, "s2_queued_bytes") >= 0
     assert json.loads(shared_server.request("GET", "/v1/basins").body)
+
+
+def test_bodies_that_are_refused_are_let_go_at_once(make_server):
+    """Nobody is left with them until the next garbage collection."""
+    server = make_server(data=None)
+    body = gzip.compress(b'{"basin":[' + b"{}," * (2 * MIB // 3 - 10) + b"{}]}")
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    for _ in range(3):
+        assert server.request("POST", "/v1/basins", body=body, headers=headers).status == 400
+    began_bytes = peak_bytes(server)
+    for _ in range(60):
+        assert server.request("POST", "/v1/basins", body=body, headers=headers).status == 400
+    assert peak_bytes(server) - began_bytes < 48 * MIB  # of 120 that came
