@@ -41,6 +41,8 @@ def tls_terminator(
             return
         try:
             await asyncio.gather(pump(reader, upstream), pump(onward, writer))
+        except asyncio.CancelledError:
+            pass  # or the loop logs it
         finally:
             for end in writer, upstream:
                 end.transport.abort()
