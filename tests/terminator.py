@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -33,28 +34,37 @@ def tls_terminator(
                 await writer.drain()
         writer.close()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(accepted: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=PIECE_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        loop = asyncio.get_running_loop()
+        ends: list[asyncio.BaseTransport] = []
         try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted, ssl=context)
+            ends.append(transport)
+            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             onward, upstream = await asyncio.open_connection(host, port, limit=PIECE_BYTES)
-        except ConnectionError:
-            writer.close()
-            return
-        try:
+            ends.append(upstream.transport)
             await asyncio.gather(pump(reader, upstream), pump(onward, writer))
-        except asyncio.CancelledError:
-            pass  # or the loop logs it
+        except (OSError, asyncio.CancelledError):
+            pass  # a client that does not trust us, or the end
         finally:
-            for end in writer, upstream:
-                end.transport.abort()
+            for end in ends:
+                end.abort()
+            accepted.close()  # also where there was no handshake
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, limit=PIECE_BYTES)
-        stopped = asyncio.Event()
-        bound.append((asyncio.get_running_loop(), server.sockets[0].getsockname()[1], stopped))
-        ready.set()
-        await stopped.wait()
-        server.close()
-        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        serving: set[asyncio.Task[None]] = set()
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            loop.add_reader(listener, lambda: serving.add(loop.create_task(serve(listener.accept()[0]))))
+            bound.append((loop, listener.getsockname()[1], stopped))
+            ready.set()
+            await stopped.wait()
+            loop.remove_reader(listener)
+        await asyncio.sleep(0)  # one that was just accepted begins, and closes what it has
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
