@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import hypothesis
@@ -73,7 +74,7 @@ class Endpoint:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
+            return Answer(response.status, names, _read_to_its_end(response))
 
     def create_basin(self, name=None, **config) -> str:
         """A new basin; `config` are members of its configuration."""
@@ -102,6 +103,18 @@ def endpoint_at():
         return endpoint
 
     return make
+
+
+def _read_to_its_end(response: http.client.HTTPResponse) -> bytes:
+    """The body, if it ends: one that follows a stream goes on with heartbeats, and no single wait is long."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    body = b""
+    while piece := response.read1():
+        body += piece
+        assert time.monotonic() < deadline_s, f"the body does not end: {body[:200]!r}"
+    if response.length:
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 class LiteProcess(Endpoint):
