@@ -6,6 +6,7 @@ import pytest
 
 from s2cli.server.engines import sqlite_rows, sqlite_tokens
 from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.engines.sqlite_tokens import PAGE_ROWS
 from s2cli.server.store import BasinRow, StreamRow, TokenRow
 
 # Instructions of SQLite's machine: one name that is passed over takes about ten.
@@ -66,7 +67,7 @@ LISTS = {
     "streams": lambda prefix, after: (
         lambda connection: sqlite_rows.list_streams(connection, "some-basin", prefix, after, 10)[0]
     ),
-    "tokens": lambda prefix, after: lambda connection: sqlite_tokens.listed(connection, prefix, after, 10),
+    "tokens": lambda prefix, after: lambda connection: sqlite_tokens.listed(connection, prefix, after, 10, 1)[0],
 }
 
 
@@ -95,7 +96,6 @@ def test_a_list_passes_no_name_over(tmp_path, kind):
 def test_tokens_that_have_expired_are_no_end_of_a_list(tmp_path):
     async def run(store):
         await fill(store)
-        # Each page of rows has five that count.
         rows, has_more = await store.list_tokens("", "", 7, 10)
         assert ([row.id for row in rows], has_more) == ([f"m-{number:06}" for number in range(1, 15, 2)], True)
         rows, has_more = await store.list_tokens("m-", "m-019990", 5, 10)
@@ -105,6 +105,31 @@ def test_tokens_that_have_expired_are_no_end_of_a_list(tmp_path):
         assert await store.list_tokens("m-019998", "", 5, 10) == ([], False)
         everything, has_more = await store.list_tokens("", "", 1000, 10)
         assert (len(everything), has_more) == (1000, True)
+
+    with_store(tmp_path, run)
+
+
+def test_a_short_list_makes_few_trips_past_tokens_that_have_expired(tmp_path):
+    async def run(store):
+        expired = [(b"a-%05d" % at, f"a-{at}", b"", "{}", 5) for at in range(2 * PAGE_ROWS - 1)]
+        living = [(name.encode(), name, b"", "{}", None) for name in ("b", "c", "d")]
+        await store._change(
+            lambda connection: connection.executemany(
+                "INSERT INTO token(id, selector, hash, scope, auto_prefix, expires_ms) VALUES(?,?,?,?,0,?)",
+                expired + living,
+            )
+        )
+        submit, trips = store._reader.submit, []
+        store._reader.submit = lambda run: trips.append(run) or submit(run)
+        for after, expected, has_more, few in (
+            ("", ["b"], True, 3),  # the second page ends between the two that it looks for
+            ("b", ["c"], True, 1),
+            ("c", ["d"], False, 1),
+            ("d", [], False, 1),
+        ):
+            trips.clear()
+            rows, more = await store.list_tokens("", after, 1, 10)
+            assert ([row.id for row in rows], more, len(trips)) == (expected, has_more, few)
 
     with_store(tmp_path, run)
 

@@ -152,14 +152,13 @@ class SqliteStore:
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         living: list[TokenRow] = []
-        more = True
-        while more and len(living) <= limit:
-            page = await self._reader.submit(
-                partial(sqlite_tokens.listed, prefix=prefix, start_after=start_after, limit=limit + 1)
+        after: str | None = start_after
+        while after is not None and len(living) <= limit:
+            wanted = limit + 1 - len(living)
+            page, after = await self._reader.submit(
+                partial(sqlite_tokens.listed, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
             )
-            living += [row for row in page if row.expires_at_ms is None or row.expires_at_ms > now_ms]
-            more = len(page) > limit
-            start_after = page[-1].id if page else ""
+            living += page
         return living[:limit], len(living) > limit
 
     async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:

@@ -11,7 +11,9 @@ from s2cli.server.store import TokenRow
 
 _TOKEN = "id, selector, hash, scope, auto_prefix, expires, expires_ms"  # noqa: S105 - columns
 _LIVING = "(expires_ms IS NULL OR expires_ms > ?)"
-# Tokens that one transaction removes.
+# Tokens that one page of a list looks at.
+PAGE_ROWS = 1000
+# And that one transaction removes.
 EXPIRY_SLICE = 1000
 
 
@@ -20,14 +22,25 @@ def get(connection: sqlite3.Connection, selector: str) -> TokenRow | None:
     return _row(row) if row else None
 
 
-def listed(connection: sqlite3.Connection, prefix: str, start_after: str, limit: int) -> list[TokenRow]:
-    """At most `limit` tokens, expired ones among them: thousands of these may stand between two others, and leaving
-    them out here would take as long as there are of them."""
+def listed(
+    connection: sqlite3.Connection, prefix: str, start_after: str, limit: int, now_ms: int
+) -> tuple[list[TokenRow], str | None]:
+    """At most `limit` of the next tokens that have not expired, and the id after which to look for more; None where
+    there are no more. A page ends early where thousands of expired ones stand between two others."""
     rows = connection.execute(
         f"SELECT {_TOKEN} FROM token WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
-        (*names_within(prefix, start_after), limit),
+        (*names_within(prefix, start_after), PAGE_ROWS),
     )
-    return [_row(row) for row in rows]
+    living: list[TokenRow] = []
+    for count, row in enumerate(rows, 1):
+        last_id: bytes = row[0]
+        expires_at_ms = row[-1]
+        if expires_at_ms is None or expires_at_ms > now_ms:
+            living.append(_row(row))
+        if len(living) == limit or count == PAGE_ROWS:
+            rows.close()  # ends the read: a page holds no snapshot once it is made
+            return living, last_id.decode()
+    return living, None
 
 
 def insert(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> bool:
