@@ -2,6 +2,7 @@
 API lets none of them in; this is for the one that it forgets."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -13,6 +14,7 @@ import pytest
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks
 from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.engines.sqlite_format import FILE_NAME
 from s2cli.server.store import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
 
 TIMEOUT_S = 30
@@ -238,27 +240,42 @@ def test_many_that_cannot_be_stored_among_many_that_can(tmp_path):
     with_bench(tmp_path, run)
 
 
+@contextlib.contextmanager
+def locked(directory):
+    """Another program writes to the database."""
+    with contextlib.closing(sqlite3.connect(directory / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
 def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
-    """Where another program holds the database locked, each attempt waits for it."""
+    """Where another program holds the database locked, each attempt waits for it; that it can be stored later is what
+    whoever asked is told."""
+    insert = sqlite_chunks.insert
     attempts = []
 
-    def locked(connection, group):
+    def insert_locked(connection, group):
         attempts.append(len(group))
-        error = sqlite3.OperationalError("database is locked")
-        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
-        raise error
+        with locked(tmp_path):
+            insert(connection, group)
 
     async def run(bench):
         lanes = [await bench.lane(name) for name in "abc"]
+        await bench.store._change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_chunks, "insert", locked)
+            patch.setattr(sqlite_chunks, "insert", insert_locked)
             go_on = await bench.hold()
             appends = [bench.append(lane, 0) for lane in lanes]
             await go_on()
             errors = await bench.settled(*appends)
-        assert all("database is locked" in error.message for error in errors)
+        told = (503, "unavailable", "another program holds the database: database is locked")
+        assert [(error.status, error.code, error.message) for error in errors] == [told] * 3
         assert attempts == [3]
+        with locked(tmp_path), pytest.raises(ApiError) as caught:
+            await bench.store.insert_basin(ROWS[BasinRow])
+        assert (caught.value.status, caught.value.code, caught.value.message) == told
         await bench.check_alive()
+        assert await bench.store.insert_basin(ROWS[BasinRow]) is None
 
     with_bench(tmp_path, run)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite_checksum import complaint
+from s2cli.server.engines.sqlite_errors import not_read
 from s2cli.server.engines.sqlite_format import chunk_id, seq_num_of, to_unsigned
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.store import Chunk
@@ -53,7 +54,7 @@ class Reader:
                     with self._gate.reading():
                         result = run(self._connection)
                 except sqlite3.Error as refusal:
-                    error = ApiError("storage", f"the database cannot be read: {refusal}")
+                    error = not_read(refusal)
                 except BaseException as failure:  # noqa: BLE001 - the thread lives on, the caller gets it
                     error = failure
             # A closed loop: nobody is left to be told.

@@ -24,7 +24,7 @@ from typing import Any
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks as chunks
 from s2cli.server.engines.sqlite_cleaner import Cleaner
-from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk, is_of_the_moment, not_storable
+from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk, is_of_the_moment, not_written
 from s2cli.server.engines.sqlite_format import PAGE_BYTES
 from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.engines.sqlite_lanes import SMALL_LANE_BYTES, Lanes
@@ -264,11 +264,12 @@ class Writer:
             self._refuse(group, behind, self._refusal())
 
     def _commit_apart(self, group: list[Append], behind: Sequence[Append], error: Exception) -> None:
-        """Something in the group cannot be stored: it is refused, and all others are committed, half by half."""
+        """Something in the group cannot be stored: it is refused, and all others are committed, half by half. A lock
+        is in the way of all of them, and each attempt would wait for it."""
         if len(group) == 1 or is_of_the_moment(error):
             self._complain("an append was refused", error)
             to_followers = ApiError("unavailable", "an append to the stream that came before this one was refused")
-            self._refuse(group, behind, not_storable(error), to_followers)
+            self._refuse(group, behind, not_written(error), to_followers)
             return
         middle = len(group) // 2
         for half, after in (group[:middle], [*group[middle:], *behind]), (group[middle:], behind):
@@ -293,7 +294,7 @@ class Writer:
                 self._tell(_resolve, operation.future, None, self._refusal())
                 raise
             self._complain("a change was refused", error)
-            refusal = not_storable(error)
+            refusal = not_written(error)
         self._tell(_resolve, operation.future, result, refusal)
 
     def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
