@@ -16,6 +16,8 @@ S2Error                         what failed; `hint` says what to type next      
 ├── ProtocolError               the peer broke the protocol                       1
 │   └── FrameError              bytes that are no S2S frame
 └── ApiError                    an error body of the API, sent or received        by status and code
+    ├── MissingKeyError         the stream is encrypted, and there was no key
+    └── MissingTimestampError   the stream wants timestamps, and a record had none
 
 Errors of other libraries become one of these at a single seam each (client/http, client/duplex, server/engines).
 """
@@ -117,7 +119,13 @@ class BadInputError(S2Error):
 
 
 class UndecidedError(S2Error):
+    """Nobody can tell whether `what` is so, for this `reason`."""
+
     exit_code = ExitCode.UNDECIDED
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"nobody can tell whether {what}: {reason}")
+        self.reason = reason
 
 
 class IncompleteError(S2Error):
@@ -219,6 +227,22 @@ class ApiError(S2Error):
         return STATUS_BY_CODE.get(self.code) == self.status and self.code in NO_SIDE_EFFECT_CODES
 
 
+class MissingKeyError(ApiError):
+    """The stream is encrypted, and no key was given (protocol section 11.1). `TEXT` begins the message."""
+
+    CODE, TEXT = "bad_header", "missing encryption key"
+
+
+class MissingTimestampError(ApiError):
+    """The stream wants the timestamps of its writers, and a record had none (protocol section 4.5)."""
+
+    CODE, TEXT = "invalid", "record timestamp was required but was missing"
+
+
+# The API has codes that many errors share: these it tells apart by the beginning of the message alone.
+_BY_TEXT: tuple[type[MissingKeyError | MissingTimestampError], ...] = (MissingKeyError, MissingTimestampError)
+
+
 def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> S2Error:
     """The exception for an error response or terminal frame: a 412 or 416 body, `{code, message}`, the
     Introduction's `{error, message}`, or anything that some proxy wrote. `headers` have lower-case names."""
@@ -244,9 +268,9 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
             return SeqNumMismatchError(_number(fields["seq_num_mismatch"]))
     code = fields.get("code") or fields.get("error") or "unknown"
     message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
-    return ApiError(
-        _clipped(str(code)), _clipped(str(message)), status=status, retry_after_ms=_retry_after_ms(headers or {})
-    )
+    code, message = _clipped(str(code)), _clipped(str(message))
+    kind = next((kind for kind in _BY_TEXT if code == kind.CODE and message.startswith(kind.TEXT)), ApiError)
+    return kind(code, message, status=status, retry_after_ms=_retry_after_ms(headers or {}))
 
 
 def _clipped(text: str) -> str:

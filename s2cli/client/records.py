@@ -5,7 +5,15 @@ from __future__ import annotations
 from s2cli.client import duplex
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
-from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error, error_from_response
+from s2cli.errors import (
+    ApiError,
+    AuthError,
+    MissingKeyError,
+    NotFoundError,
+    ProtocolError,
+    S2Error,
+    error_from_response,
+)
 from s2cli.values import shell_word
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
@@ -185,7 +193,7 @@ class StreamClient:
             error.hint = f"to create it: {self._target.command} basins create {self.basin}"
         elif error.status in (401, 403):
             error.hint = self._target.withheld
-        elif error.code == "bad_header" and "missing encryption key" in error.message:
+        elif isinstance(error, MissingKeyError):
             error.hint = "give the key with -k FILE, or export S2_ENCRYPTION_KEY=…"
         return error
 

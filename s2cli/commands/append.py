@@ -16,9 +16,9 @@ from s2cli.commands.account import Account
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback
 from s2cli.errors import (
-    ApiError,
     BadInputError,
     FencingTokenMismatchError,
+    MissingTimestampError,
     S2Error,
     SeqNumMismatchError,
     UsageError,
@@ -168,7 +168,7 @@ def explain_condition(error: S2Error, args: Args, uri: str, durable: int) -> S2E
 def _explain(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:
     """A stream may demand what the format `text` cannot give."""
     explain_condition(error, args, uri, durable)
-    if isinstance(error, ApiError) and error.code == "invalid" and "timestamp" in error.message:
+    if isinstance(error, MissingTimestampError):
         if args.format == "text":
             error.hint = (
                 'this stream wants timestamps: --format json, with lines like {"timestamp":1767225600000,"body":"…"}'

@@ -51,9 +51,7 @@ def append_command(
                 console.warn(f"{uri}: it is undecided whether the {command.decode()} was appended")
             return interrupts.exit_code
         except UndecidedError as error:
-            raise UndecidedError(
-                f"nobody can tell whether the {command.decode()} was appended: {error.message.rpartition(': ')[2]}"
-            ) from error
+            raise UndecidedError(f"the {command.decode()} was appended", error.reason) from error
         except S2Error as error:
             if not is_done(error):
                 raise explain_condition(error, args, str(uri), 0) from error.__cause__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from s2cli.errors import ApiError
+from s2cli.errors import ApiError, MissingTimestampError
 from s2cli.wire.batch import encode_record, encode_records
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
@@ -61,4 +61,4 @@ def _timestamps(given: Iterable[int | None], now_ms: int, last_timestamp: int, m
 
 
 def _missing_timestamp() -> ApiError:
-    return ApiError("invalid", "record timestamp was required but was missing")
+    return MissingTimestampError(MissingTimestampError.CODE, MissingTimestampError.TEXT)

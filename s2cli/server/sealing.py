@@ -26,7 +26,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from s2cli.errors import ApiError, ProtocolError
+from s2cli.errors import ApiError, MissingKeyError, ProtocolError
 from s2cli.server.store import MAX_SEQ_NUM, Chunk
 from s2cli.wire.codec import decode_read
 from s2cli.wire.records import FENCE, TRIM
@@ -118,7 +118,7 @@ def seal_of(stream: Stream, material: bytes | None) -> Seal | None:
     if name is None:
         return None
     if material is None:
-        raise ApiError("bad_header", f"missing encryption key for stream cipher '{name}'")
+        raise MissingKeyError(MissingKeyError.CODE, f"{MissingKeyError.TEXT} for stream cipher '{name}'")
     try:
         key = base64.b64decode(material, validate=True)
     except (binascii.Error, ValueError) as error:

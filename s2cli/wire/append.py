@@ -374,7 +374,7 @@ class AppendSession:
 
     def _undecided(self, why: str) -> UndecidedError:
         lines = self._describe_lines(_lines_of(batch for batch in self._unacknowledged() if batch.doubtful))
-        return UndecidedError(f"nobody can tell whether {lines} are durable: {why}")
+        return UndecidedError(f"{lines} are durable", why)
 
 
 def _lines_of(batches: Iterable[Batch]) -> list[Range]:

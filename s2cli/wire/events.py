@@ -108,5 +108,5 @@ def decode_ping(data: bytes) -> int | None:
 def decode_error(data: bytes) -> S2Error:
     error = error_from_response(500, data)
     if isinstance(error, ApiError) and error.code in STATUS_BY_CODE:
-        return ApiError(error.code, error.message)
+        return error_from_response(STATUS_BY_CODE[error.code], data)
     return error

@@ -64,7 +64,13 @@ def test_what_is_no_key_is_refused_and_not_repeated(s2, uri, tmp_path, text):
 
 
 def test_a_missing_key_is_asked_for(s2, uri):
-    for done in (s2("read", uri, "--follow"), s2("append", uri, stdin=b"x\n")):
+    for done in (
+        s2("read", uri, "--follow"),
+        s2("read", uri, "--follow", "--transport", "sse"),
+        s2("append", uri, stdin=b"x\n"),
+        s2("append", uri, "--transport", "unary", stdin=b"x\n"),
+        s2("fence", uri, "token"),
+    ):
         assert done.returncode == 7
         assert b"missing encryption key" in done.stderr
         assert b"-k FILE" in done.stderr

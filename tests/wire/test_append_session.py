@@ -325,8 +325,9 @@ def test_what_may_not_be_read_is_undecided():
     look.on_tail(1)
     look.give_up("the stream cannot be looked at: forbidden")
     assert look.wanted is None
-    with pytest.raises(UndecidedError, match=r"line 1 .*forbidden"):
+    with pytest.raises(UndecidedError, match=r"line 1 .*forbidden") as caught:
         writer.session.settle(look)
+    assert caught.value.reason == "the stream cannot be looked at: forbidden"
 
 
 def test_a_fence_without_a_loss_is_exact():
