@@ -47,7 +47,7 @@ async def create_stream(request: Request) -> Response:
     # Of the layer as requested: changed defaults of the basin must not break a replay (protocol section 9.1).
     key = request.create_key(layer)
     row, is_new = await _insert(
-        request.server, basin, name, layer, request.confirm, None if key is None else key.stored
+        request.server, basin, name, layer, request.confirm, key=None if key is None else key.stored
     )
     if is_new:
         return json_response(201, _info(request, row), b"created")
@@ -67,10 +67,16 @@ async def ensure_stream(request: Request) -> Response:
     basin = request.basin()
     layer = checked_config(parse_stream_config, await request.optional_json())
     server = request.server
+
+    def created(row: StreamRow) -> Response:
+        return json_response(201, _info(request, row), b"created")
+
     async with server.changing:
-        row, is_new = await _insert(server, basin, request.name, layer, request.confirm, request=request)
+        row, is_new = await _insert(
+            server, basin, request.name, layer, request.confirm, reply_of=lambda row: request.reply(created(row))
+        )
         if is_new:
-            return json_response(201, _info(request, row), b"created")
+            return created(row)
         _refuse_deleting(row)
         defaults = (await basins.active_basin(server, basin)).config["default_stream_config"]
         config = resolve_stream_config(layer, defaults)
@@ -154,17 +160,18 @@ async def _insert(
     name: str,
     layer: Layer,
     confirm: Callable[[], None],
+    *,
     key: bytes | None = None,
-    request: Request | None = None,
+    reply_of: Callable[[StreamRow], Reply | None] = lambda row: None,
 ) -> tuple[StreamRow, bool]:
     """The new stream and True, or the one that has the name already and False. `confirm` raises where the request may
-    not make it any more. `request` is one that may be repeated: what it will be answered is stored with the stream."""
+    not make it any more. `reply_of` gives, for a request that may be repeated, the answer that is stored with it."""
     # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
     with server.upkeep.creating_in(basin):
         of_basin = (await basins.active_basin(server, basin)).config
         config = resolve_stream_config(layer, of_basin["default_stream_config"])
         row = StreamRow(basin, name, config, server.clock_ms(), of_basin["stream_cipher"], request_key=key)
-        reply = None if request is None else request.reply(json_response(201, _info(request, row), b"created"))
+        reply = reply_of(row)
         confirm()
         existing = await server.store.insert_stream(row, reply)
     return (row, True) if existing is None else (existing, False)
