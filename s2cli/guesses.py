@@ -178,7 +178,9 @@ def command_hint(name: str, known: Collection[str]) -> str | None:
     if not group and typed in COMMANDS:
         return COMMANDS[typed]
     if typed.startswith(URI_PREFIX):
-        return "a command comes first: s2 read URI prints the records of a stream"
+        if not group:
+            return "a command comes first: s2 read URI prints the records of a stream"
+        typed = "stream" if "/" in typed.removeprefix(URI_PREFIX) else "basin"  # what it is a name of
     verbs = VERBS.get(typed, (typed,))
     meant = [command for verb in verbs if (command := group + blank + verb) in known]
     if not meant and not group:

@@ -77,6 +77,21 @@ def test_options_that_are_suggested_exist_and_that_were_typed_do_not():
     assert fitted == set(guesses.OPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("s2://b/x", "a command comes first: s2 read URI prints the records of a stream"),
+        ("metrics s2://b/x", "did you mean s2 metrics stream?"),
+        ("metrics s2://b", "did you mean s2 metrics basin?"),
+        ("streams s2://b/x", "s2 streams --help lists the commands"),
+        ("basins s2://b", "s2 basins --help lists the commands"),
+        ("locations s2://b", "s2 locations --help lists the commands"),
+    ],
+)
+def test_a_uri_in_place_of_a_command(typed, hint):
+    assert cli.unknown_command(typed).hint == hint
+
+
 def test_commands_that_are_suggested_exist_and_that_were_typed_do_not():
     known = {*root.COMMANDS, *root.GROUPS}
     assert not known.intersection(guesses.COMMANDS)
