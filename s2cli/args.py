@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s2cli.config import Settings
+
 # The names of the record formats, the official aliases among them.
 RECORD_FORMATS = {
     "text": "text", "": "text",
@@ -48,6 +50,9 @@ class Args:
     verbose: bool = False
     color: str | None = None  # always, auto, never
     output: str | None = None  # table, json, jsonl, name
+    # What these come to, once the command has opened it: to read a token or to find a target again may wait, or find
+    # another one.
+    settings: Settings | None = None
 
     # Of the record commands
     uri: str | None = None

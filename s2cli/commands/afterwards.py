@@ -8,10 +8,11 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.client.http import Connection
-from s2cli.commands.opening import RECORD_COMMANDS, opened_settings
+from s2cli.commands.opening import RECORD_COMMANDS
 from s2cli.errors import S2Error
 from s2cli.guesses import near
 from s2cli.values import URI_PREFIX, parse_resource
+from s2cli.wire.configs import STORAGE_CLASSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ LOOK_TIMEOUT_S = 1.0
 
 def suggest_near_names(error: ApiError, args: Args) -> None:
     """Adds to a 404 which near names there are, among the first thousand."""
-    settings = opened_settings()
+    settings = args.settings
     if settings is None:
         return
     try:
@@ -52,7 +53,8 @@ def _near_names(code: str, args: Args, settings: Settings, connection: Connectio
     if code == "basin_not_found":
         items, _ = api.list_basins(connection, "", "", api.MAX_PAGE)
         below = "" if uri.stream is None else "/" + uri.stream
-        prefix = URI_PREFIX if args.uri or below else ""
+        # As it was typed; only a basin alone has a name without the prefix.
+        prefix = URI_PREFIX if below or (args.uri or args.basin).startswith(URI_PREFIX) else ""
         return [prefix + name + below for name in near(uri.basin, _active(items))]
     if uri.stream is None:
         return []
@@ -73,8 +75,8 @@ def _active(items: list[Resource]) -> list[str]:
 
 def warn_of_unknown_class(args: Args) -> None:
     """Says so where the locations of the server tell their storage classes, and the one that was asked for is none."""
-    settings = opened_settings()
-    if settings is None or args.storage_class in ("standard", "express"):
+    settings = args.settings
+    if settings is None or args.storage_class in STORAGE_CLASSES:
         return
     try:
         locations = api.list_locations(_connect(settings))

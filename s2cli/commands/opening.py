@@ -13,24 +13,14 @@ if TYPE_CHECKING:
 RECORD_COMMANDS = ("append", "read", "tail", "check-tail", "trim", "fence")
 
 
-# Of the command that runs. To read a token or to find a target once more could wait, or find another one.
-_opened: config.Settings | None = None
-
-
-def opened_settings() -> config.Settings | None:
-    """What open_settings() has opened; None where the command did not come so far."""
-    return _opened
-
-
 def open_settings(args: Args) -> config.Settings:
-    """The settings of the command. Its stream and its target are looked at before there is any side effect, the stream
-    first: choosing the target may start a server. `-v` hears of choices that may surprise."""
-    global _opened
+    """The settings of the command, which `args` keep. Its stream and its target are looked at before there is any side
+    effect, the stream first: choosing the target may start a server. `-v` hears of choices that may surprise."""
     settings = config.resolve(args)
     if args.command.rpartition(" ")[2] in RECORD_COMMANDS:
         settings.stream_uri(args.uri)
     target = settings.target()
-    _opened = settings
+    args.settings = settings
     console.detail(f"using {target.socket_path or target.account_url} ({target.source})")
     for note in settings.notes:
         console.detail(note)

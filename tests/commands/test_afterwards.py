@@ -42,8 +42,10 @@ def test_names_that_are_not_near_are_not_named(s2, logs):
 def test_a_basin_that_is_not_there_has_near_ones_named(s2, shared_server, unique_basin):
     name = unique_basin() + "-shop"
     shared_server.create_basin(name)
-    for line in (f"get {name}s", f"streams list {name}s", f"basins get {name}s"):
-        assert f"did you mean {name}" in s2(*line.split()).stderr.decode().replace("s2://", ""), line
+    for line in ("get", "list", "ls", "streams list", "basins get", "delete -y"):
+        for prefix in ("", "s2://"):  # as it was typed
+            done = s2(*line.split(), f"{prefix}{name}s")
+            assert f"hint: did you mean {prefix}{name}?" in done.stderr.decode(), line
     assert f"did you mean s2://{name}/a?" in s2("read", f"s2://{name}s/a").stderr.decode()
 
 
