@@ -161,21 +161,24 @@ class Memory:
             self._due = None
         now_s = self._audited_s = self.now()
         used_bytes = self.elsewhere_bytes() + len(self.holders) * HOLDER_BYTES
-        input_bytes = 0
+        input_bytes = ending_bytes = 0
         still: list[tuple[float, int, Holder]] = []
         for holder in self.holders:
             unsent_bytes, taken_bytes = holder.unsent_bytes(), holder.taken_bytes()
             share = holder.share
             input_bytes += holder.unsettled_bytes() + share.collected_bytes
             used_bytes += unsent_bytes + share.reserved_bytes
-            if not unsent_bytes or taken_bytes != holder.taken_mark:
+            if holder.is_ending:
+                ending_bytes += unsent_bytes
+            elif not unsent_bytes or taken_bytes != holder.taken_mark:
                 holder.taken_mark, holder.still_since_s = taken_bytes, now_s
-            elif not holder.is_ending:
+            else:
                 still.append((holder.still_since_s, -unsent_bytes, holder))
         used_bytes += input_bytes
-        excess_bytes = self._excess_bytes(used_bytes)
+        # What is let go of counts until it is gone, which takes a moment: nobody gets it before.
+        excess_bytes = self._excess_bytes(used_bytes) - ending_bytes
         if excess_bytes > 0:
-            used_bytes -= self._end_stalled(still, now_s, excess_bytes)
+            self._end_stalled(still, now_s, excess_bytes)
         self.used_bytes = used_bytes
         self._left_bytes = self.limit_bytes - used_bytes
         self._input_left_bytes = min(self._left_bytes, self.limit_bytes // 2 - input_bytes)
@@ -211,8 +214,8 @@ class Memory:
                 share.reserved_bytes = size_bytes
                 room.set_result(None)
 
-    def _end_stalled(self, still: list[tuple[float, int, Holder]], now_s: float, excess_bytes: int) -> int:
-        """Ends readers, those first that have taken nothing for longest, until so much is free. What is."""
+    def _end_stalled(self, still: list[tuple[float, int, Holder]], now_s: float, excess_bytes: int) -> None:
+        """Ends readers, those first that have taken nothing for longest, until so much is let go of."""
         freed_bytes = 0
         still.sort(key=lambda one: one[:2])
         for since_s, unsent_bytes, holder in still:
@@ -227,4 +230,3 @@ class Memory:
             )
             holder.is_ending = True
             holder.end_reader()
-        return freed_bytes

@@ -90,6 +90,8 @@ def test_those_that_took_nothing_for_longest_are_ended_first(clock):
         clock[0] = 10.0
         memory.audit()  # 10 MiB of 10: down to three quarters
         assert [reader.ended for reader in readers] == [1, 1, 0, 0, 0]
+        assert (memory.ended_readers, memory.is_short) == (2, True)
+        memory.audit()  # they have gone
         assert memory.ended_readers == 2
         assert not memory.is_short
 
