@@ -95,11 +95,20 @@ class SqliteStore:
 
     def expire(self) -> None:
         self._writer.expire(self.clock_ms())
-        self._reader.submit(sqlite_reader.unfinished_trims).add_done_callback(self._go_on_trimming)
+        self._look_for_trims((0, 0))
 
-    def _go_on_trimming(self, found: Future[list[tuple[int, int]]]) -> None:
-        if found.exception() is None:
-            self._writer.trim(found.result())
+    def _look_for_trims(self, after: tuple[int, int]) -> None:
+        found = self._reader.submit(partial(sqlite_reader.unfinished_trims, after=after))
+        found.add_done_callback(self._go_on_trimming)
+
+    def _go_on_trimming(self, found: Future[tuple[list[tuple[int, int]], tuple[int, int] | None]]) -> None:
+        if found.exception() is not None:
+            return
+        unfinished, after = found.result()
+        if unfinished:
+            self._writer.trim(unfinished)
+        if after is not None:
+            self._look_for_trims(after)
 
     def append(self, append: Append) -> None:
         self._writer.put(append)
@@ -112,11 +121,22 @@ class SqliteStore:
     async def tail(self, stream_id: int) -> tuple[int, int] | None:
         return await self._reader.submit(partial(sqlite_reader.tail, stream_id=stream_id))
 
-    def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> Future[list[Chunk]]:
+    async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         now_ms = self.clock_ms()
-        return self._reader.submit(
-            lambda connection: sqlite_reader.read(connection, stream_id, first_seq_num, end_seq_num, max_bytes, now_ms)
-        )
+        go_on: int | None = first_seq_num
+        chunks: list[Chunk] = []
+        while go_on is not None:
+            chunks, go_on = await self._reader.submit(
+                partial(
+                    sqlite_reader.read,
+                    stream_id=stream_id,
+                    first_seq_num=go_on,
+                    end_seq_num=end_seq_num,
+                    max_bytes=max_bytes,
+                    now_ms=now_ms,
+                )
+            )
+        return chunks
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
         return await self._reader.submit(
@@ -162,29 +182,15 @@ class SqliteStore:
         return living[:limit], len(living) > limit
 
     async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
-        return await self._reader.submit(
+        return await self._reader.in_slices(
             lambda connection: sqlite_metrics.counted(connection, basin, stream, series, first, end)
         )
 
     async def active_basins(self, first: int, end: int) -> list[str]:
-        return await self._reader.submit(lambda connection: sqlite_metrics.active_basins(connection, first, end))
+        return await self._reader.in_slices(lambda connection: sqlite_metrics.active_basins(connection, first, end))
 
     async def stored_bytes(self, basin: str, stream: str) -> int:
-        if stream:
-            row = await self.get_stream(basin, stream)
-            ids = [] if row is None else [row.id]
-        else:
-            ids = await self._reader.submit(lambda connection: sqlite_metrics.stream_ids(connection, basin))
-        size_bytes = at = first_chunk = 0
-        while at < len(ids):
-            found, done, first_chunk = await self._reader.submit(
-                partial(
-                    sqlite_metrics.measure, ids=ids[at : at + sqlite_metrics.MEASURE_STREAMS], first_chunk=first_chunk
-                )
-            )
-            size_bytes += found
-            at += done
-        return size_bytes
+        return await self._reader.in_slices(lambda connection: sqlite_metrics.stored_bytes(connection, basin, stream))
 
     @property
     def commit_times(self) -> Histogram:

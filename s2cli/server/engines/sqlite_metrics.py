@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk
 from s2cli.server.engines.sqlite_format import chunk_id
+from s2cli.server.engines.sqlite_reader import Slices
 from s2cli.server.store import Counted, Point
 
 log = logging.getLogger("s2cli.server")
@@ -24,6 +25,11 @@ EXPIRY_SLICE = 5000
 # What one look at the chunks may take; others wait meanwhile.
 MEASURE_CHUNKS = 20_000
 MEASURE_STREAMS = 1000
+# The same for the other looks, some milliseconds each.
+COUNTED_ROWS = 500
+BASINS_IN_A_ROW = 200
+STREAMS_IN_A_ROW = 2000
+JUMPS_IN_A_ROW = 1000
 
 
 def add(connection: sqlite3.Connection, points: Iterable[Point]) -> None:
@@ -85,38 +91,109 @@ def deleted(connection: sqlite3.Connection, stream_id: int, metered_bytes: int) 
 
 def counted(
     connection: sqlite3.Connection, basin: str, stream: str, series: Sequence[str], first: int, end: int
-) -> Counted:
+) -> Slices[Counted]:
     """Of each series that is one of the names, or begins with one that ends with a colon: minute -> value."""
     found: Counted = {}
-    rows = connection.execute(
-        "SELECT series, hour, minutes FROM metric WHERE basin=? AND stream=? AND hour BETWEEN ? AND ?",
-        (basin.encode(), stream.encode(), first // 60, (end - 1) // 60),
-    )
-    for name, hour, minutes in rows:
-        if not any(name == wanted or (wanted[-1] == ":" and name.startswith(wanted)) for wanted in series):
-            continue
-        values = found.setdefault(name, {})
-        for minute, value in json.loads(minutes).items():
-            at = hour * 60 + int(minute)
-            if first <= at < end:
-                values[at] = value
+    for wanted in series:
+        beyond = wanted[:-1] + chr(ord(":") + 1) if wanted[-1] == ":" else wanted + "\0"
+        name, hour = wanted, -1
+        more = True
+        while more:
+            rows = connection.execute(
+                "SELECT series, hour, CASE WHEN hour BETWEEN ? AND ? THEN minutes ELSE '{}' END FROM metric"
+                " WHERE basin=? AND stream=? AND (series, hour) > (?, ?) AND series < ? ORDER BY series, hour LIMIT ?",
+                (first // 60, (end - 1) // 60, basin.encode(), stream.encode(), name, hour, beyond, COUNTED_ROWS),
+            ).fetchall()
+            for name, hour, minutes in rows:
+                for minute, value in json.loads(minutes).items():
+                    at = hour * 60 + int(minute)
+                    if first <= at < end:
+                        found.setdefault(name, {})[at] = value
+            more = len(rows) == COUNTED_ROWS
+            yield
     return found
 
 
-def active_basins(connection: sqlite3.Connection, first: int, end: int) -> list[str]:
+def active_basins(connection: sqlite3.Connection, first: int, end: int) -> Slices[list[str]]:
     """The basins that had a stream in these minutes: one that is still there, or one that was written to."""
-    rows = connection.execute(
-        "SELECT name FROM basin b WHERE EXISTS"
-        " (SELECT 1 FROM stream WHERE basin = b.name AND created_at < ? AND (deleted_at IS NULL OR deleted_at >= ?))"
-        " UNION SELECT DISTINCT basin FROM metric WHERE hour BETWEEN ? AND ? AND stream <> X''"
-        " ORDER BY 1",
-        (end * 60_000, first * 60_000, first // 60, (end - 1) // 60),
-    )
-    return [name.decode() for (name,) in rows]
+    found: set[bytes] = set()
+    basins: list[tuple[bytes]] = [(b"",)]
+    while basins:
+        basins = connection.execute(
+            "SELECT name FROM basin WHERE name > ? ORDER BY name LIMIT ?", (basins[-1][0], BASINS_IN_A_ROW)
+        ).fetchall()
+        yield
+        for (basin,) in basins:
+            if (yield from _had_stream(connection, basin, first * 60_000, end * 60_000)):
+                found.add(basin)
+    for hour in range(first // 60, (end - 1) // 60 + 1):
+        yield from _written_to(connection, hour, found)
+    return [name.decode() for name in sorted(found)]
 
 
-def stream_ids(connection: sqlite3.Connection, basin: str) -> list[int]:
-    return [row[0] for row in connection.execute("SELECT id FROM stream WHERE basin=?", (basin.encode(),))]
+def _had_stream(connection: sqlite3.Connection, basin: bytes, first_ms: int, end_ms: int) -> Slices[bool]:
+    name: bytes | None = b""
+    limit = 1  # mostly the first one is
+    while name is not None:
+        name, had = connection.execute(
+            "SELECT max(name), max(created_at < ? AND (deleted_at IS NULL OR deleted_at >= ?)) FROM"
+            " (SELECT name, created_at, deleted_at FROM stream WHERE basin=? AND name > ? ORDER BY name LIMIT ?)",
+            (end_ms, first_ms, basin, name, limit),
+        ).fetchone()
+        if had:
+            return True
+        if limit == STREAMS_IN_A_ROW:
+            yield
+        limit = STREAMS_IN_A_ROW
+    return False
+
+
+def _written_to(connection: sqlite3.Connection, hour: int, found: set[bytes]) -> Slices[None]:
+    """Adds the basins of which a stream was counted in that hour, by jumps from each to the next."""
+    basin = b""  # the account, which comes first
+    jumps = 0
+    while True:
+        row = connection.execute(
+            "SELECT basin FROM metric INDEXED BY metric_hour WHERE hour=? AND basin > ? ORDER BY basin LIMIT 1",
+            (hour, basin),
+        ).fetchone()
+        jumps += 1
+        if row is None or jumps % JUMPS_IN_A_ROW == 0:
+            yield
+        if row is None:
+            return
+        (basin,) = row
+        if basin not in found:
+            stream = connection.execute(
+                "SELECT 1 FROM metric INDEXED BY metric_hour WHERE hour=? AND basin=? AND stream > X'' LIMIT 1",
+                (hour, basin),
+            ).fetchone()
+            if stream is not None:
+                found.add(basin)
+
+
+def stored_bytes(connection: sqlite3.Connection, basin: str, stream: str) -> Slices[int]:
+    """The metered bytes of a stream, or of a whole basin if `stream` is ""."""
+    size_bytes = 0
+    name = b""
+    more = True
+    while more:
+        if stream:
+            query, key = "SELECT id, name FROM stream WHERE basin=? AND name=? LIMIT ?", stream.encode()
+        else:
+            query, key = "SELECT id, name FROM stream WHERE basin=? AND name>? ORDER BY name LIMIT ?", name
+        rows = connection.execute(query, (basin.encode(), key, MEASURE_STREAMS)).fetchall()
+        ids = [row[0] for row in rows]
+        at = first_chunk = 0
+        while at < len(ids):
+            found, done, first_chunk = measure(connection, ids[at:], first_chunk)
+            size_bytes += found
+            at += done
+            yield
+        more = len(rows) == MEASURE_STREAMS
+        if more:
+            name = rows[-1][1]
+    return size_bytes
 
 
 def measure(connection: sqlite3.Connection, ids: Sequence[int], first_chunk: int) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -18,7 +18,13 @@ from s2cli.server.engines.sqlite_gate import Gate
 from s2cli.server.store import Chunk
 
 Result = TypeVar("Result")
+# A look that others may have their turn in: between two `yield`s it takes some milliseconds, and keeps no cursor.
+Slices = Generator[None, None, Result]
 Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
+
+# What one look takes in at most, some milliseconds each; others wait meanwhile.
+EXPIRED_IN_A_ROW = 2000
+TRIMS_IN_A_ROW = 1000
 
 
 class Reader:
@@ -38,6 +44,23 @@ class Reader:
         future: Future[Result] = self._loop.create_future()
         self._queue.put((run, future))
         return future
+
+    async def in_slices(self, begin: Callable[[sqlite3.Connection], Slices[Result]]) -> Result:
+        """What the slices return in the end."""
+        slices: Slices[Result] | None = None
+        ended: list[Result] = []
+
+        def run(connection: sqlite3.Connection) -> None:
+            nonlocal slices
+            slices = slices or begin(connection)
+            try:
+                next(slices)
+            except StopIteration as end:
+                ended.append(end.value)
+
+        while not ended:
+            await self.submit(run)
+        return ended[0]
 
     def stop(self) -> None:
         """End after what is queued; blocks until the connection is closed."""
@@ -90,17 +113,26 @@ def tail(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int] | No
 
 def read(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
-) -> list[Chunk]:
+) -> tuple[list[Chunk], int | None]:
+    """Some chunks; or none, and the sequence number to go on from, where many have expired."""
+    # The data of one that has expired is not read, and lies elsewhere if it is large.
     cursor = connection.execute(
-        "SELECT crc, id, n, size, ts, exp, kind, data FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?)"
-        " ORDER BY id",
-        (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1), now_ms),
+        "SELECT crc, id, n, size, ts, exp, kind, CASE WHEN exp = 0 OR exp > ? THEN data END FROM chunk"
+        " WHERE id BETWEEN ? AND ? ORDER BY id",
+        (now_ms, chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1)),
     )
     chunks: list[Chunk] = []
-    size_bytes = 0
+    size_bytes = expired = 0
+    go_on = None
     for row in cursor:
         _, row_id, count, metered_bytes, timestamp, _, kind, data = row
         seq_num = seq_num_of(row_id)
+        if data is None:
+            expired += 1
+            if expired == EXPIRED_IN_A_ROW:
+                go_on = None if chunks else seq_num + 1
+                break
+            continue
         damage = complaint(*row)
         if damage is not None:
             if chunks:
@@ -111,7 +143,7 @@ def read(
         if size_bytes >= max_bytes:
             break
     cursor.close()  # ends the read: a page holds no snapshot once it is made
-    return chunks
+    return chunks, go_on
 
 
 def find_timestamp(
@@ -135,9 +167,24 @@ def find_timestamp(
     return seq_num_of(row[0]) + 1 - row[1] if row else None
 
 
-def unfinished_trims(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-    """Stream ids and trim points where chunks are left that a trim should have deleted."""
-    return connection.execute(
-        "SELECT id, trim_point FROM stream WHERE trim_point > 0"
-        " AND EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id << 40) + trim_point - 1)"
+def unfinished_trims(
+    connection: sqlite3.Connection, after: tuple[int, int]
+) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
+    """Stream ids and trim points where chunks are left that a trim should have deleted, of some of the streams behind
+    `after`, a trim point and an id; and the `after` to go on with, if there may be more."""
+    columns = (
+        "id, trim_point,"
+        " EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id << 40) + trim_point - 1)"
+    )
+    trim_point, stream_id = after
+    # Not as one comparison of pairs: SQLite seeks to the first of a pair alone.
+    rows = connection.execute(
+        f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point=? AND id > ? ORDER BY id LIMIT ?",  # noqa: S608
+        (trim_point, stream_id, TRIMS_IN_A_ROW),
     ).fetchall()
+    rows += connection.execute(
+        f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point > ? ORDER BY trim_point, id LIMIT ?",  # noqa: S608
+        (trim_point, TRIMS_IN_A_ROW - len(rows)),
+    ).fetchall()
+    unfinished = [(stream_id, trim_point) for stream_id, trim_point, is_unfinished in rows if is_unfinished]
+    return unfinished, (rows[-1][1], rows[-1][0]) if len(rows) == TRIMS_IN_A_ROW else None
