@@ -14,22 +14,6 @@ from support.waiting import until
 
 
 @pytest.fixture
-def env(shared_server):
-    return shared_server.env()
-
-
-@pytest.fixture
-def s2(run_s2, env):
-    return lambda *arguments, **options: run_s2(*arguments, env={**env, **options.pop("env", {})}, **options)
-
-
-@pytest.fixture
-def uri(shared_server, basin):
-    shared_server.create_stream(basin)
-    return f"s2://{basin}/stream"
-
-
-@pytest.fixture
 def files(tmp_path, monkeypatch):
     """a.log, which no newline ends, b.log and one whose name a shell would take apart."""
     (tmp_path / "a.log").write_bytes(b"a1\na2")

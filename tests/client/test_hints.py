@@ -12,11 +12,6 @@ from s2cli.values import shell_word
 ODD = "it's a *; $(touch x)"
 
 
-@pytest.fixture
-def env(shared_server):
-    return shared_server.env()
-
-
 def hint(result):
     return result.stderr.decode().rpartition("hint: ")[2].rstrip("\n")
 

@@ -5,27 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from support.waiting import TIMEOUT_S, until, until_asleep, until_readable
-
-
-@pytest.fixture
-def env(shared_server):
-    return shared_server.env()
-
-
-@pytest.fixture
-def s2(run_s2, env):
-    return lambda *arguments, **options: run_s2(*arguments, env={**env, **options.pop("env", {})}, **options)
-
-
-@pytest.fixture
-def uri(shared_server, basin):
-    shared_server.create_stream(basin)
-    return f"s2://{basin}/stream"
-
+from support.waiting import TIMEOUT_S, unread_bytes, until, until_asleep, until_readable
 
 BYTES = b"one\r\n\n\xff\xfe\n\0nul\n" + b"x" * 300_000 + b"\nlast\n"
 
@@ -206,7 +188,8 @@ def test_linger_holds_a_batch_together(s2, uri, env):
     for line in (b"a\n", b"b\n", b"c\n"):
         process.stdin.write(line)
         process.stdin.flush()
-        time.sleep(0.03)  # without a linger each is likely to leave alone
+        until(lambda: unread_bytes(process.stdin) == 0)
+        until_asleep(process.pid)  # without a linger the line would have left
     output, _ = process.communicate(timeout=TIMEOUT_S)
     account = json.loads(output)
     assert (account["durable"], account["batches"]) == (3, 1)
@@ -285,13 +268,6 @@ def test_lines_can_be_typed(uri, env, basin, shared_server):
 
 
 # Read and tail
-
-
-@pytest.fixture
-def ten(s2, uri):
-    """A stream of ten records, 0 to 9."""
-    s2("append", uri, stdin=b"".join(b"%d\n" % number for number in range(10)))
-    return uri
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,6 @@ def terminated(request, shared_server, tmp_path):
         yield {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}, ca_file
 
 
-@pytest.fixture
-def uri(shared_server, basin):
-    shared_server.create_stream(basin)
-    return f"s2://{basin}/stream"
-
-
 def test_bytes_go_in_and_come_out_the_same(run_s2, terminated, uri):
     env, ca_file = terminated
     result = run_s2("append", uri, "--ca-file", ca_file, stdin=DATA, env=env)

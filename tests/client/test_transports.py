@@ -17,16 +17,6 @@ BYTES = b"one\r\n\n\xff\xfe\n\0nul\n" + b"x" * 300_000 + b"\nlast\n" + b"".join(
 
 
 @pytest.fixture
-def env(shared_server):
-    return shared_server.env()
-
-
-@pytest.fixture
-def s2(run_s2, env):
-    return lambda *arguments, **options: run_s2(*arguments, env={**env, **options.pop("env", {})}, **options)
-
-
-@pytest.fixture
 def uri(shared_server, basin):
     shared_server.create_stream(basin, timestamping={"uncapped": True})
     return f"s2://{basin}/stream"

@@ -2,27 +2,7 @@
 
 import json
 
-import pytest
 from support.terminal import answered
-
-
-@pytest.fixture
-def env(shared_server):
-    return shared_server.env()
-
-
-@pytest.fixture
-def s2(run_s2, env):
-    return lambda *arguments, **options: run_s2(*arguments, env={**env, **options.pop("env", {})}, **options)
-
-
-@pytest.fixture
-def ten(s2, shared_server, basin):
-    """A stream of ten records, 0 to 9."""
-    shared_server.create_stream(basin)
-    uri = f"s2://{basin}/stream"
-    s2("append", uri, stdin=b"".join(b"%d\n" % number for number in range(10)))
-    return uri
 
 
 def assert_said(result, s2, uri, text, *, tail):

@@ -5,9 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 
 import pytest
+from holding import hold
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, S2Error
@@ -51,18 +51,6 @@ class Engine:
             while len(self.settled) < count:
                 self.changed.clear()
                 await self.changed.wait()
-
-    async def hold(self):
-        """Have the thread stand still, so that it finds all that is queued at once when the result is called."""
-        standing = threading.Event()
-        stopped = asyncio.ensure_future(self.store._change(lambda _: standing.wait(TIMEOUT_S)))
-        await asyncio.sleep(0)
-
-        async def go_on():
-            standing.set()
-            await stopped
-
-        return go_on
 
     async def execute(self, statement):
         return await self.store._change(lambda connection: connection.execute(statement).fetchall())
@@ -351,7 +339,7 @@ def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
         pages = (await engine.execute("PRAGMA page_count"))[0][0]
         await engine.execute(f"PRAGMA max_page_count={pages + 2}")
         # Both in one group.
-        go_on = await engine.hold()
+        go_on = await hold(engine.store)
         engine.append(large, 0, size=60_000)
         engine.append(small, 1)
         await go_on()
@@ -397,7 +385,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             lane = Lane(lane.stream_id)
             # In one group with it, another stream gets nothing of the room either.
             other = Lane(other_id)
-            go_on = await engine.hold()
+            go_on = await hold(engine.store)
             engine.append(lane, 4, trim_point=3)
             engine.append(other, 0)
             await go_on()
@@ -433,7 +421,7 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
                 engine.append(small, len(groups))
 
         monkeypatch.setattr(engine.store._writer, "_commit", commit_and_go_on)
-        go_on = await engine.hold()
+        go_on = await hold(engine.store)
         engine.append(bulk, 0, size=MIB)
         engine.append(small, 0)
         await go_on()
@@ -468,7 +456,7 @@ def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
         engine.append(other, 0)
         await engine.wait(1)
         monkeypatch.setattr(sqlite_chunks, "insert", insert)
-        go_on = await engine.hold()
+        go_on = await hold(engine.store)
         engine.append(lane, 0, size=MIB)
         engine.append(lane, 1, size=MIB)
         engine.append(other, 1)
@@ -606,7 +594,7 @@ def test_ids_of_removed_streams_are_used_again(tmp_path):
 def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
     async def run(engine):
         lane = Lane(await engine.stream())
-        go_on = await engine.hold()
+        go_on = await hold(engine.store)
         for first in range(20):
             engine.append(lane, first, size=MIB)
         deletion = asyncio.ensure_future(engine.store.delete_slice(lane.stream_id))

@@ -7,9 +7,10 @@ import dataclasses
 import json
 import logging
 import sqlite3
-import threading
 
 import pytest
+from holding import hold
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.engines import sqlite_chunks
@@ -17,7 +18,6 @@ from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import FILE_NAME
 from s2cli.server.store import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
 
-TIMEOUT_S = 30
 SURROGATE = "\ud800"
 BIG = 1 << 63
 
@@ -93,18 +93,6 @@ class Bench:
         assert await self.settled(self.append(self._healthy, self._next)) == [None]
         self._next += 1
         assert self.store.failure is None
-
-    async def hold(self):
-        """Have the thread stand still, so that what is queued meanwhile is one group."""
-        gate = threading.Event()
-        stopped = asyncio.ensure_future(self.store._change(lambda _: gate.wait(TIMEOUT_S)))
-        await asyncio.sleep(0)
-
-        async def go_on():
-            gate.set()
-            await stopped
-
-        return go_on
 
 
 def with_bench(directory, run):
@@ -200,7 +188,7 @@ def test_a_value_that_cannot_be_stored_fails_its_own_append(tmp_path, name):
                 value = dataclasses.replace(ROWS[Reply], content_type=value, key=b"%d" % number)
             before, bad, after = [await bench.lane(f"{which}-{number}") for which in ("before", "bad", "after")]
             # One group of all, with something in front of and behind each.
-            go_on = await bench.hold()
+            go_on = await hold(bench.store)
             good = [bench.append(before, 0), bench.append(bad, 0), bench.append(after, 0)]
             wrong = bench.append(bad, 1, **{name: value})
             behind = [bench.append(bad, 2), bench.append(bad, 3)]
@@ -224,7 +212,7 @@ def test_many_that_cannot_be_stored_among_many_that_can(tmp_path):
     async def run(bench):
         lanes = [await bench.lane(f"stream-{number}") for number in range(20)]
         bad = {3, 4, 11, 19}
-        go_on = await bench.hold()
+        go_on = await hold(bench.store)
         appends = [
             (number, first, bench.append(lane, first, **({"count": BIG} if number in bad and first == 2 else {})))
             for first in range(5)
@@ -264,7 +252,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
         await bench.store._change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
         with monkeypatch.context() as patch:
             patch.setattr(sqlite_chunks, "insert", insert_locked)
-            go_on = await bench.hold()
+            go_on = await hold(bench.store)
             appends = [bench.append(lane, 0) for lane in lanes]
             await go_on()
             errors = await bench.settled(*appends)
@@ -295,7 +283,7 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
     async def run(bench):
         lanes = [await bench.lane(name) for name in "abcd"]
         monkeypatch.setattr(sqlite_chunks, "insert", fail)
-        go_on = await bench.hold()
+        go_on = await hold(bench.store)
         appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in lanes]
         await go_on()
         # The last ones come first, so the half with the other two is committed before.
@@ -326,7 +314,7 @@ def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then
         monkeypatch.setattr(bench.store._room, "may_grow", lambda: False)
         settle = bench.store.settle
         bench.store.settle = lambda group, error: (told.extend(group), settle(group, error))
-        go_on = await bench.hold()
+        go_on = await hold(bench.store)
         # Each by itself may be written without the room that is kept aside, and the second lane comes first.
         appends = [bench.append(lane, 0, trim_point=1) for lane in lanes]
         await go_on()

@@ -1,8 +1,11 @@
 """Waits for what happens elsewhere. How long that takes says nothing: only what hangs takes `TIMEOUT_S`."""
 
 import asyncio
+import fcntl
 import inspect
 import select
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -44,6 +47,13 @@ def until_asleep(pid) -> None:
 
 def is_asleep(pid) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def unread_bytes(pipe) -> int:
+    """How much of what was written to a pipe its reader has not taken yet."""
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _describe(condition) -> str:

@@ -1,0 +1,19 @@
+"""Has the thread of the engine that writes stand still, so that what is queued meanwhile is one group."""
+
+import asyncio
+import threading
+
+from support.waiting import TIMEOUT_S
+
+
+async def hold(store):
+    """Returns a coroutine function that lets it go on."""
+    gate = threading.Event()
+    stopped = asyncio.ensure_future(store._change(lambda _: gate.wait(TIMEOUT_S)))
+    await asyncio.sleep(0)
+
+    async def go_on():
+        gate.set()
+        await stopped
+
+    return go_on
