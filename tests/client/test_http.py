@@ -11,7 +11,7 @@ import pytest
 from support.waiting import TIMEOUT_S
 from terminator import tls_terminator
 
-from s2cli.client import api, duplex
+from s2cli.client import api, duplex, sockets
 from s2cli.client.http import Connection
 from s2cli.endpoints import Target
 from s2cli.errors import ApiError, ExitCode, ProtocolError, UnreachableError, UsageError
@@ -250,6 +250,50 @@ def test_a_silent_server_is_given_up_on():
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(UnreachableError, match="did not answer in time"):
             api.list_basins(connect(account_url=url, basin_url=url, timeout_s=0.2), "", "", 1000)
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", b" "), (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")],
+    ids=["body", "head"],
+)
+def test_an_answer_that_drips_is_given_up_on(head, drop):
+    """Each piece comes in time; the whole does not."""
+
+    def answer_for_ever(listener):
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.sendall(head)
+            while not over.wait(0.02):
+                connection.sendall(drop)
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_for_ever, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with pytest.raises(UnreachableError, match="did not answer in time"):
+                api.list_basins(connect(account_url=url, basin_url=url, timeout_s=0.3), "", "", 1000)
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_name_server_that_hangs_is_given_up_on(monkeypatch):
+    def hang(host, port, family, kind, protocol, flags):
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "a name")
+        over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    over = threading.Event()
+    monkeypatch.setattr(sockets._socket, "getaddrinfo", hang)
+    try:
+        url = "http://slow.example"
+        with pytest.raises(UnreachableError, match=r"cannot list basins: .*slow\.example"):
+            api.list_basins(connect(account_url=url, basin_url=url, timeout_s=0.3), "", "", 1000)
+    finally:
+        over.set()
 
 
 def test_a_name_that_does_not_resolve():

@@ -197,6 +197,7 @@ def test_locations(guarded):
     async def job(connect):
         root = await connect()
         (local,) = await root.list_locations()
+        assert (local.storage_classes, local.default_storage_class) == (["standard", "express"], "express")
         assert (local.name, local.is_private) == ("local", True)
         assert await root.get_default_location() == local
         assert await root.set_default_location("local") == local
