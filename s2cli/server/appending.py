@@ -76,7 +76,7 @@ async def append_one(
         code, decode = "bad_json", json_steps_base64 if media.as_base64 else json_steps
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
-    data, batch = await decode_body(scope, receive, server.turnstile, code, decode)
+    data, batch = await decode_body(server, scope, receive, code, decode)
     grant = grant_of_exchange(scope)
     if grant is not None:
         # It may have ended while the body was on its way.
@@ -289,6 +289,7 @@ class _Session:
             error.__traceback__ = error.__cause__ = error.__context__ = None
         finally:
             self._share.collected_bytes = 0
+            self._server.memory.keep(self._share, 0)
             if self._frame_expiry is not None:
                 self._frame_expiry.cancel()
         # Whatever was accepted is acked before an error is said.
@@ -330,6 +331,8 @@ class _Session:
                     if self._error is not None:
                         return  # the session has ended while this one waited
                     await _admit(stream, batch, self, self._seal)
+                    if share.reserved_bytes:
+                        self._server.memory.keep(share, 0)
                     self._unsettled += 1
                     admitted += 1
                     if admitted % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
@@ -344,9 +347,15 @@ class _Session:
             raise ApiError("bad_frame", "the body ends within a frame")
 
     async def _batch(self, frame: Frame) -> Batch:
+        turnstile, memory = self._server.turnstile, self._server.memory
         try:
-            turnstile = self._server.turnstile
-            _, batch = await turnstile.decode(frame.message, frame.encoding, MAX_MESSAGE_BYTES, proto_steps)
+            if frame.encoding is None:
+                _, batch = await turnstile.decode(frame.message, None, MAX_MESSAGE_BYTES, proto_steps)
+                return batch
+            # The message, and the batch that is made of it.
+            await memory.reserve(self._share, 2 * MAX_MESSAGE_BYTES)
+            message, batch = await turnstile.decode(frame.message, frame.encoding, MAX_MESSAGE_BYTES, proto_steps)
+            memory.keep(self._share, 2 * len(message))  # until it is admitted
             return batch
         except ContentError as error:
             raise not_inflated(error) from error

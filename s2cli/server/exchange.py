@@ -23,7 +23,8 @@ from s2cli.wire.content import ContentError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
-    from s2cli.server.turnstile import Steps, Turnstile
+    from s2cli.server.serve import Server
+    from s2cli.server.turnstile import Steps
 
     Result = TypeVar("Result")
 
@@ -96,19 +97,26 @@ def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
 
 
 async def decode_body(
+    server: Server,
     scope: Scope,
     receive: Receive,
-    turnstile: Turnstile,
     code: str,
     decode: Callable[[bytes], Steps[Result]],
     limit: int = MAX_UNARY_BODY_BYTES,
 ) -> tuple[bytes, Result]:
-    """The whole body of a unary request, inflated, and what `decode` makes of it, both as the `turnstile` lets them.
+    """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
     Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
     the client left."""
     body, encoding = await _read_body(scope, receive, code, limit)
+    share = share_of(scope)
+    if encoding is not None:
+        # What it inflates to, and what is made of that.
+        await server.memory.reserve(share, 2 * limit)
     try:
-        return await turnstile.decode(body, encoding, limit, decode)
+        body, result = await server.turnstile.decode(body, encoding, limit, decode)
+        if encoding is not None:
+            server.memory.keep(share, 2 * len(body))  # until it is answered
+        return body, result
     except ContentError as error:
         raise ApiError(code, error.message) from error
 

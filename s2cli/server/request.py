@@ -150,9 +150,8 @@ class Request:
 
     async def _body(self) -> bytes:
         if self._content is None:
-            turnstile = self.server.turnstile
             self._content, self._value = await decode_body(
-                self._scope, self._receive, turnstile, "bad_json", self._decode
+                self.server, self._scope, self._receive, "bad_json", self._decode
             )
         return self._content
 

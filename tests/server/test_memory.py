@@ -21,6 +21,7 @@ from s2s import append_input, open_append
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.server import appending
+from s2cli.server.exchange import MAX_UNARY_BODY_BYTES
 from s2cli.server.http2_frames import (
     CONTINUATION,
     DATA,
@@ -34,7 +35,7 @@ from s2cli.server.http2_frames import (
     reset,
 )
 from s2cli.server.memory import AUDIT_PAUSE_S, HOLDER_BYTES, LEAST_STALL_S, MIB, Memory, Share
-from s2cli.wire.frames import encode_frame
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame
 
 
 class Reader:
@@ -350,6 +351,31 @@ def test_appenders_that_do_not_go_on_hold_no_small_append_up(small):
         assert server.request("GET", f"{READ}?seq_num=0&count=1", basin=basin).status == 200
     assert peak_bytes(server) - began_bytes < 96 * MIB  # of 150 that were sent
     assert metric(server, "s2_readers_ended_for_memory_total") == 0
+
+
+def test_what_frames_inflate_to_is_reserved_first(make_thread_server, monkeypatch):
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    reserved, kept = [], []
+    reserve, keep = Memory.reserve, Memory.keep
+    monkeypatch.setattr(
+        Memory, "reserve", lambda self, share, size: (reserved.append(size), reserve(self, share, size))[1]
+    )
+    monkeypatch.setattr(Memory, "keep", lambda self, share, size: (kept.append(size), keep(self, share, size))[1])
+    with open_append(server, basin) as session:
+        session.send_bytes(encode_frame(append_input(b"one")))
+        assert session.ack()[1] == 1
+        assert reserved == []
+        session.send_bytes(encode_frame(append_input(bytes(1_000_000)), "zstd"))
+        assert session.ack()[1] == 2
+        assert reserved == [2 * MAX_MESSAGE_BYTES]
+        assert [size for size in kept if size > 2_000_000]  # until it was admitted
+        assert kept[-1] == 0
+    body = gzip.compress(b'{"records":[{"body":"x"}]}' + b" " * MIB)
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert server.request("POST", READ, basin=basin, body=body, headers=headers).status == 200
+    assert reserved[1:] == [2 * MAX_UNARY_BODY_BYTES]
 
 
 def test_a_frame_that_is_not_finished_in_time_is_a_408(make_thread_server, monkeypatch):
