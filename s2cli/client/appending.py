@@ -216,7 +216,7 @@ class AppendLoop:
             raise Stopped
         self._waiter.deadline = time.monotonic() + DRAIN_S
         self._notice(
-            f"stopping: waiting up to {format_seconds(DRAIN_S)} for what is under way; once more to leave at once"
+            f"stopping: waiting up to {format_seconds(DRAIN_S)} for what is under way; a second Ctrl-C leaves at once"
         )
 
     # The session

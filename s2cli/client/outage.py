@@ -6,7 +6,7 @@ import os
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.errors import S2Error, UnreachableError
+from s2cli.errors import ApiError, S2Error, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Outage:
         self._since: float | None = None
         self._attempts = 0
         self._last: S2Error | None = None  # the error of the last attempt
-        self._reason = ""  # that was told
+        self._reason = ""  # that was told, without its numbers: how much room a full disk lacks differs each time
         self._told = False  # that the server is silent
 
     def expect(self) -> None:
@@ -71,6 +71,8 @@ class Outage:
             if self._reason or self._told:
                 since = time.monotonic() if self._since is None else self._since
                 what = "connected again" if self._reason else "the server answers again"
+                if self._reason and isinstance(self._last, ApiError):  # which came through a connection
+                    what = "resumed"
                 self._notice(f"{what} after {format_seconds(time.monotonic() - since)}")
             self._reason = ""
         self.restart()
@@ -102,7 +104,9 @@ class Outage:
         if self._limit_s and now >= self._since + self._limit_s:
             raise self._too_long(self._last or UnreachableError("the server does not answer"))
         self._told = True
-        self._notice(f"the server has not answered for {format_seconds(now - self._since)}; waiting{self._bound}")
+        self._notice(
+            f"the server has not answered for {format_seconds(round(now - self._since, 1))}; waiting{self._bound}"
+        )
 
     def failed(self, error: S2Error, waiter: Waiter, *, quiet: bool = False) -> None:
         """Says what failed and sleeps. Raises UnreachableError when it has lasted too long, Interrupted at a signal."""
@@ -113,8 +117,9 @@ class Outage:
             raise self._over(f"gave up after {self._max_attempts} attempts", error) from error
         if left_s is not None and left_s <= 0:
             raise self._too_long(error) from error
-        if error.message != self._reason and not quiet:
-            self._reason = error.message
+        reason = "".join(letter for letter in error.message if not (letter.isdecimal() or letter == "."))
+        if reason != self._reason and not quiet:
+            self._reason = reason
             self._notice(f"{error.message}; trying again{self._bound}")
         base_s = min(FIRST_DELAY_S * 2**self._attempts, LAST_DELAY_S)
         self._attempts += 1

@@ -6,7 +6,7 @@ import time
 
 from s2cli import console
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
-from s2cli.errors import BadInputError, ExitCode
+from s2cli.errors import BadInputError, ExitCode, S2Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,20 @@ class Account:
         self._started = time.monotonic()
 
     def show(self, exit_code: int, *, as_json: bool) -> None:
-        """One line on stderr, or one object on stdout."""
-        if as_json:
-            self._write_json(exit_code)
-        else:
+        """One line on stderr, or one object on stdout; where that cannot be written, the line, and an S2Error unless
+        the append failed itself: why it did matters more."""
+        if not as_json:
             console.notice(self._text(exit_code))
+            return
+        try:
+            console.print_json(self._fields(exit_code))
+        except console.ClosedOutput:
+            if exit_code == ExitCode.OK:
+                raise
+        except S2Error:
+            console.notice(self._text(exit_code))
+            if exit_code == ExitCode.OK:
+                raise
 
     def _next_line(self, exit_code: int) -> int:
         """The first line that is neither durable nor left out."""
@@ -116,7 +125,7 @@ class Account:
         command = self._resume(line) if line > 1 else None
         return text + (f"; to resume: {command}" if command else "")
 
-    def _write_json(self, exit_code: int) -> None:
+    def _fields(self, exit_code: int) -> dict[str, object]:
         session, source, inputs = self._session, self._source, self._inputs
         next_line = self._next_line(exit_code)
         fields: dict[str, object] = {
@@ -148,8 +157,4 @@ class Account:
             fields["recognized_lines"] = session.recognized
         if session.durable_beyond:
             fields["durable_beyond_next_line"] = session.durable_beyond
-        try:
-            console.print_json(fields)
-        except console.ClosedOutput:
-            if exit_code == ExitCode.OK:
-                raise  # else why the append ended matters more than who reads this
+        return fields

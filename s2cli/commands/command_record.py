@@ -62,14 +62,18 @@ def append_command(
 def _report(args: Args, uri: str, session: AppendSession, fact: tuple[str, object]) -> None:
     name, value = fact
     seq_num = session.last_seq_num
+    shown = f'"{value}"' if isinstance(value, str) else value
+    what = f"{name.replace('_', ' ')} {shown}" if value != "" else "the end of the fence"
+    where = "in effect already" if seq_num is None else f"appended at {seq_num}"
+    if session.tail is not None:
+        where += f" // tail: {session.tail[0]} @ {session.tail[1]}"
+    text = f"{uri}: {what} {where}"
     if args.output is None:
-        shown = f'"{value}"' if isinstance(value, str) else value
-        what = f"{name.replace('_', ' ')} {shown}" if value != "" else "the end of the fence"
-        where = "in effect already" if seq_num is None else f"appended at {seq_num}"
-        if session.tail is not None:
-            where += f" // tail: {session.tail[0]} @ {session.tail[1]}"
-        console.notice(f"{uri}: {what} {where}")
+        console.notice(text)
         return
     tail = None if session.tail is None else {"seq_num": session.tail[0], "timestamp": session.tail[1]}
-    fields = {"stream": uri, name: value, "seq_num": seq_num, "tail": tail, "outcome": OUTCOMES[0]}
-    console.print_json(fields)
+    try:
+        console.print_json({"stream": uri, name: value, "seq_num": seq_num, "tail": tail, "outcome": OUTCOMES[0]})
+    except S2Error:
+        console.notice(text)  # it is done, whoever cannot be told on stdout
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from s2cli import console
@@ -9,7 +10,7 @@ from s2cli.client import api
 from s2cli.commands.basins import connect
 from s2cli.commands.printing import print_list, print_one, text_of
 from s2cli.commands.requested import request_token
-from s2cli.errors import ExitCode, UsageError
+from s2cli.errors import ExitCode, S2Error, UsageError
 from s2cli.values import parse_duration_ms, parse_time_ms
 from s2cli.wire.names import check_token_id, check_token_prefix
 from s2cli.wire.operations import OP_GROUPS, OPERATIONS
@@ -32,10 +33,15 @@ def run(args: Args) -> int:
 
 def issue(args: Args) -> int:
     token = issued_token(args)
-    if args.output is None:
-        console.print_line(token)  # alone, for $(…) and files
-        return ExitCode.OK
-    print_one(args, {"access_token": token}, ("TOKEN",), [(token,)], args.token_id)
+    try:
+        if args.output is None:
+            console.print_line(token)  # alone, for $(…) and files
+        else:
+            print_one(args, {"access_token": token}, ("TOKEN",), [(token,)], args.token_id)
+    except S2Error as error:
+        # Nobody has it now, and nobody can get it again.
+        error.hint = error.hint or f"it was issued, and is lost: s2 tokens revoke {shlex.quote(args.token_id)}"
+        raise
     return ExitCode.OK
 
 

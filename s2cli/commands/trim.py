@@ -39,7 +39,7 @@ def _is_meant(args: Args, uri: str, stream: StreamClient) -> bool:
         if point > tail:
             raise PreconditionError(
                 f"{uri} ends at sequence number {tail}: a trim to {point} would delete every record of it",
-                hint=f"{tail} deletes what is there now; {point} goes with --force",
+                hint=f"a trim to {tail} deletes what is there now; --force does the one to {point}",
             )
     if args.yes or not point or not can_ask():
         return True

@@ -269,6 +269,21 @@ def test_progress_ends_an_outage_and_says_so(clock):
     assert len(told) == 3
 
 
+def test_a_reason_whose_numbers_change_is_told_once(clock):
+    told = []
+    outage = Outage(None, told.append)
+    for missing in ("7.9", "10.8", "5"):
+        outage.failed(ApiError("unavailable", f"the disk is full: {missing} MiB must be free"), clock)
+    outage.failed(ApiError("unavailable", "the server is shutting down"), clock)
+    outage.progress()
+    assert told[:2] == [
+        "the disk is full: 7.9 MiB must be free; trying again",
+        "the server is shutting down; trying again",
+    ]
+    assert told[2].startswith("resumed after ")  # the connection was there all the time
+    assert len(told) == 3
+
+
 def test_a_server_says_how_long_to_wait(clock):
     outage = Outage(None, lambda text: None)
     outage.failed(ApiError("rate_limited", "slow down", retry_after_ms=7000), clock)

@@ -47,7 +47,7 @@ def test_a_trim_beyond_the_tail_wants_force(s2, ten):
     assert (result.returncode, result.stdout) == (5, b"")
     assert result.stderr.decode() == (
         f"error: {ten} ends at sequence number 10: a trim to 11 would delete every record of it\n"
-        "hint: 10 deletes what is there now; 11 goes with --force\n"
+        "hint: a trim to 10 deletes what is there now; --force does the one to 11\n"
     )
     # Also by the name that the official tool has not, with a condition, and where nobody is asked.
     assert s2("records", "trim", ten, "99", "-m", "10", "--yes").returncode == 5
