@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from s2cli.endpoints import Target
 
 DEFAULT_TIMEOUT_S = 30.0
-WAYS_ON = "s2 --local … uses a server of your own on this machine; or export S2_ACCESS_TOKEN=… for s2.dev"
+WAYS_ON = (
+    "s2 --local … uses a server of your own on this machine; or export S2_ACCESS_TOKEN=… for s2.dev, or "
+    "S2_ACCOUNT_ENDPOINT and S2_BASIN_ENDPOINT for another server"
+)
 
 # The layers that can choose a setting, the strongest first.
 OPTION, ENVIRONMENT, PROFILE, FILE, DEFAULT = range(5)
@@ -107,7 +110,7 @@ class Settings:
             check_basin_name(uri.basin)
             check_stream_name(uri.stream)
         except BadValueError as error:
-            raise BadValueError(source + error.message) from None
+            raise BadValueError(source + error.message, hint=error.hint) from None
         return uri
 
 
@@ -237,8 +240,7 @@ def _no_credential(official: configfiles.OfficialConfig) -> AuthError:
     if official.keyring:
         why = ": the token of the official tool lies in the keyring, which is not read"
     return AuthError(
-        f"no access token, no endpoints and no profile{why}; the ways on: --local, S2_ACCESS_TOKEN, "
-        "or S2_ACCOUNT_ENDPOINT with S2_BASIN_ENDPOINT",
+        f"no access token, no endpoints and no profile{why}",
         hint=WAYS_ON,
     )
 

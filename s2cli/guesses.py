@@ -9,7 +9,7 @@ from s2cli.values import URI_PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 
 def near(typed: str, known: Iterable[str], *, most: int = 3) -> list[str]:
@@ -43,6 +43,8 @@ def _distance(one: str, other: str, bound: int) -> int:
         before, last = last, line
     return last[-1]
 
+
+NOUNS = ("basins", "streams", "tokens")
 
 # What people type, and what our verbs for it are.
 VERBS = {
@@ -172,6 +174,28 @@ def option_hint(typed: str, known: Collection[str]) -> str | None:
     return f"did you mean --{meant[0]}?" if meant else None
 
 
+def noun_hint(words: Sequence[str], known: Collection[str]) -> str | None:
+    """What to type where a noun stands behind its verb, as in `s2 list basins`: no basin has so short a name."""
+    at = next((at for at, word in enumerate(words) if word[:1] != "-"), 0)
+    verb, noun = (*words[at:], "", "")[:2]
+    group = noun.removesuffix("s") + "s"
+    if group in NOUNS:
+        for meant in VERBS.get(verb, (verb,)):
+            if f"{group} {meant}" in known:
+                import shlex
+
+                return f"did you mean {shlex.join(['s2', *words[:at], group, meant, *words[at + 2 :]])}?"
+    return None
+
+
+def topic_hint(name: str, topics: Collection[str], commands: Collection[str]) -> str:
+    """What to type instead of `s2 help NAME`."""
+    meant = near(name, topics, most=1) or near(name, commands, most=1)
+    if meant:
+        return f"did you mean s2 help {meant[0]}?"
+    return command_hint(name, commands) or f"topics: {', '.join(topics)}; commands: s2 --help"
+
+
 def command_hint(name: str, known: Collection[str]) -> str | None:
     """What to type instead of the command `name`, of one word or two, which none of `known` is."""
     group, blank, typed = name.rpartition(" ")
@@ -184,12 +208,7 @@ def command_hint(name: str, known: Collection[str]) -> str | None:
     verbs = VERBS.get(typed, (typed,))
     meant = [command for verb in verbs if (command := group + blank + verb) in known]
     if not meant and not group:
-        meant = [
-            command
-            for noun in ("basins", "streams", "tokens")
-            for verb in verbs
-            if (command := f"{noun} {verb}") in known
-        ]
+        meant = [command for noun in NOUNS for verb in verbs if (command := f"{noun} {verb}") in known]
     if not meant:
         words = [last for word in known for before, _, last in [word.rpartition(" ")] if before == group]
         meant = [group + blank + word for word in near(typed, words, most=1)]

@@ -28,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         _refuse_platform()
         return _run(words)
     except S2Error as error:
+        if error.exit_code == ExitCode.USAGE:
+            from s2cli import guesses, root
+
+            error.hint = guesses.noun_hint(words, root.COMMANDS) or error.hint
         console.status("")
         console.error(error)
         return error.exit_code
@@ -115,6 +119,13 @@ def _understand(words: list[str]) -> tuple[str, Args | None]:
     if words[0] == "help":
         if len(words) == 2 and manual.print_topic(words[1]):
             return "", None
+        if len(words) == 2 and words[1][:1] != "-" and words[1] not in {**root.COMMANDS, **root.GROUPS}:
+            from s2cli import guesses
+
+            raise UsageError(
+                f'no help on "{words[1]}"',
+                hint=guesses.topic_hint(words[1], manual.TOPICS, {**root.COMMANDS, **root.GROUPS}),
+            )
         words = [*words[1:], "--help"]
     if words in (["--help"], ["-h"]):
         manual.print_help()

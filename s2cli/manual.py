@@ -60,6 +60,8 @@ OVERVIEW: dict[str, Rows] = {
     ),
 }
 
+TOPICS = ("commands", "options", "environment", "exit-codes", "formats")
+
 _END = """\
 `s2 COMMAND --help` explains a command. `s2 help TOPIC` has the rest: commands,
 options, environment, exit-codes, formats.

@@ -68,7 +68,7 @@ class StreamUri(S2Uri):
 def parse_uri(text: str) -> StreamUri:
     """`s2://BASIN/STREAM`; everything after the first slash is the stream's name. Names are not checked here."""
     if not text.startswith(URI_PREFIX):
-        raise BadValueError(f'"{text}" is no stream: it must begin with {URI_PREFIX}, as in s2://BASIN/STREAM')
+        raise _not_a_uri(text, "stream")
     basin, slash, stream = text[len(URI_PREFIX) :].partition("/")
     if not basin:
         raise BadValueError(f'"{text}" names no basin: a stream is s2://BASIN/STREAM')
@@ -93,12 +93,25 @@ def parse_resource(text: str) -> S2Uri:
             raise BadValueError(f'"{text}" names no basin: a basin is BASIN or s2://BASIN')
         return S2Uri(basin, stream or None)
     if "://" in text or "/" in text:
-        raise BadValueError(
-            f'"{text}" is no basin or stream: a stream begins with {URI_PREFIX}, as in s2://BASIN/STREAM'
-        )
+        raise _not_a_uri(text, "basin or stream")
     if not text:
         raise BadValueError("the name of a basin must not be empty")
     return S2Uri(text, None)
+
+
+def _not_a_uri(text: str, what: str) -> BadValueError:
+    """The error for a stream's name without `s2://`, with a hint where the rest of it is as it should be."""
+    scheme, colon, rest = text.partition(":")
+    names = rest.lstrip("/") if colon and scheme.lower() == "s2" else text
+    basin, _, stream = names.partition("/")
+    hint = None
+    if basin and stream and ":" not in names:
+        import shlex
+
+        hint = f"did you mean {shlex.quote(URI_PREFIX + names)}?"
+    return BadValueError(
+        f'"{text}" is no {what}: a stream begins with {URI_PREFIX}, as in s2://BASIN/STREAM', hint=hint
+    )
 
 
 def parse_u64(text: str, what: str) -> int:

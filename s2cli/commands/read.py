@@ -55,10 +55,12 @@ def _refuse_backwards(start: Position, end: Position) -> None:
     """Raises UsageError where the end lies before the start, as far as that can be told without the stream."""
     (kind, first), (end_kind, last) = map(_counted, (start, end))
     if kind != end_kind:
-        return
-    if kind == "tail_offset":  # counted backwards
-        first, last = -first, -last
-    if first > last:
+        backwards = (end_kind, last) == ("seq_num", 0)  # before which nothing is
+    elif kind == "tail_offset":  # counted backwards
+        backwards = first < last
+    else:
+        backwards = first > last
+    if backwards:
         raise UsageError("the read would end before it starts", hint="give the earlier position to --from")
 
 

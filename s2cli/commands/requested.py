@@ -115,17 +115,17 @@ def _with_unset(config: dict[str, object], unset: list[str]) -> dict[str, object
 def _retention(text: str) -> dict[str, object]:
     if text == "infinite":
         return {"infinite": {}}
-    seconds = _seconds(text, "--retention-policy")
+    seconds = _seconds(text, "--retention-policy", ", or infinite")
     if seconds == 0:
         raise UsageError("--retention-policy must be at least one second, or infinite")
     return {"age": seconds}
 
 
-def _seconds(text: str, option: str) -> int:
+def _seconds(text: str, option: str, others: str = "") -> int:
     try:
         milliseconds = parse_duration_ms(text)
     except UsageError as error:
-        raise UsageError(f"{option}: {error.message}") from None
+        raise UsageError(f"{option}: {error.message}{others}") from None
     if milliseconds % 1000:
         raise UsageError(f"{option} counts whole seconds, {text} is none")
     return milliseconds // 1000

@@ -54,6 +54,8 @@ def test_tail_takes_a_number_as_tail_does(s2, uri, options):
         ("--from", "-1", "--to", "-3"),
         ("--tail-offset", "1", "--to", "-3"),
         ("--from", "end", "--to", "-1"),
+        ("--from", "end", "--to", "start"),
+        ("--from", "5m", "--to", "0"),
         ("--from", "5m", "--to", "10m"),
         ("--from", "now", "--to", "yesterday"),
         ("--from", "@20", "--until", "10000"),
