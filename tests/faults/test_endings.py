@@ -184,7 +184,7 @@ def test_a_refusal_that_passes_is_retried_and_told(
     assert read_lines_of(shared_server, uri) == lines
     text = "nope" if answer.endswith(b"nope") else "not now"
     assert any(f"{text}; trying again" in line for line in append.said)
-    assert any("connected again" in line for line in append.said)
+    assert any("resumed after" in line for line in append.said)
 
 
 # Signals
