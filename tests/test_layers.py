@@ -49,6 +49,8 @@ SEAMS = {
     "uvloop": {"server/serve.py"},
     "prometheus_client": {"server/prometheus.py"},
     "sqlite3": {"server/engines/"},
+    "httpx": {"client/event_reader.py"},
+    "httpx_sse": {"client/event_reader.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
     "rich": {"console.py", "commands/", "root.py", "manual.py"},

@@ -157,10 +157,11 @@ class ReadLoop:
         return take
 
     def _take_events(self) -> Taker:
+        from s2cli.client.event_reader import EventReader
         from s2cli.wire import events
 
         session = self._session
-        reader = events.EventReader()
+        reader = EventReader()
 
         messages = 0
 
