@@ -40,13 +40,16 @@ EXTRA_DESCRIPTORS = 2
 # The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
 MAX_PATH_BYTES = 103
 
+# Of a request. Each stream may hold so much, and out of the table of headers a client sends it in a few bytes.
+MAX_HEAD_BYTES = 16 * 1024
+
 _SETTINGS = HTTP2Settings(
     max_frame_size=256 * 1024,
     # Were the two windows equal, one stream that nobody reads would starve the others of its connection.
     initial_stream_window_size=4 * MIB,
     initial_connection_window_size=64 * MIB,
     max_concurrent_streams=200,
-    max_headers_size=64 * 1024,
+    max_headers_size=MAX_HEAD_BYTES,
     max_send_buffer_size=MIB,
     keep_alive_interval=20_000,  # milliseconds
     keep_alive_timeout=20,  # but seconds

@@ -477,7 +477,7 @@ def test_a_read_goes_on_after_a_terminal_error_that_passes(server):
     server.finish()
     assert bodies == [b"a", b"b"]
     assert said[0].startswith("moving; trying again")
-    assert said[1].startswith("connected again")
+    assert said[1].startswith("resumed after")
 
 
 @pytest.mark.parametrize(

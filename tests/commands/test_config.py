@@ -45,7 +45,7 @@ def test_nothing_given_fails_with_4_and_names_the_ways_on(target):
         target()
     assert caught.value.exit_code == ExitCode.AUTH
     for way in ("--local", "S2_ACCESS_TOKEN", "S2_ACCOUNT_ENDPOINT"):
-        assert way in caught.value.message
+        assert way in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_token_alone_goes_to_the_cloud(target):

@@ -51,9 +51,9 @@ class H2Client:
     def flush(self):
         self.connection.sendall(self.state.data_to_send())
 
-    def open(self, path="/"):
+    def open(self, path="/", headers=()):
         stream_id = self.state.get_next_available_stream_id()
-        head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "x")]
+        head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "x"), *headers]
         self.state.send_headers(stream_id, head)
         self.flush()
         return stream_id
@@ -306,6 +306,18 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
             size += sum(len(event.data) for event in events if isinstance(event, h2.events.DataReceived))
             events = client.until(bool) if size < 60_000_000 else []
     until(lambda: len(written) == 600)
+
+
+def test_a_head_over_http2_that_a_table_of_headers_makes_long_is_refused(serve):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as connection:
+        client = H2Client(connection)
+        for count, status in ((3, b"200"), (5, b"431")):
+            client.open(headers=[("x-a", "y" * 3900)] * count)
+            events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+            (answer,) = (event for event in events if isinstance(event, h2.events.ResponseReceived))
+            assert (b":status", status) in answer.headers
 
 
 def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
