@@ -237,7 +237,9 @@ LIMITS = {
     "records in a stream": (
         f"2^{MAX_SEQ_NUM.bit_length() - 1}; with `aes-256-gcm` 2^{CIPHERS['aes-256-gcm'].end_seq_num.bit_length() - 1}"
     ),
-    "head of a request": f"{MAX_HEAD_BYTES // KIB} KiB, over HTTP/2 {http2.MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers",
+    "head of a request": (
+        f"{MAX_HEAD_BYTES // KIB} KiB, over HTTP/2 {http2.MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers"
+    ),
     "time for a head; for a unary body; for a frame of an append session": (
         f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s; {FRAME_TIMEOUT_S:g} s"
     ),
