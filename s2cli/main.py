@@ -116,17 +116,18 @@ def _understand(words: list[str]) -> tuple[str, Args | None]:
     if not words:
         manual.print_short_help()
         return "", None
-    if words[0] == "help":
-        if len(words) == 2 and manual.print_topic(words[1]):
+    asked = _without_global_options(words)
+    if asked[:1] == ["help"]:
+        if len(asked) == 2 and manual.print_topic(asked[1]):
             return "", None
-        if len(words) == 2 and words[1][:1] != "-" and words[1] not in {**root.COMMANDS, **root.GROUPS}:
+        if len(asked) == 2 and asked[1][:1] != "-" and asked[1] not in {**root.COMMANDS, **root.GROUPS}:
             from s2cli import guesses
 
             raise UsageError(
-                f'no help on "{words[1]}"',
-                hint=guesses.topic_hint(words[1], manual.TOPICS, {**root.COMMANDS, **root.GROUPS}),
+                f'no help on "{asked[1]}"',
+                hint=guesses.topic_hint(asked[1], manual.TOPICS, {**root.COMMANDS, **root.GROUPS}),
             )
-        words = [*words[1:], "--help"]
+        words = [*asked[1:], "--help"]
     if words in (["--help"], ["-h"]):
         manual.print_help()
         return "", None
@@ -134,6 +135,21 @@ def _understand(words: list[str]) -> tuple[str, Args | None]:
 
     meant = cli.run(words)
     return root.COMMANDS[meant.command][0] if meant is not None else "", meant
+
+
+def _without_global_options(words: list[str]) -> list[str]:
+    """The words without the options that may stand before or behind any command, and without what these take."""
+    from s2cli.fasttable import GLOBAL
+
+    left = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        if name not in GLOBAL:
+            left.append(word)
+        elif GLOBAL[name][1] is not True and not equals:
+            next(rest, None)
+    return left
 
 
 def _color(words: list[str]) -> str | None:

@@ -27,6 +27,15 @@ def test_no_arguments_print_short_help_and_succeed(run_s2):
     assert done.stdout.count(b"s2 --local") == 2
 
 
+@pytest.mark.parametrize("topic", ["exit-codes", "read"])
+@pytest.mark.parametrize("options", [["--local"], ["--profile", "local"], ["--profile=help", "-v"]])
+def test_options_of_every_command_stand_before_or_behind_help_and_its_topic(run_s2, topic, options):
+    alone = run_s2("help", topic)
+    assert alone.returncode == 0
+    for words in ([*options, "help", topic], ["help", topic, *options], ["help", *options, topic]):
+        assert run_s2(*words).stdout == alone.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["--local", "--help"]])
 def test_the_overview_names_every_first_word_on_one_screen(run_s2, arguments):
     done = run_s2(*arguments)
