@@ -123,7 +123,8 @@ test("metrics", async () => {
 
 test("locations", async () => {
     const { basins, locations } = bearer(ROOT);
-    const local = { name: "local", isPrivate: true };
+    const classes = { storageClasses: ["standard", "express"], defaultStorageClass: "express" };
+    const local = { name: "local", isPrivate: true, ...classes };
     assert.deepEqual(await locations.list(), [local]);
     assert.deepEqual(await locations.getDefault(), local);
     assert.deepEqual(await locations.setDefault({ location: "local" }), local);
