@@ -200,7 +200,8 @@ def exit_code_of(status: int) -> int:
 
 
 class ApiError(S2Error):
-    """An error of the API (protocol section 2.1). The server raises it, the client makes it from a response."""
+    """An error of the API (protocol section 2.1). The server raises it, the client makes it from a response.
+    `without_effect`: it says itself that the request has changed nothing, where its code would not tell."""
 
     def __init__(
         self,
@@ -209,12 +210,14 @@ class ApiError(S2Error):
         *,
         status: int | None = None,
         retry_after_ms: int | None = None,
+        without_effect: bool = False,
         hint: str | None = None,
     ) -> None:
         self.status = STATUS_BY_CODE[code] if status is None else status
         super().__init__(message, hint=hint, exit_code=exit_code_of(self.status))
         self.code = code
         self.retry_after_ms = retry_after_ms
+        self.without_effect = without_effect
 
     @property
     def retryable(self) -> bool:
@@ -223,8 +226,9 @@ class ApiError(S2Error):
 
     @property
     def no_side_effect(self) -> bool:
-        """Whether the request is known to have changed nothing: a known code with its own status, and nothing else."""
-        return STATUS_BY_CODE.get(self.code) == self.status and self.code in NO_SIDE_EFFECT_CODES
+        """Whether the request is known to have changed nothing: a code that is trusted only with its own status."""
+        known = STATUS_BY_CODE.get(self.code) == self.status
+        return known and (self.without_effect or self.code in NO_SIDE_EFFECT_CODES)
 
 
 class MissingKeyError(ApiError):
@@ -270,7 +274,13 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
     message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
     code, message = _clipped(str(code)), _clipped(str(message))
     kind = next((kind for kind in _BY_TEXT if code == kind.CODE and message.startswith(kind.TEXT)), ApiError)
-    return kind(code, message, status=status, retry_after_ms=_retry_after_ms(headers or {}))
+    return kind(
+        code,
+        message,
+        status=status,
+        retry_after_ms=_retry_after_ms(headers or {}),
+        without_effect=fields.get("without_effect") is True,
+    )
 
 
 def _clipped(text: str) -> str:

@@ -45,8 +45,9 @@ def basin_pages(args: Args) -> Iterator[list[Resource]]:
 
 def create_basin(args: Args) -> int:
     name = basin_name(args.basin)
-    print_created(args, make_basin(args, name), BASIN_HEADERS, basin_row, name)
+    basin = make_basin(args, name)
     console.notice(f"created basin {name}")
+    print_created(args, basin, BASIN_HEADERS, basin_row, name)
     return ExitCode.OK
 
 
@@ -66,8 +67,9 @@ def get_basin(args: Args) -> int:
 
 def reconfigure_basin(args: Args) -> int:
     name = basin_name(args.basin)
-    print_changed(args, change_basin(args, name), name)
+    config = change_basin(args, name)
     console.notice(f"reconfigured basin {name}")
+    print_changed(args, config, name)
     return ExitCode.OK
 
 

@@ -129,11 +129,11 @@ def _change(patch: Resource, get: Callable[[], Resource], change: Callable[[], R
 
 
 def _report(args: Args, result: str, what: str, name: str, get: Callable[[], Resource]) -> None:
+    console.notice(f"{_DONE[result]} {what}")
     if args.output is not None:
         config = get() if args.output != "name" else {}
         rows: list[tuple[str, ...]] = [("result", result), *settings(config)]
         print_one(args, {"name": name, "result": result, "config": config}, ("SETTING", "VALUE"), rows, name)
-    console.notice(f"{_DONE[result]} {what}")
 
 
 VERBS = {

@@ -34,9 +34,9 @@ def get_default(args: Args) -> int:
 
 def set_default(args: Args) -> int:
     item = changed_default(args)
+    console.notice(f"the default location is {item.get('name')}")
     if args.output is not None:
         _print(args, item)
-    console.notice(f"the default location is {item.get('name')}")
     return ExitCode.OK
 
 

@@ -20,11 +20,6 @@ def run(args: Args) -> int:
     return VERBS[args.command](args)
 
 
-def issue_access_token(args: Args) -> int:
-    console.print_line(tokens.issued_token(args))
-    return ExitCode.OK
-
-
 def list_access_tokens(args: Args) -> int:
     first = True
     for items in tokens.token_pages(args):
@@ -107,7 +102,7 @@ def _print_location(item: Resource) -> None:
 
 
 VERBS = {
-    "issue-access-token": issue_access_token,
+    "issue-access-token": tokens.issue,
     "list-access-tokens": list_access_tokens,
     "revoke-access-token": revoke_access_token,
     "get-account-metrics": get_metrics,

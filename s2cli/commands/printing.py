@@ -89,7 +89,7 @@ def print_created(
     row: Callable[[Resource], tuple[str, ...]],
     name: str,
 ) -> None:
-    """What a create brought forth, where `-o` asks for it."""
+    """What a create brought forth, where `-o` asks for it. That it was done is said before: stdout may fail."""
     if args.output is not None:
         print_one(args, item, headers, [row(item)], name)
 

@@ -50,8 +50,9 @@ def stream_pages(args: Args) -> Iterator[list[Resource]]:
 
 def create_stream(args: Args) -> int:
     uri = stream_uri(args)
-    print_created(args, make_stream(args, uri), STREAM_HEADERS, stream_row, str(uri))
+    stream = make_stream(args, uri)
     console.notice(f"created stream {uri}")
+    print_created(args, stream, STREAM_HEADERS, stream_row, str(uri))
     return ExitCode.OK
 
 
@@ -69,8 +70,9 @@ def get_stream(args: Args) -> int:
 
 def reconfigure_stream(args: Args) -> int:
     uri = stream_uri(args)
-    print_changed(args, change_stream(args, uri), str(uri))
+    config = change_stream(args, uri)
     console.notice(f"reconfigured stream {uri}")
+    print_changed(args, config, str(uri))
     return ExitCode.OK
 
 

@@ -32,24 +32,21 @@ def run(args: Args) -> int:
 
 
 def issue(args: Args) -> int:
-    token = issued_token(args)
+    if args.output == "name":
+        raise UsageError("-o name would leave out the token, which is shown only once")
+    check_token_id(args.token_id)
+    token = api.issue_token(connect(args), _request(args), request_token(args))
     try:
         if args.output is None:
             console.print_line(token)  # alone, for $(…) and files
         else:
             print_one(args, {"access_token": token}, ("TOKEN",), [(token,)], args.token_id)
-    except S2Error as error:
+    except (console.ClosedOutput, S2Error) as error:
         # Nobody has it now, and nobody can get it again.
-        error.hint = error.hint or f"it was issued, and is lost: s2 tokens revoke {shlex.quote(args.token_id)}"
-        raise
+        why = error.message if isinstance(error, S2Error) else "nobody reads the standard output"
+        hint = f"it was issued, and is lost: s2 tokens revoke {shlex.quote(args.token_id)}"
+        raise S2Error(why, hint=hint) from error
     return ExitCode.OK
-
-
-def issued_token(args: Args) -> str:
-    """A new token as the options say."""
-    check_token_id(args.token_id)
-    request = _request(args)
-    return api.issue_token(connect(args), request, request_token(args))
 
 
 def list_tokens(args: Args) -> int:

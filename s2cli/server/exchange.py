@@ -241,7 +241,10 @@ def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]
         code = "invalid" if isinstance(error, BadValueError) else "other"
         error = ApiError(code, error.message)
     kind = "validation_error" if error.code in _VALIDATION_CODES else error.code
-    body = encode_json({"code": error.code, "message": error.message, "error": kind})
+    fields: dict[str, object] = {"code": error.code, "message": error.message, "error": kind}
+    if error.without_effect:
+        fields["without_effect"] = True
+    body = encode_json(fields)
     headers = []
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -9,18 +9,23 @@ import pytest
 
 @pytest.fixture
 def s2(shared_server):
-    """Runs `s2` with a stdout that can only be read; exit code and stderr."""
+    """Runs `s2` with a stdout that can only be read, or that is a pipe which nobody reads; exit code and stderr."""
 
-    def run(*arguments, stdin=b""):
-        with open(os.devnull, "rb") as unwritable:
-            done = subprocess.run(
-                [sys.executable, "-m", "s2cli", *arguments],
-                input=stdin,
-                stdout=unwritable,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **shared_server.env()},
-                check=False,
-            )
+    def run(*arguments, stdin=b"", closed=False):
+        stdout = os.open(os.devnull, os.O_RDONLY)
+        if closed:
+            os.close(stdout)
+            reader, stdout = os.pipe()
+            os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "s2cli", *arguments],
+            input=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **shared_server.env()},
+            check=False,
+        )
+        os.close(stdout)
         return done.returncode, done.stderr.decode().splitlines()
 
     return run
@@ -54,9 +59,35 @@ def test_a_trim_and_a_fence_say_what_they_did(s2, uri):
     assert said[0].startswith(f"{uri}: trim point 1 appended at 1 // tail: 2 @ ")
 
 
-@pytest.mark.parametrize("options", [(), ("-o", "name")])
-def test_a_token_that_nobody_got_is_named(s2, basin, options):
+@pytest.mark.parametrize("command", [["tokens", "issue"], ["issue-access-token"], ["tokens", "issue", "-o", "table"]])
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_token_that_nobody_got_is_named(s2, basin, command, closed):
     name = f"{basin}/lost token"
-    code, said = s2("tokens", "issue", name, "--op-group-perms", "account=r", "--basins-prefix", "", *options)
+    code, said = s2(*command, name, "--op-group-perms", "account=r", "--basins-prefix", "", closed=closed)
     assert code == 1
     assert said[-1] == f"hint: it was issued, and is lost: s2 tokens revoke '{name}'"
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl", "table", "name"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_was_made_or_changed_is_told_before_it_is_printed(s2, unique_basin, output, closed):
+    basin = unique_basin()
+    uri = f"s2://{basin}/s"
+    config = ["--retention-policy", "1d"]
+    for command, done in (
+        (["create", f"s2://{basin}"], f"created basin {basin}"),
+        (["create", uri], f"created stream {uri}"),
+        (["basins", "create", f"{basin}-2"], f"created basin {basin}-2"),
+        (["streams", "create", f"{uri}2"], f"created stream {uri}2"),
+        (["ensure", uri, *config], f"changed stream {uri}"),
+        (["ensure", f"s2://{basin}-3"], f"created basin {basin}-3"),
+        (["basins", "reconfigure", basin, *config], f"reconfigured basin {basin}"),
+        (["streams", "reconfigure", uri, *config], f"reconfigured stream {uri}"),
+        (["reconfigure-stream", uri, *config], "✓ Stream reconfigured"),
+        (["reconfigure-basin", basin, *config], "✓ Basin reconfigured"),
+        (["locations", "set-default", "local"], "the default location is local"),
+    ):
+        asked_for = [] if command[0].startswith("reconfigure-") else ["-o", output]
+        code, said = s2(*command, *asked_for, closed=closed)
+        assert (code, said[0]) == (0 if closed else 1, done), said
+        assert closed or "cannot write to standard output" in said[1]

@@ -83,7 +83,9 @@ def test_tokens_in_every_format(s2):
         s2("tokens", "issue", "f1", "--basins-prefix", "", "--ops", "read", "-o", "json", "--expires-in", "1h").stdout
     )
     assert list(issued) == ["access_token"]
-    assert s2("tokens", "issue", "f2", "--ops", "read", "-o", "name", "--basins-exact", "").stdout == b"f2\n"
+    refused = s2("tokens", "issue", "f2", "--ops", "read", "-o", "name", "--basins-exact", "", code=2)
+    assert b"would leave out the token" in refused.stderr
+    s2("tokens", "issue", "f2", "--ops", "read", "-o", "table", "--basins-exact", "")
     assert s2("tokens", "list", "-p", "f", "-s", "f1", "-o", "name").stdout.split()[:1] == [b"f2"]
     lines = [json.loads(line) for line in s2("tokens", "list", "-p", "f", "-o", "jsonl").stdout.splitlines()]
     by_id = {item["id"]: item for item in lines}

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import logging
 import os
 import sqlite3
@@ -69,7 +70,7 @@ def wait_for_health(server, status):
 def test_a_full_disk_says_how_much_room_is_needed_and_where(server, stores, tmp_path, caplog):
     bound(server, stores[0], 3)
     answer = append(server, "x" * 500_000)
-    assert (answer.status, answer.json()["code"]) == (500, "storage")
+    assert (answer.status, answer.json()["code"], answer.json()["without_effect"]) == (500, "storage", True)
     expected = f"the disk is full: 5.0 MiB must be free in {tmp_path / 'data'}, 0."
     assert answer.json()["message"].startswith(expected)
     assert wait_for_health(server, 503).startswith(expected)
@@ -79,6 +80,20 @@ def test_a_full_disk_says_how_much_room_is_needed_and_where(server, stores, tmp_
     assert wait_for_health(server, 200) == "OK"
     assert "appends again: there is room" in caplog.text
     assert append(server, "x" * 500_000).status == 200
+
+
+@pytest.mark.parametrize("transport", ["s2s", "unary"])
+def test_what_a_full_disk_refused_is_not_there_for_certain(server, stores, run_s2, transport):
+    bound(server, stores[0], 3)
+    line = b"x" * 500_000
+    options = ["--transport", transport, "--max-outage", "0s"]
+    for output in [], ["-o", "json"]:
+        done = run_s2("append", "s2://some-basin/stream", *options, *output, stdin=line, env=server.env())
+        assert done.returncode == 6
+        assert b"the disk is full" in done.stderr
+        assert b"undecided" not in done.stderr
+    account = json.loads(done.stdout)
+    assert (account["durable"], account["unknown"], account["next_line"]) == (0, 0, 1)
 
 
 def test_after_a_trim_it_takes_appends_again_by_itself(server, stores):

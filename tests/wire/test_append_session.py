@@ -381,7 +381,16 @@ def test_a_refusal_is_exact_and_names_what_was_not_applied():
 
 @pytest.mark.parametrize(
     ("code", "status", "doubtful"),
-    [("rate_limited", 429, False), ("server_draining", 503, False), ("unavailable", 503, True), ("storage", 500, True)],
+    [
+        ('"rate_limited"', 429, False),
+        ('"server_draining"', 503, False),
+        ('"unavailable"', 503, True),
+        ('"storage"', 500, True),
+        ('"storage","without_effect":true', 500, False),
+        ('"storage","without_effect":"true"', 500, True),
+        ('"storage","without_effect":true', 503, True),
+        ('"unheard_of","without_effect":true', 503, True),
+    ],
 )
 def test_what_can_be_retried_leaves_a_doubt_only_where_it_may_have_had_an_effect(code, status, doubtful):
     session = AppendSession()
@@ -390,7 +399,7 @@ def test_what_can_be_retried_leaves_a_doubt_only_where_it_may_have_had_an_effect
     session.start()
     session.take(1 << 30)
     with pytest.raises(ApiError) as caught:
-        session.receive(encode_terminal(status, b'{"code":"%s","message":"later"}' % code.encode()))
+        session.receive(encode_terminal(status, b'{"code":%s,"message":"later"}' % code.encode()))
     assert session.refused(caught.value)
     assert session.doubtful is doubtful
     session.start()

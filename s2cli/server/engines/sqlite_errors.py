@@ -35,7 +35,7 @@ def not_written(error: BaseException) -> ApiError:
     """What whoever asked for a write is told of an error that is not the disk's."""
     if is_of_the_moment(error):
         return _locked(error)
-    return ApiError("other", f"this cannot be stored: {type(error).__name__}: {error}")
+    return ApiError("other", f"this cannot be stored: {type(error).__name__}: {error}", without_effect=True)
 
 
 def not_read(error: sqlite3.Error) -> ApiError:
@@ -46,7 +46,7 @@ def not_read(error: sqlite3.Error) -> ApiError:
 
 
 def _locked(error: BaseException) -> ApiError:
-    return ApiError("unavailable", f"another program holds the database: {error}")
+    return ApiError("unavailable", f"another program holds the database: {error}", without_effect=True)
 
 
 def _code(error: BaseException | None) -> int:

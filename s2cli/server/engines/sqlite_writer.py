@@ -268,7 +268,9 @@ class Writer:
         is in the way of all of them, and each attempt would wait for it."""
         if len(group) == 1 or is_of_the_moment(error):
             self._complain("an append was refused", error)
-            to_followers = ApiError("unavailable", "an append to the stream that came before this one was refused")
+            to_followers = ApiError(
+                "unavailable", "an append to the stream that came before this one was refused", without_effect=True
+            )
             self._refuse(group, behind, not_written(error), to_followers)
             return
         middle = len(group) // 2
@@ -397,7 +399,7 @@ class Writer:
     def _refusal(self) -> S2Error:
         if self.failure is not None:
             return ApiError("storage", f"the storage has failed: {self.failure}")
-        return ApiError("storage", self._room.shortage or "the disk is full")
+        return ApiError("storage", self._room.shortage or "the disk is full", without_effect=True)
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         # A closed loop: nobody is left to be told.
