@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -59,6 +60,10 @@ class RunningAppend:
         self._process.stdin.write(data)
         self._process.stdin.flush()
         self._fed += data
+
+    def input_is_full(self) -> bool:
+        """Whether the pipe takes no more for now."""
+        return not select.select([], [self._process.stdin], [], 0)[1]
 
     def feed_on_and_on(self, make) -> None:
         """Feeds make(0), make(1), …, until finish()."""

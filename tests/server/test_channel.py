@@ -4,7 +4,7 @@ granian, which speaks HTTP/1.1 too."""
 import asyncio
 
 import pytest
-from support.waiting import TIMEOUT_S
+from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.channel import Inbox, Outlet, watch_disconnect
 from s2cli.server.connections import Connections
@@ -163,15 +163,18 @@ def test_an_ordinary_coroutine_function_is_sent_through_too(with_host):
 
 
 def test_the_inbox_gives_every_byte_through_interruptions(with_host):
+    interrupted = asyncio.Event()
+
     async def application(receive, send):
         inbox = Inbox(receive)
         loop = asyncio.get_running_loop()
         got = b""
         while not inbox.ended:
             # Interrupted again and again, it still loses nothing: receive() is never cancelled.
-            loop.call_later(0.001, inbox.interrupt)
+            loop.call_soon(inbox.interrupt)
             got += await inbox.read()
             inbox._interrupted = False
+            interrupted.set()
         assert not inbox.disconnected
         await Outlet(send).start(200, [])
         return got
@@ -180,7 +183,8 @@ def test_the_inbox_gives_every_byte_through_interruptions(with_host):
         writer.write(HEAD)
         for number in range(300):
             writer.write(chunk(b"%d," % number))
-            await asyncio.sleep(0.0005)
+            interrupted.clear()
+            await interrupted.wait()
         writer.write(b"0\r\n\r\n")
 
     assert with_host(application, talk) == b"".join(b"%d," % number for number in range(300))
@@ -254,7 +258,7 @@ def test_what_is_thrown_away_is_bounded_in_time(with_host):
         writer.write(HEAD)
         while not result.done():
             writer.write(chunk(b"a"))
-            await asyncio.sleep(0.01)
+            await asyncio.wait([result], timeout=INTERVAL_S)
         await reader.readuntil(b"end\r\n0\r\n\r\n")
 
     with_host(application, talk)

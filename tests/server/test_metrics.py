@@ -224,7 +224,8 @@ def test_usage_is_told_of_hours_that_are_over_and_costs_nothing(make_server, tmp
         row = (b"", b"", "op:list-basins", this_hour - 1, '{"0":3}')
         database.execute("INSERT INTO metric(basin, stream, series, hour, minutes) VALUES(?,?,?,?,?)", row)
     server.start()
-    found = values(server, "/v1/metrics", "estimated-billable-usage", start=(this_hour - 1) * 3600)
+    hour = {"start": (this_hour - 1) * 3600, "end": this_hour * 3600}
+    found = values(server, "/v1/metrics", "estimated-billable-usage", **hour)
     assert "total" in [metric["accumulation"]["name"] for metric in found]
     for metric in found:
         one = metric["accumulation"]

@@ -49,8 +49,18 @@ def is_asleep(pid) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
+def unsent_bytes(connection) -> int:
+    """How much of what the other end of a connection over 127.0.0.1 was given to send has not arrived here."""
+    near, far = (f":{address[1]:04X}" for address in (connection.getsockname(), connection.getpeername()))
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        if columns[1].endswith(far) and columns[2].endswith(near):
+            return int(columns[4].partition(":")[0], 16)
+    return 0
+
+
 def unread_bytes(pipe) -> int:
-    """How much of what was written to a pipe its reader has not taken yet."""
+    """How much of what came through a pipe or a connection its reader has not taken yet."""
     count = bytearray(4)
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return int.from_bytes(count, sys.byteorder)
