@@ -75,7 +75,9 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": route.method != "PUT", "content": _content(route, route.body)}
+        # What a PUT wants may be what it is by itself.
+        is_required = route.method != "PUT" or SCHEMAS[route.body].get("type") != "object"
+        operation["requestBody"] = {"required": is_required, "content": _content(route, route.body)}
     return operation
 
 

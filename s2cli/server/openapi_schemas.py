@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, STREAM_CIPHERS, TIMESTAMPING_MODES
+from s2cli.wire.operations import OPERATIONS
 
 Schema = dict[str, Any]
 
@@ -14,6 +15,9 @@ STRING: Schema = {"type": "string"}
 BOOL: Schema = {"type": "boolean"}
 U64: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_U64}
 TIME: Schema = {"type": "string", "format": "date-time"}
+BASIN_NAME: Schema = {**STRING, "minLength": 8, "maxLength": 48}
+STREAM_NAME: Schema = {**STRING, "minLength": 1, "maxLength": 512}
+TOKEN_ID: Schema = {**STRING, "minLength": 1, "maxLength": 96}
 
 
 def ref(name: str) -> Schema:
@@ -62,7 +66,7 @@ _STREAM_MEMBERS = {
 }
 _HEADERS = array({"type": "array", "items": STRING, "minItems": 2, "maxItems": 2})
 _RESOURCES = nullable({"oneOf": [record("exact", exact=STRING), record("prefix", prefix=STRING)]})
-_RIGHTS = nullable(record(read=BOOL, write=BOOL))
+_RIGHTS = nullable(record(read=nullable(BOOL), write=nullable(BOOL)))
 _POINTS = array({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})
 
 SCHEMAS: dict[str, Schema] = {
@@ -87,7 +91,7 @@ SCHEMAS: dict[str, Schema] = {
     },
     "BasinInfo": record(
         "name location created_at deleted_at state",
-        name=STRING,
+        name=BASIN_NAME,
         location=nullable(STRING),
         created_at=TIME,
         deleted_at=nullable(TIME),
@@ -95,21 +99,21 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "BasinPage": page("basins", "BasinInfo"),
     "CreateBasin": record(
-        "basin", basin=STRING, config=nullable(ref("BasinConfig")), location=nullable(ref("LocationName"))
+        "basin", basin=BASIN_NAME, config=nullable(ref("BasinConfig")), location=nullable(ref("LocationName"))
     ),
     "EnsureBasin": record(config=nullable(ref("BasinConfig")), location=nullable(ref("LocationName"))),
     "StreamInfo": record(
         "name created_at deleted_at cipher",
-        name=STRING,
+        name=STREAM_NAME,
         created_at=TIME,
         deleted_at=nullable(TIME),
         cipher=nullable({"enum": list(STREAM_CIPHERS)}),
     ),
     "StreamPage": page("streams", "StreamInfo"),
-    "CreateStream": record("stream", stream=STRING, config=nullable(ref("StreamConfig"))),
+    "CreateStream": record("stream", stream=STREAM_NAME, config=nullable(ref("StreamConfig"))),
     "Position": record("seq_num timestamp", seq_num=U64, timestamp=U64),
     "Tail": record("tail", tail=ref("Position")),
-    "AppendRecord": record(timestamp=nullable(U64), headers=_HEADERS, body=STRING),
+    "AppendRecord": record(timestamp=nullable(U64), headers=nullable(_HEADERS), body=STRING),
     "AppendInput": record(
         "records",
         records={**array(ref("AppendRecord")), "minItems": 1, "maxItems": 1000},
@@ -124,11 +128,11 @@ SCHEMAS: dict[str, Schema] = {
         streams=_RESOURCES,
         access_tokens=_RESOURCES,
         op_groups=nullable(record(account=_RIGHTS, basin=_RIGHTS, stream=_RIGHTS)),
-        ops=nullable(array(STRING)),
+        ops=nullable(array({**STRING, "enum": list(OPERATIONS)})),
     ),
     "AccessTokenInfo": record(
         "id expires_at auto_prefix_streams scope",
-        id=STRING,
+        id=TOKEN_ID,
         expires_at=nullable(TIME),
         auto_prefix_streams=BOOL,
         scope=ref("AccessTokenScope"),
@@ -136,7 +140,7 @@ SCHEMAS: dict[str, Schema] = {
     "AccessTokenPage": page("access_tokens", "AccessTokenInfo"),
     "IssueAccessToken": record(
         "id scope",
-        id=STRING,
+        id=TOKEN_ID,
         expires_at=nullable(TIME),
         auto_prefix_streams=nullable(BOOL),
         scope=ref("AccessTokenScope"),
@@ -170,9 +174,9 @@ SCHEMAS: dict[str, Schema] = {
 
 # Names that stand in paths and queries -> what they are, and their schema.
 PARAMETERS: dict[str, tuple[str, Schema]] = {
-    "basin": ("The name of a basin.", {**STRING, "minLength": 8, "maxLength": 48}),
-    "stream": ("The name of a stream, percent-encoded.", {**STRING, "minLength": 1, "maxLength": 512}),
-    "token": ("The id of an access token, percent-encoded.", {**STRING, "minLength": 1, "maxLength": 96}),
+    "basin": ("The name of a basin.", BASIN_NAME),
+    "stream": ("The name of a stream, percent-encoded.", STREAM_NAME),
+    "token": ("The id of an access token, percent-encoded.", TOKEN_ID),
     "prefix": ("Only names that begin so.", {**STRING, "default": ""}),
     "start_after": ("Only names behind this one.", {**STRING, "default": ""}),
     "limit": ("At most so many; 0 and everything above 1000 mean 1000.", {**U64, "default": 1000}),

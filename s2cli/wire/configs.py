@@ -174,7 +174,7 @@ def _storage_class(value: object, where: str) -> str:
 
 def _retention_policy(value: object, where: str) -> Layer:
     members = _members(value, where)
-    if len(members) != 1 or not members.keys() <= {"age", "infinite"}:
+    if len(members.keys() & {"age", "infinite"}) != 1:
         raise ConfigShapeError(f'{where} must be {{"age": SECONDS}} or {{"infinite": {{}}}}')
     if "infinite" in members:
         _members(members["infinite"], f"{where}.infinite")

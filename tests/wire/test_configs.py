@@ -36,6 +36,7 @@ EMPTY_BASIN = {
         ({"retention_policy": {"age": 1}}, {"retention_policy": {"age": 1}}),
         ({"retention_policy": {"age": MAX_U64}}, {"retention_policy": {"age": MAX_U64}}),
         ({"retention_policy": {"infinite": {}}}, {"retention_policy": {"infinite": {}}}),
+        ({"retention_policy": {"age": 1, "other": 2}}, {"retention_policy": {"age": 1}}),
         ({"timestamping": {}}, {}),
         ({"timestamping": {"mode": None, "uncapped": None}}, {}),
         ({"timestamping": {"mode": "arrival"}}, {"timestamping": {"mode": "arrival"}}),
