@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -90,8 +91,7 @@ class Http2:
     def __init__(self, shared: Connections, max_connections: int) -> None:
         self._shared = shared
         self._place = _PrivatePlace()
-        self._clients: dict[int, Client] = {}
-        self._last_number = 0
+        self._clients: dict[bytes, Client] = {}
         self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
         self._serving = shared.loop.create_task(self._server.serve())
         self._opening: set[asyncio.Task[None]] = set()
@@ -108,8 +108,8 @@ class Http2:
         """Serves the connection from now on. `begin` is what it has received."""
         transport = connection.transport
         transport.pause_reading()
-        self._last_number += 1
-        client = self._clients[self._last_number] = Client(self._shared, self._last_number, transport, self._left)
+        name = secrets.token_hex(8).encode()
+        client = self._clients[name] = Client(self._shared, name, transport, self._left)
         self.extra_descriptors += EXTRA_DESCRIPTORS
         transport.set_protocol(client)
         self._shared.open.discard(connection)
@@ -131,12 +131,11 @@ class Http2:
 
     def _left(self, client: Client) -> None:
         self.extra_descriptors -= EXTRA_DESCRIPTORS
-        del self._clients[client.number]
+        del self._clients[client.name]
         self._shared.closed(client)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, for an exchange whose memory is counted."""
-        # The last one is ours, whatever the client has sent.
         headers = scope["headers"]
         mark = b""
         for name, value in reversed(headers):
@@ -144,10 +143,12 @@ class Http2:
                 mark = value
                 break
         connection, _, number = mark.partition(b".")
-        client = self._clients.get(int(connection)) if mark else None
+        client = self._clients.get(connection)
         stream = None if client is None else client.streams.get(int(number))
         if stream is None:
-            await self._shared.application(scope, receive, send)  # it has gone
+            # It has gone, or its client has kept the mark from us.
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         stream.share.put_into(scope)
         memory = self._shared.memory

@@ -124,9 +124,9 @@ class Stream:
 class Client(End):
     """The client's end: one of the connections of the host."""
 
-    def __init__(self, shared: Connections, number: int, transport: Any, on_lost: Callable[[Client], None]) -> None:
+    def __init__(self, shared: Connections, name: bytes, transport: Any, on_lost: Callable[[Client], None]) -> None:
         super().__init__()
-        self.number = number
+        self.name = name
         self.streams: dict[int, Stream] = {}
         self.share = Share()
         self.is_ending = False
@@ -135,7 +135,7 @@ class Client(End):
         self.memory = shared.memory
         self.still_since_s = self.memory.now()
         self._on_lost = on_lost
-        self._requests = RequestFrames(number, self)
+        self._requests = RequestFrames(name, self)
         self.responses = ResponseFrames(self)
         self._is_short_of_memory = False  # and so not read
         self._passed_bytes = 0

@@ -19,7 +19,8 @@ END_STREAM, END_HEADERS = 0x1, 0x4
 # Why a stream is ended: the client does with it what the server cannot bear (RFC 9113, 7).
 ENHANCE_YOUR_CALM = 0xB
 
-# The header that says which stream of which connection it is. It comes last, whatever a client has sent.
+# The header that says which stream of which connection it is. It comes last; but the header before it may claim to be
+# longer than it is, and so take it in. So the connection goes by a name that its client does not know.
 STREAM_HEADER = b"s2-h2-stream"
 
 
@@ -80,9 +81,9 @@ def _frame(kind: int, flags: int, stream: int, contents: bytes) -> bytes:
     return len(contents).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + contents
 
 
-def _stream_header(connection: int, stream: int) -> bytes:
+def _stream_header(connection: bytes, stream: int) -> bytes:
     """A literal that goes into no table (RFC 7541, 6.2.2), so that both ends keep the same one."""
-    value = b"%d.%d" % (connection, stream)
+    value = b"%b.%d" % (connection, stream)
     return b"".join((b"\x00", bytes((len(STREAM_HEADER),)), STREAM_HEADER, bytes((len(value),)), value))
 
 
@@ -105,7 +106,7 @@ class RequestFrames(Frames):
 
     __slots__ = ("_connection", "_last_stream", "_marked", "_streams")
 
-    def __init__(self, connection: int, streams: Streams) -> None:
+    def __init__(self, connection: bytes, streams: Streams) -> None:
         super().__init__(PREFACE_BYTES)
         self._connection = connection
         self._streams = streams

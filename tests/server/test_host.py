@@ -2,6 +2,7 @@
 must be."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -21,6 +22,7 @@ from s2cli.errors import S2Error
 from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
 from s2cli.server.http2_connection import STALL_S
 
+STREAM_ENDS = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
 GOAWAY = bytes.fromhex("000008 07 00 00000000")
 
 
@@ -318,6 +320,57 @@ def test_a_head_over_http2_that_a_table_of_headers_makes_long_is_refused(serve):
             events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
             (answer,) = (event for event in events if isinstance(event, h2.events.ResponseReceived))
             assert (b":status", status) in answer.headers
+
+
+def literal(name, value):
+    return b"\0%c%b%c%b" % (len(name), name, len(value), value)
+
+
+def events_for_forged(connection, mark, swallowed_bytes):
+    """What comes back for a head that marks itself, and whose last header claims to be so much longer than it is: the
+    mark that the server appends is then the end of its value. (Read as Huffman's code its bytes are valid there.)"""
+    client = H2Client(connection)
+    heads = literal(b":method", b"POST") + literal(b":path", b"/forged") + literal(b":scheme", b"http")
+    heads += literal(b":authority", b"x") + literal(b"s2-h2-stream", mark) + b"\0\1x%c" % (0x80 | swallowed_bytes)
+    client.state.send_headers(1, [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "x")])
+    client.state.clear_outbound_data_buffer()
+    connection.sendall(len(heads).to_bytes(3, "big") + b"\1\5\0\0\0\1" + heads)
+    with contextlib.suppress(ConnectionResetError, AssertionError):
+        return client.until(lambda event: isinstance(event, STREAM_ENDS))
+    return []
+
+
+@pytest.mark.parametrize("swallowed_bytes", [18, 33])
+def test_nobody_over_http2_passes_as_the_stream_of_somebody_else(serve, swallowed_bytes):
+    listener = listen_tcp("127.0.0.1", 0)
+    thread = serve(echo, listener)
+    with connect(listener) as one, connect(listener) as other:
+        client = H2Client(one)
+        client.open()
+        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        (end,) = thread.hosts[0]._connections.open
+        (stream,) = end.streams.values()
+        before = stream.handed_bytes, stream.share
+        events_for_forged(other, b"1.1", swallowed_bytes)
+        assert stream.is_running
+        assert (stream.handed_bytes, stream.share) == before
+
+
+def test_a_stream_over_http2_that_has_lost_its_mark_is_refused(serve, monkeypatch):
+    answered = []
+
+    async def note(scope, receive, send):
+        answered.append(scope)
+        await echo(scope, receive, send)
+
+    monkeypatch.setattr("secrets.token_hex", lambda _: "2")
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(note, listener)
+    with connect(listener) as connection:
+        events = events_for_forged(connection, b"1.1", 18)
+    (response,) = (event for event in events if isinstance(event, h2.events.ResponseReceived))
+    assert (b":status", b"400") in response.headers
+    assert not answered
 
 
 def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):

@@ -231,14 +231,14 @@ def test_what_the_server_sends_passes_unchanged_in_any_pieces(frames, cuts):
 def test_what_the_client_sends_passes_in_any_pieces(frames, cuts):
     wire = bytes(PREFACE_BYTES) + b"".join(frames)
     whole, cut = Seen(), Seen()
-    expected = RequestFrames(7, whole).passed(wire)
-    passing = RequestFrames(7, cut)
+    expected = RequestFrames(b"7", whole).passed(wire)
+    passing = RequestFrames(b"7", cut)
     assert b"".join(passing.passed(piece) for piece in pieces_of(wire, cuts)) == expected
     assert cut.seen == whole.seen
 
 
 def test_each_new_stream_gets_its_header_in_a_frame_of_its_own():
-    passing = RequestFrames(12, Seen())
+    passing = RequestFrames(b"12", Seen())
     head = frame(HEADERS, END_STREAM, 5, b"abc")
     out = passing.passed(bytes(PREFACE_BYTES) + head + frame(CONTINUATION, END_HEADERS, 5, b"de"))
     value = b"12.5"
