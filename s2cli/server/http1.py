@@ -84,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []
         self._hosts = 0
         self._length: int | None = None  # of the body, as the head says
+        self._is_chunked = False  # the body, as the head says
         self._body: FixedBody | ChunkedBody | None = None  # that is being received
         self._chunks = 0  # of bodies, in this turn of the loop
         self._upgrade = b""  # the head of a request that asks for another protocol, without asking
@@ -247,7 +248,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._is_in_head = self._keeps_none = True
-        self._length = None
+        self._length, self._is_chunked = None, False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -261,8 +262,13 @@ class Connection(asyncio.Protocol):
             if name == b"host":
                 self._hosts += 1
             elif name == b"content-length":
-                # The parser has refused what is no number, or two of them.
-                self._length = int(value)
+                # The parser has refused what is no number below 2^64, or two of them. Zeros may stand before it.
+                self._length = int(value[-20:])
+            elif name == b"transfer-encoding":
+                # The parser takes any list that ends with it; somebody before us may have seen another end.
+                if self._is_chunked or value.lower() != b"chunked":
+                    raise _RefusedError(BAD_REQUEST)
+                self._is_chunked = True
 
     def on_headers_complete(self) -> None:
         parser, url, headers, hosts = self._parser, self._url, self._headers, self._hosts
@@ -271,8 +277,8 @@ class Connection(asyncio.Protocol):
         version, method = parser.get_http_version(), parser.get_method()
         if version not in ("1.1", "1.0"):
             raise _RefusedError(b"505 HTTP Version Not Supported")
-        if hosts != 1 and (hosts or version == "1.1"):
-            raise _RefusedError(BAD_REQUEST)  # RFC 9112, 3.2
+        if (hosts != 1 and (hosts or version == "1.1")) or (self._is_chunked and version == "1.0"):
+            raise _RefusedError(BAD_REQUEST)  # RFC 9112, 3.2 and 6.1
         if parser.should_upgrade():
             if method == b"CONNECT":
                 raise _RefusedError(BAD_REQUEST)

@@ -141,6 +141,11 @@ def test_a_client_that_sends_no_more_has_all_of_a_long_answer(serve):
         assert answer.endswith(b"\r\n0\r\n\r\n")
 
 
+def test_zeros_before_the_length_of_a_body_mean_nothing(mirrored):
+    mirrored.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %b3\r\n\r\nabc" % (b"0" * 5000) + GET % 1)
+    assert b"POST|/||x|abc$" in read_until(mirrored, b"|/1||x|$")
+
+
 def test_a_body_that_ends_early_is_told_as_broken(mirrored):
     mirrored.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbo")
     mirrored.shutdown(socket.SHUT_WR)
@@ -223,6 +228,15 @@ def test_targets(mirrored, target, expected):
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +3\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: ,chunked\r\n\r\n0\r\n\r\n",
+        b'POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: "chunked"\r\n\r\n0\r\n\r\n',
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: cow\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: upgrade\r\nupgrade: h2c\r\n"
+        b"transfer-encoding: identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551617\r\n\r\na",
     ],
 )
