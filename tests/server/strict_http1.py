@@ -1,4 +1,4 @@
-"""HTTP/1.1 as its grammar has it (RFC 9112) and nothing beside it: which requests any reader would see in some bytes."""
+"""HTTP/1.1 as its grammar has it (RFC 9112), no more: which requests any reader would see in some bytes."""
 
 import re
 
