@@ -33,10 +33,10 @@ def parse_record(
     """
     try:
         fields = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise BadInputError("not valid UTF-8, as JSON must be") from error
-    except json.JSONDecodeError as error:
-        raise BadInputError(f"not valid JSON: {error.msg.lower()} at column {error.colno}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        from s2cli.wire.content import json_flaw
+
+        raise BadInputError(f"not valid JSON: {json_flaw(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands
         raise BadInputError(f"not JSON that can be read: {error}") from error
     if not isinstance(fields, dict):

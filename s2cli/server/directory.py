@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, UsageError
 from s2cli.ownfiles import open_own
 
 LOCK_NAME = "LOCK"
@@ -44,14 +44,9 @@ class LockedDirectory:
                     hint="choose another directory with --data; if that file system keeps what it has confirmed, and"
                     f" no other machine uses the directory, set {ALLOW_NETWORK_VARIABLE}=1",
                 )
-        except OSError as error:
-            raise S2Error(f"cannot use {path} as a data directory: {error.strerror}") from error
-        try:
             self._file = open_own(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise S2Error(
-                f"cannot use {path} as a data directory: cannot open {path / LOCK_NAME}: {error.strerror}"
-            ) from error
+            raise _unusable(path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -76,6 +71,18 @@ class LockedDirectory:
         """Let others in. The file stays: removing it would let two servers lock two files of one name."""
         self.write_note(b"")
         os.close(self._file)
+
+
+def _unusable(path: Path, error: OSError) -> S2Error:
+    """Another directory helps, unless the disk itself is full or broken."""
+    kind = S2Error if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else UsageError
+    other = next((part for part in (path, *path.parents) if os.path.exists(part) and not os.path.isdir(part)), None)
+    if other is not None:
+        why = "it is a file" if other == path else f"{other} is a file"
+    else:
+        where = f"{error.filename}: " if error.filename not in (None, str(path)) else ""
+        why = where + (error.strerror or str(error)).lower()
+    return kind(f"cannot use {path} as a data directory: {why}", hint="choose another directory with --data")
 
 
 def network_file_system(path: Path) -> str | None:

@@ -6,14 +6,14 @@ before anything is made, and making it again changes nothing.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from s2cli.errors import BadValueError, S2Error
+from s2cli.errors import BadValueError, S2Error, UsageError
 from s2cli.server.store import BasinRow, StreamRow
 from s2cli.values import parse_duration_ms
 from s2cli.wire.configs import parse_basin_config, parse_stream_config, resolve_stream_config
+from s2cli.wire.content import json_flaw, parse_json
 from s2cli.wire.names import check_basin_name, check_stream_name
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class InitialBasin:
 
 
 def read_init_file(path: str) -> list[InitialBasin]:
-    """Raises S2Error for a file that cannot be read, or says something that cannot be."""
+    """Raises UsageError for a file that cannot be read, or says something that cannot be."""
     try:
         with open(path, "rb") as file:
-            value = json.loads(file.read())
+            value = parse_json(file.read())
     except OSError as error:
-        raise S2Error(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise S2Error(f"{path} is not valid JSON: {error}") from error
+        raise UsageError(f"--init-file: cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:
+        raise UsageError(f"--init-file: {path} is not valid JSON: {json_flaw(error)}") from error
     try:
         if not isinstance(value, dict):
             raise BadValueError("it must be an object")
@@ -54,7 +54,7 @@ def read_init_file(path: str) -> list[InitialBasin]:
                 raise BadValueError(f"basins[{number}]: the basin `{parsed.name}` stands there twice")
             found[parsed.name] = parsed
     except BadValueError as error:
-        raise S2Error(f"{path}: {error.message}") from error
+        raise UsageError(f"--init-file: {path}: {error.message}") from error
     return list(found.values())
 
 

@@ -84,6 +84,32 @@ def parse_json(text: bytes) -> object:
         raise ValueError("JSON that is nested too deep") from error
 
 
+# What Python says of a text that is no JSON, in our words.
+_FLAWS = {
+    "Expecting value": "a value is missing",
+    "Expecting property name enclosed in double quotes": "a name in double quotes is missing",
+    "Expecting ':' delimiter": "a colon is missing",
+    "Expecting ',' delimiter": "a comma is missing",
+    "Unterminated string starting at": "there is no end to the string",
+    "Invalid control character at": "a string must not have the control character",
+    "Extra data": "something stands behind the end",
+}
+
+
+def json_flaw(error: ValueError) -> str:
+    """What is wrong with a text that json.loads or parse_json refused, and where, for people."""
+    import json
+
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is not UTF-8"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    place = f"column {error.colno}" if "\n" not in error.doc.strip() else f"line {error.lineno}, column {error.colno}"
+    if error.pos >= len(error.doc.rstrip()):
+        return f"it ends too early, at {place}" if error.doc.strip() else "it is empty"
+    return f"{_FLAWS.get(error.msg, error.msg.lower())} at {place}"
+
+
 def is_u64(value: object) -> TypeGuard[int]:
     """Whether a value of JSON is a number of the API."""
     return type(value) is int and 0 <= value <= U64_MAX

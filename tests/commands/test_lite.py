@@ -125,7 +125,7 @@ def test_a_server_that_cannot_begin_stops_no_other(run_s2, home, tmp_path, broke
             "init": ["--port", "0", "--init-file", missing],
         }[broken]
         refused = run_s2("lite", *options)
-    assert refused.returncode == 1
+    assert refused.returncode == (1 if broken == "port" else 2)
     assert b"took over" not in refused.stderr
     assert json.loads(run_s2("lite", "status", "-o", "json", check=True).stdout)["pid"] == before["pid"]
     with start() as process:
@@ -153,10 +153,17 @@ def test_what_it_refuses(run_s2, tmp_path):
         refused = run_s2("lite", "--memory", "--port", taken.getsockname()[1])
     assert refused.returncode == 1
     assert b"the port is in use" in refused.stderr
-    for answer in refused, run_s2("lite", "--data", "/dev/null/data", "--port", "0"):
-        assert answer.returncode == 1
-        assert answer.stdout == b""
-        assert b"Traceback" not in answer.stderr
+    file = tmp_path / "file"
+    file.touch()
+    answer = run_s2("lite", "--data", file, "--port", "0")
+    assert answer.returncode == 2
+    assert answer.stderr.decode().splitlines() == [
+        f"error: cannot use {file} as a data directory: it is a file",
+        "hint: choose another directory with --data",
+    ]
+    answer = run_s2("lite", "--data", "/dev/null/data", "--port", "0")
+    assert (answer.returncode, answer.stdout) == (2, b"")
+    assert b"Traceback" not in answer.stderr
 
 
 def test_other_addresses_with_a_word():

@@ -134,7 +134,7 @@ def test_json_lines_become_records(name):
         (b'"text"', "a record is an object"),
         (b'{"body":1}', "body must be a string"),
         (b'{"body":"\\ud800"}', "surrogate"),
-        (b'{"body":"\xff"}', "not valid UTF-8"),
+        (b'{"body":"\xff"}', "byte 10 is not UTF-8"),
         (b'{"headers":{}}', "array of pairs"),
         (b'{"headers":[["a"]]}', "array of pairs"),
         (b'{"headers":[["a",1]]}', "a header's value must be a string"),

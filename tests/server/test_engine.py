@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ import pytest
 from holding import hold
 from support.waiting import TIMEOUT_S
 
-from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.errors import ApiError, BadValueError, S2Error, UsageError
 from s2cli.server import directory as directory_module
 from s2cli.server import serve
 from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
@@ -238,8 +239,25 @@ def test_a_directory_is_locked_against_others(tmp_path):
 
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(S2Error, match=r"cannot use .* as a data directory"):
-        LockedDirectory(tmp_path / "file" / "data")
+    (tmp_path / "data" / "LOCK").mkdir(parents=True)
+    for name, why in (
+        ("file", "it is a file"),
+        ("file/data", f"{tmp_path}/file is a file"),
+        ("data", f"{tmp_path}/data/LOCK: is a directory"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            LockedDirectory(tmp_path / name)
+        assert caught.value.message == f"cannot use {tmp_path / name} as a data directory: {why}"
+
+
+def test_a_full_disk_is_no_usage_error(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(directory_module, "open_own", full)
+    with pytest.raises(S2Error, match="no space left on device") as caught:
+        LockedDirectory(tmp_path)
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli.errors import S2Error
+from s2cli.errors import UsageError
 from s2cli.server.init_file import read_init_file
 
 FILE = {
@@ -38,7 +38,10 @@ FILE = {
 
 
 def write(path, value):
-    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    if isinstance(value, bytes):
+        path.write_bytes(value)
+    else:
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
     return str(path)
 
 
@@ -139,7 +142,15 @@ def test_a_basin_that_is_being_deleted(make_server, tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("{", "is not valid JSON"),
+        ("{", "is not valid JSON: it ends too early, at column 2"),
+        ("", "is not valid JSON: it is empty"),
+        ('{"basins":\n  [{"name": "good-name",}]}', "a name in double quotes is missing at line 2, column 25"),
+        ('{"basins": [}', "a value is missing at column 13"),
+        ('{"basins" [', "a colon is missing at column 11"),
+        ('{"basins": []\n"x": 1}', "a comma is missing at line 2, column 1"),
+        ("{} {}", "something stands behind the end at column 4"),
+        ("[" * 100_000, "nested too deep"),
+        (b"\xff", "byte 1 is not UTF-8"),
         ([], "it must be an object"),
         ({"basins": {}}, "basins must be an array"),
         ({"basins": [5]}, "basins[0] must be an object"),
@@ -157,9 +168,9 @@ def test_a_basin_that_is_being_deleted(make_server, tmp_path):
 )
 def test_a_bad_file(tmp_path, value, message):
     path = write(tmp_path / "init.json", value)
-    with pytest.raises(S2Error) as caught:
+    with pytest.raises(UsageError) as caught:
         read_init_file(path)
-    assert caught.value.message.startswith(path)
+    assert caught.value.message.startswith(f"--init-file: {path}")
     assert message in caught.value.message
 
 
@@ -185,7 +196,7 @@ def test_a_bad_stream_config(tmp_path, config, message):
         {"name": "good-name", "config": {"default_stream_config": config}},
     ):
         path = write(tmp_path / "init.json", {"basins": [basin]})
-        with pytest.raises(S2Error) as caught:
+        with pytest.raises(UsageError) as caught:
             read_init_file(path)
         assert message in caught.value.message
 
@@ -193,6 +204,6 @@ def test_a_bad_stream_config(tmp_path, config, message):
 def test_a_bad_file_keeps_the_server_from_starting(tmp_path, run_s2):
     for path in tmp_path / "none", write(tmp_path / "init.json", "[]"):
         answer = run_s2("lite", "--memory", "--port", "0", "--init-file", path)
-        assert answer.returncode == 1
+        assert answer.returncode == 2
         assert str(path) in answer.stderr.decode()
         assert not answer.stdout
