@@ -86,6 +86,8 @@ class S2Command(EachOptionOnce, TyperCommand):
             if row is not None:
                 heading = headings.get(param.name, manual.OPTIONS) if row[0].startswith("-") else manual.OPERANDS
                 sections[heading].append(row)
+        own_meanings = root.OPTIONS_OF_COMMANDS.get(command_name(ctx), {})
+        sections[manual.OPTIONS] += [(root.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()]
         sections[manual.OPTIONS] += root.COMMON_OPTIONS[:1]
         end = f"`{PROGRAM} help options` has the options of every command, and `{PROGRAM} help exit-codes` the rest.\n"
         manual.print_page(introduction, sections.items(), end)
@@ -275,7 +277,10 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
     message = str(error.message).rstrip(".")
     if message.startswith("Got unexpected extra argument"):
         extra = message.partition(" (")[2].removesuffix(")")
-        return UsageError(f"{path}: one operand too many: {extra}", hint=hint)
+        from s2cli import guesses
+
+        guess = guesses.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
+        return UsageError(f"{path}: one operand too many: {extra}", hint=guess or hint)
     if param is not None:
         where = "" if path == PROGRAM else f"{path}: "
         return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=hint)

@@ -26,6 +26,9 @@ WAYS_ON = (
     "S2_ACCOUNT_ENDPOINT and S2_BASIN_ENDPOINT for another server"
 )
 
+# Where one of these is set, there is a server to ask.
+_PLACES = ("S2_ACCESS_TOKEN", "S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT")
+
 # The layers that can choose a setting, the strongest first.
 OPTION, ENVIRONMENT, PROFILE, FILE, DEFAULT = range(5)
 
@@ -50,11 +53,26 @@ class Settings:
         """Where to connect; for the profile `local` this finds or starts the server."""
         if self._target is None:
             self._target = _choose_target(self._args, self._environ, self.notes)
-            if self._args.local:
-                self._target.command = "s2 --local"
-            elif self._args.profile is not None:
-                self._target.command = f"s2 --profile {shell_word(self._args.profile)}"
+            self._target.command = self._command()
         return self._target
+
+    def _command(self) -> str:
+        """How a command line begins that goes to the same place."""
+        args = self._args
+        words = ["s2"]
+        for option, value in (
+            ("--local", args.local),
+            ("--profile", args.profile),
+            ("--account-endpoint", args.account_endpoint),
+            ("--basin-endpoint", args.basin_endpoint),
+            ("--access-token-file", args.access_token_file),
+            ("--ca-file", args.ca_file),
+            ("--insecure-http", args.insecure_http),
+            ("--http2", args.http2),
+        ):
+            if value:
+                words += [option] if value is True else [option, shell_word(value)]
+        return " ".join(words)
 
     def encryption_key(self) -> str | None:
         """The key for encrypted streams, in Base64, if one was given. Refuses to send it in the clear."""
@@ -98,7 +116,10 @@ class Settings:
                 profile = configfiles.read_profile(name, self._environ)
                 given, source = profile.stream, f"stream of the profile {name}: "
         if given is None:
-            hint = f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM"
+            command = self._command()
+            hint = f"{command} list shows the basins, {command} list BASIN the streams of one"
+            if name is None and not any(map(self._environ.get, _PLACES)) and self._args.account_endpoint is None:
+                hint = f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM"
             if self._args.input != type(self._args).input:
                 hint = f"{self._args.input[0]} is taken for a file: a stream begins with s2://"
             raise UsageError(

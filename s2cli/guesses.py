@@ -175,17 +175,68 @@ def option_hint(typed: str, known: Collection[str]) -> str | None:
 
 
 def noun_hint(words: Sequence[str], known: Collection[str]) -> str | None:
-    """What to type where a noun stands behind its verb, as in `s2 list basins`: no basin has so short a name."""
+    """What to type where a noun stands behind its verb, as in `s2 list basins`, or without its s: no basin has so
+    short a name."""
     at = next((at for at, word in enumerate(words) if word[:1] != "-"), 0)
-    verb, noun = (*words[at:], "", "")[:2]
-    group = noun.removesuffix("s") + "s"
-    if group in NOUNS:
+    first, second = (*words[at:], "", "")[:2]
+    for verb, noun in (first, second), (second, first):
+        group = noun.removesuffix("s") + "s"
+        if group not in NOUNS or noun == first == group:
+            continue
         for meant in VERBS.get(verb, (verb,)):
             if f"{group} {meant}" in known:
-                import shlex
-
-                return f"did you mean {shlex.join(['s2', *words[:at], group, meant, *words[at + 2 :]])}?"
+                return f"did you mean {_shown(['s2', *words[:at], group, meant, *words[at + 2 :]])}?"
     return None
+
+
+# What may be secret of what somebody typed: it does not belong in a command line, and less so in what is logged of it.
+_SECRET = ("token", "key", "password", "secret", "auth", "bearer")
+
+
+def _shown(words: Sequence[str]) -> str:
+    """A command line to copy, without what may be a secret."""
+    from s2cli.values import shell_word
+
+    shown: list[str] = []
+    hides_next = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_secret = name[:1] == "-" and (name[:2] == "-k" or any(part in name for part in _SECRET))
+        if hides_next and word[:1] != "-":
+            shown.append("…")
+        elif is_secret and (equals or (name[:2] == "-k" != name)):
+            shown.append(f"{name}=…" if equals else "-k…")
+        else:
+            shown.append(shell_word(word))
+        hides_next = is_secret and not equals and (name[:2] != "-k" or name == "-k")
+    return " ".join(shown)
+
+
+def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
+    """What to type where `extra` is one operand too many for the command: a count is an option, and a basin and a
+    stream are one URI."""
+    from s2cli.values import shell_word
+
+    numbers = [word for word in words if word.isascii() and word.isdigit()]
+    uris = [word for word in words if word.startswith(URI_PREFIX)]
+    if command in ("tail", "read") and len(numbers) == len(uris) == 1 and extra in (*numbers, *uris):
+        return f"did you mean s2 {command} -n {numbers[0]} {shell_word(uris[0])}?"
+    before = words[words.index(extra) - 1] if extra in words[1:] else ""
+    basin = before.removeprefix(URI_PREFIX).removesuffix("/")
+    if extra[:1] != "-" and URI_PREFIX not in extra and _is_basin(basin):
+        return f"did you mean {shell_word(f'{URI_PREFIX}{basin}/{extra}')}?"
+    return None
+
+
+def _is_basin(text: str) -> bool:
+    from s2cli.errors import BadValueError
+    from s2cli.wire.names import check_basin_name
+
+    try:
+        check_basin_name(text)
+    except BadValueError:
+        return False
+    return True
 
 
 def topic_hint(name: str, topics: Collection[str], commands: Collection[str]) -> str:

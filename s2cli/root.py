@@ -116,6 +116,10 @@ GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
     "verbose": ("-v, --verbose", "", "Say more on stderr"),
     "color": ("--color", "WHEN", "always, auto or never [default: auto]"),
 }
+# What one command makes of such an option, by command and parameter.
+OPTIONS_OF_COMMANDS = {
+    "lite": {"quiet": "Print no more than the lines to paste", "verbose": "Log every request"},
+}
 # What every command has beside them; --no-color is there, and not shown.
 COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the version"))
 

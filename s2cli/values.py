@@ -214,8 +214,21 @@ def parse_position(text: str, now_ms: int) -> Position:
     except BadValueError:
         raise BadValueError(
             f'"{text}" is no position: write a sequence number, -N (N before the tail), start, end, now, '
-            "5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH"
+            "5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH",
+            hint=_positive(word),
         ) from None
+
+
+def _positive(word: str) -> str | None:
+    """What to write for a duration with a sign before it."""
+    duration = word[1:].removesuffix("ago").strip()
+    try:
+        parse_duration_ms(duration)
+    except BadValueError:
+        return None
+    if word[0] == "-":
+        return f"did you mean {shell_word(duration)}? A duration is how long ago"
+    return "nothing lies in the future: a duration is how long ago" if word[0] == "+" else None
 
 
 def _with_date(word: str, now_ms: int) -> str:

@@ -188,9 +188,10 @@ class StreamClient:
         if not isinstance(error, ApiError) or error.hint is not None:
             return error
         if error.code == "stream_not_found":
-            error.hint = f"to create it: {self._target.command} create {shell_word(f's2://{self.basin}/{self.stream}')}"
+            uri = shell_word(f"s2://{self.basin}/{self.stream}")
+            error.hint = f"{self._target.command} create {uri} creates it"
         elif error.code == "basin_not_found":
-            error.hint = f"to create it: {self._target.command} basins create {self.basin}"
+            error.hint = f"{self._target.command} create s2://{self.basin} creates it"
         elif error.status in (401, 403):
             error.hint = self._target.withheld
         elif isinstance(error, MissingKeyError):

@@ -57,6 +57,8 @@ def _serve(args: Args) -> int:
     if args.root_token_file is not None:
         options += ["--root-token-file", os.path.abspath(args.root_token_file)]
     if args.base_domain is not None:
+        if not _is_host_name(args.base_domain.removeprefix(".")):
+            raise UsageError(f'--base-domain: "{args.base_domain}" is no name: write s2.example.com, without a port')
         options += ["--base-domain", args.base_domain.strip(".").lower()]
     init_file = args.init_file or os.environ.get(INIT_FILE_VARIABLE)
     if init_file:
@@ -104,12 +106,16 @@ def _allowed_hosts(args: Args) -> list[str]:
         source = ALLOW_HOST_VARIABLE
         names = [name.strip() for name in os.environ.get(ALLOW_HOST_VARIABLE, "").split(",") if name.strip()]
     for name in names:
-        if name != "*" and not all(
-            label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
-            for label in name.removeprefix(".").removesuffix(".").split(".")
-        ):
+        if name != "*" and not _is_host_name(name.removeprefix(".")):
             raise UsageError(f'{source}: "{name}" is no name: write s2.example.com, .example.com or *, without a port')
     return ["--allow-host", ",".join(names)] if names else []
+
+
+def _is_host_name(name: str) -> bool:
+    return all(
+        label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
+        for label in name.removesuffix(".").split(".")
+    )
 
 
 def _replace_process(options: list[str]) -> None:

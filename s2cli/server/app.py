@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from s2cli import __version__
 from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
-from s2cli.server.authority import is_same_host
+from s2cli.server.authority import is_same_host, split_authority
 from s2cli.server.client_log import CLIENT_LOG, quoted
 from s2cli.server.coding import encode_payload
 from s2cli.server.cors import answer_preflight, is_preflight, with_permission
@@ -147,7 +147,7 @@ async def _control(server: Server, scope: Scope, receive: Receive, send: Send, p
     if path in HEALTH_PATHS:
         return await _health(server, scope, send)
     if path == b"/":
-        return await _say_what_it_is(scope, send)
+        return await _say_what_it_is(server, scope, send)
     if path == PROMETHEUS_PATH:
         if scope["method"] not in ("GET", "HEAD"):
             return await _send_empty(send, 405, _allow({"GET": None}))
@@ -207,12 +207,16 @@ async def _serve_control(
     return status
 
 
-async def _say_what_it_is(scope: Scope, send: Send) -> int:
+async def _say_what_it_is(server: Server, scope: Scope, send: Send) -> int:
     if scope["method"] not in ("GET", "HEAD"):
         return await _send_empty(send, 405, _allow({"GET": None}))
     if scope["method"] == "HEAD":
         send = _dropping_body(send)
-    await send_bytes(send, 200, b"text/plain; charset=utf-8", _WHAT_IT_IS.encode())
+    host = (host_and_origin(scope)[0] or b"").decode("latin-1")
+    # As it was asked, which may be another name than its own; but nothing that a shell would take apart.
+    address = host if split_authority(host) is not None else "HOST:PORT"
+    token = "ignored" if server.auth is None else "…"
+    await send_bytes(send, 200, b"text/plain; charset=utf-8", _WHAT_IT_IS.format(address, token).encode())
     return 200
 
 
@@ -224,8 +228,11 @@ GET /openapi.json  the API, described
 GET /health        OK while it serves
 GET /metrics       counters, for Prometheus
 
-From a shell, with the lines that the server printed when it began:
-s2 basins list
+From a shell:
+export S2_ACCOUNT_ENDPOINT=http://{{0}}
+export S2_BASIN_ENDPOINT=http://{{0}}
+export S2_ACCESS_TOKEN={{1}}
+s2 list
 """
 
 

@@ -123,13 +123,26 @@ def test_version(run_s2, arguments):
     assert (done.returncode, done.stdout, done.stderr) == (0, f"s2 {__version__} (s2cli)\n".encode(), b"")
 
 
+POSITION = (
+    '"%s" is no position: write a sequence number, -N (N before the tail), start, end, now, 5m (ago), '
+    "2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH"
+)
+
+
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
         ("frobnicate", "unrecognized subcommand 'frobnicate'", "s2 --help lists the commands"),
         ("apend s2://b/s", "unrecognized subcommand 'apend'", "did you mean s2 append?"),
         ("basins lst", "unrecognized subcommand 'basins lst'", "did you mean s2 basins list?"),
-        ("token list", "unrecognized subcommand 'token'", "did you mean s2 tokens?"),
+        ("token", "unrecognized subcommand 'token'", "did you mean s2 tokens?"),
+        ("token list", "unrecognized subcommand 'token'", "did you mean s2 tokens list?"),
+        ("basin create s2://a", "unrecognized subcommand 'basin'", "did you mean s2 basins create s2://a?"),
+        (
+            "--local stream rm s2://a/b",
+            "unrecognized subcommand 'stream'",
+            "did you mean s2 --local streams delete s2://a/b?",
+        ),
         ("rm s2://b/s", "unrecognized subcommand 'rm'", "did you mean s2 delete?"),
         ("show s2://b/s", "unrecognized subcommand 'show'", "did you mean s2 get?"),
         ("issue t", "unrecognized subcommand 'issue'", "did you mean s2 tokens issue?"),
@@ -240,6 +253,21 @@ def test_version(run_s2, arguments):
             "did you mean s2 --local streams get s2://a/b?",
         ),
         ("rm token x", "unrecognized subcommand 'rm'", "did you mean s2 tokens revoke x?"),
+        (
+            "list basins --access-token hunter2 -p x --key=hunter2 -khunter2 -k hunter2",
+            "s2 list has no option --access-token",
+            "did you mean s2 basins list --access-token … -p x --key=… -k… -k …?",
+        ),
+        ("tail 10 s2://a/b", "s2 tail: one operand too many: s2://a/b", "did you mean s2 tail -n 10 s2://a/b?"),
+        ("tail -f s2://a/b 10", "s2 tail: one operand too many: 10", "did you mean s2 tail -n 10 s2://a/b?"),
+        ("read s2://a/$b 5", "s2 read: one operand too many: 5", "did you mean s2 read -n 5 's2://a/$b'?"),
+        ("create my-basin web", "s2 create: one operand too many: web", "did you mean s2://my-basin/web?"),
+        ("read s2://my-basin a/b", "s2 read: one operand too many: a/b", "did you mean s2://my-basin/a/b?"),
+        ("read s2://a/b s2://a/c", "s2 read: one operand too many: s2://a/c", "s2 read --help shows the usage"),
+        ("read s2://a/b --from -1h", POSITION % "-1h", "did you mean 1h? A duration is how long ago"),
+        ("read s2://a/b --to=-90m", POSITION % "-90m", "did you mean 90m? A duration is how long ago"),
+        ("read s2://a/b --from +5m", POSITION % "+5m", "nothing lies in the future: a duration is how long ago"),
+        ("read s2://a/b --from x", POSITION % "x", ""),
         ("help env", 'no help on "env"', "did you mean s2 help environment?"),
         ("help exitcodes", 'no help on "exitcodes"', "did you mean s2 help exit-codes?"),
         ("help raed", 'no help on "raed"', "did you mean s2 help read?"),
@@ -271,6 +299,28 @@ def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_type(run_s2, lin
     assert len(lines) <= 2
     if hint:
         assert lines[1] == f"hint: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "hint"),
+    [
+        ([], {}, "without an account: s2 --local read s2://BASIN/STREAM"),
+        (["--local"], {}, "s2 --local list shows the basins, s2 --local list BASIN the streams of one"),
+        ([], {"S2_PROFILE": "local"}, "s2 list shows the basins, s2 list BASIN the streams of one"),
+        ([], {"S2_ACCESS_TOKEN": "t"}, "s2 list shows the basins, s2 list BASIN the streams of one"),
+        (
+            ["--account-endpoint", "http://localhost:1", "--basin-endpoint", "http://localhost:1"],
+            {},
+            "{0} list shows the basins, {0} list BASIN the streams of one".format(
+                "s2 --account-endpoint http://localhost:1 --basin-endpoint http://localhost:1"
+            ),
+        ),
+    ],
+)
+def test_without_a_stream_it_is_told_where_they_are(run_s2, options, environment, hint):
+    done = run_s2(*options, "read", env=environment)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[1] == f"hint: {hint}"
 
 
 def test_an_error_in_json_mode_is_json_on_stderr(run_s2):

@@ -80,9 +80,10 @@ def test_it_logs_requests_where_it_is_to_say_more():
 
 @pytest.mark.parametrize("name", ["s2.example:80", "http://s2.example", "a..b", ".", "", "a b", "*.example"])
 def test_what_is_no_name_is_refused(run_s2, name):
-    refused = run_s2("lite", "--memory", "--port", "0", "--allow-host", name)
-    assert refused.returncode == 2
-    assert b"--allow-host" in refused.stderr
+    for option in "--allow-host", "--base-domain":
+        refused = run_s2("lite", "--memory", "--port", "0", option, name)
+        assert refused.returncode == 2
+        assert option.encode() in refused.stderr
     if name:
         refused = run_s2("lite", "--memory", "--port", "0", env={"S2_LITE_ALLOW_HOST": f"ok.example, {name}"})
         assert refused.returncode == 2

@@ -355,5 +355,15 @@ def test_it_says_what_it_is(guarded, shared_server, method):
         status, answer = ask(server, "/", ["Host: s2"], method=method)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert (status, b"content-type: text/plain" in head) == (200, True)
-        assert method == "HEAD" or b"s2 lite" in body
+        if method == "HEAD":
+            assert not body
+            continue
+        assert b"s2 lite" in body
+        token = "ignored" if server is shared_server else "…"
+        lines = ["export S2_ACCOUNT_ENDPOINT=http://s2", "export S2_BASIN_ENDPOINT=http://s2"]
+        assert body.decode().splitlines()[-4:] == [*lines, f"export S2_ACCESS_TOKEN={token}", "s2 list"]
+    # A server that asks for tokens answers to any name, and repeats none that a shell would take apart.
+    for host in "[::1]:80", "$(x)", "a;b", "":
+        body = ask(guarded, "/", [f"Host: {host}"])[1].decode()
+        assert f"ENDPOINT=http://{host if host == '[::1]:80' else 'HOST:PORT'}\n" in body
     assert ask(shared_server, "/", ["Host: s2"], method="POST")[0] == 405
