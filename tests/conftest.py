@@ -285,10 +285,9 @@ def lite_thread() -> type[LiteThread]:
 @pytest.fixture(scope="session")
 def shared_server():
     """One server for all tests that need nothing but a basin of their own. It keeps its data in memory."""
-    server = LiteProcess(None).start()
-    yield server
-    assert server.stop() == 0
-    server.close()
+    with contextlib.closing(LiteProcess(None).start()) as server:
+        yield server
+        assert server.stop() == 0
 
 
 @pytest.fixture

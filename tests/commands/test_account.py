@@ -1,5 +1,6 @@
 """Access tokens, metrics and locations on the command line, against a real server, and the official verbs for them."""
 
+import contextlib
 import json
 import re
 import time
@@ -21,9 +22,9 @@ def guarded(tmp_path_factory, lite_process):
     path = tmp_path_factory.mktemp("root") / "token"
     path.write_text(ROOT_TOKEN + "\n")
     path.chmod(0o600)
-    server = lite_process(None, options=("--root-token-file", str(path))).start()
-    yield server
-    server.stop()
+    with contextlib.closing(lite_process(None, options=("--root-token-file", str(path))).start()) as server:
+        yield server
+        assert server.stop() == 0
 
 
 @pytest.fixture
