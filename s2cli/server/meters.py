@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from s2cli.errors import S2Error
@@ -17,8 +18,6 @@ from s2cli.server.histogram import Histogram
 from s2cli.server.store import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from s2cli.server.serve import Server
     from s2cli.server.stream import Stream
 
@@ -26,6 +25,9 @@ log = logging.getLogger("s2cli.server")
 
 # Points that wait while the store takes none: beyond it they are given up, rather than the memory.
 MAX_PENDING = 100_000
+# What is done in one turn of the loop, and in one of the store, some milliseconds each: others wait meanwhile.
+METERS_IN_A_ROW = 500
+POINTS_IN_A_ROW = 200
 
 LATENCIES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 60.0)
 
@@ -111,7 +113,10 @@ class Meters:
         self._operations: dict[tuple[str, str], int] = {}
         self._pending: dict[tuple[str, str, str, int], int] = {}
         self._minute = self._now_minute()  # of what is counted now
+        self._gathering = asyncio.Lock()
         self._flushing = asyncio.Lock()
+        # One answer about metrics at a time: each may take much memory while it is made.
+        self.answering = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -142,12 +147,18 @@ class Meters:
         key = basin, operation
         self._operations[key] = self._operations.get(key, 0) + 1
 
-    def gather(self) -> None:
+    async def gather(self) -> None:
         """Turn what was counted since the last time into points of the minute in which it was."""
-        for key, meter in list(self._meters.items()):
-            if meter.owner is None or meter.owner() is None:
-                del self._meters[key]
-            self._gather(meter)
+        async with self._gathering:
+            for number, (key, meter) in enumerate(list(self._meters.items()), 1):
+                if meter.owner is None or meter.owner() is None:
+                    del self._meters[key]
+                self._gather(meter)
+                if number % METERS_IN_A_ROW == 0:
+                    await asyncio.sleep(0)
+            self._gather_operations()
+
+    def _gather_operations(self) -> None:
         for (basin, operation), value in self._operations.items():
             self._add(basin, "", f"op:{operation}", value)
         self._operations.clear()
@@ -173,18 +184,18 @@ class Meters:
         """Have the store keep all that was counted until now. Raises ApiError where it cannot; then it is tried again
         with what comes."""
         async with self._flushing:
-            self.gather()
-            if not self._pending:
-                return
-            pending, self._pending = self._pending, {}
-            points: Sequence[Point] = [Point(*key, value) for key, value in pending.items()]
-            try:
-                await self._server.store.add_counts(points)
-            except S2Error:
-                if len(pending) <= MAX_PENDING:
-                    for key, value in pending.items():
+            await self.gather()
+            while self._pending:
+                some = {key: self._pending.pop(key) for key in list(islice(self._pending, POINTS_IN_A_ROW))}
+                try:
+                    await self._server.store.add_counts([Point(*key, value) for key, value in some.items()])
+                except S2Error:
+                    if len(self._pending) >= MAX_PENDING:
+                        self._pending.clear()
+                        raise
+                    for key, value in some.items():
                         self._pending[key] = self._pending.get(key, 0) + value
-                raise
+                    raise
 
     def _now_minute(self) -> int:
         return self._server.clock_ms() // 60_000

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from s2cli.errors import ApiError
+from s2cli.server.exchange import encode_json
 from s2cli.server.query import MAX_U32
-from s2cli.server.request import Request, json_response
+from s2cli.server.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
     from s2cli.server.request import Response
     from s2cli.server.store import Counted
+    from s2cli.server.turnstile import Steps
 
-    Metric = dict[str, Any]
-    MakeSet = Callable[["_Question"], Awaitable[list[Metric]]]
+    MakeSet = Callable[["_Question"], Awaitable[list["_Metric"]]]
 
 INTERVALS = {"minute": 1, "hour": 60, "day": 24 * 60}  # minutes
 MAX_SPAN_S = 90 * 24 * 3600
 # Clocks differ.
 MAX_AHEAD_S = 60
+# Of an answer, what is made of it in one step: a millisecond or two.
+VALUES_IN_A_ROW = 2048
+# What a metric takes as JSON at most, beside its values, and one of these.
+METRIC_BYTES = 512
+VALUE_BYTES = 52
 # What a bill would have on it. This server sends none.
 _DIMENSIONS = ("append-ops", "append-throughput", "ops", "read-ops", "read-throughput", "storage", "total")
 
@@ -57,23 +65,32 @@ class _Question:
         first, end = self.first if first is None else first, self.end if end is None else end
         if first >= end:
             return {}
-        return await self.request.server.store.counted(self.basin, self.stream, series, first, end)
+        return await self.request.server.store.counted(self.basin, self.stream, series, first, end, self.interval)
 
-    def accumulations(self, counted: Counted, unit: str) -> list[Metric]:
+    def accumulations(self, counted: Counted, unit: str) -> list[_Metric]:
         """One for each series, named by what follows the colon; only points where something was counted."""
-        metrics = []
-        for series in sorted(counted):
-            sums: dict[int, int] = {}
-            for minute, value in counted[series].items():
-                at = minute - minute % self.interval
-                sums[at] = sums.get(at, 0) + value
-            metrics.append(self.accumulation(series.rpartition(":")[2].replace("_", "-"), unit, sorted(sums.items())))
-        return [metric for metric in metrics if metric["accumulation"]["values"]]
+        return [
+            self.accumulation(series.rpartition(":")[2].replace("_", "-"), unit, counted[series].items())
+            for series in sorted(counted)
+        ]
 
-    def accumulation(self, name: str, unit: str, points: list[tuple[int, int]]) -> Metric:
+    def accumulation(self, name: str, unit: str, points: Collection[tuple[int, int]]) -> _Metric:
         word = next(word for word, minutes in INTERVALS.items() if minutes == self.interval)
-        values = [[minute * 60, value] for minute, value in points]
-        return {"accumulation": {"name": name, "unit": unit, "interval": word, "values": values}}
+        members = {"name": name, "unit": unit, "interval": word}
+        return _Metric("accumulation", members, map(_point, points), len(points))
+
+
+class _Metric(NamedTuple):
+    """One of an answer. Its values come as JSON, one by one: there may be many."""
+
+    kind: str
+    members: dict[str, str]
+    values: Iterable[str]
+    length: int  # how many these are, at most
+
+
+def _point(point: tuple[int, int]) -> str:
+    return f"[{point[0] * 60},{point[1]}]"
 
 
 async def account_metrics(request: Request) -> Response:
@@ -98,78 +115,96 @@ async def _answer(
         raise ApiError("bad_query", f"invalid value for `set`: must be one of {', '.join(sets)}")
     make, default, allowed = sets[name]
     question = _Question(request, basin, stream, default, allowed)
-    await request.server.meters.flush()
-    if basin and await request.server.store.get_basin(basin) is None:
+    server = request.server
+    await server.meters.flush()
+    if basin and await server.store.get_basin(basin) is None:
         # Otherwise what does not exist would have metrics as soon as somebody has asked for them.
         request.operation = ""
-    return json_response(200, {"values": await make(question)})
+    async with server.meters.answering:
+        metrics = await make(question)
+        size_bytes = sum([METRIC_BYTES + VALUE_BYTES * metric.length for metric in metrics])
+        await server.memory.reserve(request.share, size_bytes)
+        payload = await server.rendering.pass_by(size_bytes, _render(metrics))
+    server.memory.keep(request.share, len(payload))
+    return 200, payload, []
 
 
-async def _active_basins(question: _Question) -> list[Metric]:
+def _render(metrics: list[_Metric]) -> Steps[bytes]:
+    """The answer as JSON; without those that have no values."""
+    items = []
+    for kind, members, values, _ in metrics:
+        pieces = []
+        remaining = iter(values)
+        while piece := ",".join(islice(remaining, VALUES_IN_A_ROW)):
+            pieces.append(piece)
+            yield
+        if pieces:
+            begin = encode_json(members)[:-1].decode()
+            items.append(f'{{"{kind}":{begin},"values":[{",".join(pieces)}]}}}}')
+    return f'{{"values":[{",".join(items)}]}}'.encode()
+
+
+async def _active_basins(question: _Question) -> list[_Metric]:
     if question.first >= question.end:
         return []
     names = await question.request.server.store.active_basins(question.first, question.end)
     grant = question.request.grant
     if grant is not None:
         names = [name for name in names if name in grant.scope.basins]
-    return [{"label": {"name": "active_basins", "values": names}}] if names else []
+    return [_Metric("label", {"name": "active_basins"}, map(json.dumps, names), len(names))]
 
 
-async def _operations(question: _Question) -> list[Metric]:
+async def _operations(question: _Question) -> list[_Metric]:
     return question.accumulations(await question.counted("op:"), "operations")
 
 
-async def _append_ops(question: _Question) -> list[Metric]:
+async def _append_ops(question: _Question) -> list[_Metric]:
     return question.accumulations(await question.counted("append_ops:"), "operations")
 
 
-async def _append_throughput(question: _Question) -> list[Metric]:
+async def _append_throughput(question: _Question) -> list[_Metric]:
     return question.accumulations(await question.counted("append_bytes:"), "bytes")
 
 
-async def _read_ops(question: _Question) -> list[Metric]:
+async def _read_ops(question: _Question) -> list[_Metric]:
     return question.accumulations(await question.counted("read_ops:"), "operations")
 
 
-async def _read_throughput(question: _Question) -> list[Metric]:
+async def _read_throughput(question: _Question) -> list[_Metric]:
     counted = await question.counted("read_bytes")
     return question.accumulations({"read-throughput": counted["read_bytes"]} if counted else {}, "bytes")
 
 
-async def _billable_usage(question: _Question) -> list[Metric]:
+async def _billable_usage(question: _Question) -> list[_Metric]:
     """Hours that are over, and in which something was done. It costs nothing here."""
     this_hour = question.request.server.clock_ms() // 3_600_000 * 60
     counted = await question.counted("op:", end=min(question.end, this_hour))
-    at = sorted({minute - minute % question.interval for values in counted.values() for minute in values})
-    if not at:
-        return []
+    at = sorted({minute for values in counted.values() for minute in values})
     return [question.accumulation(name, "usd", [(minute, 0) for minute in at]) for name in _DIMENSIONS]
 
 
-async def _storage(question: _Question) -> list[Metric]:
+async def _storage(question: _Question) -> list[_Metric]:
     """What is there now, less what was added since: at the end of each interval, from when there was anything."""
-    server = question.request.server
+    server, interval = question.request.server, question.interval
     now = server.clock_ms() // 60_000
     counted = await question.counted("stored", first=0, end=now + 1)
     added = counted.get("stored")
     if not added:
         return []
-    first_known, interval = min(added), question.interval
-    size_bytes = await server.store.stored_bytes(question.basin, question.stream)
-    changes = sorted(added.items(), reverse=True)
-    first = max(question.first, first_known)
-    last = min(question.end - 1, now)
-    at = last - last % interval
-    values = []
-    while at > first - interval and at >= first_known - first_known % interval:
-        # At the end of the interval that begins there.
-        while changes and changes[0][0] >= at + interval:
-            size_bytes -= changes.pop(0)[1]
-        values.append([at * 60, max(0, size_bytes)])
-        at -= interval
-    if not values:
-        return []
-    return [{"gauge": {"name": "storage", "unit": "bytes", "values": values[::-1]}}]
+    size_bytes = await server.store.stored_bytes(question.basin, question.stream) - sum(added.values())
+    known = min(added)
+    first, last = max(question.first - question.first % interval, known), min(question.end - 1, now)
+    before = sum([value for minute, value in added.items() if minute < first])
+    intervals = range(first, last + 1, interval)
+    values = map(_point, _sizes(size_bytes + before, intervals, added))
+    return [_Metric("gauge", {"name": "storage", "unit": "bytes"}, values, len(intervals))]
+
+
+def _sizes(size_bytes: int, intervals: Iterable[int], added: dict[int, int]) -> Iterator[tuple[int, int]]:
+    """What was there at the end of each interval; `size_bytes` before the first of them."""
+    for minute in intervals:
+        size_bytes += added.get(minute, 0)
+        yield minute, max(0, size_bytes)
 
 
 def _seconds(query: dict[str, str], name: str) -> int | None:

@@ -26,7 +26,7 @@ async def send_metrics(server: Server, scope: Scope, send: Send) -> None:
     grant = grant_of_exchange(scope)
     if grant is not None:
         grant.require("account-metrics", None, "")
-    server.meters.gather()
+    await server.meters.gather()
     await send_bytes(send, 200, CONTENT_TYPE, generate_latest(_Collector(server)))
 
 

@@ -11,6 +11,7 @@ from s2cli.errors import ApiError, BadValueError
 from s2cli.server.auth import ON_STREAM, grant_of_exchange
 from s2cli.server.bodies import JsonError, decode_json
 from s2cli.server.exchange import decode_body, encode_json, header
+from s2cli.server.memory import share_of
 from s2cli.server.query import MAX_U64, parse_query
 from s2cli.server.replies import bearer_prefix, checked_token, identify
 from s2cli.server.selection import basin_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from s2cli.server.auth import Grant
     from s2cli.server.exchange import Receive, Scope
+    from s2cli.server.memory import Share
     from s2cli.server.replies import Draft
     from s2cli.server.routes import Route
     from s2cli.server.serve import Server
@@ -73,6 +75,10 @@ class Request:
         self._value: Any = None  # what the content is decoded to
         self._draft: Draft | None = None
         self._reply: Reply | None = None
+
+    @property
+    def share(self) -> Share:
+        return share_of(self._scope)
 
     def permit(self, operation: str, name: str) -> None:
         """Raises ApiError unless the bearer of the token may do that to what has the name. What the path names is

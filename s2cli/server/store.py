@@ -96,7 +96,7 @@ class Point(NamedTuple):
     value: int
 
 
-# Series -> minute -> value.
+# Series -> minute -> value; the minutes in order.
 Counted = dict[str, dict[int, int]]
 
 
@@ -245,8 +245,12 @@ class Store(Protocol):
         """Mark the stream as deleted if it still is empty for long, with all that was queued for it written."""
         ...
 
-    async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
-        """What is marked as deleted and not yet removed, to go on with after a restart."""
+    async def deleting_basins(self) -> list[str]:
+        """The basins that are marked as deleted and not yet removed, to go on with after a restart."""
+        ...
+
+    async def deleting_streams(self, limit: int) -> list[StreamRow]:
+        """The same of streams: those that were marked first, so many of them."""
         ...
 
     async def get_token(self, selector: str) -> TokenRow | None:
@@ -279,9 +283,11 @@ class Store(Protocol):
         """Add to the series, all or nothing. To `stored` the store itself adds what it deletes."""
         ...
 
-    async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
-        """The points of these series from minute `first` until `end`; a name that ends with ":" stands for all that
-        begin with it."""
+    async def counted(
+        self, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
+    ) -> Counted:
+        """The points of these series from minute `first` until `end`, summed up by intervals of so many minutes; a name
+        that ends with ":" stands for all that begin with it. Raises ApiError `invalid` where they are too many."""
         ...
 
     async def active_basins(self, first: int, end: int) -> list[str]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # After a failure, of a full disk for example, the removal tries again at this pace.
 RETRY_S = 5.0
+# Streams that wait in memory to be removed.
+QUEUED_STREAMS = 500
 # Streams of a basin that are marked in one transaction.
 MARKS = 100
 # Protocol section 13.3: a sweep every minute, more or less.
@@ -38,18 +40,17 @@ class Upkeep:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._streams: deque[StreamRow] = deque()
-        self._basins: deque[BasinRow] = deque()
+        # Whether others may be marked, which are taken from the store when these are gone: the marks of the last
+        # process, and what is beyond QUEUED_STREAMS.
+        self._others = True
+        self._basins: deque[str] = deque()
         self._creating: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Takes up what was marked before the last process ended, and begins."""
-        basins, rows = await self._server.store.deleting()
-        self._basins.extend(basins)
-        self._streams.extend(rows)
-        for row in rows:
-            self._server.streams.deleted(row)
+        self._basins.extend(await self._server.store.deleting_basins())
         self._changed.set()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run()), loop.create_task(self._sweep_for_ever())]
@@ -62,12 +63,15 @@ class Upkeep:
 
     def remove_stream(self, row: StreamRow) -> None:
         """`row` is marked as deleted: see to the rest."""
-        self._streams.append(row)
+        if len(self._streams) < QUEUED_STREAMS:
+            self._streams.append(row)
+        else:
+            self._others = True
         self._changed.set()
 
     def remove_basin(self, row: BasinRow) -> None:
         """`row` is marked as deleted: delete its streams, then remove it."""
-        self._basins.append(row)
+        self._basins.append(row.name)
         self._changed.set()
 
     @contextlib.contextmanager
@@ -88,7 +92,7 @@ class Upkeep:
             await self._changed.wait()
             self._changed.clear()
             try:
-                while self._streams or self._basins:
+                while self._streams or self._others or self._basins:
                     moved = await self._remove_slice() or await self._search_basin()
                     if not moved:
                         break
@@ -130,6 +134,8 @@ class Upkeep:
 
     async def _remove_slice(self) -> bool:
         """One slice of the first stream in the queue; False if there is none."""
+        if not self._streams and self._others:
+            await self._take_others()
         if not self._streams:
             return False
         row = self._streams[0]
@@ -141,16 +147,22 @@ class Upkeep:
             self._streams.popleft()
         return True
 
+    async def _take_others(self) -> None:
+        # Inside, nothing is being marked. Removed twice, a stream would take the next one that has its id with it.
+        async with self._server.changing:
+            if not self._streams:
+                self._streams.extend(await self._server.store.deleting_streams(QUEUED_STREAMS))
+                self._others = len(self._streams) == QUEUED_STREAMS
+
     async def _search_basin(self) -> bool:
         """Marks the streams of the first basin that can be searched, or removes it if it has none left."""
-        for row in list(self._basins):
-            if self._creating[row.name]:
-                continue
-            async with self._server.changing:
-                marked = await self._server.store.mark_streams(row.name, MARKS)
-            self._streams.extend(marked)
-            if not marked and not (await self._server.store.list_streams(row.name, "", "", 1))[0]:
-                await self._server.store.remove_basin(row.name)
-                self._basins.remove(row)
-            return True
-        return False
+        name = next((name for name in self._basins if not self._creating[name]), None)
+        if name is None:
+            return False
+        async with self._server.changing:
+            marked = await self._server.store.mark_streams(name, MARKS)
+        self._streams.extend(marked)
+        if not marked and not (await self._server.store.list_streams(name, "", "", 1))[0]:
+            await self._server.store.remove_basin(name)
+            self._basins.remove(name)
+        return True

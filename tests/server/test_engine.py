@@ -656,11 +656,11 @@ def test_rows_of_basins_and_streams(tmp_path):
         stream.deleted_at_ms, stream.config = 11, {"y": 2}
         await store.update_stream(stream)
         assert await store.get_stream("basin-b", "é") == stream
-        basins, streams = await store.deleting()
-        assert ([row.name for row in basins], [row.name for row in streams]) == (["basin-a"], ["é"])
+        assert await store.deleting_basins() == ["basin-a"]
+        assert await store.deleting_streams(5) == [stream]
         await store.remove_stream(stream.id)
         await store.remove_basin("basin-a")
-        assert await store.deleting() == ([], [])
+        assert (await store.deleting_basins(), await store.deleting_streams(5)) == ([], [])
         assert await store.get_basin("basin-a") is None
 
     with_engine(tmp_path, run)

@@ -1,13 +1,20 @@
 """Looks of the thread that reads whose cost a client chooses: in slices, between which others have theirs."""
 
 import asyncio
+import contextlib
+import json
 
 import pytest
 
+from s2cli.errors import ApiError
+from s2cli.server import meters, metrics, upkeep
 from s2cli.server.engines import sqlite_metrics, sqlite_rows
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.engines.sqlite_format import chunk_id
+from s2cli.server.meters import Meter
+from s2cli.server.serve import Server
 from s2cli.server.store import BasinRow, Point, StreamRow
+from s2cli.server.turnstile import in_one_go
 
 MANY = 20_000
 # Instructions of SQLite's machine in one slice: a row that is passed over takes about ten to thirty.
@@ -123,7 +130,7 @@ def test_what_was_counted_in_many_storage_classes(tmp_path):
         )
 
         def ask():
-            return store.counted("basin", "", ["append_ops:", "read"], MINUTE, MINUTE + 150)
+            return store.counted("basin", "", ["append_ops:", "read"], MINUTE, MINUTE + 150, 1)
 
         found, slices, steps = await watched(store, ask)
         assert slices > MANY / sqlite_metrics.COUNTED_ROWS
@@ -131,8 +138,154 @@ def test_what_was_counted_in_many_storage_classes(tmp_path):
         assert found.pop("read") == {MINUTE: 7}
         assert found.pop("append_ops:000000") == {MINUTE: 0} | {MINUTE + later: 1 for later in range(1, 150)}
         assert found == {f"append_ops:{number:06}": {MINUTE: number} for number in range(1, MANY)}
+        found = await store.counted("basin", "", ["append_ops:000000"], MINUTE + 1, MINUTE + 150, 60)
+        assert list(found["append_ops:000000"].items()) == [(MINUTE, 59), (MINUTE + 60, 60), (MINUTE + 120, 30)]
 
     with_store(tmp_path, run)
+
+
+def test_more_than_one_answer_may_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_metrics, "MAX_POINTS", 1000)
+
+    async def run(store):
+        hours = sqlite_metrics.COUNTED_ROWS * 2
+        points = [Point("basin", "", "op:read", MINUTE + at, 1) for at in range(hours * 60)]
+        await store.add_counts([*points, *(Point("basin", "", f"many:{at}", MINUTE, 1) for at in range(1000))])
+
+        def ask(series, interval):
+            return store.counted("basin", "", [series], 0, MINUTE + hours * 60, interval)
+
+        for series, interval in ("op:", 1), ("many:", 60):
+            with pytest.raises(ApiError, match="too many values") as refused:
+                await ask(series, interval)
+            assert refused.value.code == "invalid"
+        # What is summed up is less.
+        assert sum((await ask("op:", 60))["op:read"].values()) == hours * 60
+
+    with_store(tmp_path, run)
+
+
+def test_what_is_marked_as_deleted_is_found_and_removed_page_by_page(tmp_path):
+    async def run(store):
+        await add_streams(store, "basin")
+        for number in range(sqlite_rows.BASINS_IN_A_ROW + 5):
+            await store.insert_basin(BasinRow(f"b-{number:06}", {}, 1, 7 if number % 1000 == 1 else None))
+        await store._change(lambda connection: connection.execute("UPDATE stream SET deleted_at=id"))
+        names, slices, steps = await watched(store, store.deleting_basins)
+        assert names == ["b-000001", "b-001001", "b-002001"]
+        assert slices > 1
+        assert steps < MOST_STEPS
+        rows, _, steps = await watched(store, lambda: store.deleting_streams(upkeep.QUEUED_STREAMS))
+        assert [row.id for row in rows] == list(range(1, upkeep.QUEUED_STREAMS + 1))
+        assert steps < MOST_STEPS
+
+    with_store(tmp_path, run)
+
+
+def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path):
+    async def run(store):
+        await add_streams(store, "basin")
+        steps = []
+
+        def mark(connection):
+            count = 0
+
+            def on_step():
+                nonlocal count
+                count += 1
+
+            connection.set_progress_handler(on_step, 1)
+            marked = sqlite_rows.mark_streams(connection, "basin", NOW_MS, upkeep.MARKS)
+            connection.set_progress_handler(None, 0)
+            steps.append(count)
+            # As upkeep does, before it marks any more.
+            connection.execute("DELETE FROM stream WHERE deleted_at IS NOT NULL")
+            return len(marked)
+
+        while await store._change(mark):
+            pass
+        assert len(steps) == MANY / upkeep.MARKS + 1
+        assert max(steps) < 100 * upkeep.MARKS
+
+    with_store(tmp_path, run)
+
+
+async def serve(store):
+    server = Server(store)
+    server.clock_ms = lambda: NOW_MS
+    await server.meters.gather()  # what comes is counted in this minute
+    return server
+
+
+def test_what_was_counted_of_many_streams_is_gathered_and_written_in_parts(tmp_path):
+    async def run(store):
+        server = await serve(store)
+        sizes, turns = [], 0
+        add_counts = store.add_counts
+
+        def count(points):
+            sizes.append(len(points))
+            return add_counts(points)
+
+        async def tick():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        store.add_counts = count
+        for number in range(MANY):
+            meter = server.meters._meters["basin", f"s-{number}", "express"] = Meter("basin", f"s-{number}", "express")
+            meter.append_ops, meter.append_bytes = 1, 10
+        ticking = asyncio.ensure_future(tick())
+        await server.meters.gather()
+        assert turns > MANY / meters.METERS_IN_A_ROW / 2
+        await server.meters.flush()
+        ticking.cancel()
+        assert max(sizes) <= meters.POINTS_IN_A_ROW
+        assert sum(sizes) == MANY + 3  # each stream's, and of the basin what is stored, operations and bytes
+        assert await store.counted("basin", "", ["append_ops:"], 0, MINUTE + 1, 1) == {
+            "append_ops:express": {MINUTE: MANY}
+        }
+
+    with_store(tmp_path, run)
+
+
+def test_of_what_the_store_did_not_take_nothing_is_lost_nor_counted_twice(tmp_path):
+    async def run(store):
+        server = await serve(store)
+        add_counts, failures = store.add_counts, iter([False, True, False, True])
+
+        async def stumble(points):
+            if next(failures, False):
+                raise ApiError("storage", "the disk is full")
+            await add_counts(points)
+
+        store.add_counts = stumble
+        for _ in range(3):
+            for number in range(meters.POINTS_IN_A_ROW):
+                server.meters.operation(f"op-{number}", "basin")
+                server.meters.operation(f"op-{number}", "other")
+            with contextlib.suppress(ApiError):
+                await server.meters.flush()
+        for basin in "basin", "other":
+            found = await store.counted(basin, "", ["op:"], 0, MINUTE + 1, 1)
+            assert found == {f"op:op-{number}": {MINUTE: 3} for number in range(meters.POINTS_IN_A_ROW)}
+
+    with_store(tmp_path, run)
+
+
+def test_an_answer_of_90_days_is_made_in_steps():
+    minutes = range(MINUTE, MINUTE + 90 * 1440)
+    points = metrics._sizes(100, minutes, {MINUTE: 5, MINUTE + 2: -5})
+    metric = metrics._Metric("gauge", {"name": "storage"}, map(metrics._point, points), len(minutes))
+    empty = metrics._Metric("label", {"name": "x"}, [], 0)
+    assert sum(1 for _ in metrics._render([metric])) > len(minutes) / metrics.VALUES_IN_A_ROW
+    payload = in_one_go(metrics._render([empty, metric._replace(values=["[1,2]", "[3,4]"]), empty]))
+    assert json.loads(payload) == {"values": [{"gauge": {"name": "storage", "values": [[1, 2], [3, 4]]}}]}
+    assert list(metrics._sizes(100, minutes[:4], {MINUTE: 5, MINUTE + 2: -5})) == [
+        (MINUTE, 105), (MINUTE + 1, 105), (MINUTE + 2, 100), (MINUTE + 3, 100)
+    ]  # fmt: skip
 
 
 def test_the_bytes_of_a_basin_of_many_streams(tmp_path):

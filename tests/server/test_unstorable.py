@@ -355,7 +355,7 @@ def test_metrics_that_cannot_be_stored_are_dropped_with_a_line(tmp_path, caplog)
         good = ROWS[Point]
         with caplog.at_level(logging.WARNING):
             await bench.store.add_counts([good._replace(series=f"append_ops:{SURROGATE}"), good])
-        assert await bench.store.counted("some-basin", "some-stream", ["series"], 0, 60) == {"series": {1: 1}}
+        assert await bench.store.counted("some-basin", "some-stream", ["series"], 0, 60, 1) == {"series": {1: 1}}
         await bench.check_alive()
 
     with_bench(tmp_path, run)

@@ -179,6 +179,46 @@ def test_with_a_basin_all_its_streams_are_deleted_at_once(make_thread_server, mo
     assert server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
 
 
+def test_more_streams_than_wait_in_memory_are_all_removed_and_none_twice(make_thread_server, monkeypatch, tmp_path):
+    monkeypatch.setattr("s2cli.server.upkeep.QUEUED_STREAMS", 3)
+    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    errors = [ApiError("storage", "the disk is full")] * 1_000_000
+    pages, removed = [], []
+
+    class Watched(Stumbling):
+        async def deleting_streams(self, limit):
+            pages.append(await self._store.deleting_streams(limit))
+            return pages[-1]
+
+        async def remove_stream(self, stream_id):
+            removed.append(stream_id)
+            await self._store.remove_stream(stream_id)
+
+    async def open_store(directory):
+        return Watched(await SqliteStore.open(directory), errors)
+
+    def delete(server, numbers):
+        for number in numbers:
+            assert server.request("DELETE", f"/v1/streams/s{number}", basin="some-basin").status == 202
+
+    server = make_thread_server(data=tmp_path / "data", open_store=open_store)
+    server.create_basin("some-basin")
+    for number in range(20):
+        server.create_stream("some-basin", f"s{number}")
+    delete(server, range(8))
+    server.stop()
+    server = make_thread_server(data=tmp_path / "data", open_store=open_store)
+    delete(server, range(8, 16))
+    assert removed == []
+    errors.clear()
+    for number in range(16):
+        await_gone(server, f"/v1/streams/s{number}", "some-basin")
+    assert len(removed) == len(set(removed)) == 16
+    assert max(map(len, pages)) == 3
+    streams = server.request("GET", "/v1/streams", basin="some-basin").json()["streams"]
+    assert [info["name"] for info in streams] == ["s16", "s17", "s18", "s19"]
+
+
 STREAMS = 2000
 
 

@@ -164,8 +164,11 @@ class SqliteStore:
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
         return await self._reader.submit(lambda connection: sqlite_replies.get(connection, key, now_ms))
 
-    async def deleting(self) -> tuple[list[BasinRow], list[StreamRow]]:
-        return await self._reader.submit(sqlite_rows.deleting)
+    async def deleting_basins(self) -> list[str]:
+        return await self._reader.in_slices(sqlite_rows.deleting_basins)
+
+    async def deleting_streams(self, limit: int) -> list[StreamRow]:
+        return await self._reader.submit(lambda connection: sqlite_rows.deleting_streams(connection, limit))
 
     async def get_token(self, selector: str) -> TokenRow | None:
         return await self._reader.submit(lambda connection: sqlite_tokens.get(connection, selector))
@@ -181,9 +184,11 @@ class SqliteStore:
             living += page
         return living[:limit], len(living) > limit
 
-    async def counted(self, basin: str, stream: str, series: Sequence[str], first: int, end: int) -> Counted:
+    async def counted(
+        self, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
+    ) -> Counted:
         return await self._reader.in_slices(
-            lambda connection: sqlite_metrics.counted(connection, basin, stream, series, first, end)
+            lambda connection: sqlite_metrics.counted(connection, basin, stream, series, first, end, interval)
         )
 
     async def active_basins(self, first: int, end: int) -> list[str]:

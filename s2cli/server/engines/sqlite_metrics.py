@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 
+from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite_errors import is_full, is_of_the_disk
 from s2cli.server.engines.sqlite_format import chunk_id
 from s2cli.server.engines.sqlite_reader import Slices
@@ -21,12 +22,16 @@ log = logging.getLogger("s2cli.server")
 
 # More than the 90 days that can be asked for (protocol section 12.1).
 KEPT_HOURS = 91 * 24
-EXPIRY_SLICE = 5000
+EXPIRY_SLICE = 1000
+# What one question may find, some 40 MB: two series by the minute for 90 days, or many with few points.
+MAX_POINTS = 1 << 18
+# What a series takes beside its points, in these.
+SERIES_POINTS = 8
 # What one look at the chunks may take; others wait meanwhile.
 MEASURE_CHUNKS = 20_000
 MEASURE_STREAMS = 1000
 # The same for the other looks, some milliseconds each.
-COUNTED_ROWS = 500
+COUNTED_ROWS = 200
 BASINS_IN_A_ROW = 200
 STREAMS_IN_A_ROW = 2000
 JUMPS_IN_A_ROW = 1000
@@ -90,10 +95,12 @@ def deleted(connection: sqlite3.Connection, stream_id: int, metered_bytes: int) 
 
 
 def counted(
-    connection: sqlite3.Connection, basin: str, stream: str, series: Sequence[str], first: int, end: int
+    connection: sqlite3.Connection, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
 ) -> Slices[Counted]:
-    """Of each series that is one of the names, or begins with one that ends with a colon: minute -> value."""
+    """Of each series that is one of the names, or begins with one that ends with a colon: the first minute of each
+    interval -> the sum of its values."""
     found: Counted = {}
+    points = 0
     for wanted in series:
         beyond = wanted[:-1] + chr(ord(":") + 1) if wanted[-1] == ":" else wanted + "\0"
         name, hour = wanted, -1
@@ -105,10 +112,19 @@ def counted(
                 (first // 60, (end - 1) // 60, basin.encode(), stream.encode(), name, hour, beyond, COUNTED_ROWS),
             ).fetchall()
             for name, hour, minutes in rows:
-                for minute, value in json.loads(minutes).items():
-                    at = hour * 60 + int(minute)
-                    if first <= at < end:
-                        found.setdefault(name, {})[at] = value
+                counts = {hour * 60 + int(minute): value for minute, value in json.loads(minutes).items()}
+                for minute in sorted(counts):
+                    if first <= minute < end:
+                        if name not in found:
+                            found[name] = {}
+                            points += SERIES_POINTS
+                        sums, at = found[name], minute - minute % interval
+                        if at not in sums:
+                            sums[at] = 0
+                            points += 1
+                        sums[at] += counts[minute]
+            if points > MAX_POINTS:
+                raise ApiError("invalid", "there are too many values: ask for a shorter time, or a longer interval")
             more = len(rows) == COUNTED_ROWS
             yield
     return found

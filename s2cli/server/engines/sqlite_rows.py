@@ -10,9 +10,12 @@ from typing import Any
 from s2cli.errors import ApiError
 from s2cli.server.engines.sqlite_expiry import first_look_ms, min_age_ms
 from s2cli.server.engines.sqlite_format import to_unsigned
+from s2cli.server.engines.sqlite_reader import Slices
 from s2cli.server.store import MAX_STREAMS, BasinRow, StreamRow
 
 UID_BYTES = 16
+# What one look takes in at most; others wait meanwhile.
+BASINS_IN_A_ROW = 2000
 
 _BASIN = "name, config, created_at, deleted_at, request_key"
 # A stream is deleted together with its basin, also where it is not yet marked.
@@ -127,10 +130,28 @@ def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit:
     return marked
 
 
-def deleting(connection: sqlite3.Connection) -> tuple[list[BasinRow], list[StreamRow]]:
-    basins = connection.execute(f"SELECT {_BASIN} FROM basin WHERE deleted_at IS NOT NULL")  # noqa: S608
-    streams = connection.execute(f"SELECT {_STREAM} FROM stream WHERE deleted_at IS NOT NULL")  # noqa: S608
-    return [_basin_row(row) for row in basins], [_stream_row(row) for row in streams]
+def deleting_basins(connection: sqlite3.Connection) -> Slices[list[str]]:
+    found: list[str] = []
+    name = b""
+    more = True
+    while more:
+        rows = connection.execute(
+            "SELECT name, deleted_at FROM basin WHERE name > ? ORDER BY name LIMIT ?", (name, BASINS_IN_A_ROW)
+        ).fetchall()
+        found += [name.decode() for name, deleted_at in rows if deleted_at is not None]
+        more = len(rows) == BASINS_IN_A_ROW
+        if more:
+            name = rows[-1][0]
+        yield
+    return found
+
+
+def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamRow]:
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT ?",  # noqa: S608
+        (limit,),
+    )
+    return [_stream_row(row) for row in rows]
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
