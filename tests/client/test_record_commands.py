@@ -157,8 +157,8 @@ def test_text_for_a_stream_that_demands_timestamps(s2, shared_server, basin):
 @pytest.mark.parametrize("command", ["append", "read", "tail", "check-tail"])
 def test_what_is_missing_ends_with_3_and_says_how_to_make_it(s2, basin, unique_basin, command):
     for uri, hint in (
-        (f"s2://{basin}/missing", f"s2 create s2://{basin}/missing"),
-        (f"s2://{(other := unique_basin())}/x", f"s2 basins create {other}"),
+        (f"s2://{basin}/missing", f"s2 create s2://{basin}/missing creates it"),
+        (f"s2://{(other := unique_basin())}/x", f"s2 create s2://{other} creates it"),
     ):
         result = s2(command, uri, stdin=b"x\n")
         assert result.returncode == 3
