@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-BOLD, RED, YELLOW, CYAN = "1", "1;31", "1;33", "36"
+# Colours that can be read on dark terminals and on light ones.
+BOLD, RED, MAGENTA, CYAN = "1", "1;31", "1;35", "36"
 
 # A reader of stderr that stands still must not hold up the data for longer.
 STDERR_WAIT_MS = 1000
@@ -144,7 +145,7 @@ def detail(text: str) -> None:
 
 def warn(text: str) -> None:
     """Something that `--quiet` does not silence."""
-    _tell(paint("warning:", YELLOW, 2) + " " + printable(text))
+    _tell(paint("warning:", MAGENTA, 2) + " " + printable(text))
 
 
 def prompt(question: str) -> None:

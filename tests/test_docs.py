@@ -95,7 +95,8 @@ def test_the_blocks_for_the_profile_local(home):
 
 
 def test_the_blocks_for_the_server(home, served):
-    printed = run("\n".join(blocks("client")).replace("8080", served), home).stdout
+    # In a shell that has gone through the blocks before.
+    printed = run("\n".join(blocks("client")).replace("8080", served), home, S2_PROFILE="local").stdout
     assert "from curl\n" in printed
     assert printed.count('"body":"once"') == 1
     assert json.loads((home / "openapi.json").read_text())["openapi"]
@@ -145,7 +146,8 @@ def test_the_block_for_the_cloud_against_a_stand_in(home, served):
     url = f"http://127.0.0.1:{served}"
     (script,) = blocks("cloud")
     script = script.replace("S2_ACCESS_TOKEN=…", "S2_ACCESS_TOKEN=secret")
-    assert run(script, home, S2_ACCOUNT_ENDPOINT=url, S2_BASIN_ENDPOINT=url).stdout.endswith("hello\n")
+    ambient = {"S2_PROFILE": "local", "S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
+    assert run(script, home, **ambient).stdout.endswith("hello\n")
 
 
 def test_the_block_for_profiles(home, served):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 
 import pytest
@@ -102,6 +103,17 @@ def test_colour_elsewhere(monkeypatch, terminals, environ, color, expected):
 def test_each_stream_decides_for_itself(terminals):
     terminals.remove(1)
     assert (console.has_color(1), console.has_color(2)) == (False, True)
+
+
+def test_only_labels_have_colours_and_those_can_be_read_on_any_background(stderr):
+    configure(color="always")
+    console.warn("one")
+    console.error(NotFoundError("two", hint="three"))
+    said = stderr()
+    assert re.sub(r"\x1b\[[0-9;]*m", "", said) == "warning: one\nerror: two\nhint: three\n"
+    assert re.findall(r"\x1b\[[1-9;]*m([a-z]+:)\x1b\[0m ", said) == ["warning:", "error:", "hint:"]
+    colours = {code for codes in re.findall(r"\x1b\[([0-9;]*)m", said) for code in codes.split(";")}
+    assert not colours & {"30", "33", "34", "37", "90", "93", "94", "97"}
 
 
 def test_notices_are_silenced_and_warnings_are_not(stderr):
