@@ -21,7 +21,7 @@ from s2cli.server.sealing import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
 from s2cli.server.store import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
 from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
 from s2cli.server.upkeep import SWEEP_S
-from s2cli.wire import batch, frames, names, s2_pb2
+from s2cli.wire import frames, names, protobuf, s2_pb2
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, SYSTEM_DEFAULTS
 from s2cli.wire.operations import OP_GROUPS
 
@@ -220,16 +220,16 @@ LIMITS = {
     "encryption key": f"{MAX_KEY_CHARS} characters, {KEY_BYTES} bytes",
     "storage class, here": f"1 to {MAX_STORAGE_CLASS_BYTES} bytes",
     "names in a list": f"{MAX_LIST_LIMIT}",
-    "records in a batch": f"1 to {batch.MAX_BATCH_RECORDS}",
-    "metered size of a batch, of a record": f"{batch.MAX_BATCH_BYTES:,} bytes",
+    "records in a batch": f"1 to {protobuf.MAX_BATCH_RECORDS}",
+    "metered size of a batch, of a record": f"{protobuf.MAX_BATCH_BYTES:,} bytes",
     "what a record counts beside its bytes": (
-        f"{batch.RECORD_OVERHEAD_BYTES} bytes, and {batch.HEADER_OVERHEAD_BYTES} for each header"
+        f"{protobuf.RECORD_OVERHEAD_BYTES} bytes, and {protobuf.HEADER_OVERHEAD_BYTES} for each header"
     ),
     "unary body, also inflated": f"{MAX_UNARY_BODY_BYTES // MIB} MiB",
     "length in a frame": f"1 to {frames.MAX_LENGTH:,}",
     "message in a frame, also inflated": f"{frames.MAX_MESSAGE_BYTES:,} bytes",
     "compressed from": f"frames {frames.COMPRESSION_THRESHOLD_BYTES} bytes, answers {THRESHOLD_BYTES + 1} bytes",
-    "unary read": f"{batch.MAX_BATCH_RECORDS} records, {batch.MAX_BATCH_BYTES // MIB} MiB, {MAX_WAIT_S} s",
+    "unary read": f"{protobuf.MAX_BATCH_RECORDS} records, {protobuf.MAX_BATCH_BYTES // MIB} MiB, {MAX_WAIT_S} s",
     "heartbeat": "at once at the tail, then after {:g} to {:g} s".format(*HEARTBEAT_S),
     "default retention": f"{SYSTEM_DEFAULTS['retention_policy']['age']:,} s",
     "sweep": f"{SWEEP_S:g} s",

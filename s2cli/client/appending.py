@@ -1,6 +1,6 @@
 """The poll loop of `append`: input to batches to the server, acknowledgements back, through losses and signals.
 
-One thread waits for the input, the connection and the signals together. The decisions are those of wire/append.py;
+One thread waits for the input, the connection and the signals together. The decisions are those of wire/append_session.py;
 here is when to read, to send, to flush, to connect again and to stop.
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from s2cli.client.input_files import InputFiles
     from s2cli.client.interrupts import Interrupts
     from s2cli.client.records import StreamClient
-    from s2cli.wire.append import AppendSession
-    from s2cli.wire.inputs import Records
+    from s2cli.wire.append_input import Records
+    from s2cli.wire.append_session import AppendSession
 
     class RecordInput(Protocol):
         """See formats/record_input.py."""

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.client.duplex import Connection
     from s2cli.client.records import StreamClient
-    from s2cli.wire.append import AppendSession
+    from s2cli.wire.append_session import AppendSession
 
 SEND_BYTES = 1024 * 1024  # of batches that are joined to one send
 

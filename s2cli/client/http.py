@@ -14,7 +14,7 @@ from s2cli.client.records import inflated
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import is_loopback
 from s2cli.errors import ApiError, ProtocolError, S2Error, error_from_response
-from s2cli.wire.content import parse_json
+from s2cli.wire.compression import parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

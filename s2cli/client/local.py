@@ -11,7 +11,7 @@ import errno
 import os
 
 from s2cli import __version__
-from s2cli.wire.lock_note import LOCK_FILE, MAX_NOTE_BYTES, decode_note, version_key
+from s2cli.wire.lock_file import LOCK_FILE, MAX_NOTE_BYTES, decode_note, version_key
 
 # A server that does not even take a connection within this time is not one to wait for.
 PROBE_TIMEOUT_S = 2.0

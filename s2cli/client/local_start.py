@@ -26,7 +26,7 @@ from s2cli.amounts import format_seconds
 from s2cli.client.local import is_absent, is_outdated, probe, read_note
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.ownfiles import open_own
-from s2cli.wire.lock_note import LOCK_FILE
+from s2cli.wire.lock_file import LOCK_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s2cli.client.duplex import Connection
     from s2cli.client.interrupts import Waiter
     from s2cli.client.records import StreamClient
-    from s2cli.wire.append import AppendSession
+    from s2cli.wire.append_session import AppendSession
 
 
 class Placing:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from s2cli.client.interrupts import Waiter
     from s2cli.client.outage import Outage
     from s2cli.client.records import StreamClient
-    from s2cli.wire.read import Delivered, ReadSession
+    from s2cli.wire.read_session import Delivered, ReadSession
 
     # Delivers what the bytes of a session hold; says how many messages were whole so far, and how many bytes of the
     # next one are there.
@@ -158,7 +158,7 @@ class ReadLoop:
 
     def _take_events(self) -> Taker:
         from s2cli.client.event_reader import EventReader
-        from s2cli.wire import events
+        from s2cli.wire import sse
 
         session = self._session
         reader = EventReader()
@@ -171,12 +171,12 @@ class ReadLoop:
                 messages += 1
                 self._ways.on_data()
                 if name == "batch":
-                    self._deliver(session.receive_batch(events.decode_batch(text)))
+                    self._deliver(session.receive_batch(sse.decode_batch(text)))
                 elif name == "ping":
-                    session.on_tail(events.decode_ping(text))
+                    session.on_tail(sse.decode_ping(text))
                 elif name == "error":
-                    raise events.decode_error(text)
-                elif text == events.DONE:
+                    raise sse.decode_error(text)
+                elif text == sse.DONE:
                     session.ended = True
                 if session.done or session.ended:
                     break

@@ -231,7 +231,7 @@ def inflated(headers: dict[str, str], body: bytes, limit_bytes: int = MAX_MESSAG
         return body
     if coding not in ("gzip", "zstd"):
         raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
-    from s2cli.wire.content import inflate_content
+    from s2cli.wire.compression import inflate_content
 
     return inflate_content(body, coding, limit_bytes)
 
@@ -243,7 +243,7 @@ def parse_tail(body: bytes) -> tuple[int, int]:
     more_digits, _, end = rest.partition(b"}}")
     if not head.strip() and not end.strip() and _is_short_number(digits) and _is_short_number(more_digits):
         return int(digits), int(more_digits)
-    from s2cli.wire.content import is_u64, parse_json
+    from s2cli.wire.compression import is_u64, parse_json
 
     try:
         tail = parse_json(body)["tail"]  # type: ignore[index]  # what has no members is a TypeError

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from s2cli.client.input_files import InputFiles
     from s2cli.formats.record_input import TextInput
-    from s2cli.wire.append import AppendSession
+    from s2cli.wire.append_session import AppendSession
 
 OUTCOMES = {
     ExitCode.OK: "ok",

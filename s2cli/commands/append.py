@@ -24,7 +24,7 @@ from s2cli.errors import (
     UsageError,
 )
 from s2cli.formats.record_input import open_input
-from s2cli.wire.append import AppendSession
+from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

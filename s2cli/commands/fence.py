@@ -5,7 +5,7 @@ from __future__ import annotations
 from s2cli.commands.command_record import append_command
 from s2cli.errors import FencingTokenMismatchError
 from s2cli.wire.names import check_fencing_token
-from s2cli.wire.records import FENCE
+from s2cli.wire.record_rules import FENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

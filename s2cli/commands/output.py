@@ -11,7 +11,7 @@ from s2cli.formats import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.wire.read import Delivered
+    from s2cli.wire.read_session import Delivered
 
 
 class RecordWriter:

@@ -14,7 +14,7 @@ from s2cli.commands.output import RecordWriter
 from s2cli.commands.read_report import ReadReport
 from s2cli.errors import ExitCode, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
-from s2cli.wire.read import FIRST_LIKELY_TIME, ReadSession, beyond_tail
+from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
     from s2cli.commands.output import RecordWriter
-    from s2cli.wire.read import Delivered, ReadSession
+    from s2cli.wire.read_session import Delivered, ReadSession
 
 TICK_S = 0.2
 

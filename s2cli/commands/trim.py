@@ -10,7 +10,7 @@ from s2cli.commands.append import max_outage_s
 from s2cli.commands.asking import can_ask, confirm
 from s2cli.commands.command_record import append_command
 from s2cli.errors import PreconditionError, S2Error
-from s2cli.wire.records import TRIM, encode_trim_point
+from s2cli.wire.record_rules import TRIM, encode_trim_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

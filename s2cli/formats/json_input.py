@@ -9,9 +9,9 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from s2cli.errors import BadInputError, BadValueError
-from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
-from s2cli.wire.inputs import encode_headers, encode_record
-from s2cli.wire.records import check_record, metered_bytes
+from s2cli.wire.append_input import encode_headers, encode_record
+from s2cli.wire.protobuf import RECORD_OVERHEAD_BYTES
+from s2cli.wire.record_rules import check_record, metered_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def parse_record(
     try:
         fields = json.loads(line.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        from s2cli.wire.content import json_flaw
+        from s2cli.wire.compression import json_flaw
 
         raise BadInputError(f"not valid JSON: {json_flaw(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from s2cli.errors import BadInputError, S2Error
 from s2cli.formats.lines import LineSplitter
-from s2cli.wire.batch import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
+from s2cli.wire.append_input import Records, bodies_records, encoded_records
 from s2cli.wire.batcher import Batcher
-from s2cli.wire.inputs import Records, bodies_records, encoded_records
+from s2cli.wire.protobuf import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def open_input(record_format: str, separator: bytes, headers: Headers, *, skip_c
 
 
 def _headed_text(separator: bytes, headers: Headers) -> TextInput:
-    from s2cli.wire.inputs import encode_headers, encode_record
-    from s2cli.wire.records import metered_bytes
+    from s2cli.wire.append_input import encode_headers, encode_record
+    from s2cli.wire.record_rules import metered_bytes
 
     encoded = encode_headers(headers)
     headers_bytes = metered_bytes(b"", headers) - RECORD_OVERHEAD_BYTES

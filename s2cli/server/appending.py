@@ -15,9 +15,9 @@ from s2cli.server.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.memory import share_of
 from s2cli.server.replies import identify
 from s2cli.server.sealing import seal_of
-from s2cli.wire.batch import encode_ack
-from s2cli.wire.content import ContentError
+from s2cli.wire.compression import ContentError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
+from s2cli.wire.protobuf import encode_ack
 
 if TYPE_CHECKING:
     from asyncio import Future

@@ -6,8 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, MissingTimestampError
-from s2cli.wire.batch import encode_record, encode_records
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
+from s2cli.wire.protobuf import encode_record, encode_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
 from s2cli.server.turnstile import in_one_go
-from s2cli.wire.batch import (
+from s2cli.wire.messages import decode_append, decode_record, record_pieces, split_append, split_records
+from s2cli.wire.names import check_fencing_token
+from s2cli.wire.protobuf import (
     MAX_BATCH_RECORDS,
     RECORD_OVERHEAD_BYTES,
     count_records,
     encode_header,
     metered_bodies_bytes,
 )
-from s2cli.wire.codec import decode_append, decode_record, record_pieces, split_append, split_records
-from s2cli.wire.names import check_fencing_token
-from s2cli.wire.records import check_batch, check_record_size, command_of, metered_bytes
+from s2cli.wire.record_rules import check_batch, check_record_size, command_of, metered_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from s2cli.server.turnstile import Steps
-    from s2cli.wire.codec import BodiesOnly
+    from s2cli.wire.messages import BodiesOnly
     from s2cli.wire.s2_pb2 import AppendInput, AppendRecord
     from s2cli.wire.views_pb2 import RawAppendInput
 

@@ -11,7 +11,7 @@ from s2cli.server.media import EVENT_STREAM
 from s2cli.server.packing import Packer
 from s2cli.server.query import MAX_U64
 from s2cli.server.rendering import expansion, render_records, render_tail
-from s2cli.wire.codec import decode_read
+from s2cli.wire.messages import decode_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from s2cli.errors import (
     SeqNumMismatchError,
 )
 from s2cli.server.memory import Share, share_of
-from s2cli.wire.content import ContentError
+from s2cli.wire.compression import ContentError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping

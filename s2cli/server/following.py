@@ -19,7 +19,7 @@ from s2cli.server.memory import Share
 from s2cli.server.packing import Cursor, Shared
 from s2cli.server.scanning import Limits
 from s2cli.server.turnstile import LARGE_BYTES, in_one_go
-from s2cli.wire.batch import MAX_BATCH_BYTES
+from s2cli.wire.protobuf import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from asyncio import Future

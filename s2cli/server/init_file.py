@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import BadValueError, S2Error, UsageError
 from s2cli.server.store import BasinRow, StreamRow
 from s2cli.values import parse_duration_ms
+from s2cli.wire.compression import json_flaw, parse_json
 from s2cli.wire.configs import parse_basin_config, parse_stream_config, resolve_stream_config
-from s2cli.wire.content import json_flaw, parse_json
 from s2cli.wire.names import check_basin_name, check_stream_name
 
 if TYPE_CHECKING:

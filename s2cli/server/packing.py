@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.exchange import error_response
-from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, frame_header
+from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

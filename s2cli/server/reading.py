@@ -19,7 +19,7 @@ from s2cli.server.query import ReadQuery
 from s2cli.server.rendering import expansion, render_batch
 from s2cli.server.scanning import Limits, find_start
 from s2cli.server.sealing import seal_of
-from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
+from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 
 if TYPE_CHECKING:
     from asyncio import Future

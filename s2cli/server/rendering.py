@@ -7,7 +7,7 @@ import base64
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from s2cli.wire.codec import decode_read
+from s2cli.wire.messages import decode_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

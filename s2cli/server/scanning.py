@@ -8,8 +8,8 @@ from s2cli.errors import RangeNotSatisfiableError
 from s2cli.server.sealing import not_openable
 from s2cli.server.store import Chunk
 from s2cli.server.turnstile import in_one_go
-from s2cli.wire.batch import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
-from s2cli.wire.codec import cut, decode_read
+from s2cli.wire.messages import cut, decode_read
+from s2cli.wire.protobuf import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from s2cli.server.meters import Meter

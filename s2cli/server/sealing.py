@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s2cli.errors import ApiError, MissingKeyError, ProtocolError
 from s2cli.server.store import MAX_SEQ_NUM, Chunk
-from s2cli.wire.codec import decode_read
-from s2cli.wire.records import FENCE, TRIM
+from s2cli.wire.messages import decode_read
+from s2cli.wire.record_rules import FENCE, TRIM
 from s2cli.wire.s2_pb2 import ReadBatch
 
 if TYPE_CHECKING:

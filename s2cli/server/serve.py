@@ -34,7 +34,7 @@ from s2cli.server.turnstile import Turnstile
 from s2cli.server.upkeep import Upkeep
 from s2cli.values import is_true
 from s2cli.wire.frames import RECONNECT_ADVISED
-from s2cli.wire.lock_note import decode_note, encode_note
+from s2cli.wire.lock_file import decode_note, encode_note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

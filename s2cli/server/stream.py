@@ -14,7 +14,7 @@ from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMis
 from s2cli.server.assembly import assemble
 from s2cli.server.fanout import Fanout
 from s2cli.server.store import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
-from s2cli.wire.records import FENCE
+from s2cli.wire.record_rules import FENCE
 
 if TYPE_CHECKING:
     from asyncio import Future

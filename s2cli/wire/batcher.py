@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, RECORD_OVERHEAD_BYTES
+from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, RECORD_OVERHEAD_BYTES
 
 
 class Batcher:

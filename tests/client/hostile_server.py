@@ -24,8 +24,8 @@ import zstandard
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PingFrame, SettingsFrame
 
-from s2cli.wire.batch import encode_records, encode_tail
 from s2cli.wire.frames import frame_header
+from s2cli.wire.protobuf import encode_records, encode_tail
 
 MIB = 1 << 20
 TAIL = 1_000_000

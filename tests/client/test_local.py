@@ -19,7 +19,7 @@ from support.waiting import TIMEOUT_S, until
 from s2cli import __version__
 from s2cli.client import local, local_start
 from s2cli.errors import S2Error, UnreachableError
-from s2cli.wire.lock_note import LOCK_FILE, encode_note
+from s2cli.wire.lock_file import LOCK_FILE, encode_note
 
 ENSURE = "from s2cli.client.local import ensure_server; print(ensure_server())"
 
@@ -393,7 +393,7 @@ def test_the_way_to_a_running_server_imports_next_to_nothing():
         " ensure_server(); print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=TIMEOUT_S, check=True)
-    ours = {"__future__", "s2cli", "s2cli.client", "s2cli.client.local", "s2cli.wire", "s2cli.wire.lock_note"}
+    ours = {"__future__", "s2cli", "s2cli.client", "s2cli.client.local", "s2cli.wire", "s2cli.wire.lock_file"}
     assert set(loaded.stdout.decode().split()) <= ours
 
 

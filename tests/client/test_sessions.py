@@ -19,10 +19,10 @@ from s2cli.client.records import StreamClient, parse_tail
 from s2cli.endpoints import Target
 from s2cli.errors import ProtocolError, UnreachableError
 from s2cli.formats.record_input import open_input
-from s2cli.wire.append import AppendSession
-from s2cli.wire.batch import encode_ack, encode_records, encode_tail
+from s2cli.wire.append_session import AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
-from s2cli.wire.read import ReadSession
+from s2cli.wire.protobuf import encode_ack, encode_records, encode_tail
+from s2cli.wire.read_session import ReadSession
 from s2cli.wire.s2_pb2 import AppendInput
 
 

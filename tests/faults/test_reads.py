@@ -17,7 +17,7 @@ from s2cli.client.outage import Outage
 from s2cli.client.reading import ReadLoop
 from s2cli.client.records import StreamClient
 from s2cli.endpoints import Target
-from s2cli.wire.read import ReadSession
+from s2cli.wire.read_session import ReadSession
 
 COUNT = 1_000_000
 

@@ -11,8 +11,8 @@ from s2cli.server.batches import parse_proto
 from s2cli.server.engines.sqlite import SqliteStore
 from s2cli.server.serve import Server
 from s2cli.server.store import BasinRow, StreamRow
-from s2cli.wire.codec import decode_read
 from s2cli.wire.configs import resolve_stream_config
+from s2cli.wire.messages import decode_read
 from s2cli.wire.s2_pb2 import AppendInput
 
 START_MS = 4_000_000_000_000  # far ahead: a store that is opened looks at the real clock first

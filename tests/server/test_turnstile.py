@@ -18,10 +18,10 @@ from s2cli.server.json_appends import json_steps, parse_json
 from s2cli.server.openapi import document
 from s2cli.server.routes import ROUTES
 from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
-from s2cli.wire.batch import count_records
-from s2cli.wire.codec import record_pieces
-from s2cli.wire.content import ContentError
+from s2cli.wire.compression import ContentError
 from s2cli.wire.frames import encode_frame
+from s2cli.wire.messages import record_pieces
+from s2cli.wire.protobuf import count_records
 from s2cli.wire.s2_pb2 import AppendRecord, Header, ReadBatch
 
 MIB = 1 << 20

@@ -7,10 +7,10 @@ from s2cli.errors import (
     S2Error,
     SeqNumMismatchError,
 )
-from s2cli.wire.append import AppendSession
-from s2cli.wire.batch import encode_ack
+from s2cli.wire.append_input import bodies_records
+from s2cli.wire.append_session import AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
-from s2cli.wire.inputs import bodies_records
+from s2cli.wire.protobuf import encode_ack
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 

@@ -13,10 +13,10 @@ from s2cli.errors import (
     SeqNumMismatchError,
     UndecidedError,
 )
-from s2cli.wire.append import RESEND, STOP, AppendSession
-from s2cli.wire.batch import encode_ack
+from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
+from s2cli.wire.append_session import RESEND, STOP, AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
-from s2cli.wire.inputs import encode_headers, encode_record, encoded_records
+from s2cli.wire.protobuf import encode_ack
 from s2cli.wire.s2_pb2 import AppendInput
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from s2cli.client.event_reader import MAX_EVENT_BYTES
 from s2cli.errors import ProtocolError
-from s2cli.wire.events import decode_batch, decode_ping
+from s2cli.wire.sse import decode_batch, decode_ping
 
 
 def test_the_largest_batch_there_is():

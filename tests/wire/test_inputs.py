@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli.wire.inputs import (
+from s2cli.wire.append_input import (
     SEPARATE_BYTES,
     bodies_records,
     encode_conditions,

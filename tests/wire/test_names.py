@@ -3,7 +3,7 @@
 import pytest
 
 from s2cli.errors import BadValueError
-from s2cli.wire import names, records
+from s2cli.wire import names, record_rules
 
 
 @pytest.mark.parametrize("name", ["abcdefgh", "a-b-c-d-1", "0" * 48])
@@ -68,8 +68,8 @@ def test_tokens_have_at_most_36_bytes():
 
 
 def test_metered_size_is_that_of_the_protocol():
-    assert records.metered_bytes(b"") == 8
-    assert records.metered_bytes(b"abc", [(b"n", b"value"), (b"", b"")]) == 8 + 2 * 2 + 6 + 3
+    assert record_rules.metered_bytes(b"") == 8
+    assert record_rules.metered_bytes(b"abc", [(b"n", b"value"), (b"", b"")]) == 8 + 2 * 2 + 6 + 3
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_metered_size_is_that_of_the_protocol():
     [
         (b"anything", [], None),
         (b"", [(b"name", b"")], None),
-        (b"token", [(b"", b"fence")], records.FENCE),
-        (b"", [(b"", b"fence")], records.FENCE),
-        (records.encode_trim_point(5), [(b"", b"trim")], records.TRIM),
+        (b"token", [(b"", b"fence")], record_rules.FENCE),
+        (b"", [(b"", b"fence")], record_rules.FENCE),
+        (record_rules.encode_trim_point(5), [(b"", b"trim")], record_rules.TRIM),
     ],
 )
 def test_records_that_pass(body, headers, command):
-    assert records.check_record(body, headers) == command
+    assert record_rules.check_record(body, headers) == command
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_records_that_pass(body, headers, command):
 )
 def test_records_that_do_not(body, headers, message):
     with pytest.raises(BadValueError, match=message):
-        records.check_record(body, headers)
+        record_rules.check_record(body, headers)
 
 
 def test_a_record_may_just_fill_a_batch():
-    assert records.check_record(b"x" * ((1 << 20) - 8), []) is None
+    assert record_rules.check_record(b"x" * ((1 << 20) - 8), []) is None
 
 
 def test_batches_have_1_to_1000_records_and_1_mib():
-    records.check_batch(1000, 1 << 20)
+    record_rules.check_batch(1000, 1 << 20)
     for count, size in ((0, 0), (1001, 1001 * 8), (1, (1 << 20) + 1)):
         with pytest.raises(BadValueError, match="batch must not"):
-            records.check_batch(count, size)
+            record_rules.check_batch(count, size)

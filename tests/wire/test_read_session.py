@@ -3,9 +3,9 @@
 import pytest
 
 from s2cli.errors import ApiError, PreconditionError, ProtocolError, RangeNotSatisfiableError
-from s2cli.wire.batch import encode_records, encode_tail
 from s2cli.wire.frames import encode_frame, encode_terminal
-from s2cli.wire.read import ENDLESS, WAIT_S, ReadSession
+from s2cli.wire.protobuf import encode_records, encode_tail
+from s2cli.wire.read_session import ENDLESS, WAIT_S, ReadSession
 from s2cli.wire.s2_pb2 import ReadBatch
 
 

@@ -14,10 +14,10 @@ from s2cli.errors import (
     S2Error,
     error_from_response,
 )
-from s2cli.wire.batch import RECORD_OVERHEAD_BYTES
-from s2cli.wire.codec import decode_received, read_bodies
 from s2cli.wire.frames import FrameReader
-from s2cli.wire.records import metered_bytes
+from s2cli.wire.messages import decode_received, read_bodies
+from s2cli.wire.protobuf import RECORD_OVERHEAD_BYTES
+from s2cli.wire.record_rules import metered_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

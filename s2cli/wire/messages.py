@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from s2cli.errors import ProtocolError
-from s2cli.wire.batch import (
+from s2cli.wire.protobuf import (
     HEADER_OVERHEAD_BYTES,
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,

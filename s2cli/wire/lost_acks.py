@@ -6,11 +6,11 @@ and gives each ReadBatch to on_records(), until `wanted` is None.
 
 from __future__ import annotations
 
-from s2cli.wire.inputs import keys_of, record_key
+from s2cli.wire.append_input import keys_of, record_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.wire.append import Batch
+    from s2cli.wire.append_session import Batch
 
 
 class Look:
@@ -65,7 +65,7 @@ class Look:
 
     def on_records(self, data: bytes) -> None:
         """A ReadBatch of what was `wanted`, from its start. Raises ProtocolError."""
-        from s2cli.wire.codec import decode_received
+        from s2cli.wire.messages import decode_received
 
         records = decode_received(data).records
         if not records:

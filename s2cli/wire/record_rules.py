@@ -6,14 +6,14 @@ Each check raises BadValueError, which the API answers as 422 `invalid`.
 from __future__ import annotations
 
 from s2cli.errors import BadValueError
-from s2cli.wire.batch import (
+from s2cli.wire.names import MAX_FENCING_TOKEN_BYTES
+from s2cli.wire.protobuf import (
     HEADER_OVERHEAD_BYTES,
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
     MAX_RECORD_BYTES,
     RECORD_OVERHEAD_BYTES,
 )
-from s2cli.wire.names import MAX_FENCING_TOKEN_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 No socket and no clock. The owner of a connection calls start() when a session begins, take() for bytes to send and
 receive() with bytes that came, and lose() when the connection breaks. Where something may have arrived without our
-knowing, doubtful() says so, and look() with settle() finds out (wire/look.py) before anything is sent again.
+knowing, doubtful() says so, and look() with settle() finds out (wire/lost_acks.py) before anything is sent again.
 
 While we write alone every batch demands the one sequence number where it belongs, so that a late copy of it is refused.
 Once another writer is seen, batches go without demands: shared mode.
@@ -20,18 +20,18 @@ from s2cli.errors import (
     UndecidedError,
     error_from_response,
 )
-from s2cli.wire.batch import decode_ack
+from s2cli.wire.append_input import encode_conditions
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
-from s2cli.wire.inputs import encode_conditions
+from s2cli.wire.protobuf import decode_ack
 from s2cli.wire.ranges import Ranges, format_lines, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from s2cli.wire.batch import Ack
-    from s2cli.wire.inputs import Records
-    from s2cli.wire.look import Look
+    from s2cli.wire.append_input import Records
+    from s2cli.wire.lost_acks import Look
+    from s2cli.wire.protobuf import Ack
     from s2cli.wire.ranges import Range
 
 # What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
@@ -316,7 +316,7 @@ class AppendSession:
         """What finds out which of the doubtful batches are durable; settle() takes it when it is done."""
         if self._floor is None:
             raise self._undecided("the connection was lost before anything told where they belong")
-        from s2cli.wire.look import Look
+        from s2cli.wire.lost_acks import Look
 
         return Look([batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.wire.batch import append_parts, encode_append, encode_varint
+from s2cli.wire.protobuf import append_parts, encode_append, encode_varint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def record_key(body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def keys_of(records: Records) -> list[bytes]:
     """The record_key() of each."""
-    from s2cli.wire.codec import decode_append
+    from s2cli.wire.messages import decode_append
 
     return [
         record_key(record.body, [(header.name, header.value) for header in record.headers])
