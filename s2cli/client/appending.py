@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from s2cli.wire.append_session import AppendSession
 
     class RecordInput(Protocol):
-        """See formats/record_input.py."""
+        """See formats/input.py."""
 
         error: S2Error | None
 

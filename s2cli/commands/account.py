@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.client.input_files import InputFiles
-    from s2cli.formats.record_input import TextInput
+    from s2cli.formats.input import TextInput
     from s2cli.wire.append_session import AppendSession
 
 OUTCOMES = {

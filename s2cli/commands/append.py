@@ -23,7 +23,7 @@ from s2cli.errors import (
     SeqNumMismatchError,
     UsageError,
 )
-from s2cli.formats.record_input import open_input
+from s2cli.formats.input import open_input
 from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False

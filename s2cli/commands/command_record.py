@@ -11,7 +11,7 @@ from s2cli.commands.account import OUTCOMES
 from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes, max_outage_s
 from s2cli.commands.opening import open_settings
 from s2cli.errors import ExitCode, S2Error, UndecidedError
-from s2cli.formats.record_input import TextInput
+from s2cli.formats.input import TextInput
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
 from s2cli.wire.append_session import AppendSession
 

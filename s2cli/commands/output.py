@@ -7,7 +7,7 @@ import os
 from s2cli import console
 from s2cli.client.sockets import describe
 from s2cli.errors import S2Error
-from s2cli.formats import text
+from s2cli.formats import text_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ class RecordWriter:
                 bodies += batch.bodies
                 continue
             if bodies:
-                parts.append(text.format_bodies(bodies, self._separator))
+                parts.append(text_output.format_bodies(bodies, self._separator))
                 bodies = []
-            parts.append(text.format_records(batch.records, self._separator, console.notice))
+            parts.append(text_output.format_records(batch.records, self._separator, console.notice))
         if bodies:
-            parts.append(text.format_bodies(bodies, self._separator))
+            parts.append(text_output.format_bodies(bodies, self._separator))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _format_json(self, batches: list[Delivered]) -> bytes:
-        from s2cli.formats.json_lines import format_records
+        from s2cli.formats.json_output import format_records
 
         base64, separator = self._format == "json-base64", self._separator.decode()
         return b"".join(format_records(batch.records, separator, base64=base64) for batch in batches)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2cli import cli, root
-from s2cli.formats.json_lines import format_records
-from s2cli.formats.record_input import open_input
+from s2cli.formats.input import open_input
+from s2cli.formats.json_output import format_records
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 ROOT = Path(__file__).parents[2]

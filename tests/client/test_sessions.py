@@ -18,7 +18,7 @@ from s2cli.client.reading import ReadLoop
 from s2cli.client.records import StreamClient, parse_tail
 from s2cli.endpoints import Target
 from s2cli.errors import ProtocolError, UnreachableError
-from s2cli.formats.record_input import open_input
+from s2cli.formats.input import open_input
 from s2cli.wire.append_session import AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
 from s2cli.wire.protobuf import encode_ack, encode_records, encode_tail

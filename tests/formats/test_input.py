@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli.formats.record_input import open_input
+from s2cli.formats.input import open_input
 from s2cli.wire.protobuf import MAX_BATCH_BYTES
 from s2cli.wire.s2_pb2 import AppendInput
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli.formats import json_lines, text
+from s2cli.formats import json_output, text_output
 from s2cli.wire.s2_pb2 import ReadBatch
 
 
@@ -25,7 +25,7 @@ PAIRS = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_
 
 @given(st.lists(st.binary(max_size=50), min_size=1), st.sampled_from([b"\n", b"\0"]))
 def test_text_is_the_bodies_and_a_separator_after_each(bodies, separator):
-    assert text.format_bodies(list(bodies), separator) == b"".join(body + separator for body in bodies)
+    assert text_output.format_bodies(list(bodies), separator) == b"".join(body + separator for body in bodies)
 
 
 def test_text_shows_no_headers_and_tells_of_commands():
@@ -37,7 +37,7 @@ def test_text_shows_no_headers_and_tells_of_commands():
         (b"", [(b"", b"odd")]),
         (b"", []),
     )
-    assert text.format_records(records, b"\n", told.append) == b"a\xff\r\n\n"
+    assert text_output.format_records(records, b"\n", told.append) == b"a\xff\r\n\n"
     assert told == [
         "trim to 300 // 8 @ 1008",
         'new fencing token "token" // 9 @ 1009',
@@ -47,7 +47,7 @@ def test_text_shows_no_headers_and_tells_of_commands():
 
 def test_json_leaves_out_what_is_empty_and_keeps_the_order():
     records = make(("hé\n".encode(), []), (b"", [(b"n", b"")]), (b"\xff", []))
-    assert json_lines.format_records(records, "\n", base64=False).decode() == (
+    assert json_output.format_records(records, "\n", base64=False).decode() == (
         '{"seq_num":7,"timestamp":1007,"body":"hé\\n"}\n'
         '{"seq_num":8,"timestamp":1008,"headers":[["n",""]]}\n'
         '{"seq_num":9,"timestamp":1009,"base64":true,"body":"/w=="}\n'
@@ -65,9 +65,9 @@ def test_json_leaves_out_what_is_empty_and_keeps_the_order():
 )
 def test_json_gives_a_record_that_is_no_text_in_base64_whole(body, headers):
     records = make((b"text", [(b"n", b"v")]), (body, headers))
-    first, second = json_lines.format_records(records, "\n", base64=False).decode().splitlines()
+    first, second = json_output.format_records(records, "\n", base64=False).decode().splitlines()
     assert first == '{"seq_num":7,"timestamp":1007,"headers":[["n","v"]],"body":"text"}'
-    exact = json_lines.format_records(records, "\n", base64=True).decode().splitlines()[1]
+    exact = json_output.format_records(records, "\n", base64=True).decode().splitlines()[1]
     assert second == exact.replace('"timestamp":1008,', '"timestamp":1008,"base64":true,')
 
 
@@ -79,9 +79,9 @@ CONTROLS = {*range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *
 @pytest.mark.parametrize("code", sorted({code + step for code in CONTROLS for step in (-1, 0, 1)}))
 def test_json_escapes_what_would_drive_a_terminal(code, place):
     text = f"a{chr(code)}z"
-    data = text.encode()
+    data = text_output.encode()
     records = make((data, []) if place == "body" else (b"", [(data, data)]))
-    line = json_lines.format_records(records, "\n", base64=False).decode()
+    line = json_output.format_records(records, "\n", base64=False).decode()
     assert (text in line) == (code not in CONTROLS)
     fields = json.loads(line)
     assert fields.get("body") == text or fields.get("headers") == [[text, text]]
@@ -89,12 +89,12 @@ def test_json_escapes_what_would_drive_a_terminal(code, place):
 
 def test_json_leaves_typography_and_other_scripts_as_they_are():
     text = "“größe” — 10 °C … 日本語 العربية \u200d😀\u202f\u00a0"
-    assert text in json_lines.format_records(make((text.encode(), [])), "\n", base64=False).decode()
+    assert text in json_output.format_records(make((text_output.encode(), [])), "\n", base64=False).decode()
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), PAIRS), min_size=1, max_size=5), st.booleans())
 def test_json_is_json_and_base64_is_exact(given_records, is_base64):
-    data = json_lines.format_records(make(*given_records), "\n", base64=is_base64)
+    data = json_output.format_records(make(*given_records), "\n", base64=is_base64)
     lines = data.decode().split("\n")
     assert lines.pop() == ""
     for line, (body, headers) in zip(lines, given_records, strict=True):
@@ -111,5 +111,5 @@ def test_json_is_json_and_base64_is_exact(given_records, is_base64):
 
 @pytest.mark.parametrize("separator", ["\n", "\0"])
 def test_json_ends_each_object_with_the_separator(separator):
-    data = json_lines.format_records(make((b"a", []), (b"b", [])), separator, base64=False).decode()
+    data = json_output.format_records(make((b"a", []), (b"b", [])), separator, base64=False).decode()
     assert data.count("}" + separator) == 2
