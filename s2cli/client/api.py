@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from s2cli.client.http import Connection, Response
+    from s2cli.client.unary import Connection, Response
 
     Resource = dict[str, object]
     Page = tuple[list[Resource], bool]

@@ -6,13 +6,13 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client.interrupts import Interrupts, Waiter
+from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.duplex import Connection
+    from s2cli.client.connection import Connection
 
 # Protocol section 5.5: a server sends something every 15 s at the least.
 SILENCE_S = 20.0

@@ -6,12 +6,12 @@ import os
 import sys
 
 from s2cli import console
+from s2cli.client.append_loop import AppendLoop, Stopped
 from s2cli.client.append_options import AppendOptions
-from s2cli.client.appending import AppendLoop, Stopped
 from s2cli.client.input_files import STDIN, InputFiles
-from s2cli.client.interrupts import Interrupts
-from s2cli.client.outage import DEFAULT_LIMIT_S
-from s2cli.client.records import StreamClient
+from s2cli.client.retry import DEFAULT_LIMIT_S
+from s2cli.client.signals import Interrupts
+from s2cli.client.stream_client import StreamClient
 from s2cli.commands.account import Account
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback

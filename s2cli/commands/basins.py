@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s2cli import console
 from s2cli.client import api
-from s2cli.client.http import Connection
+from s2cli.client.unary import Connection
 from s2cli.commands.asking import confirm_deletion
 from s2cli.commands.opening import open_settings
 from s2cli.commands.printing import BASIN_HEADERS, basin_row, print_changed, print_config, print_created, print_list

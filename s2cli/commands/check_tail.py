@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from s2cli import console
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.records import StreamClient, keep_trying
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.stream_client import StreamClient, keep_trying
 from s2cli.commands.opening import open_settings
 
 TYPE_CHECKING = False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from s2cli.args import Args
     from s2cli.client.api import Resource
-    from s2cli.client.http import Connection
+    from s2cli.client.unary import Connection
     from s2cli.values import StreamUri
 
 # What was done, in the words of the API's `s2-provision-result`, and for people.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from s2cli import console
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import DEFAULT_LIMIT_S, Outage
-from s2cli.client.reading import ReadLoop
-from s2cli.client.records import StreamClient, is_forbidden, keep_trying
+from s2cli.client.read_loop import ReadLoop
+from s2cli.client.retry import DEFAULT_LIMIT_S, Outage
+from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.opening import open_settings, stream_config_header
 from s2cli.commands.output import RecordWriter
 from s2cli.commands.read_report import ReadReport

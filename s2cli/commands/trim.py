@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from s2cli import console
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.records import is_forbidden, keep_trying
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.stream_client import is_forbidden, keep_trying
 from s2cli.commands.append import max_outage_s
 from s2cli.commands.asking import can_ask, confirm
 from s2cli.commands.command_record import append_command
@@ -15,7 +15,7 @@ from s2cli.wire.record_rules import TRIM, encode_trim_point
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
-    from s2cli.client.records import StreamClient
+    from s2cli.client.stream_client import StreamClient
 
 
 def run(args: Args) -> int:

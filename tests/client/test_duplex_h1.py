@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2cli.client.duplex_h1 import MAX_HEAD_BYTES, Http1
+from s2cli.client.http1 import MAX_HEAD_BYTES, Http1
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 

@@ -8,7 +8,7 @@ import h2.settings
 import hyperframe.frame
 import pytest
 
-from s2cli.client.duplex_h2 import MAX_FRAME_BYTES, WINDOW_BYTES, Http2
+from s2cli.client.http2 import MAX_FRAME_BYTES, WINDOW_BYTES, Http2
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 

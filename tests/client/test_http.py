@@ -11,8 +11,9 @@ import pytest
 from support.waiting import TIMEOUT_S
 from terminator import tls_terminator
 
-from s2cli.client import api, duplex, sockets
-from s2cli.client.http import Connection
+from s2cli.client import api, sockets
+from s2cli.client import connection as duplex
+from s2cli.client.unary import Connection
 from s2cli.endpoints import Target
 from s2cli.errors import ApiError, ExitCode, ProtocolError, UnreachableError, UsageError
 

@@ -7,15 +7,15 @@ import threading
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli.client import appending
+from s2cli.client import append_loop
+from s2cli.client.append_loop import AppendLoop
 from s2cli.client.append_options import AppendOptions
-from s2cli.client.appending import AppendLoop
-from s2cli.client.carriers import FrameCarrier
+from s2cli.client.append_transports import FrameCarrier
 from s2cli.client.input_files import InputFiles
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.reading import ReadLoop
-from s2cli.client.records import StreamClient, parse_tail
+from s2cli.client.read_loop import ReadLoop
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.stream_client import StreamClient, parse_tail
 from s2cli.endpoints import Target
 from s2cli.errors import ProtocolError, UnreachableError
 from s2cli.formats.input import open_input
@@ -359,7 +359,7 @@ def test_an_input_that_ends_while_the_connection_is_gone_needs_no_other(server, 
 
 
 def test_a_server_that_takes_everything_and_says_nothing_is_silent(server, append, monkeypatch):
-    monkeypatch.setattr(appending, "SILENCE_S", 0.3)
+    monkeypatch.setattr(append_loop, "SILENCE_S", 0.3)
 
     def script(server):
         first = server.accept()

@@ -11,9 +11,9 @@ import pytest
 from support.ports import reserve_port
 from support.waiting import TIMEOUT_S
 
-from s2cli.client import proxy
-from s2cli.client.interrupts import Interrupted, Interrupts, Waiter
-from s2cli.client.outage import Outage
+from s2cli.client import proxy_variables
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupted, Interrupts, Waiter
 from s2cli.client.sockets import LostError, Peer, PlainSocket, connect
 from s2cli.errors import ApiError, UnreachableError, UsageError
 
@@ -158,7 +158,7 @@ def test_the_authority_names_the_port_where_it_must(peer, authority):
 def test_a_proxy_that_would_apply_is_refused(monkeypatch, variable):
     monkeypatch.setenv(variable, "http://proxy:3128")
     with pytest.raises(UsageError, match=variable) as caught:
-        proxy.refuse_proxy("https", "a.s2.dev", 443)
+        proxy_variables.refuse_proxy("https", "a.s2.dev", 443)
     assert "NO_PROXY=a.s2.dev" in caught.value.hint
 
 
@@ -178,7 +178,7 @@ def test_a_proxy_that_would_apply_is_refused(monkeypatch, variable):
 def test_a_proxy_that_does_not_apply_is_not(monkeypatch, scheme, host, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    proxy.refuse_proxy(scheme, host, 443)
+    proxy_variables.refuse_proxy(scheme, host, 443)
 
 
 # Signals
@@ -233,7 +233,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("s2cli.client.outage.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("s2cli.client.retry.time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

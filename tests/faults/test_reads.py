@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 from support.waiting import TIMEOUT_S, is_asleep, until, until_readable
 
-from s2cli.client import reading
+from s2cli.client import read_loop
 from s2cli.client import session as client_session
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.reading import ReadLoop
-from s2cli.client.records import StreamClient
+from s2cli.client.read_loop import ReadLoop
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.stream_client import StreamClient
 from s2cli.endpoints import Target
 from s2cli.wire.read_session import ReadSession
 
@@ -146,7 +146,7 @@ def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, 
     """The output takes much longer than the server may be silent, and then nothing comes for a while."""
     now_s = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now_s[0])
-    monkeypatch.setattr(reading, "time", clock)
+    monkeypatch.setattr(read_loop, "time", clock)
     monkeypatch.setattr(client_session, "time", clock)
     shared_server.create_stream(basin)
     proxy = make_proxy(shared_server)

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from s2cli.client import outage as outages
+from s2cli.client import retry as outages
 from s2cli.client import sockets
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.sockets import LostError, Peer
 from s2cli.errors import UnreachableError
 

@@ -92,7 +92,7 @@ class Wire:
 
 
 class Writer:
-    """An AppendSession as client/appending.py drives it, one step at a time."""
+    """An AppendSession as client/append_loop.py drives it, one step at a time."""
 
     def __init__(self, stream: Stream, session: AppendSession | None = None) -> None:
         self.stream = stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.client.records import is_forbidden, is_missing
+from s2cli.client.stream_client import is_forbidden, is_missing
 from s2cli.errors import RangeNotSatisfiableError, S2Error
 
 TYPE_CHECKING = False
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.client.append_options import AppendOptions
-    from s2cli.client.duplex import Connection
-    from s2cli.client.interrupts import Waiter
-    from s2cli.client.records import StreamClient
+    from s2cli.client.connection import Connection
+    from s2cli.client.signals import Waiter
+    from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_session import AppendSession
 
 

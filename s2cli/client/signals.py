@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from s2cli.client.outage import Outage
+    from s2cli.client.retry import Outage
 
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15  # POSIX fixes these numbers
 

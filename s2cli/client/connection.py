@@ -12,16 +12,16 @@ import time
 
 from s2cli import __version__
 from s2cli.amounts import format_seconds
-from s2cli.client.duplex_h1 import Http1
-from s2cli.client.proxy import refuse_proxy
+from s2cli.client.http1 import Http1
+from s2cli.client.proxy_variables import refuse_proxy
 from s2cli.client.sockets import LostError, Peer, PlainSocket
 from s2cli.client.sockets import connect as connect_socket
 from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.duplex_h2 import Http2
-    from s2cli.client.interrupts import Waiter
+    from s2cli.client.http2 import Http2
+    from s2cli.client.signals import Waiter
     from s2cli.client.tls import TlsSocket
     from s2cli.endpoints import Target
 
@@ -155,7 +155,7 @@ def connect(peer: Peer, waiter: Waiter) -> Connection:
             raise LostError(f"{peer} does not speak HTTP/2")
     if not http2:
         return Connection(socket, Http1(peer.authority))
-    from s2cli.client.duplex_h2 import Http2
+    from s2cli.client.http2 import Http2
 
     return Connection(socket, Http2(peer.authority, peer.scheme))
 

@@ -11,13 +11,13 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client.carriers import CallCarrier, FrameCarrier
-from s2cli.client.interrupts import Interrupted, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.placing import Placing
+from s2cli.client.append_position import Placing
+from s2cli.client.append_transports import CallCarrier, FrameCarrier
+from s2cli.client.retry import Outage
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
+from s2cli.client.signals import Interrupted, Waiter
 from s2cli.client.sockets import LostError, describe
-from s2cli.client.ways import APPEND_WAYS, S2S, Ways
+from s2cli.client.transports import APPEND_WAYS, S2S, Ways
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from s2cli.client.append_options import AppendOptions
-    from s2cli.client.duplex import Connection
+    from s2cli.client.connection import Connection
     from s2cli.client.input_files import InputFiles
-    from s2cli.client.interrupts import Interrupts
-    from s2cli.client.records import StreamClient
+    from s2cli.client.signals import Interrupts
+    from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_input import Records
     from s2cli.wire.append_session import AppendSession
 

@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.duplex import Connection
-    from s2cli.client.interrupts import Waiter
-    from s2cli.client.records import StreamClient
+    from s2cli.client.connection import Connection
+    from s2cli.client.signals import Waiter
+    from s2cli.client.stream_client import StreamClient
 
 AUTO, S2S, SSE, UNARY = "auto", "s2s", "sse", "unary"
 READ_WAYS = (S2S, SSE, UNARY)

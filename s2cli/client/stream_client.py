@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.client import duplex
+from s2cli.client import connection as duplex
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
 from s2cli.errors import (
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from s2cli.client.duplex import Connection, Headers, Response
-    from s2cli.client.interrupts import Waiter
-    from s2cli.client.outage import Outage
+    from s2cli.client.connection import Connection, Headers, Response
+    from s2cli.client.retry import Outage
+    from s2cli.client.signals import Waiter
     from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 

@@ -7,11 +7,11 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client import duplex
-from s2cli.client.interrupts import Interrupts, Waiter
-from s2cli.client.outage import Outage
-from s2cli.client.records import inflated
+from s2cli.client import connection as duplex
+from s2cli.client.retry import Outage
+from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.sockets import LostError
+from s2cli.client.stream_client import inflated
 from s2cli.endpoints import is_loopback
 from s2cli.errors import ApiError, ProtocolError, S2Error, error_from_response
 from s2cli.wire.compression import parse_json
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from s2cli.client.duplex import Headers
+    from s2cli.client.connection import Headers
     from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 

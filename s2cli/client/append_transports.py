@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from s2cli.client.records import PROTOBUF, inflated
 from s2cli.client.session import SESSION_HEADERS
+from s2cli.client.stream_client import PROTOBUF, inflated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.duplex import Connection
-    from s2cli.client.records import StreamClient
+    from s2cli.client.connection import Connection
+    from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_session import AppendSession
 
 SEND_BYTES = 1024 * 1024  # of batches that are joined to one send

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.interrupts import Waiter
+    from s2cli.client.signals import Waiter
 
 FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 1.0

@@ -20,7 +20,7 @@ from h2.events import (
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
-from s2cli.client.duplex_h1 import MAX_INFORMATIONAL
+from s2cli.client.http1 import MAX_INFORMATIONAL
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 

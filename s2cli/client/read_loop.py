@@ -6,11 +6,11 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client.memory import keep_freed_memory
-from s2cli.client.records import PROTOBUF, inflated
+from s2cli.client.malloc import keep_freed_memory
 from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, read_refusal
 from s2cli.client.sockets import LostError
-from s2cli.client.ways import READ_WAYS, SSE, UNARY, Ways
+from s2cli.client.stream_client import PROTOBUF, inflated
+from s2cli.client.transports import READ_WAYS, SSE, UNARY, Ways
 from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
@@ -18,10 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.duplex import Connection, Headers
-    from s2cli.client.interrupts import Waiter
-    from s2cli.client.outage import Outage
-    from s2cli.client.records import StreamClient
+    from s2cli.client.connection import Connection, Headers
+    from s2cli.client.retry import Outage
+    from s2cli.client.signals import Waiter
+    from s2cli.client.stream_client import StreamClient
     from s2cli.wire.read_session import Delivered, ReadSession
 
     # Delivers what the bytes of a session hold; says how many messages were whole so far, and how many bytes of the
