@@ -93,11 +93,11 @@ def _run(words: list[str]) -> int:
         code = command.run(args)
     except ApiError as error:
         if error.code.endswith("_not_found"):
-            _import("s2cli.commands.afterwards").suggest_near_names(error, args)
+            _import("s2cli.commands.aftermath").suggest_near_names(error, args)
         raise
     assert isinstance(code, int)
     if args.storage_class is not None and code == ExitCode.OK:
-        _import("s2cli.commands.afterwards").warn_of_unknown_class(args)
+        _import("s2cli.commands.aftermath").warn_of_unknown_class(args)
     return code
 
 

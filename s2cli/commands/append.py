@@ -12,8 +12,8 @@ from s2cli.client.input_files import STDIN, InputFiles
 from s2cli.client.retry import DEFAULT_LIMIT_S
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient
-from s2cli.commands.account import Account
-from s2cli.commands.opening import open_settings, stream_config_header
+from s2cli.commands.append_report import Account
+from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.endpoints import is_loopback
 from s2cli.errors import (
     BadInputError,
@@ -68,7 +68,7 @@ def run(args: Args) -> int:
     def resume(line: int) -> str | None:
         if typed:
             return None
-        from s2cli.commands.resuming import resume_command
+        from s2cli.commands.resume_command import resume_command
 
         return resume_command(args, target.command, str(uri), inputs, line, session.durable)
 
@@ -128,7 +128,7 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
 def _creation(args: Args) -> Creation | None:
     if not args.create:
         return None
-    from s2cli.commands.requested import new_request_token, stream_config
+    from s2cli.commands.resource_options import new_request_token, stream_config
 
     return stream_config(args), new_request_token()
 

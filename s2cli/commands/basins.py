@@ -5,10 +5,17 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.client.unary import Connection
-from s2cli.commands.asking import confirm_deletion
-from s2cli.commands.opening import open_settings
-from s2cli.commands.printing import BASIN_HEADERS, basin_row, print_changed, print_config, print_created, print_list
-from s2cli.commands.requested import basin_config, basin_patch, request_token
+from s2cli.commands.confirm import confirm_deletion
+from s2cli.commands.connect import open_settings
+from s2cli.commands.resource_options import basin_config, basin_patch, request_token
+from s2cli.commands.resource_output import (
+    BASIN_HEADERS,
+    basin_row,
+    print_changed,
+    print_config,
+    print_created,
+    print_list,
+)
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import parse_basin
 from s2cli.wire.names import check_basin_name, check_basin_prefix, check_location

@@ -6,7 +6,7 @@ from s2cli import console
 from s2cli.client.retry import Outage
 from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.stream_client import StreamClient, keep_trying
-from s2cli.commands.opening import open_settings
+from s2cli.commands.connect import open_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

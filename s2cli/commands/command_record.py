@@ -7,9 +7,9 @@ from s2cli.client.append_loop import AppendLoop, Stopped
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient
-from s2cli.commands.account import OUTCOMES
 from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes, max_outage_s
-from s2cli.commands.opening import open_settings
+from s2cli.commands.append_report import OUTCOMES
+from s2cli.commands.connect import open_settings
 from s2cli.errors import ExitCode, S2Error, UndecidedError
 from s2cli.formats.input import TextInput
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records

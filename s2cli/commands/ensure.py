@@ -8,8 +8,8 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
-from s2cli.commands.printing import print_one, settings
-from s2cli.commands.requested import basin_config, basin_patch, new_request_token, stream_config, stream_patch
+from s2cli.commands.resource_options import basin_config, basin_patch, new_request_token, stream_config, stream_patch
+from s2cli.commands.resource_output import print_one, settings
 from s2cli.commands.streams import check_names, stream_uri
 from s2cli.errors import ApiError, ExitCode, PreconditionError
 from s2cli.values import parse_resource

@@ -7,7 +7,7 @@ import time
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
-from s2cli.commands.printing import print_names, text_of
+from s2cli.commands.resource_output import print_names, text_of
 from s2cli.commands.streams import stream_uri
 from s2cli.errors import BadValueError, ExitCode, UsageError
 from s2cli.values import parse_duration_ms, parse_position

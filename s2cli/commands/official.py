@@ -5,8 +5,8 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands import basins, streams
-from s2cli.commands.printing import print_config, print_names, state
-from s2cli.commands.requested import request_token
+from s2cli.commands.resource_options import request_token
+from s2cli.commands.resource_output import print_config, print_names, state
 from s2cli.errors import ExitCode
 from s2cli.values import parse_resource
 

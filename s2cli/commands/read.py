@@ -9,9 +9,9 @@ from s2cli.client.read_loop import ReadLoop
 from s2cli.client.retry import DEFAULT_LIMIT_S, Outage
 from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
-from s2cli.commands.opening import open_settings, stream_config_header
-from s2cli.commands.output import RecordWriter
+from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_report import ReadReport
+from s2cli.commands.record_output import RecordWriter
 from s2cli.errors import ExitCode, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail

@@ -13,7 +13,7 @@ from s2cli.values import shell_word
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.args import Args
-    from s2cli.commands.output import RecordWriter
+    from s2cli.commands.record_output import RecordWriter
     from s2cli.wire.read_session import Delivered, ReadSession
 
 TICK_S = 0.2

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from s2cli import console
 from s2cli.client import api
-from s2cli.commands.asking import confirm_deletion
 from s2cli.commands.basins import connect, refuse_no_change
-from s2cli.commands.printing import STREAM_HEADERS, print_changed, print_config, print_created, print_list, stream_row
-from s2cli.commands.requested import request_token, stream_config, stream_patch
+from s2cli.commands.confirm import confirm_deletion
+from s2cli.commands.resource_options import request_token, stream_config, stream_patch
+from s2cli.commands.resource_output import (
+    STREAM_HEADERS,
+    print_changed,
+    print_config,
+    print_created,
+    print_list,
+    stream_row,
+)
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import S2Uri, StreamUri, parse_resource, parse_uri
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix

@@ -8,8 +8,8 @@ import time
 from s2cli import console
 from s2cli.client import api
 from s2cli.commands.basins import connect
-from s2cli.commands.printing import print_list, print_one, text_of
-from s2cli.commands.requested import request_token
+from s2cli.commands.resource_options import request_token
+from s2cli.commands.resource_output import print_list, print_one, text_of
 from s2cli.errors import ExitCode, S2Error, UsageError
 from s2cli.values import parse_duration_ms, parse_time_ms
 from s2cli.wire.names import check_token_id, check_token_prefix

@@ -7,8 +7,8 @@ from s2cli.client.retry import Outage
 from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.stream_client import is_forbidden, keep_trying
 from s2cli.commands.append import max_outage_s
-from s2cli.commands.asking import can_ask, confirm
 from s2cli.commands.command_record import append_command
+from s2cli.commands.confirm import can_ask, confirm
 from s2cli.errors import PreconditionError, S2Error
 from s2cli.wire.record_rules import TRIM, encode_trim_point
 

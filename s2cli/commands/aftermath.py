@@ -8,7 +8,7 @@ from __future__ import annotations
 from s2cli import console
 from s2cli.client import api
 from s2cli.client.unary import Connection
-from s2cli.commands.opening import RECORD_COMMANDS
+from s2cli.commands.connect import RECORD_COMMANDS
 from s2cli.errors import S2Error
 from s2cli.guesses import near
 from s2cli.values import URI_PREFIX, parse_resource

@@ -33,7 +33,7 @@ def stream_config_header(args: Args) -> str | None:
         if getattr(args, member.replace("-", "_")) is not None:
             import json
 
-            from s2cli.commands.requested import stream_config
+            from s2cli.commands.resource_options import stream_config
 
             return json.dumps(stream_config(args), separators=(",", ":"))  # ASCII, as a header has to be
     return None
