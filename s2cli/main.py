@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    from s2cli import console
+    from s2cli.cli import console
 
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
         return _run(words)
     except S2Error as error:
         if error.exit_code == ExitCode.USAGE:
-            from s2cli import guesses, root
+            from s2cli.cli import command_tree, suggestions
 
-            error.hint = guesses.noun_hint(words, root.COMMANDS) or error.hint
+            error.hint = suggestions.noun_hint(words, command_tree.COMMANDS) or error.hint
         console.status("")
         console.error(error)
         return error.exit_code
@@ -69,7 +69,8 @@ def _keep_standard_descriptors() -> None:
 
 def _run(words: list[str]) -> int:
     if words in (["--version"], ["-V"]):
-        from s2cli import __version__, console
+        from s2cli import __version__
+        from s2cli.cli import console
 
         console.write(f"s2 {__version__} (s2cli)\n".encode())
         return ExitCode.OK
@@ -78,7 +79,7 @@ def _run(words: list[str]) -> int:
     module, args = _understand(words)
     if args is None:
         return ExitCode.OK
-    from s2cli import console
+    from s2cli.cli import console
 
     console.configure(
         quiet=args.quiet,
@@ -103,43 +104,45 @@ def _run(words: list[str]) -> int:
 
 def _understand(words: list[str]) -> tuple[str, Args | None]:
     """The module that runs the command, and its arguments; None where help or the version was all."""
-    from s2cli import args, fastargs
+    from s2cli.cli import args, strict_parser
 
-    sure = fastargs.parse(words)
+    sure = strict_parser.parse(words)
     if sure is not None:
         module, name, raw = sure
         return module, args.resolve(name, raw)
-    from s2cli import console, manual, root
+    from s2cli.cli import command_tree, console, help_pages
 
     # Help and wrong command lines are written before their options are known.
     console.configure(quiet=False, verbose=False, color=_color(words), json_errors=False)
     if not words:
-        manual.print_short_help()
+        help_pages.print_short_help()
         return "", None
     asked = _without_global_options(words)
     if asked[:1] == ["help"]:
-        if len(asked) == 2 and manual.print_topic(asked[1]):
+        if len(asked) == 2 and help_pages.print_topic(asked[1]):
             return "", None
-        if len(asked) == 2 and asked[1][:1] != "-" and asked[1] not in {**root.COMMANDS, **root.GROUPS}:
-            from s2cli import guesses
+        if len(asked) == 2 and asked[1][:1] != "-" and asked[1] not in {**command_tree.COMMANDS, **command_tree.GROUPS}:
+            from s2cli.cli import suggestions
 
             raise UsageError(
                 f'no help on "{asked[1]}"',
-                hint=guesses.topic_hint(asked[1], manual.TOPICS, {**root.COMMANDS, **root.GROUPS}),
+                hint=suggestions.topic_hint(
+                    asked[1], help_pages.TOPICS, {**command_tree.COMMANDS, **command_tree.GROUPS}
+                ),
             )
         words = [*asked[1:], "--help"]
     if words in (["--help"], ["-h"]):
-        manual.print_help()
+        help_pages.print_help()
         return "", None
-    from s2cli import cli
+    from s2cli.cli import typer_app
 
-    meant = cli.run(words)
-    return root.COMMANDS[meant.command][0] if meant is not None else "", meant
+    meant = typer_app.run(words)
+    return command_tree.COMMANDS[meant.command][0] if meant is not None else "", meant
 
 
 def _without_global_options(words: list[str]) -> list[str]:
     """The words without the options that may stand before or behind any command, and without what these take."""
-    from s2cli.fasttable import GLOBAL
+    from s2cli.cli.strict_table import GLOBAL
 
     left = []
     rest = iter(words)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from s2cli import root
+from s2cli.cli import command_tree
 
 SCRIPTS = Path(__file__).parents[1] / "completions"
 
-FIRST_WORDS = {name for name, (_, _, line) in root.COMMANDS.items() if line and " " not in name} | set(root.GROUPS)
+FIRST_WORDS = {name for name, (_, _, line) in command_tree.COMMANDS.items() if line and " " not in name} | set(
+    command_tree.GROUPS
+)
 
 # What is typed, and what is offered. A script completes what the tables say, so a few of each kind will do.
 TYPED = [

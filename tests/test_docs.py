@@ -16,7 +16,7 @@ import pytest
 from support.waiting import TIMEOUT_S
 from test_layers import ALLOWED, SEAMS
 
-from s2cli import root, tables
+from s2cli.cli import command_tree, option_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -201,11 +201,11 @@ def table(first_line: str) -> dict[str, list[str]]:
 
 
 def test_the_tables_of_the_readme_say_what_help_says():
-    assert table("| Code | Meaning |") == {code: [text] for code, text in root.EXIT_CODES.items()}
-    assert table("| Variable | Meaning |") == {name: [text] for name, text in root.ENVIRONMENT.items()}
-    assert table("| What | Where |") == {name: [text] for name, text in root.FILES.items()}
-    assert table("| Format | `append` reads") == {name: [*texts] for name, texts in root.RECORD_FORMATS.items()}
-    assert table("| Format | Meaning |") == {name: [text] for name, text in root.RESOURCE_FORMATS.items()}
+    assert table("| Code | Meaning |") == {code: [text] for code, text in command_tree.EXIT_CODES.items()}
+    assert table("| Variable | Meaning |") == {name: [text] for name, text in command_tree.ENVIRONMENT.items()}
+    assert table("| What | Where |") == {name: [text] for name, text in command_tree.FILES.items()}
+    assert table("| Format | `append` reads") == {name: [*texts] for name, texts in command_tree.RECORD_FORMATS.items()}
+    assert table("| Format | Meaning |") == {name: [text] for name, text in command_tree.RESOURCE_FORMATS.items()}
 
 
 # The flags of the official tool (0.43.4) for the commands that both have.
@@ -239,7 +239,7 @@ def test_the_readme_names_every_flag_of_the_official_tool_that_is_not_there():
     for line in lines:
         commands, flags, _ = line.strip("|").split(" | ")
         named |= {(c, f) for c in re.findall(r"`([a-z-]+)`", commands) for f in re.findall(r"`(--[a-z-]+)`", flags)}
-    there = {c.name: {flag for o in c.options for flag in o.flags} for c in tables.read_commands()}
+    there = {c.name: {flag for o in c.options for flag in o.flags} for c in option_table.read_commands()}
     missing = {(c, f) for c, flags in OFFICIAL_FLAGS.items() for f in flags.split() if f not in there[c]}
     assert named == missing
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s2cli.root import ENVIRONMENT
+from s2cli.cli.command_tree import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 MODULES = [path for path in (ROOT / "s2cli").rglob("*.py") if not path.name.endswith("_pb2.py")]

@@ -53,7 +53,7 @@ SEAMS = {
     "httpx_sse": {"client/event_reader.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
-    "rich": {"console.py", "commands/", "root.py", "manual.py"},
+    "rich": {"cli/console.py", "commands/", "cli/command_tree.py", "cli/help_pages.py"},
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
 }

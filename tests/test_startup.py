@@ -89,7 +89,7 @@ def test_lists_load_neither_typer_nor_httpx_nor_asyncio(loaded):
     assert heavy(modules).isdisjoint(
         {"typer", "click", "rich", "httpx", "h2", "google.protobuf", "asyncio", "socket", "ssl", "tomllib"}
     )
-    assert "s2cli.cli" not in modules
+    assert "s2cli.cli.typer_app" not in modules
 
 
 def test_no_client_loads_the_server(loaded, basin, shared_server):

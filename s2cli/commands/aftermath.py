@@ -5,20 +5,20 @@ Each look is one call, bounded in time and size; where it fails or is not allowe
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
+from s2cli.cli.suggestions import near
 from s2cli.client import api
 from s2cli.client.unary import Connection
 from s2cli.commands.connect import RECORD_COMMANDS
 from s2cli.errors import S2Error
-from s2cli.guesses import near
 from s2cli.values import URI_PREFIX, parse_resource
 from s2cli.wire.configs import STORAGE_CLASSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
-    from s2cli.config import Settings
+    from s2cli.config.settings import Settings
     from s2cli.errors import ApiError
     from s2cli.values import S2Uri
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client.append_loop import AppendLoop, Stopped
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.input_files import STDIN, InputFiles
@@ -28,7 +28,7 @@ from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.append_options import Creation
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from s2cli import console
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
+from s2cli.cli import console
 from s2cli.errors import BadInputError, ExitCode, S2Error
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.client.unary import Connection
 from s2cli.commands.confirm import confirm_deletion
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 

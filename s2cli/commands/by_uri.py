@@ -8,7 +8,7 @@ from s2cli.values import parse_resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.values import S2Uri
 
 # Options that mean something for a basin alone, by attribute.

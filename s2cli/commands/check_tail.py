@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client.retry import Outage
 from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.stream_client import StreamClient, keep_trying
@@ -10,7 +10,7 @@ from s2cli.commands.connect import open_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 # Protocol section 9.2
 ATTEMPTS = 3

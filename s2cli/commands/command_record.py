@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client.append_loop import AppendLoop, Stopped
 from s2cli.client.append_options import AppendOptions
 from s2cli.client.signals import Interrupts
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def append_command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.errors import UsageError
 
 

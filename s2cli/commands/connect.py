@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from s2cli import config, console
-from s2cli.args import STREAM_MEMBERS
+from s2cli.cli import console
+from s2cli.cli.args import STREAM_MEMBERS
+from s2cli.config import settings as config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 RECORD_COMMANDS = ("append", "read", "tail", "check-tail", "trim", "fence")

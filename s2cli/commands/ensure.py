@@ -5,7 +5,7 @@ Not by the API's PUT, which sets the whole configuration: whoever names one memb
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
 from s2cli.commands.resource_options import basin_config, basin_patch, new_request_token, stream_config, stream_patch
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
     from s2cli.client.unary import Connection
     from s2cli.values import StreamUri

@@ -9,7 +9,7 @@ from s2cli.wire.record_rules import FENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def run(args: Args) -> int:

@@ -11,13 +11,13 @@ import os
 import shlex
 import sys
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import local
 from s2cli.errors import ExitCode, NotFoundError, S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 # What self-hosted servers do not look at, but every official client demands.
 PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import connect
 from s2cli.commands.resource_options import request_token
@@ -12,7 +12,7 @@ from s2cli.wire.names import check_location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 HEADERS = ("NAME", "ACCESS", "STORAGE CLASSES", "DEFAULT CLASS")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
 from s2cli.commands.resource_output import print_names, text_of
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 HEADERS = ("METRIC", "TIME", "VALUE", "UNIT")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands import basins, streams
 from s2cli.commands.resource_options import request_token
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands import locations, metrics, tokens
 from s2cli.commands.basins import connect
@@ -12,7 +12,7 @@ from s2cli.errors import ExitCode, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 

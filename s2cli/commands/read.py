@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client.read_loop import ReadLoop
 from s2cli.client.retry import DEFAULT_LIMIT_S, Outage
 from s2cli.client.signals import Interrupts, Waiter
@@ -18,7 +18,7 @@ from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def run(args: Args) -> int:

@@ -6,13 +6,13 @@ import os
 import stat
 import time
 
-from s2cli import console
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
+from s2cli.cli import console
 from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.commands.record_output import RecordWriter
     from s2cli.wire.read_session import Delivered, ReadSession
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from s2cli.args import BASIN_MEMBERS, STREAM_MEMBERS
+from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS
 from s2cli.errors import UsageError
 from s2cli.values import parse_duration_ms
 from s2cli.wire.names import check_request_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def stream_config(args: Args) -> dict[str, object]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from s2cli import console
 from s2cli.amounts import format_duration
+from s2cli.cli import console
 from s2cli.errors import IncompleteError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
     Resource = dict[str, object]
 

@@ -7,7 +7,7 @@ from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.input_files import InputFiles
 
 # What decides what is appended, and whether. What is only about speed has defaults that do.

@@ -7,7 +7,7 @@ from s2cli.values import Position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
 
 
 def run(args: Args) -> int:

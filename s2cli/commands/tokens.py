@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import connect
 from s2cli.commands.resource_options import request_token
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.api import Resource
 
 HEADERS = ("ID", "EXPIRES", "BASINS", "STREAMS", "TOKENS", "GROUPS", "OPS")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.client.retry import Outage
 from s2cli.client.signals import Interrupts, Waiter
 from s2cli.client.stream_client import is_forbidden, keep_trying
@@ -14,7 +14,7 @@ from s2cli.wire.record_rules import TRIM, encode_trim_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.client.stream_client import StreamClient
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, BadValueError, S2Error
-from s2cli.ownfiles import open_own
+from s2cli.private_files import open_own
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.exchange import header
 from s2cli.server.scopes import everything, parse_scope

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from s2cli.errors import S2Error, UsageError
-from s2cli.ownfiles import open_own
+from s2cli.private_files import open_own
 
 LOCK_NAME = "LOCK"
 MOUNTS = "/proc/self/mountinfo"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli import cli, root
+from s2cli.cli import command_tree, typer_app
 from s2cli.formats.input import open_input
 from s2cli.formats.json_output import format_records
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
@@ -51,7 +51,7 @@ def test_any_records_come_back_from_json_as_they_were(records, base64, separator
 def examples() -> list[str]:
     """Every line of README and help that copies a stream."""
     pages = [(ROOT / "README.md").read_text()]
-    pages += [cli.build_command(name).help or "" for name in root.COMMANDS]
+    pages += [typer_app.build_command(name).help or "" for name in command_tree.COMMANDS]
     lines = itertools.chain.from_iterable(page.splitlines() for page in pages)
     return sorted({line.strip() for line in lines if re.search(r"s2 read .*\| *s2 append", line)})
 

@@ -313,8 +313,8 @@ def test_what_is_asked_for_is_what_travels(s2, uri, make_proxy, chosen, flag, ac
 
 
 def test_elsewhere_compression_is_on_by_itself():
-    from s2cli.args import Args
-    from s2cli.config import resolve
+    from s2cli.cli.args import Args
+    from s2cli.config.settings import resolve
 
     def codings(url, **given):
         environ = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url, "S2_ACCESS_TOKEN": "t", "HOME": "/nowhere"}

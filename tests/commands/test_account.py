@@ -8,7 +8,7 @@ import time
 import pytest
 from lossy_front import LossyFront
 
-from s2cli.args import Args
+from s2cli.cli.args import Args
 from s2cli.commands import metrics, official_account, tokens
 from s2cli.errors import UsageError
 

@@ -6,7 +6,7 @@ import os
 import pytest
 from lossy_front import LossyFront
 
-from s2cli.args import BASIN_MEMBERS, STREAM_MEMBERS, Args
+from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS, Args
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.connect import stream_config_header
 from s2cli.commands.resource_options import basin_patch, stream_patch

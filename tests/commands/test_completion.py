@@ -7,7 +7,7 @@ import pytest
 from completion_lines import SCRIPTS, TYPED, make_files
 from support.waiting import TIMEOUT_S
 
-from s2cli import root
+from s2cli.cli import command_tree
 
 
 @pytest.mark.parametrize(("shell", "name"), [("bash", "s2.bash"), ("zsh", "_s2"), ("fish", "s2.fish")])
@@ -39,8 +39,8 @@ def test_bash(tmp_path):
     assert offered == [expected for _, expected in TYPED]
 
 
-HIDDEN = {name for name, (_, _, line) in root.COMMANDS.items() if not line}
-SHOWN = root.COMMANDS.keys() - HIDDEN
+HIDDEN = {name for name, (_, _, line) in command_tree.COMMANDS.items() if not line}
+SHOWN = command_tree.COMMANDS.keys() - HIDDEN
 
 
 @pytest.mark.parametrize("name", ["s2.bash", "_s2", "s2.fish"])

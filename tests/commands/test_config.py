@@ -2,9 +2,10 @@
 
 import pytest
 
-from s2cli import configfiles, endpoints
-from s2cli.args import Args
-from s2cli.config import resolve
+from s2cli import endpoints
+from s2cli.cli.args import Args
+from s2cli.config import files
+from s2cli.config.settings import resolve
 from s2cli.errors import AuthError, BadValueError, ExitCode, UsageError
 
 ENDPOINTS = {"S2_ACCOUNT_ENDPOINT": "https://env.example", "S2_BASIN_ENDPOINT": "https://{basin}.env.example"}
@@ -130,8 +131,8 @@ def test_profile_is_a_unit(target, write):
 
 
 def test_profiles_lie_under_xdg_unless_that_is_relative(home):
-    assert configfiles.profiles_path({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}) == "/x/s2/profiles.toml"
-    assert configfiles.profiles_path({"HOME": "/h", "XDG_CONFIG_HOME": "x"}) == "/h/.config/s2/profiles.toml"
+    assert files.profiles_path({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}) == "/x/s2/profiles.toml"
+    assert files.profiles_path({"HOME": "/h", "XDG_CONFIG_HOME": "x"}) == "/h/.config/s2/profiles.toml"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.errors import ApiError, BadInputError, NotFoundError, S2Error, SeqNumMismatchError, UsageError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli import cli, guesses, root, tables
+from s2cli.cli import command_tree, option_table, suggestions, typer_app
 
 KNOWN = ["web", "web-2", "worker", "orders", "verbose", "follow"]
 
@@ -28,11 +28,11 @@ KNOWN = ["web", "web-2", "worker", "orders", "verbose", "follow"]
     ],
 )
 def test_near_words(typed, meant):
-    assert guesses.near(typed, KNOWN) == meant
+    assert suggestions.near(typed, KNOWN) == meant
 
 
 def test_the_nearest_comes_first_and_three_are_enough():
-    assert guesses.near("stream-1", ["stream-22", "stream-2", "stream-3", "stream-4"]) == [
+    assert suggestions.near("stream-1", ["stream-22", "stream-2", "stream-3", "stream-4"]) == [
         "stream-2",
         "stream-3",
         "stream-4",
@@ -41,40 +41,40 @@ def test_the_nearest_comes_first_and_three_are_enough():
 
 @given(st.text("abc-/", min_size=1, max_size=12), st.lists(st.text("abc-/", min_size=1, max_size=12), max_size=8))
 def test_guesses_are_other_known_words(typed, known):
-    found = guesses.near(typed, known)
+    found = suggestions.near(typed, known)
     assert set(found) <= set(known) - {typed}
     assert len(found) <= 3
 
 
 @given(st.text(max_size=8), st.text(max_size=8))
 def test_the_bounded_distance_is_the_distance(one, other):
-    exact = guesses._distance(one, other, 99)
-    assert exact == guesses._distance(other, one, 99)
+    exact = suggestions._distance(one, other, 99)
+    assert exact == suggestions._distance(other, one, 99)
     for bound in (0, 1, 2):
-        bounded = guesses._distance(one, other, bound)
+        bounded = suggestions._distance(one, other, bound)
         assert bounded == exact if exact <= bound else bounded > bound
 
 
 def commands() -> dict[str, set[str]]:
     """Every command with its flags."""
-    everywhere = {flag for option in tables.read_global_options() for flag in option.flags}
+    everywhere = {flag for option in option_table.read_global_options() for flag in option.flags}
     return {
         command.name: everywhere | {flag for option in command.options for flag in option.flags}
-        for command in tables.read_commands()
+        for command in option_table.read_commands()
     }
 
 
 def test_options_that_are_suggested_exist_and_that_were_typed_do_not():
     fitted = set()
     for name, flags in commands().items():
-        for typed in guesses.OPTIONS:
+        for typed in suggestions.OPTIONS:
             if typed not in flags:
-                hint = guesses.option_hint(typed, flags) or ""
+                hint = suggestions.option_hint(typed, flags) or ""
                 fitted |= {typed} if hint else set()
                 if "S2_" not in hint and "no dry run" not in hint and name != "append":
                     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", hint.partition(", or s2 ")[0]))
                     assert named <= flags, (name, typed, hint)
-    assert fitted == set(guesses.OPTIONS)
+    assert fitted == set(suggestions.OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_options_that_are_suggested_exist_and_that_were_typed_do_not():
     ],
 )
 def test_a_uri_in_place_of_a_command(typed, hint):
-    assert cli.unknown_command(typed).hint == hint
+    assert typer_app.unknown_command(typed).hint == hint
 
 
 def test_commands_that_are_suggested_exist_and_that_were_typed_do_not():
-    known = {*root.COMMANDS, *root.GROUPS}
-    assert not known.intersection(guesses.COMMANDS)
-    for typed in (*guesses.COMMANDS, *guesses.VERBS):
-        if typed in root.COMMANDS:
+    known = {*command_tree.COMMANDS, *command_tree.GROUPS}
+    assert not known.intersection(suggestions.COMMANDS)
+    for typed in (*suggestions.COMMANDS, *suggestions.VERBS):
+        if typed in command_tree.COMMANDS:
             continue
-        hint = cli.unknown_command(typed).hint
+        hint = typer_app.unknown_command(typed).hint
         for first in re.findall(r"s2 ([a-z-]+)", hint):
             assert first in known | {"help", "--version"}, (typed, hint)

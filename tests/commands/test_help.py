@@ -12,11 +12,12 @@ import sys
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli import __version__, cli, root, tables
+from s2cli import __version__
+from s2cli.cli import command_tree, option_table, typer_app
 from s2cli.errors import ExitCode
 
 TOPICS = ("commands", "options", "environment", "exit-codes", "formats")
-SHOWN = [name for name, (_, _, line) in root.COMMANDS.items() if line]
+SHOWN = [name for name, (_, _, line) in command_tree.COMMANDS.items() if line]
 FOR_PEOPLE = re.compile(r"\x1b|[─-╿]")  # escape sequences, and the characters that boxes are made of
 
 
@@ -41,7 +42,7 @@ def test_the_overview_names_every_first_word_on_one_screen(run_s2, arguments):
     done = run_s2(*arguments)
     text = done.stdout.decode()
     assert (done.returncode, done.stderr) == (0, b"")
-    for name in {*(name for name in SHOWN if " " not in name), *root.GROUPS} - {"records"}:
+    for name in {*(name for name in SHOWN if " " not in name), *command_tree.GROUPS} - {"records"}:
         assert re.search(rf"^  (.*, )?{name}(,|  )", text, re.MULTILINE), name
     for topic in TOPICS:
         assert re.search(rf"\b{topic}[,.]", text)
@@ -53,10 +54,10 @@ def test_the_overview_names_every_first_word_on_one_screen(run_s2, arguments):
 def test_topics_list_every_command_option_variable_code_and_format(run_s2):
     everything = {
         "commands": SHOWN,
-        "options": [spelling for spelling, _, _ in root.GLOBAL_OPTIONS.values()],
-        "environment": [*root.ENVIRONMENT, *root.FILES],
-        "exit-codes": root.EXIT_CODES,
-        "formats": [*root.RECORD_FORMATS, *root.RESOURCE_FORMATS],
+        "options": [spelling for spelling, _, _ in command_tree.GLOBAL_OPTIONS.values()],
+        "environment": [*command_tree.ENVIRONMENT, *command_tree.FILES],
+        "exit-codes": command_tree.EXIT_CODES,
+        "formats": [*command_tree.RECORD_FORMATS, *command_tree.RESOURCE_FORMATS],
     }
     assert tuple(everything) == TOPICS
     for topic, words in everything.items():
@@ -72,49 +73,49 @@ def test_topics_list_every_command_option_variable_code_and_format(run_s2):
 
 def test_every_exit_code_has_its_text():
     codes = {code for name, code in vars(ExitCode).items() if name.isupper()}
-    assert {int(code) for codes in root.EXIT_CODES for code in codes.split(", ")} == codes
+    assert {int(code) for codes in command_tree.EXIT_CODES for code in codes.split(", ")} == codes
 
 
 def test_help_shows_no_hidden_command(run_s2):
     words = run_s2("--help").stdout.decode().split()
     assert "basins" in words
-    assert not {name for name, (_, _, line) in root.COMMANDS.items() if not line and "-" in name} & set(words)
+    assert not {name for name, (_, _, line) in command_tree.COMMANDS.items() if not line and "-" in name} & set(words)
 
 
-@pytest.mark.parametrize("name", root.COMMANDS)
+@pytest.mark.parametrize("name", command_tree.COMMANDS)
 def test_every_command_has_help_with_examples_and_all_its_options(run_s2, name):
     done = run_s2(*name.split(), "--help")
     text = done.stdout.decode()
     assert (done.returncode, done.stderr) == (0, b"")
     assert text.index("Usage: s2 " + name) < text.index("Examples:") < text.index("Options:")
-    command = next(command for command in tables.read_commands() if command.name == name)
+    command = next(command for command in option_table.read_commands() if command.name == name)
     for option in command.options:
         if not option.hidden:
-            assert all(flag in text for flag in cli.shown_flags(option.parameter, option.flags))
+            assert all(flag in text for flag in typer_app.shown_flags(option.parameter, option.flags))
     assert not FOR_PEOPLE.search(text)
     assert max(map(len, text.splitlines())) <= 80
     assert run_s2("help", *name.split()).stdout == done.stdout
 
 
-@pytest.mark.parametrize("group", root.GROUPS)
+@pytest.mark.parametrize("group", command_tree.GROUPS)
 def test_a_group_alone_lists_its_commands(run_s2, group):
     done = run_s2(group)
     assert done.returncode == 0
-    for name in root.COMMANDS:
+    for name in command_tree.COMMANDS:
         if name.startswith(group + " "):
             assert f"  {name.partition(' ')[2]} " in done.stdout.decode()
     assert run_s2(group, "--help").stdout == done.stdout
 
 
 def test_examples_of_the_help_are_command_lines_that_exist():
-    for name in root.COMMANDS:
-        page = inspect.cleandoc(cli.build_command(name).help)
+    for name in command_tree.COMMANDS:
+        page = inspect.cleandoc(typer_app.build_command(name).help)
         examples = page.partition("Examples:\n")[2].partition("\n\n")[0].replace("\\\n", "")
         assert examples.count("s2 ") >= 1, name
         for line in examples.splitlines():
             for before, command in re.findall(r"(^ *|\| |xargs -0 -n1 |<\()(?:\w+=\S+ )?s2 ([^|>)]*)", line):
                 operand = ["s2://a-basin/s"] if "xargs" in before else []
-                assert cli.run(shlex.split(command) + operand), line
+                assert typer_app.run(shlex.split(command) + operand), line
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["-V"], ["--local", "--version"], ["-qV"]])
@@ -445,9 +446,9 @@ def test_prose_is_not_bold_and_headings_are():
     text = on_a_terminal(["--color", "always", "lite", "--help"], 80, {"NO_COLOR": "1"})
     bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text)
     assert bold == ["Usage:", "Examples:", "Operands:", "Options:"]
-    from s2cli import manual
+    from s2cli.cli import help_pages
 
-    assert "\x1b" not in manual._prose("This line ends in a colon:\nand goes on.\n", 80)
+    assert "\x1b" not in help_pages._prose("This line ends in a colon:\nand goes on.\n", 80)
 
 
 @pytest.mark.parametrize(

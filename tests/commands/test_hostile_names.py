@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli import console
+from s2cli.cli import console
 from s2cli.errors import NotFoundError
 
 HOSTILE = ["a\nb", "esc\x1b[2J", "c1\x9b2J", "del\x7f", "bidi\u202etxt", "line\u2028end", "tab\there"]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cli import args, cli, fastargs, fasttable, fasttable_others, root, tables
+from s2cli.cli import args, command_tree, option_table, strict_parser, strict_table, strict_table_others, typer_app
 from s2cli.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = fasttable.COMMANDS | fasttable_others.COMMANDS
+COMMANDS = strict_table.COMMANDS | strict_table_others.COMMANDS
 
 # Command lines that people type every day: none of them may cost the start of typer.
 GOLDEN = """
@@ -133,11 +133,11 @@ completion powershell
 @pytest.mark.parametrize("line", GOLDEN)
 def test_golden_command_lines_need_no_typer(line):
     words = line.split()
-    sure = fastargs.parse(words)
+    sure = strict_parser.parse(words)
     assert sure is not None
     module, name, raw = sure
-    assert root.COMMANDS[name][0] == module
-    assert vars(args.resolve(name, raw)) == vars(cli.run(words))
+    assert command_tree.COMMANDS[name][0] == module
+    assert vars(args.resolve(name, raw)) == vars(typer_app.run(words))
 
 
 def readme_command_lines() -> list[list[str]]:
@@ -150,12 +150,12 @@ def readme_command_lines() -> list[list[str]]:
 def test_command_lines_of_the_readme_need_no_typer():
     lines = [words for words in readme_command_lines() if words != ["--version"]]
     assert len(lines) > 20
-    assert [words for words in lines if fastargs.parse(words) is None] == []
+    assert [words for words in lines if strict_parser.parse(words) is None] == []
 
 
 @pytest.mark.parametrize("line", UNSURE)
 def test_what_needs_an_explanation_goes_to_typer(line):
-    assert fastargs.parse(line.split()) is None
+    assert strict_parser.parse(line.split()) is None
 
 
 def test_generated_files_are_those_that_the_declarations_make():
@@ -164,7 +164,7 @@ def test_generated_files_are_those_that_the_declarations_make():
 
 
 def test_every_command_has_its_declaration_and_every_parameter_its_attribute():
-    for command in tables.read_commands():
+    for command in option_table.read_commands():
         for entry in (*command.operands, *command.options):
             converted = args._CONVERSIONS.get(entry.parameter, (entry.parameter,))[0]
             # These two become `color` and `input`.
@@ -172,8 +172,8 @@ def test_every_command_has_its_declaration_and_every_parameter_its_attribute():
 
 
 def test_defaults_that_help_shows_are_those_of_args():
-    for name in root.COMMANDS:
-        for param in cli.build_command(name).params:
+    for name in command_tree.COMMANDS:
+        for param in typer_app.build_command(name).params:
             if param.default is not None and hasattr(args.Args, param.name) and not param.required:
                 expected = getattr(args.Args, param.name)
                 assert param.default == expected or (param.default is False and expected is None), (name, param.name)
@@ -181,9 +181,9 @@ def test_defaults_that_help_shows_are_those_of_args():
 
 def test_no_letter_has_two_meanings_in_what_is_advertised():
     meanings: dict[str, set[str]] = {}
-    for command in tables.read_commands():
+    for command in option_table.read_commands():
         for option in command.options:
-            for flag in cli.shown_flags(option.parameter, option.flags):
+            for flag in typer_app.shown_flags(option.parameter, option.flags):
                 if len(flag) == 2:
                     meanings.setdefault(flag, set()).add(option.parameter)
     # -n is how many, of whatever there is.
@@ -198,7 +198,7 @@ def test_letters_of_the_official_tool_are_taken():
         ("read s2://b/s -b 5", "bytes"),
         ("list-streams b -s x", "start_after"),
     ]:
-        assert parameter in fastargs.parse(line.split())[2]
+        assert parameter in strict_parser.parse(line.split())[2]
 
 
 # --- both parsers, on anything
@@ -208,7 +208,7 @@ TEXTS = ["5", "-", "json", "s2://my-basin/s", "my-basin", "", "a=b", "7d", "x.y"
 ODD = ["--", "--local", "1" * 25, "007", "-n5", "--help", "-qv", "text", "65536"]
 
 
-def option_words(flag: str, kind: tables.Kind) -> st.SearchStrategy[list[str]]:
+def option_words(flag: str, kind: option_table.Kind) -> st.SearchStrategy[list[str]]:
     """The flag with a value, mostly one that fits."""
     if isinstance(kind, bool):
         return st.sampled_from([[flag]] * 6 + [[flag + "=x"], [flag + "q"]])
@@ -233,7 +233,7 @@ def words_of(command: str) -> st.SearchStrategy[list[str]]:
         names = st.lists(st.sampled_from(sorted(table)), max_size=size, unique_by=lambda flag: table[flag][0])
         return names.flatmap(lambda drawn: st.tuples(*(option_words(flag, table[flag][1]) for flag in drawn)))
 
-    def operand(kind: tables.Kind) -> st.SearchStrategy[str]:
+    def operand(kind: option_table.Kind) -> st.SearchStrategy[str]:
         return st.sampled_from(
             kind if isinstance(kind, tuple) else ["s2://my-basin/s", "my-basin", "5", "-", "", "a b"]
         )
@@ -248,7 +248,7 @@ def words_of(command: str) -> st.SearchStrategy[list[str]]:
         pieces.insert(at % (len(pieces) + 1), odd)
         return [word for piece in (*before, command.split(), *pieces) for word in piece]
 
-    return st.builds(build, options(fasttable.GLOBAL, 2), options(flags, 4), wanted, noise, st.integers(0, 5))
+    return st.builds(build, options(strict_table.GLOBAL, 2), options(flags, 4), wanted, noise, st.integers(0, 5))
 
 
 COMMAND_LINES = st.sampled_from(sorted(COMMANDS)).flatmap(words_of)
@@ -258,8 +258,8 @@ COMMAND_LINES = st.sampled_from(sorted(COMMANDS)).flatmap(words_of)
 def commands_built_once():
     """As the process has one command line and a test has thousands."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "build_command", functools.cache(cli.build_command))
-        patch.setattr(cli, "build_group", functools.cache(cli.build_group))
+        patch.setattr(typer_app, "build_command", functools.cache(typer_app.build_command))
+        patch.setattr(typer_app, "build_group", functools.cache(typer_app.build_group))
         yield
 
 
@@ -273,17 +273,17 @@ def outcome(function):
 @settings(max_examples=2500, deadline=None)
 @given(COMMAND_LINES)
 def test_what_the_strict_parser_is_sure_of_typer_understands_alike(words):
-    sure = fastargs.parse(words)
+    sure = strict_parser.parse(words)
     if sure is None:
         return
     _, name, raw = sure
-    assert outcome(lambda: args.resolve(name, raw)) == outcome(lambda: cli.run(words))
+    assert outcome(lambda: args.resolve(name, raw)) == outcome(lambda: typer_app.run(words))
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.text(max_size=6), max_size=6))
 def test_the_strict_parser_takes_any_words(words):
-    fastargs.parse(words)
+    strict_parser.parse(words)
 
 
 def test_the_strict_parser_is_sure_of_what_it_should_be():
@@ -294,7 +294,7 @@ def test_the_strict_parser_is_sure_of_what_it_should_be():
     @given(COMMAND_LINES)
     def count(words):
         nonlocal sure
-        sure += fastargs.parse(words) is not None
+        sure += strict_parser.parse(words) is not None
 
     count()
     assert sure > 150

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from s2cli import cli, fastargs, root, tables
+from s2cli.cli import command_tree, option_table, strict_parser, typer_app
 from s2cli.errors import UsageError
 
 VALUES = {"text": ["1s", "2s"], "many": ["a=1", "b=2"]}
@@ -13,8 +13,8 @@ VALUES = {"text": ["1s", "2s"], "many": ["a=1", "b=2"]}
 @pytest.fixture(scope="module", autouse=True)
 def commands_built_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "build_command", functools.cache(cli.build_command))
-        patch.setattr(cli, "build_group", functools.cache(cli.build_group))
+        patch.setattr(typer_app, "build_command", functools.cache(typer_app.build_command))
+        patch.setattr(typer_app, "build_group", functools.cache(typer_app.build_group))
         yield
 
 
@@ -31,7 +31,7 @@ def operands_of(command):
 
 def taking_values(options):
     """Each option with its flags, the forms of a switch that has a negative one among them."""
-    found: dict[str, list[tables.Option]] = {}
+    found: dict[str, list[option_table.Option]] = {}
     for option in options:
         found.setdefault(option.parameter, []).append(option)
     for parameter, forms in found.items():
@@ -57,20 +57,20 @@ def pairs(forms):
     return [(once[0][0], once[at % len(once)][1]) for at in range(max(2, len(once)))]
 
 
-GLOBAL = list(taking_values(tables.read_global_options()))
-COMMANDS = {command.name: command for command in tables.read_commands()}
+GLOBAL = list(taking_values(option_table.read_global_options()))
+COMMANDS = {command.name: command for command in option_table.read_commands()}
 
 
 def assert_refused(words, forms):
-    assert fastargs.parse(words) is None, words
+    assert strict_parser.parse(words) is None, words
     with pytest.raises(UsageError) as caught:
-        cli.run(words)
+        typer_app.run(words)
     flags = [flag for option in forms for flag in option.flags]
     option, _, rest = caught.value.message.partition(" ")
     assert (option in flags, rest) == (True, "given twice"), (words, caught.value.message)
 
 
-@pytest.mark.parametrize("name", sorted(root.COMMANDS))
+@pytest.mark.parametrize("name", sorted(command_tree.COMMANDS))
 def test_every_option_is_taken_once(name):
     command = COMMANDS[name]
     checked = 0
@@ -78,7 +78,7 @@ def test_every_option_is_taken_once(name):
         for first, second in pairs(forms):
             words = [*name.split(), *first, *operands_of(command), *second]
             if forms[0].kind == "many":
-                _, _, raw = fastargs.parse(words)
+                _, _, raw = strict_parser.parse(words)
                 assert len(raw[forms[0].parameter]) == 2
             else:
                 assert_refused(words, forms)
@@ -86,7 +86,7 @@ def test_every_option_is_taken_once(name):
     assert checked >= len(GLOBAL)
 
 
-@pytest.mark.parametrize("name", sorted(root.COMMANDS))
+@pytest.mark.parametrize("name", sorted(command_tree.COMMANDS))
 def test_nor_once_before_the_command_and_once_behind_it(name):
     for _, forms in GLOBAL:
         for first, second in pairs(forms):
@@ -97,11 +97,11 @@ def test_nor_once_before_the_command_and_once_behind_it(name):
 
 
 def test_a_switch_may_be_repeated():
-    assert cli.run(["append", "--create", "-v", "--create", "-v"]).create
+    assert typer_app.run(["append", "--create", "-v", "--create", "-v"]).create
 
 
 def test_help_explains_whatever_stands_beside_it(capfd):
-    assert cli.run(["read", "-n", "1", "-n", "2", "--help"]) is None
+    assert typer_app.run(["read", "-n", "1", "-n", "2", "--help"]) is None
     assert b"Usage: s2 read" in capfd.readouterr().out.encode()
 
 

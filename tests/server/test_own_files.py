@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from s2cli import ownfiles
+from s2cli import private_files
 from s2cli.client import local_start
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.server.auth import Secrets
@@ -125,7 +125,7 @@ def test_a_file_of_somebody_else_is_refused_but_to_root(data, monkeypatch):
     with pytest.raises(S2Error, match=r"LOCK: it belongs to another user"):
         open_store(data)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    os.close(ownfiles.open_own(data / "LOCK", os.O_RDONLY))
+    os.close(private_files.open_own(data / "LOCK", os.O_RDONLY))
 
 
 def test_the_log_of_the_local_server_is_no_link(home, victim):

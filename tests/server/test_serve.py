@@ -10,7 +10,7 @@ import sys
 import pytest
 from support.waiting import TIMEOUT_S, until
 
-from s2cli.args import Args
+from s2cli.cli.args import Args
 from s2cli.commands import lite
 from s2cli.errors import UsageError
 from s2cli.server import serve
@@ -220,4 +220,4 @@ def test_the_server_loads_nothing_of_the_command_line():
     modules = set(loaded.stdout.decode().split())
     assert "httptools" in modules
     # granian begins with the first client that speaks HTTP/2.
-    assert not modules & {"granian", "typer", "click", "rich", "httpx", "h2", "s2cli.main", "s2cli.root"}
+    assert not modules & {"granian", "typer", "click", "rich", "httpx", "h2", "s2cli.main", "s2cli.cli.command_tree"}

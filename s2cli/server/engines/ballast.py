@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from s2cli.ownfiles import open_own
+from s2cli.private_files import open_own
 
 BALLAST_BYTES = 8 * 1024 * 1024
 _BLOCK = bytes(1024 * 1024)

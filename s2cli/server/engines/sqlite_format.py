@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from s2cli.errors import S2Error
-from s2cli.ownfiles import open_own
+from s2cli.private_files import open_own
 
 log = logging.getLogger("s2cli.server")
 

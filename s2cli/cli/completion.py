@@ -5,8 +5,8 @@ They are static: a TAB starts no Python and asks no network. Hidden commands and
 
 from __future__ import annotations
 
-from s2cli import console, root, tables
-from s2cli.cli import PROGRAM, shown_choices, shown_flags
+from s2cli.cli import command_tree, console, option_table
+from s2cli.cli.typer_app import PROGRAM, shown_choices, shown_flags
 from s2cli.endpoints import LOCAL
 from s2cli.errors import ExitCode
 
@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s2cli.args import Args
-    from s2cli.tables import Command, Operand, Option
+    from s2cli.cli.args import Args
+    from s2cli.cli.option_table import Command, Operand, Option
 
 HEAD = f"# Completion of {PROGRAM} for {{}}. Made by completions/generate; do not edit.\n"
 HELP_FLAGS = ("-h", "--help")
@@ -32,19 +32,19 @@ def script(shell: str) -> str:
 
 
 def _commands() -> list[Command]:
-    return [command for command in tables.read_commands() if command.help or command.name.startswith("records ")]
+    return [command for command in option_table.read_commands() if command.help or command.name.startswith("records ")]
 
 
 def _first_words() -> list[tuple[str, str]]:
     """What may stand where a command is expected, with its help."""
     words = [(command.name, command.help) for command in _commands() if " " not in command.name]
-    return words + list(root.GROUPS.items())
+    return words + list(command_tree.GROUPS.items())
 
 
 def _second_words(group: str) -> list[tuple[str, str]]:
-    helps = {declaration: line for _, declaration, line in root.COMMANDS.values() if line}
+    helps = {declaration: line for _, declaration, line in command_tree.COMMANDS.values() if line}
     return [
-        (command.name.partition(" ")[2], helps[root.COMMANDS[command.name][1]])
+        (command.name.partition(" ")[2], helps[command_tree.COMMANDS[command.name][1]])
         for command in _commands()
         if command.name.startswith(group + " ")
     ]
@@ -78,7 +78,7 @@ def _operand_values(command: Command) -> str:
 
 
 def _bash() -> str:
-    every = _shown(tables.read_global_options())
+    every = _shown(option_table.read_global_options())
     lines = [
         HEAD.format("bash"),
         "# The flags of a command.",
@@ -104,7 +104,8 @@ def _bash() -> str:
     ]
     lines.append(f'        "") echo "{" ".join(word for word, _ in _first_words())}" ;;')
     lines += [
-        f'        {group}) echo "{" ".join(word for word, _ in _second_words(group))}" ;;' for group in root.GROUPS
+        f'        {group}) echo "{" ".join(word for word, _ in _second_words(group))}" ;;'
+        for group in command_tree.GROUPS
     ]
     lines += ["    esac", "}", "", _BASH_FUNCTION]
     return "\n".join(lines)
@@ -146,7 +147,7 @@ _s2_completion() {{
             command="$word"
         else
             case "$command" in
-                {"|".join(root.GROUPS)}) command="$command $word" ;;
+                {"|".join(command_tree.GROUPS)}) command="$command $word" ;;
             esac
         fi
     done
@@ -182,16 +183,16 @@ def _zsh() -> str:
     lines = ["#compdef s2", HEAD.format("zsh"), "_s2_commands() {", "    local -a commands=("]
     lines += [f"        {_quoted(_zsh_escaped(word) + ':' + text)}" for word, text in _first_words()]
     lines += ["    )", "    _describe -t commands command commands", "}", ""]
-    for group in root.GROUPS:
+    for group in command_tree.GROUPS:
         lines += [f"_s2_commands_{group}() {{", "    local -a commands=("]
         lines += [f"        {_quoted(_zsh_escaped(word) + ':' + text)}" for word, text in _second_words(group)]
         lines += ["    )", "    _describe -t commands command commands", "}", ""]
     lines += ["_s2() {", "    local context state state_descr line command", "    typeset -A opt_args"]
-    lines += ["    local -a everywhere=(", *_zsh_specs(_shown(tables.read_global_options()))]
+    lines += ["    local -a everywhere=(", *_zsh_specs(_shown(option_table.read_global_options()))]
     lines += ["        '(-h --help)'{-h,--help}'[Show help]'", "    )"]
     lines += ["    _arguments -C -S $everywhere '1: :_s2_commands' '*:: :->rest' && return"]
     lines += ["    command=$words[1]", "    case $command in"]
-    for group in root.GROUPS:
+    for group in command_tree.GROUPS:
         lines += [
             f"        {group})",
             f"            _arguments -C -S $everywhere '1: :_s2_commands_{group}' '*:: :->rest' && return",
@@ -256,7 +257,7 @@ def _quoted(text: str) -> str:
 
 def _fish() -> str:
     takers = [flag for option in _all_options() for flag in option.flags if not isinstance(option.kind, bool)]
-    groups = " ".join(root.GROUPS)
+    groups = " ".join(command_tree.GROUPS)
     lines = [
         HEAD.format("fish"),
         "# The command that stands on the line so far.",
@@ -285,8 +286,8 @@ def _fish() -> str:
         f"complete -c {PROGRAM} -f",
     ]
     lines += [_fish_word("", word, text) for word, text in _first_words()]
-    lines += [_fish_word(group, word, text) for group in root.GROUPS for word, text in _second_words(group)]
-    lines += [_fish_option("", option) for option in _shown(tables.read_global_options())]
+    lines += [_fish_word(group, word, text) for group in command_tree.GROUPS for word, text in _second_words(group)]
+    lines += [_fish_option("", option) for option in _shown(option_table.read_global_options())]
     lines.append(f"complete -c {PROGRAM} -s h -l help -d 'Show help'")
     for command in _commands():
         condition = f"-n {_quoted(f'__s2_at {command.name}')} "
@@ -312,5 +313,5 @@ def _fish_option(condition: str, option: Option) -> str:
 
 
 def _all_options() -> list[Option]:
-    own = [option for command in tables.read_commands() for option in command.options]
-    return [*tables.read_global_options(), *own]
+    own = [option for command in option_table.read_commands() for option in command.options]
+    return [*option_table.read_global_options(), *own]

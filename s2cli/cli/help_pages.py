@@ -5,8 +5,8 @@ Nothing heavy is imported here: `s2 --help` prints what stands in this file and 
 
 from __future__ import annotations
 
-from s2cli import console, root
-from s2cli.args import STREAM_MEMBERS
+from s2cli.cli import command_tree, console
+from s2cli.cli.args import STREAM_MEMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,30 +107,38 @@ def print_help() -> None:
 def print_topic(name: str) -> bool:
     """The page `s2 help NAME`; False where there is no such topic."""
     if name == "commands":
-        shown = [(command, line) for command, (_, _, line) in root.COMMANDS.items() if line]
+        shown = [(command, line) for command, (_, _, line) in command_tree.COMMANDS.items() if line]
         page = ("Every command, and what it does.\n", [("Commands", shown)], "`s2 COMMAND --help` explains one.\n")
     elif name == "options":
-        rows = [(f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in root.GLOBAL_OPTIONS.values()]
+        rows = [
+            (f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in command_tree.GLOBAL_OPTIONS.values()
+        ]
         page = (
             "Options of every command. They stand before or after it.\n",
-            [("Options", [*rows, *root.COMMON_OPTIONS])],
+            [("Options", [*rows, *command_tree.COMMON_OPTIONS])],
             "An option wins over the environment: `s2 help environment`.\n",
         )
     elif name == "environment":
         page = (
             "Variables of the environment that s2 knows.\n",
-            [("Environment", list(root.ENVIRONMENT.items())), ("Files", list(root.FILES.items()))],
+            [("Environment", list(command_tree.ENVIRONMENT.items())), ("Files", list(command_tree.FILES.items()))],
             "An option wins over the environment, that over the profile, that over the official\n"
             "tool's ~/.config/s2/config.toml, and that over the defaults.\n",
         )
     elif name == "exit-codes":
-        codes = list(root.EXIT_CODES.items())
+        codes = list(command_tree.EXIT_CODES.items())
         page = ("What the exit code of s2 says.\n", [("Exit codes", codes)], "The reason is on stderr.\n")
     elif name == "formats":
         sections = [
-            ("append --format FORMAT reads", [(form, reads) for form, (reads, _) in root.RECORD_FORMATS.items()]),
-            ("read and tail -o FORMAT write", [(form, writes) for form, (_, writes) in root.RECORD_FORMATS.items()]),
-            ("Lists and resources, -o FORMAT", list(root.RESOURCE_FORMATS.items())),
+            (
+                "append --format FORMAT reads",
+                [(form, reads) for form, (reads, _) in command_tree.RECORD_FORMATS.items()],
+            ),
+            (
+                "read and tail -o FORMAT write",
+                [(form, writes) for form, (_, writes) in command_tree.RECORD_FORMATS.items()],
+            ),
+            ("Lists and resources, -o FORMAT", list(command_tree.RESOURCE_FORMATS.items())),
         ]
         page = ("Formats of records and of resources.\n", sections, "`s2 append --help` has examples.\n")
     else:

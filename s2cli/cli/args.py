@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.config import Settings
+    from s2cli.config.settings import Settings
 
 # The names of the record formats, the official aliases among them.
 RECORD_FORMATS = {

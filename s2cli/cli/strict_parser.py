@@ -7,11 +7,11 @@ message.
 
 from __future__ import annotations
 
-from s2cli.fasttable import COMMANDS, GLOBAL, GROUPS
+from s2cli.cli.strict_table import COMMANDS, GLOBAL, GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.fasttable import Flags, Kind, Operands
+    from s2cli.cli.strict_table import Flags, Kind, Operands
 
 
 def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
@@ -82,7 +82,7 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
 
 def _other_command(name: str) -> tuple[str, Operands, Flags] | None:
     """One that is not about records: their table costs the start of an append nothing."""
-    from s2cli.fasttable_others import COMMANDS as others
+    from s2cli.cli.strict_table_others import COMMANDS as others
 
     return others.get(name)
 

@@ -1,6 +1,6 @@
 """Ensure and reconfigure: only the members that are given change."""
 
-from s2cli.declared.options import (
+from s2cli.cli.declared.shared_options import (
     Basin,
     CreateStreamOnAppend,
     CreateStreamOnRead,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.fasttable import Flags, Operands
+    from s2cli.cli.strict_table import Flags, Operands
 
 U64 = range(1 << 64)
 
@@ -289,7 +289,7 @@ COMMANDS: dict[str, tuple[str, Operands, Flags]] = {
         "--no-cors": ("no_cors", True),
         "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
     }),
-    "completion": ("s2cli.completion", (("shell", ("bash", "zsh", "fish"), True),), {
+    "completion": ("s2cli.cli.completion", (("shell", ("bash", "zsh", "fish"), True),), {
     }),
     "ls": ("s2cli.commands.official", (("basin", "text", False),), {
         "-p": ("prefix", "text"), "--prefix": ("prefix", "text"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from s2cli import cli, root
+from s2cli.cli import command_tree, typer_app
 
 # What an option or operand takes: True or False (a switch that means this), "text", "many" (text, repeatable),
 # a tuple of choices, a range of integers.
@@ -41,18 +41,18 @@ class Command(NamedTuple):
 
 def read_commands() -> list[Command]:
     """Every command, the hidden ones too (their help is empty)."""
-    return [_read_command(name) for name in root.COMMANDS]
+    return [_read_command(name) for name in command_tree.COMMANDS]
 
 
 def read_global_options() -> tuple[Option, ...]:
     """What every command has beside its own options, but for help and version."""
-    params = cli.build_group(cli.PROGRAM).params
+    params = typer_app.build_group(typer_app.PROGRAM).params
     return tuple(option for param in params if param.name != "version" for option in _read_options(param))
 
 
 def _read_command(name: str) -> Command:
-    module, _, line = root.COMMANDS[name]
-    command = cli.build_command(name)
+    module, _, line = command_tree.COMMANDS[name]
+    command = typer_app.build_command(name)
     globals_ = {option.parameter for option in read_global_options()}
     own = [param for param in command.params if param.name not in globals_]
     return Command(
@@ -111,9 +111,9 @@ what it needs.
 
 
 def fast_tables() -> dict[str, str]:
-    """The texts of fasttable.py and fasttable_others.py, by their names."""
+    """The texts of cli/strict_table.py and cli/strict_table_others.py, by their names."""
     commands = read_commands()
-    record_commands = [command for command in commands if root.COMMANDS[command.name][1].startswith("records:")]
+    record_commands = [command for command in commands if command_tree.COMMANDS[command.name][1].startswith("records:")]
     first = [
         _FIRST + "    Kind = bool | str | tuple[str, ...] | range",
         "    Flags = dict[str, tuple[str, Kind]]",
@@ -125,18 +125,19 @@ def fast_tables() -> dict[str, str]:
         *_flag_lines(read_global_options(), "    "),
         "}",
         "",
-        f"GROUPS = {tuple(root.GROUPS)!r}".replace("'", '"'),
+        f"GROUPS = {tuple(command_tree.GROUPS)!r}".replace("'", '"'),
         "",
         *_command_lines(record_commands),
     ]
     others = [
-        _HEAD.format(what=": what is not about records", text="") + "    from s2cli.fasttable import Flags, Operands",
+        _HEAD.format(what=": what is not about records", text="")
+        + "    from s2cli.cli.strict_table import Flags, Operands",
         "",
         "U64 = range(1 << 64)",
         "",
         *_command_lines([command for command in commands if command not in record_commands]),
     ]
-    return {"fasttable.py": "\n".join(first) + "\n", "fasttable_others.py": "\n".join(others) + "\n"}
+    return {"cli/strict_table.py": "\n".join(first) + "\n", "cli/strict_table_others.py": "\n".join(others) + "\n"}
 
 
 def _command_lines(commands: list[Command]) -> list[str]:
@@ -144,7 +145,7 @@ def _command_lines(commands: list[Command]) -> list[str]:
     by_declaration: dict[str, str] = {}
     same: list[str] = []
     for command in commands:
-        _, declaration, _ = root.COMMANDS[command.name]
+        _, declaration, _ = command_tree.COMMANDS[command.name]
         if declaration in by_declaration:
             same.append(f'COMMANDS["{command.name}"] = COMMANDS["{by_declaration[declaration]}"]')
             continue

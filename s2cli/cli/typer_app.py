@@ -12,8 +12,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from s2cli import __version__, args, console, manual, root
-from s2cli.declared import options
+from s2cli import __version__
+from s2cli.cli import args, command_tree, console, help_pages
+from s2cli.cli.declared import shared_options
 from s2cli.errors import UsageError
 from s2cli.values import U64_MAX
 
@@ -79,22 +80,26 @@ class S2Command(EachOptionOnce, TyperCommand):
         summary, _, rest = text.partition("\n")
         names = [str(param.metavar) for param in self.params if param.param_type_name == "argument"]
         introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(['[OPTIONS]', *names])}\n{rest}\n"
-        headings = manual.HEADINGS.get(root.COMMANDS[command_name(ctx)][1], {})
-        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in manual.TITLES}
+        headings = help_pages.HEADINGS.get(command_tree.COMMANDS[command_name(ctx)][1], {})
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in help_pages.TITLES}
         for param in self._own_params():
             row = _help_row(param)
             if row is not None:
-                heading = headings.get(param.name, manual.OPTIONS) if row[0].startswith("-") else manual.OPERANDS
+                heading = (
+                    headings.get(param.name, help_pages.OPTIONS) if row[0].startswith("-") else help_pages.OPERANDS
+                )
                 sections[heading].append(row)
-        own_meanings = root.OPTIONS_OF_COMMANDS.get(command_name(ctx), {})
-        sections[manual.OPTIONS] += [(root.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()]
-        sections[manual.OPTIONS] += root.COMMON_OPTIONS[:1]
+        own_meanings = command_tree.OPTIONS_OF_COMMANDS.get(command_name(ctx), {})
+        sections[help_pages.OPTIONS] += [
+            (command_tree.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()
+        ]
+        sections[help_pages.OPTIONS] += command_tree.COMMON_OPTIONS[:1]
         end = f"`{PROGRAM} help options` has the options of every command, and `{PROGRAM} help exit-codes` the rest.\n"
-        manual.print_page(introduction, sections.items(), end)
+        help_pages.print_page(introduction, sections.items(), end)
         raise typer.Exit
 
     def _own_params(self) -> list[Any]:
-        return [param for param in self.params if param.name not in root.GLOBAL_OPTIONS]
+        return [param for param in self.params if param.name not in command_tree.GLOBAL_OPTIONS]
 
 
 class S2Group(EachOptionOnce, TyperGroup):
@@ -102,14 +107,14 @@ class S2Group(EachOptionOnce, TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         prefix = self._prefix(ctx)
-        names = [name[len(prefix) :] for name in root.COMMANDS if name.startswith(prefix)]
-        return [name for name in names if " " not in name] + ([] if prefix else list(root.GROUPS))
+        names = [name[len(prefix) :] for name in command_tree.COMMANDS if name.startswith(prefix)]
+        return [name for name in names if " " not in name] + ([] if prefix else list(command_tree.GROUPS))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = self._prefix(ctx) + cmd_name
-        if name in root.COMMANDS:
+        if name in command_tree.COMMANDS:
             return build_command(name)
-        return build_group(name) if name in root.GROUPS else None
+        return build_group(name) if name in command_tree.GROUPS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         command = self.get_command(ctx, args[0])
@@ -120,15 +125,15 @@ class S2Group(EachOptionOnce, TyperGroup):
     def get_help(self, ctx: Any) -> str:
         prefix = self._prefix(ctx)
         if not prefix:
-            manual.print_help()
+            help_pages.print_help()
             raise typer.Exit
         rows = [
             (name[len(prefix) :], line or _summary(name))
-            for name, (_, _, line) in root.COMMANDS.items()
+            for name, (_, _, line) in command_tree.COMMANDS.items()
             if name.startswith(prefix)
         ]
-        introduction = f"{root.GROUPS[prefix.strip()]}\n\nUsage: {PROGRAM} {prefix}COMMAND [ARGS]…\n"
-        manual.print_page(
+        introduction = f"{command_tree.GROUPS[prefix.strip()]}\n\nUsage: {PROGRAM} {prefix}COMMAND [ARGS]…\n"
+        help_pages.print_page(
             introduction, [("Commands", rows)], f"`{PROGRAM} {prefix}COMMAND --help` explains a command.\n"
         )
         raise typer.Exit
@@ -139,7 +144,7 @@ class S2Group(EachOptionOnce, TyperGroup):
         return super().invoke(ctx)
 
     def _prefix(self, ctx: Any) -> str:
-        return f"{self.name} " if self.name in root.GROUPS else ""
+        return f"{self.name} " if self.name in command_tree.GROUPS else ""
 
 
 def run(argv: list[str]) -> args.Args | None:
@@ -187,9 +192,9 @@ def command_name(ctx: Any) -> str:
 
 def build_command(name: str) -> Any:
     """The typer command of this name, with the options that every command has."""
-    _, declaration, _ = root.COMMANDS[name]
+    _, declaration, _ = command_tree.COMMANDS[name]
     module, _, function = declaration.partition(":")
-    declared = getattr(importlib.import_module(f"s2cli.declared.{module}"), function)
+    declared = getattr(importlib.import_module(f"s2cli.cli.declared.{module}"), function)
     command = _from_function(declared, name.rpartition(" ")[2], S2Command)
     command.params += _global_params()
     return command
@@ -220,7 +225,7 @@ def version_line() -> str:
 
 
 def _global_params() -> list[Any]:
-    return list(_from_function(options.global_options, "global", TyperCommand).params)
+    return list(_from_function(shared_options.global_options, "global", TyperCommand).params)
 
 
 def _from_function(function: Any, name: str, kind: type[TyperCommand]) -> Any:
@@ -230,8 +235,8 @@ def _from_function(function: Any, name: str, kind: type[TyperCommand]) -> Any:
 
 
 def _summary(name: str) -> str:
-    _, declaration, _ = root.COMMANDS[name]
-    return next(line for _, same, line in root.COMMANDS.values() if same == declaration and line)
+    _, declaration, _ = command_tree.COMMANDS[name]
+    return next(line for _, same, line in command_tree.COMMANDS.values() if same == declaration and line)
 
 
 def _help_row(param: Any) -> tuple[str, str] | None:
@@ -249,10 +254,12 @@ def _help_row(param: Any) -> tuple[str, str] | None:
 
 
 def unknown_command(name: str) -> UsageError:
-    from s2cli import guesses
+    from s2cli.cli import suggestions
 
-    shown = [command for command, (_, _, line) in root.COMMANDS.items() if line or command.startswith("records ")]
-    hint = guesses.command_hint(name, {*shown, *root.GROUPS})
+    shown = [
+        command for command, (_, _, line) in command_tree.COMMANDS.items() if line or command.startswith("records ")
+    ]
+    hint = suggestions.command_hint(name, {*shown, *command_tree.GROUPS})
     prefix = name.rpartition(" ")[0]
     return UsageError(
         f"unrecognized subcommand '{name}'",
@@ -268,18 +275,18 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
     param = getattr(error, "param", None)
     kind = type(error).__name__
     if kind == "NoSuchOption":
-        from s2cli import guesses
+        from s2cli.cli import suggestions
 
-        guess = guesses.option_hint(error.option_name, _option_names(ctx))
+        guess = suggestions.option_hint(error.option_name, _option_names(ctx))
         return UsageError(f"{path} has no option {error.option_name}", hint=guess or hint)
     if kind == "MissingParameter":
         return UsageError(f"{path}: {getattr(param, 'metavar', None) or 'an operand'} is missing", hint=hint)
     message = str(error.message).rstrip(".")
     if message.startswith("Got unexpected extra argument"):
         extra = message.partition(" (")[2].removesuffix(")")
-        from s2cli import guesses
+        from s2cli.cli import suggestions
 
-        guess = guesses.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
+        guess = suggestions.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
         return UsageError(f"{path}: one operand too many: {extra}", hint=guess or hint)
     if param is not None:
         where = "" if path == PROGRAM else f"{path}: "
@@ -291,7 +298,7 @@ def _path(argv: list[str]) -> str:
     """The command that these words name, as far as it can be told without parsing them."""
     words = [word for word in argv if word[:1] != "-"]
     names = (" ".join(words[:count]) for count in (2, 1))
-    return " ".join([PROGRAM, *(name for name in names if name in root.COMMANDS)][:2])
+    return " ".join([PROGRAM, *(name for name in names if name in command_tree.COMMANDS)][:2])
 
 
 def _bad_value(param: Any, message: str) -> str:

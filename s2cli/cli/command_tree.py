@@ -54,7 +54,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Say where new basins lie",
     ),
     "lite": ("s2cli.commands.lite", "other:lite", "Run the embedded server, or ask about the one that runs"),
-    "completion": ("s2cli.completion", "other:completion", "Print the completion script for a shell"),
+    "completion": ("s2cli.cli.completion", "other:completion", "Print the completion script for a shell"),
     "records append": ("s2cli.commands.append", "records:append", ""),
     "records read": ("s2cli.commands.read", "records:read", ""),
     "records tail": ("s2cli.commands.tail", "records:tail", ""),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2cli.declared.options import (
+from s2cli.cli.declared.shared_options import (
     Basin,
     CreateStreamOnAppend,
     CreateStreamOnRead,

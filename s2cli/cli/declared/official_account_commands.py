@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2cli.declared.account import (
+from s2cli.cli.declared.account_commands import (
     AccessTokensExact,
     AccessTokensPrefix,
     AccountSet,
@@ -25,7 +25,7 @@ from s2cli.declared.account import (
     StreamsPrefix,
     TokenId,
 )
-from s2cli.declared.options import Basin, Limit, NoAutoPaginate, Prefix, RequiredUri, StartAfter
+from s2cli.cli.declared.shared_options import Basin, Limit, NoAutoPaginate, Prefix, RequiredUri, StartAfter
 
 
 def issue_access_token(

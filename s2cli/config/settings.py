@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from s2cli import configfiles, endpoints
+from s2cli import endpoints
+from s2cli.config import files
 from s2cli.errors import AuthError, BadValueError, UsageError
 from s2cli.values import StreamUri, is_true, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s2cli.args import Args
+    from s2cli.cli.args import Args
     from s2cli.endpoints import Target
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -76,7 +77,7 @@ class Settings:
 
     def encryption_key(self) -> str | None:
         """The key for encrypted streams, in Base64, if one was given. Refuses to send it in the clear."""
-        key = configfiles.encryption_key(self._args.encryption_key_file, self._environ)
+        key = files.encryption_key(self._args.encryption_key_file, self._environ)
         target = self.target()
         if key is not None and target.socket_path is None:
             scheme, host, _ = endpoints.split_origin(target.basin_url)
@@ -94,7 +95,7 @@ class Settings:
         if chosen is None:
             # The profile chooses what config.toml would.
             with_file = _profile_name(self._args, self._environ) is None
-            chosen = configfiles.compression(self._environ, with_file=with_file)
+            chosen = files.compression(self._environ, with_file=with_file)
         if chosen != "auto":
             return () if chosen == "none" else (chosen,)
         target = self.target()
@@ -113,7 +114,7 @@ class Settings:
         if given is None:
             name = _profile_name(self._args, self._environ)
             if name not in (None, endpoints.LOCAL):
-                profile = configfiles.read_profile(name, self._environ)
+                profile = files.read_profile(name, self._environ)
                 given, source = profile.stream, f"stream of the profile {name}: "
         if given is None:
             command = self._command()
@@ -182,18 +183,18 @@ def _profile_target(name: str, args: Args, environ: Mapping[str, str], notes: li
         if args.access_token_file is not None:
             raise UsageError("the profile local takes no access token")
         return _local_target(args)
-    profile = configfiles.read_profile(name, environ)
+    profile = files.read_profile(name, environ)
     where = f"the profile {name}"
     given = endpoints.pair(
         profile.account_endpoint, profile.basin_endpoint, f"account_endpoint of {where}", f"basin_endpoint of {where}"
     )
     account, basin = given or (endpoints.CLOUD_ACCOUNT, endpoints.CLOUD_BASIN)
     token_file = args.access_token_file or profile.access_token_file
-    token = configfiles.read_token_file(token_file) if token_file else None
+    token = files.read_token_file(token_file) if token_file else None
     if token is None and given is None:
         raise AuthError(
             f"{where} names neither a token nor endpoints",
-            hint=f'add access_token_file = "…" to it in {configfiles.profiles_path(environ)}',
+            hint=f'add access_token_file = "…" to it in {files.profiles_path(environ)}',
         )
     return endpoints.make_target(
         account,
@@ -214,13 +215,13 @@ def _plain_target(
     notes: list[str],
 ) -> Target:
     """Without a profile: each setting from the first layer that has it."""
-    official = configfiles.OfficialConfig()
+    official = files.OfficialConfig()
     given, source, layer = by_option, "the options", OPTION
     if given is None:
         given = endpoints.pair(*by_environment, "S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT")
         source, layer = "the environment", ENVIRONMENT
     if given is None:
-        official = configfiles.read_official_config(environ)
+        official = files.read_official_config(environ)
         where = official.path
         given = endpoints.pair(
             official.account_endpoint,
@@ -234,9 +235,9 @@ def _plain_target(
     token = None
     withheld = None
     if args.access_token_file is not None:
-        token = configfiles.read_token_file(args.access_token_file)
+        token = files.read_token_file(args.access_token_file)
     elif environ.get("S2_ACCESS_TOKEN"):
-        token = configfiles.checked_token(environ["S2_ACCESS_TOKEN"], "S2_ACCESS_TOKEN")
+        token = files.checked_token(environ["S2_ACCESS_TOKEN"], "S2_ACCESS_TOKEN")
         if layer == OPTION:
             token = None
             withheld = "S2_ACCESS_TOKEN was not sent to the endpoints of the options; use --access-token-file for them"
@@ -256,7 +257,7 @@ def _plain_target(
     )
 
 
-def _no_credential(official: configfiles.OfficialConfig) -> AuthError:
+def _no_credential(official: files.OfficialConfig) -> AuthError:
     why = ""
     if official.keyring:
         why = ": the token of the official tool lies in the keyring, which is not read"

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2cli import root
-from s2cli.args import BASIN_MEMBERS, STREAM_MEMBERS
+from s2cli.cli import command_tree
+from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS
 from s2cli.values import U64_MAX
 
 
 def _global(name: str) -> object:
-    spelling, metavar, text = root.GLOBAL_OPTIONS[name]
+    spelling, metavar, text = command_tree.GLOBAL_OPTIONS[name]
     return typer.Option(*spelling.split(", "), metavar=metavar or None, help=text)
 
 
