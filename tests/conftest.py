@@ -201,7 +201,7 @@ class LiteThread(Endpoint):
     def start(self) -> "LiteThread":
         with pytest.MonkeyPatch.context() as patch:
             if self.clock is not None:
-                patch.setattr("s2cli.server.serve._clock_ms", self.clock)
+                patch.setattr("s2cli.server.process._clock_ms", self.clock)
             self._thread.start()
             assert self._ready.wait(TIMEOUT_S), "the server did not start"
         if self._error is not None:
@@ -227,7 +227,7 @@ class LiteThread(Endpoint):
             self._ready.set()
 
     async def _serve(self) -> None:
-        from s2cli.server.serve import Options, serve
+        from s2cli.server.process import Options, serve
 
         self.loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()

@@ -44,10 +44,10 @@ ALLOWED = {
 }
 # Library -> the only places that may know it.
 SEAMS = {
-    "granian": {"server/http2.py"},
-    "httptools": {"server/http1.py", "server/http1_head.py"},
-    "uvloop": {"server/serve.py"},
-    "prometheus_client": {"server/prometheus.py"},
+    "granian": {"server/http/http2_relay.py"},
+    "httptools": {"server/http/http1_connection.py", "server/http/http1_head.py"},
+    "uvloop": {"server/process.py"},
+    "prometheus_client": {"server/api/prometheus.py"},
     "sqlite3": {"server/engines/"},
     "httpx": {"client/event_reader.py"},
     "httpx_sse": {"client/event_reader.py"},

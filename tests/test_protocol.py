@@ -5,22 +5,22 @@ import re
 from pathlib import Path
 
 from s2cli.errors import NO_SIDE_EFFECT_CODES, RETRYABLE_STATUSES, STATUS_BY_CODE
-from s2cli.server import http2
-from s2cli.server.appending import FRAME_TIMEOUT_S
-from s2cli.server.coding import THRESHOLD_BYTES
-from s2cli.server.cors import REQUEST_HEADERS, RESPONSE_HEADERS
-from s2cli.server.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
-from s2cli.server.following import HEARTBEAT_S
-from s2cli.server.host import MAX_CONNECTIONS
-from s2cli.server.http1 import HEAD_TIMEOUT_S, KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
-from s2cli.server.memory import DEFAULT_LIMIT_BYTES
-from s2cli.server.reading import MAX_WAIT_S
-from s2cli.server.request import MAX_LIST_LIMIT
-from s2cli.server.routes import METRICS, READ, ROUTES
-from s2cli.server.sealing import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
-from s2cli.server.store import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
-from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
-from s2cli.server.upkeep import SWEEP_S
+from s2cli.server.api.append import FRAME_TIMEOUT_S
+from s2cli.server.api.follow import HEARTBEAT_S
+from s2cli.server.api.read import MAX_WAIT_S
+from s2cli.server.api.request import MAX_LIST_LIMIT
+from s2cli.server.api.routes import METRICS, READ, ROUTES
+from s2cli.server.core.cleanup import SWEEP_S
+from s2cli.server.core.encryption import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
+from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
+from s2cli.server.http import http2_relay
+from s2cli.server.http.content_coding import THRESHOLD_BYTES
+from s2cli.server.http.cors import REQUEST_HEADERS, RESPONSE_HEADERS
+from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
+from s2cli.server.http.host import MAX_CONNECTIONS
+from s2cli.server.http.http1_connection import HEAD_TIMEOUT_S, KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
+from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
 from s2cli.wire import frames, names, protobuf, s2_pb2
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, SYSTEM_DEFAULTS
 from s2cli.wire.operations import OP_GROUPS
@@ -238,7 +238,7 @@ LIMITS = {
         f"2^{MAX_SEQ_NUM.bit_length() - 1}; with `aes-256-gcm` 2^{CIPHERS['aes-256-gcm'].end_seq_num.bit_length() - 1}"
     ),
     "head of a request": (
-        f"{MAX_HEAD_BYTES // KIB} KiB, over HTTP/2 {http2.MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers"
+        f"{MAX_HEAD_BYTES // KIB} KiB, over HTTP/2 {http2_relay.MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers"
     ),
     "time for a head; for a unary body; for a frame of an append session": (
         f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s; {FRAME_TIMEOUT_S:g} s"

@@ -191,13 +191,13 @@ def main(argv: list[str]) -> int:
 
 
 def _serve_attended(given: dict[str, str]) -> int:
-    from s2cli.server.cors import Cors
-    from s2cli.server.host import listen_tcp
+    from s2cli.server.http.cors import Cors
+    from s2cli.server.http.host import listen_tcp
+    from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
     from s2cli.server.init_file import read_init_file
     from s2cli.server.logfile import log_to_terminal
-    from s2cli.server.memory import DEFAULT_LIMIT_BYTES
+    from s2cli.server.process import Options, run
     from s2cli.server.root_token import find_root_token
-    from s2cli.server.serve import Options, run
 
     log_to_terminal(requests="--verbose" in given)
     host = given["--host"]
@@ -264,7 +264,7 @@ def _serve_unattended(given: dict[str, str], ready: int) -> int:
     os.write(ready, b"pid %d\n" % os.getpid())
     os.set_inheritable(ready, False)
     from s2cli.server.logfile import log_to_file
-    from s2cli.server.serve import Options, run
+    from s2cli.server.process import Options, run
 
     log_to_file(given["--log"])
     options = Options(

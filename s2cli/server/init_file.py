@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import BadValueError, S2Error, UsageError
-from s2cli.server.store import BasinRow, StreamRow
+from s2cli.server.store.interface import BasinRow, StreamRow
 from s2cli.values import parse_duration_ms
 from s2cli.wire.compression import json_flaw, parse_json
 from s2cli.wire.configs import parse_basin_config, parse_stream_config, resolve_stream_config
@@ -19,7 +19,7 @@ from s2cli.wire.names import check_basin_name, check_stream_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s2cli.server.serve import Server
+    from s2cli.server.process import Server
     from s2cli.wire.configs import Layer
 
 _STREAM_MEMBERS = {"storage_class", "retention_policy", "timestamping", "delete_on_empty"}

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.serve import Options, serve
+from s2cli.server.process import Options, serve
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 
 class MortalStore:

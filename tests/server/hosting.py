@@ -6,7 +6,7 @@ import threading
 
 from support.waiting import TIMEOUT_S
 
-from s2cli.server.host import Host, address_of
+from s2cli.server.http.host import Host, address_of
 
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 

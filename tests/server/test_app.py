@@ -242,7 +242,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(shared_serv
 
 
 def test_a_body_that_does_not_come_is_given_up(make_thread_server, monkeypatch):
-    monkeypatch.setattr("s2cli.server.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("s2cli.server.http.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
     server = make_thread_server()
     with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(

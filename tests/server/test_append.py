@@ -13,7 +13,7 @@ import pytest
 from s2s import append_input, open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
-from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.frames import encode_frame, encode_terminal
 from s2cli.wire.s2_pb2 import AppendAck, ReadBatch
 

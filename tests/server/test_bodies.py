@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
-from s2cli.server.openapi import document
-from s2cli.server.routes import ROUTES
+from s2cli.server.api.openapi import document
+from s2cli.server.api.routes import ROUTES
 
 DOCUMENT = document(ROUTES)
 SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -6,11 +6,11 @@ import asyncio
 import pytest
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
-from s2cli.server.channel import Inbox, Outlet, watch_disconnect
-from s2cli.server.connections import Connections
-from s2cli.server.host import Host, address_of, listen_tcp
-from s2cli.server.http2 import Http2
-from s2cli.server.memory import Memory
+from s2cli.server.http.connections import Connections
+from s2cli.server.http.host import Host, address_of, listen_tcp
+from s2cli.server.http.http2_relay import Http2
+from s2cli.server.http.memory_budget import Memory
+from s2cli.server.http.streaming import Inbox, Outlet, watch_disconnect
 
 PIECE = bytes(128 * 1024)
 

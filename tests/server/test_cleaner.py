@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-from s2cli.server.engines.sqlite_chunks import FREE_PAGES, VACUUM_PAGES, free_pages
-from s2cli.server.engines.sqlite_cleaner import Cleaner
-from s2cli.server.engines.sqlite_format import PAGE_BYTES, open_writer
+from s2cli.server.store.sqlite.chunks import FREE_PAGES, VACUUM_PAGES, free_pages
+from s2cli.server.store.sqlite.cleaner import Cleaner
+from s2cli.server.store.sqlite.schema import PAGE_BYTES, open_writer
 
 
 @pytest.fixture

@@ -12,14 +12,16 @@ from holding import hold
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, S2Error, UsageError
-from s2cli.server import directory as directory_module
-from s2cli.server import serve
-from s2cli.server.directory import DirectoryInUseError, LockedDirectory, network_file_system
-from s2cli.server.engines import sqlite_chunks, sqlite_cleaner, sqlite_lanes, sqlite_writer
-from s2cli.server.engines.ballast import Ballast
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.engines.sqlite_format import FILE_NAME
-from s2cli.server.store import Append, BasinRow, Chunk, Lane, StreamRow
+from s2cli.server import data_directory as directory_module
+from s2cli.server import process as serve
+from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory, network_file_system
+from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRow
+from s2cli.server.store.sqlite import chunks as sqlite_chunks
+from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
+from s2cli.server.store.sqlite import lanes, writer
+from s2cli.server.store.sqlite.ballast import Ballast
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.schema import FILE_NAME
 
 MIB = 1024 * 1024
 
@@ -425,7 +427,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
 
 def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
     """However soon the small ones go on after their acks, and however often there is a checkpoint."""
-    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(writer, "CHECKPOINT_BYTES", 1)
 
     async def run(engine):
         small, bulk = Lane(await engine.stream("small")), Lane(await engine.stream("bulk"))
@@ -447,7 +449,7 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
         async with asyncio.timeout(TIMEOUT_S):
             while bulk not in groups:
                 await asyncio.sleep(0)
-        assert groups.index(bulk) <= sqlite_lanes.SMALL_GROUPS_IN_A_ROW + 1
+        assert groups.index(bulk) <= lanes.SMALL_GROUPS_IN_A_ROW + 1
 
     with_engine(tmp_path, run)
 

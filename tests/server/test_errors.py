@@ -9,7 +9,7 @@ from s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import STATUS_BY_CODE, ApiError
-from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 # What this server never answers.
 NEVER = {
@@ -167,13 +167,13 @@ def test_authn_and_permission_denied(make_server, tmp_path):
 def test_quota_exhausted(make_thread_server, monkeypatch):
     server = make_thread_server()
     basin = server.create_basin()
-    monkeypatch.setattr("s2cli.server.engines.sqlite_rows.MAX_STREAMS", 1)
+    monkeypatch.setattr("s2cli.server.store.sqlite.resource_rows.MAX_STREAMS", 1)
     answer = server.request("POST", "/v1/streams", basin=basin, json_body={"stream": "s"})
     assert_error(answer, "quota_exhausted")
 
 
 def test_request_timeout(make_thread_server, monkeypatch):
-    monkeypatch.setattr("s2cli.server.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("s2cli.server.http.exchange.UNARY_BODY_TIMEOUT_S", 0.1)
     server = make_thread_server()
     connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT_S)
     connection.putrequest("POST", "/v1/basins")
@@ -187,7 +187,7 @@ def test_request_timeout(make_thread_server, monkeypatch):
 
 def test_deletion_pending(make_thread_server, monkeypatch):
     for name in "remove_stream", "remove_basin":
-        monkeypatch.setattr(f"s2cli.server.upkeep.Upkeep.{name}", lambda self, row: None)
+        monkeypatch.setattr(f"s2cli.server.core.cleanup.Upkeep.{name}", lambda self, row: None)
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)

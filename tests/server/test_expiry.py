@@ -7,10 +7,10 @@ import pytest
 from support.waiting import TIMEOUT_S, until_async
 
 from s2cli.errors import ApiError
-from s2cli.server.batches import parse_proto
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.serve import Server
-from s2cli.server.store import BasinRow, StreamRow
+from s2cli.server.api.append_body import parse_proto
+from s2cli.server.process import Server
+from s2cli.server.store.interface import BasinRow, StreamRow
+from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.configs import resolve_stream_config
 from s2cli.wire.messages import decode_read
 from s2cli.wire.s2_pb2 import AppendInput

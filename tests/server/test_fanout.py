@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from support.waiting import TIMEOUT_S
 
-from s2cli.server import fanout
-from s2cli.server.fanout import Fanout
-from s2cli.server.store import Chunk
+from s2cli.server.core import followers
+from s2cli.server.core.followers import Fanout
+from s2cli.server.store.interface import Chunk
 
 
 class Clock:
@@ -44,7 +44,7 @@ class Follower:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(fanout, "time", clock)
+    monkeypatch.setattr(followers, "time", clock)
     return clock
 
 
@@ -103,7 +103,7 @@ def test_the_longer_a_wave_takes_the_more_the_next_one_brings(clock):
 
 
 def test_much_does_not_wait_and_nothing_is_dropped_before_it_is_brought(clock, monkeypatch):
-    monkeypatch.setattr(fanout, "MAX_RECENT_BYTES", 100)
+    monkeypatch.setattr(followers, "MAX_RECENT_BYTES", 100)
 
     async def job(fan, appends):
         follower, other = Follower(fan, clock, 1.0), Follower(fan, clock)

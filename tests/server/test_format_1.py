@@ -13,8 +13,8 @@ import pytest
 from bearers import ask
 
 from s2cli.errors import S2Error
-from s2cli.server.engines import sqlite_format
-from s2cli.server.engines.sqlite_format import FILE_NAME, open_writer
+from s2cli.server.store.sqlite import schema
+from s2cli.server.store.sqlite.schema import FILE_NAME, open_writer
 
 ARCHIVE = Path(__file__).parent / "stored" / "format_1.tar.xz"
 TABLES = ("chunk", "basin", "stream", "run", "reply", "token", "metric")
@@ -36,7 +36,7 @@ def expected(place):
 @pytest.fixture
 def start(place, expected, make_thread_server, monkeypatch):
     """Starts a server on it, in whose clock a second has passed since it was written."""
-    monkeypatch.setattr("s2cli.server.serve._clock_ms", lambda: expected["written_at_ms"] + 1000)
+    monkeypatch.setattr("s2cli.server.process._clock_ms", lambda: expected["written_at_ms"] + 1000)
     return lambda: make_thread_server(data=place / "data", root_token=expected["root_token"])
 
 
@@ -146,7 +146,7 @@ def test_an_upgrade_changes_no_value(place):
     assert all(before.values())
     with contextlib.closing(open_writer(data, durable=True)) as connection:
         assert tables(connection) == before
-        assert connection.execute("PRAGMA user_version").fetchone() == (sqlite_format.FORMAT,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.FORMAT,)
         upgraded = {table: connection.execute(f"PRAGMA table_info({table})").fetchall() for table in TABLES}
     with contextlib.closing(open_writer(make(place / "new"), durable=True)) as connection:
         assert {table: connection.execute(f"PRAGMA table_info({table})").fetchall() for table in TABLES} == upgraded
@@ -159,7 +159,7 @@ def make(directory):
 
 def test_the_code_before_refuses_an_upgraded_directory(place, monkeypatch):
     open_writer(place / "data", durable=True).close()
-    monkeypatch.setattr(sqlite_format, "FORMAT", 1)
+    monkeypatch.setattr(schema, "FORMAT", 1)
     with pytest.raises(S2Error, match=r"written by a newer version of s2 \(format 2, this one knows 1\)"):
         open_writer(place / "data", durable=True)
 

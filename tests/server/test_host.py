@@ -19,8 +19,8 @@ from hosting import POST, connect, echo, read_until
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import S2Error
-from s2cli.server.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
-from s2cli.server.http2_connection import STALL_S
+from s2cli.server.http.host import MAX_CONNECTIONS, address_of, connection_limit, listen_tcp, listen_unix
+from s2cli.server.http.http2_connection import STALL_S
 
 STREAM_ENDS = (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
 GOAWAY = bytes.fromhex("000008 07 00 00000000")

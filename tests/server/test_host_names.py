@@ -13,10 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s2cli.errors import ApiError
-from s2cli.server.authority import is_same_host, split_authority, split_origin
-from s2cli.server.cors import Cors
-from s2cli.server.host_names import HostNames
-from s2cli.server.serve import Options, serve
+from s2cli.server.http.authority import is_same_host, split_authority, split_origin
+from s2cli.server.http.cors import Cors
+from s2cli.server.http.host_names import HostNames
+from s2cli.server.process import Options, serve
 
 TIMEOUT_S = 20
 

@@ -11,14 +11,14 @@ from s2s import append_input, open_append
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import BadValueError, S2Error
-from s2cli.server import appending
-from s2cli.server.batches import parse_proto
-from s2cli.server.channel import MAX_JOINED_BYTES, Outlet
-from s2cli.server.directory import LockedDirectory
-from s2cli.server.engines import sqlite_chunks
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.exchange import error_response
-from s2cli.server.store import BasinRow, StreamRow
+from s2cli.server.api import append as appending
+from s2cli.server.api.append_body import parse_proto
+from s2cli.server.data_directory import LockedDirectory
+from s2cli.server.http.exchange import error_response
+from s2cli.server.http.streaming import MAX_JOINED_BYTES, Outlet
+from s2cli.server.store.interface import BasinRow, StreamRow
+from s2cli.server.store.sqlite import chunks
+from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.frames import MAX_PIECES, FrameReader, encode_frame
 
 
@@ -154,16 +154,18 @@ def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():
 
 
 def test_a_server_whose_directory_is_removed_ends_rather_than_ack_what_is_lost(tmp_path, monkeypatch):
-    from s2cli.server import serve
+    from s2cli.server import process
 
-    monkeypatch.setattr(serve, "WATCH_S", 0.01)
+    monkeypatch.setattr(process, "WATCH_S", 0.01)
     data = tmp_path / "data"
     directory = LockedDirectory(data)
     assert not directory.is_gone
     directory.release()
 
     async def run() -> None:
-        await serve.serve(serve.Options(data=str(data), port=0), lambda _origin: shutil.rmtree(data), asyncio.Event())
+        await process.serve(
+            process.Options(data=str(data), port=0), lambda _origin: shutil.rmtree(data), asyncio.Event()
+        )
 
     with pytest.raises(S2Error, match="was removed"):
         asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
@@ -181,7 +183,7 @@ def test_a_disk_too_full_to_give_pages_back_is_no_end(tmp_path, monkeypatch):
     async def run() -> None:
         store = await SqliteStore.open(tmp_path)
         try:
-            monkeypatch.setattr(sqlite_chunks, "vacuum", vacuum)
+            monkeypatch.setattr(chunks, "vacuum", vacuum)
             row = StreamRow("some-basin", "stream", {}, 1)
             await store.insert_stream(row)
             await store.remove_stream(row.id)

@@ -11,10 +11,10 @@ import pytest
 from hosting import POST, connect, echo, read_until
 from support.waiting import TIMEOUT_S, until
 
-from s2cli.server import host as host_module
-from s2cli.server.host import listen_tcp
-from s2cli.server.http1 import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
-from s2cli.server.http1_body import SMALL_PIECE_BYTES
+from s2cli.server.http import host as host_module
+from s2cli.server.http.host import listen_tcp
+from s2cli.server.http.http1_body import SMALL_PIECE_BYTES
+from s2cli.server.http.http1_connection import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
 
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.waiting import until
 
 from s2cli.server.client_log import CLIENT_LOG, MAX_LINES_PER_S, MAX_TRACEBACK_CHARS
-from s2cli.server.host import listen_tcp
-from s2cli.server.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
+from s2cli.server.http.host import listen_tcp
+from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 FIXED = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n"

@@ -242,7 +242,7 @@ def test_replies_are_bounded_in_time_and_number(make_thread_server, monkeypatch)
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)
-    replies = "s2cli.server.engines.sqlite_replies"
+    replies = "s2cli.server.store.sqlite.reply_rows"
     monkeypatch.setattr(f"{replies}.MAX_REPLIES", 3)
     for number in range(4):
         append(server, basin, token=f"token-{number}")

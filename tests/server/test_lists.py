@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from s2cli.server.engines import sqlite_rows, sqlite_tokens
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.engines.sqlite_tokens import PAGE_ROWS
-from s2cli.server.store import BasinRow, StreamRow, TokenRow
+from s2cli.server.store.interface import BasinRow, StreamRow, TokenRow
+from s2cli.server.store.sqlite import resource_rows, token_rows
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.token_rows import PAGE_ROWS
 
 # Instructions of SQLite's machine: one name that is passed over takes about ten.
 MOST_STEPS = 2000
@@ -29,11 +29,11 @@ async def fill(store):
     def insert(connection):
         for number in range(NAMES):
             name = f"m-{number:06}"
-            sqlite_rows.insert_basin(connection, BasinRow(name, {}, 1))
-            sqlite_rows.insert_stream(connection, StreamRow("some-basin", name, {}, 1), number + 1)
+            resource_rows.insert_basin(connection, BasinRow(name, {}, 1))
+            resource_rows.insert_stream(connection, StreamRow("some-basin", name, {}, 1), number + 1)
             # Half of the tokens have expired.
             expires_at_ms = None if number % 2 else 5
-            sqlite_tokens.insert(connection, TokenRow(name, str(number), b"", {}, expires_at_ms=expires_at_ms), 1)
+            token_rows.insert(connection, TokenRow(name, str(number), b"", {}, expires_at_ms=expires_at_ms), 1)
 
     await store._change(insert)
     store._lowest_free_id = NAMES + 1
@@ -63,11 +63,11 @@ async def counted(store, ask):
 
 
 LISTS = {
-    "basins": lambda prefix, after: lambda connection: sqlite_rows.list_basins(connection, prefix, after, 10)[0],
+    "basins": lambda prefix, after: lambda connection: resource_rows.list_basins(connection, prefix, after, 10)[0],
     "streams": lambda prefix, after: (
-        lambda connection: sqlite_rows.list_streams(connection, "some-basin", prefix, after, 10)[0]
+        lambda connection: resource_rows.list_streams(connection, "some-basin", prefix, after, 10)[0]
     ),
-    "tokens": lambda prefix, after: lambda connection: sqlite_tokens.listed(connection, prefix, after, 10, 1)[0],
+    "tokens": lambda prefix, after: lambda connection: token_rows.listed(connection, prefix, after, 10, 1)[0],
 }
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from s2s import append_input, open_append
 from support.waiting import TIMEOUT_S, until
 
-from s2cli.server import appending
-from s2cli.server.exchange import MAX_UNARY_BODY_BYTES
-from s2cli.server.http2_frames import (
+from s2cli.server.api import append
+from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES
+from s2cli.server.http.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -34,7 +34,7 @@ from s2cli.server.http2_frames import (
     ResponseFrames,
     reset,
 )
-from s2cli.server.memory import AUDIT_PAUSE_S, HOLDER_BYTES, LEAST_STALL_S, MIB, Memory, Share
+from s2cli.server.http.memory_budget import AUDIT_PAUSE_S, HOLDER_BYTES, LEAST_STALL_S, MIB, Memory, Share
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame
 
 
@@ -379,7 +379,7 @@ def test_what_frames_inflate_to_is_reserved_first(make_thread_server, monkeypatc
 
 
 def test_a_frame_that_is_not_finished_in_time_is_a_408(make_thread_server, monkeypatch):
-    monkeypatch.setattr(appending, "FRAME_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(append, "FRAME_TIMEOUT_S", 0.2)
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)
@@ -396,9 +396,9 @@ def test_a_session_whose_frames_are_whole_may_be_silent(make_thread_server, monk
     basin = server.create_basin()
     server.create_stream(basin)
     begun, sessions = threading.Event(), []
-    expect = appending._Session._expect_frame
+    expect = append._Session._expect_frame
     monkeypatch.setattr(
-        appending._Session, "_expect_frame", lambda self: (expect(self), sessions.append(self), begun.set())
+        append._Session, "_expect_frame", lambda self: (expect(self), sessions.append(self), begun.set())
     )
     with open_append(server, basin) as session:
         whole = encode_frame(append_input(b"one"))
@@ -407,7 +407,7 @@ def test_a_session_whose_frames_are_whole_may_be_silent(make_thread_server, monk
         session.send_bytes(whole[5:])
         assert session.ack()[1] == 1
         # The timer of the frame that was begun fires at last.
-        monkeypatch.setattr(appending, "FRAME_TIMEOUT_S", 0)
+        monkeypatch.setattr(append, "FRAME_TIMEOUT_S", 0)
         sessions[0]._look_for_frame()
         session.send_bytes(whole)
         assert session.ack()[1] == 2

@@ -13,7 +13,7 @@ from s2s import open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import ApiError
-from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 BASIN = "metrics-basin"
 IN_AN_HOUR, A_QUARTER_AGO = "in an hour", "91 days ago"
@@ -347,9 +347,9 @@ def test_only_get_and_head(shared_server):
 
 
 def test_its_library_is_loaded_only_when_it_is_asked_for():
-    code = "import sys, s2cli.server.serve; print(*sys.modules)"
+    code = "import sys, s2cli.server.process; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "s2cli.server.prometheus" in loaded
+    assert "s2cli.server.api.prometheus" in loaded
     assert "prometheus_client" not in loaded
 
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from s2cli.server.openapi import PLAIN
-from s2cli.server.openapi_schemas import SCHEMAS
-from s2cli.server.routes import ROUTES
+from s2cli.server.api.openapi import PLAIN
+from s2cli.server.api.openapi_schemas import SCHEMAS
+from s2cli.server.api.routes import ROUTES
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

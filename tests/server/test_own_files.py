@@ -10,11 +10,11 @@ import pytest
 from s2cli import private_files
 from s2cli.client import local_start
 from s2cli.errors import S2Error, UnreachableError
-from s2cli.server.auth import Secrets
-from s2cli.server.directory import LockedDirectory
-from s2cli.server.engines.ballast import Ballast
-from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.core.auth import Secrets
+from s2cli.server.data_directory import LockedDirectory
 from s2cli.server.logfile import MAX_LOG_BYTES, LogFile
+from s2cli.server.store.sqlite.ballast import Ballast
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 MIB = 1024 * 1024
 PRECIOUS = b"do not touch"

@@ -5,7 +5,8 @@ import pytest
 from s2s import append_input, open_append, open_read
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
-from s2cli.server import fanout, following
+from s2cli.server.api import follow as following
+from s2cli.server.core import followers
 from s2cli.wire.s2_pb2 import ReadBatch
 
 PROTOBUF = {"content-type": "application/protobuf", "accept": "application/protobuf"}
@@ -183,7 +184,7 @@ def test_limits_end_a_follower(shared_server, basin):
 @pytest.fixture
 def frozen(make_thread_server, monkeypatch):
     """A server whose time stands still, and its basin with a stream."""
-    monkeypatch.setattr(fanout, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no wave takes long
+    monkeypatch.setattr(followers, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no wave takes long
     server = make_thread_server(frozen=True)
     basin = server.create_basin()
     server.create_stream(basin)

@@ -10,13 +10,13 @@ from s2s import append_input, open_append
 from sse import open_events
 from support.waiting import TIMEOUT_S
 
-from s2cli.server.memory import MIB
-from s2cli.server.packing import Cursor
-from s2cli.server.query import ReadQuery
-from s2cli.server.rendering import TEXT_IN_A_ROW, expansion, render_batch
-from s2cli.server.scanning import Limits
-from s2cli.server.store import Chunk
-from s2cli.server.turnstile import in_one_go
+from s2cli.server.api.framing import Cursor
+from s2cli.server.api.read_query import ReadQuery
+from s2cli.server.api.record_json import TEXT_IN_A_ROW, expansion, render_batch
+from s2cli.server.core.range_scan import Limits
+from s2cli.server.core.turnstile import in_one_go
+from s2cli.server.http.memory_budget import MIB
+from s2cli.server.store.interface import Chunk
 from s2cli.wire.frames import encode_frame
 from s2cli.wire.s2_pb2 import ReadBatch
 

@@ -10,7 +10,7 @@ import uvloop
 from hosting import HostThread, connect
 from strict_http1 import requests_in
 
-from s2cli.server.host import listen_tcp
+from s2cli.server.http.host import listen_tcp
 
 CASES = 200
 HONEST = b"GET /honest HTTP/1.1\r\nhost: x\r\n\r\n"

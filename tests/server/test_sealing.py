@@ -12,10 +12,10 @@ from s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
-from s2cli.server.engines.sqlite_checksum import checksum
-from s2cli.server.replies import identify
-from s2cli.server.sealing import CIPHERS, Seal
-from s2cli.server.store import Chunk
+from s2cli.server.core.encryption import CIPHERS, Seal
+from s2cli.server.core.idempotency import identify
+from s2cli.server.store.interface import Chunk
+from s2cli.server.store.sqlite.checksum import checksum
 from s2cli.wire.s2_pb2 import ReadBatch
 
 CIPHER_NAMES = ("aegis-256", "aes-256-gcm")
@@ -339,7 +339,7 @@ def test_a_guess_at_a_body_cannot_be_checked_on_the_disk(server, cipher):
 
 def test_a_cipher_that_is_not_installed_is_refused(make_thread_server, monkeypatch):
     server = make_thread_server()
-    monkeypatch.setattr("s2cli.server.sealing.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("s2cli.server.core.encryption.importlib.util.find_spec", lambda name: None)
     body = {"basin": "some-basin", "config": {"stream_cipher": "aegis-256"}}
     answer = server.request("POST", "/v1/basins", json_body=body)
     assert answer.status == 422
@@ -347,6 +347,6 @@ def test_a_cipher_that_is_not_installed_is_refused(make_thread_server, monkeypat
 
 
 def test_the_libraries_wait_for_the_first_key():
-    code = "import sys, s2cli.server.serve; print([n for n in ('aeg', 'cryptography') if n in sys.modules])"
+    code = "import sys, s2cli.server.process; print([n for n in ('aeg', 'cryptography') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=TIMEOUT_S)
     assert done.stdout == b"[]\n"

@@ -13,7 +13,7 @@ from support.waiting import TIMEOUT_S, until
 from s2cli.cli.args import Args
 from s2cli.commands import lite
 from s2cli.errors import UsageError
-from s2cli.server import serve
+from s2cli.server import process as serve
 
 
 def refused(*options):
@@ -215,7 +215,7 @@ def test_a_server_in_a_thread(make_thread_server):
 
 
 def test_the_server_loads_nothing_of_the_command_line():
-    code = "import sys; import s2cli.commands.lite, s2cli.server.serve; print(*sys.modules)"
+    code = "import sys; import s2cli.commands.lite, s2cli.server.process; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, timeout=TIMEOUT_S, check=True)
     modules = set(loaded.stdout.decode().split())
     assert "httptools" in modules

@@ -7,14 +7,15 @@ import json
 import pytest
 
 from s2cli.errors import ApiError
-from s2cli.server import meters, metrics, upkeep
-from s2cli.server.engines import sqlite_metrics, sqlite_rows
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.engines.sqlite_format import chunk_id
-from s2cli.server.meters import Meter
-from s2cli.server.serve import Server
-from s2cli.server.store import BasinRow, Point, StreamRow
-from s2cli.server.turnstile import in_one_go
+from s2cli.server.api import metric_handlers
+from s2cli.server.core import cleanup, counters
+from s2cli.server.core.counters import Meter
+from s2cli.server.core.turnstile import in_one_go
+from s2cli.server.process import Server
+from s2cli.server.store.interface import BasinRow, Point, StreamRow
+from s2cli.server.store.sqlite import metric_rows, resource_rows
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.schema import chunk_id
 
 MANY = 20_000
 # Instructions of SQLite's machine in one slice: a row that is passed over takes about ten to thirty.
@@ -68,7 +69,7 @@ async def watched(store, ask):
 async def add_streams(store, basin, *, created_at_ms=NOW_MS, trim_point=0):
     def run(connection):
         for number in range(1, MANY + 1):
-            sqlite_rows.insert_stream(connection, StreamRow(basin, f"s-{number:06}", {}, created_at_ms), number)
+            resource_rows.insert_stream(connection, StreamRow(basin, f"s-{number:06}", {}, created_at_ms), number)
         connection.execute("UPDATE stream SET trim_point=?", (trim_point,))
 
     await store._change(run)
@@ -100,7 +101,7 @@ def test_basins_whose_streams_are_all_too_young(tmp_path):
         await store.add_counts([*points, Point("gone", "", "op:read", MINUTE - 600, 1)])
         names, slices, steps = await watched(store, lambda: store.active_basins(MINUTE - 660, MINUTE - 540))
         assert names == ["gone", "old"]
-        assert slices > MANY / sqlite_metrics.STREAMS_IN_A_ROW
+        assert slices > MANY / metric_rows.STREAMS_IN_A_ROW
         assert steps < MOST_STEPS
         assert await store.active_basins(MINUTE, MINUTE + 1) == ["elsewhen", "old", "young"]
 
@@ -133,7 +134,7 @@ def test_what_was_counted_in_many_storage_classes(tmp_path):
             return store.counted("basin", "", ["append_ops:", "read"], MINUTE, MINUTE + 150, 1)
 
         found, slices, steps = await watched(store, ask)
-        assert slices > MANY / sqlite_metrics.COUNTED_ROWS
+        assert slices > MANY / metric_rows.COUNTED_ROWS
         assert steps < MOST_STEPS
         assert found.pop("read") == {MINUTE: 7}
         assert found.pop("append_ops:000000") == {MINUTE: 0} | {MINUTE + later: 1 for later in range(1, 150)}
@@ -145,10 +146,10 @@ def test_what_was_counted_in_many_storage_classes(tmp_path):
 
 
 def test_more_than_one_answer_may_have(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_metrics, "MAX_POINTS", 1000)
+    monkeypatch.setattr(metric_rows, "MAX_POINTS", 1000)
 
     async def run(store):
-        hours = sqlite_metrics.COUNTED_ROWS * 2
+        hours = metric_rows.COUNTED_ROWS * 2
         points = [Point("basin", "", "op:read", MINUTE + at, 1) for at in range(hours * 60)]
         await store.add_counts([*points, *(Point("basin", "", f"many:{at}", MINUTE, 1) for at in range(1000))])
 
@@ -168,15 +169,15 @@ def test_more_than_one_answer_may_have(tmp_path, monkeypatch):
 def test_what_is_marked_as_deleted_is_found_and_removed_page_by_page(tmp_path):
     async def run(store):
         await add_streams(store, "basin")
-        for number in range(sqlite_rows.BASINS_IN_A_ROW + 5):
+        for number in range(resource_rows.BASINS_IN_A_ROW + 5):
             await store.insert_basin(BasinRow(f"b-{number:06}", {}, 1, 7 if number % 1000 == 1 else None))
         await store._change(lambda connection: connection.execute("UPDATE stream SET deleted_at=id"))
         names, slices, steps = await watched(store, store.deleting_basins)
         assert names == ["b-000001", "b-001001", "b-002001"]
         assert slices > 1
         assert steps < MOST_STEPS
-        rows, _, steps = await watched(store, lambda: store.deleting_streams(upkeep.QUEUED_STREAMS))
-        assert [row.id for row in rows] == list(range(1, upkeep.QUEUED_STREAMS + 1))
+        rows, _, steps = await watched(store, lambda: store.deleting_streams(cleanup.QUEUED_STREAMS))
+        assert [row.id for row in rows] == list(range(1, cleanup.QUEUED_STREAMS + 1))
         assert steps < MOST_STEPS
 
     with_store(tmp_path, run)
@@ -195,7 +196,7 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
                 count += 1
 
             connection.set_progress_handler(on_step, 1)
-            marked = sqlite_rows.mark_streams(connection, "basin", NOW_MS, upkeep.MARKS)
+            marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
             connection.set_progress_handler(None, 0)
             steps.append(count)
             # As upkeep does, before it marks any more.
@@ -204,8 +205,8 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
 
         while await store._change(mark):
             pass
-        assert len(steps) == MANY / upkeep.MARKS + 1
-        assert max(steps) < 100 * upkeep.MARKS
+        assert len(steps) == MANY / cleanup.MARKS + 1
+        assert max(steps) < 100 * cleanup.MARKS
 
     with_store(tmp_path, run)
 
@@ -239,10 +240,10 @@ def test_what_was_counted_of_many_streams_is_gathered_and_written_in_parts(tmp_p
             meter.append_ops, meter.append_bytes = 1, 10
         ticking = asyncio.ensure_future(tick())
         await server.meters.gather()
-        assert turns > MANY / meters.METERS_IN_A_ROW / 2
+        assert turns > MANY / counters.METERS_IN_A_ROW / 2
         await server.meters.flush()
         ticking.cancel()
-        assert max(sizes) <= meters.POINTS_IN_A_ROW
+        assert max(sizes) <= counters.POINTS_IN_A_ROW
         assert sum(sizes) == MANY + 3  # each stream's, and of the basin what is stored, operations and bytes
         assert await store.counted("basin", "", ["append_ops:"], 0, MINUTE + 1, 1) == {
             "append_ops:express": {MINUTE: MANY}
@@ -263,27 +264,27 @@ def test_of_what_the_store_did_not_take_nothing_is_lost_nor_counted_twice(tmp_pa
 
         store.add_counts = stumble
         for _ in range(3):
-            for number in range(meters.POINTS_IN_A_ROW):
+            for number in range(counters.POINTS_IN_A_ROW):
                 server.meters.operation(f"op-{number}", "basin")
                 server.meters.operation(f"op-{number}", "other")
             with contextlib.suppress(ApiError):
                 await server.meters.flush()
         for basin in "basin", "other":
             found = await store.counted(basin, "", ["op:"], 0, MINUTE + 1, 1)
-            assert found == {f"op:op-{number}": {MINUTE: 3} for number in range(meters.POINTS_IN_A_ROW)}
+            assert found == {f"op:op-{number}": {MINUTE: 3} for number in range(counters.POINTS_IN_A_ROW)}
 
     with_store(tmp_path, run)
 
 
 def test_an_answer_of_90_days_is_made_in_steps():
     minutes = range(MINUTE, MINUTE + 90 * 1440)
-    points = metrics._sizes(100, minutes, {MINUTE: 5, MINUTE + 2: -5})
-    metric = metrics._Metric("gauge", {"name": "storage"}, map(metrics._point, points), len(minutes))
-    empty = metrics._Metric("label", {"name": "x"}, [], 0)
-    assert sum(1 for _ in metrics._render([metric])) > len(minutes) / metrics.VALUES_IN_A_ROW
-    payload = in_one_go(metrics._render([empty, metric._replace(values=["[1,2]", "[3,4]"]), empty]))
+    points = metric_handlers._sizes(100, minutes, {MINUTE: 5, MINUTE + 2: -5})
+    metric = metric_handlers._Metric("gauge", {"name": "storage"}, map(metric_handlers._point, points), len(minutes))
+    empty = metric_handlers._Metric("label", {"name": "x"}, [], 0)
+    assert sum(1 for _ in metric_handlers._render([metric])) > len(minutes) / metric_handlers.VALUES_IN_A_ROW
+    payload = in_one_go(metric_handlers._render([empty, metric._replace(values=["[1,2]", "[3,4]"]), empty]))
     assert json.loads(payload) == {"values": [{"gauge": {"name": "storage", "values": [[1, 2], [3, 4]]}}]}
-    assert list(metrics._sizes(100, minutes[:4], {MINUTE: 5, MINUTE + 2: -5})) == [
+    assert list(metric_handlers._sizes(100, minutes[:4], {MINUTE: 5, MINUTE + 2: -5})) == [
         (MINUTE, 105), (MINUTE + 1, 105), (MINUTE + 2, 100), (MINUTE + 3, 100)
     ]  # fmt: skip
 
@@ -294,7 +295,7 @@ def test_the_bytes_of_a_basin_of_many_streams(tmp_path):
         await add_chunks(store, [(stream_id, 0, 0, b"x") for stream_id in range(1, MANY + 1, 10)])
         size_bytes, slices, steps = await watched(store, lambda: store.stored_bytes("basin", ""))
         assert size_bytes == MANY
-        assert slices >= MANY / sqlite_metrics.MEASURE_STREAMS
+        assert slices >= MANY / metric_rows.MEASURE_STREAMS
         assert steps < MOST_STEPS
         assert [await store.stored_bytes("basin", name) for name in ("s-000001", "s-000002", "none")] == [10, 0, 0]
 

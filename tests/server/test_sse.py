@@ -5,7 +5,7 @@ import pytest
 from s2s import append_input, open_append
 from sse import open_events
 
-from s2cli.server import following
+from s2cli.server.api import follow
 
 
 def append(server, basin, *records, stream="stream"):
@@ -63,7 +63,7 @@ def test_a_follower_is_pinged_at_the_tail_and_gets_what_comes(shared_server, bas
 
 
 def test_pings_go_on(make_thread_server, monkeypatch):
-    monkeypatch.setattr(following, "HEARTBEAT_S", (0.01, 0.02))
+    monkeypatch.setattr(follow, "HEARTBEAT_S", (0.01, 0.02))
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)

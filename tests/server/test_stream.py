@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
-from s2cli.server import registry as registry_module
-from s2cli.server.batches import parse_proto
-from s2cli.server.meters import Meters
-from s2cli.server.registry import CROWDED_S, StreamRegistry
-from s2cli.server.store import StreamRow
-from s2cli.server.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
+from s2cli.server.api.append_body import parse_proto
+from s2cli.server.core import registry as registry_module
+from s2cli.server.core.counters import Meters
+from s2cli.server.core.registry import CROWDED_S, StreamRegistry
+from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
+from s2cli.server.store.interface import StreamRow
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 NOW_MS = 1_000_000
@@ -296,7 +296,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
 
 def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
     now_s = [1000.0]
-    monkeypatch.setattr("s2cli.server.registry.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("s2cli.server.core.registry.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     async def run(server, stream):
         server.add("other")
@@ -340,8 +340,8 @@ def test_a_bulk_append_waits_for_room():
 
 def test_the_server_has_one_bound_for_all_streams(monkeypatch):
     async def run(server, stream):
-        monkeypatch.setattr("s2cli.server.stream.MAX_PENDING_BYTES_TOTAL", 1000)
-        monkeypatch.setattr("s2cli.server.registry.MAX_PENDING_BYTES_TOTAL", 1000)
+        monkeypatch.setattr("s2cli.server.core.stream.MAX_PENDING_BYTES_TOTAL", 1000)
+        monkeypatch.setattr("s2cli.server.core.registry.MAX_PENDING_BYTES_TOTAL", 1000)
         server.add("other")
         other = await server.streams.open("basin", "other", None)
         stream.admit(batch(bytes(1000)), FakeOwner())

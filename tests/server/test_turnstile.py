@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from s2s import append_input, open_append
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
-from s2cli.server import batches, json_appends, turnstile
-from s2cli.server.batches import parse_proto, proto_steps
-from s2cli.server.bodies import JsonError, decode_json
-from s2cli.server.json_appends import json_steps, parse_json
-from s2cli.server.openapi import document
-from s2cli.server.routes import ROUTES
-from s2cli.server.turnstile import LARGE_BYTES, Turnstile, in_one_go
+from s2cli.server.api import append_body, append_json
+from s2cli.server.api.append_body import parse_proto, proto_steps
+from s2cli.server.api.append_json import json_steps, parse_json
+from s2cli.server.api.json_bodies import JsonError, decode_json
+from s2cli.server.api.openapi import document
+from s2cli.server.api.routes import ROUTES
+from s2cli.server.core import turnstile
+from s2cli.server.core.turnstile import LARGE_BYTES, Turnstile, in_one_go
 from s2cli.wire.compression import ContentError
 from s2cli.wire.frames import encode_frame
 from s2cli.wire.messages import record_pieces
@@ -296,7 +297,7 @@ def test_json_in_steps_is_what_it_is_at_once(records, indent):
     body = json.dumps({"records": records}, indent=indent).encode()
     at_once = outcome(lambda: parse_json(body, as_base64=False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_appends, "_AT_ONCE_BYTES", len("null"))
+        patch.setattr(append_json, "_AT_ONCE_BYTES", len("null"))
         assert outcome(lambda: parse_json(body, as_base64=False)) == at_once
 
 
@@ -332,11 +333,11 @@ def test_protobuf_in_steps_is_what_it_is_at_once(records, most):
     data = append_input(*records)
     at_once = outcome(lambda: parse_proto(data))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "HEADERS_IN_A_ROW", most)
+        patch.setattr(append_body, "HEADERS_IN_A_ROW", most)
         assert outcome(lambda: parse_proto(data)) == at_once
-        patch.setattr(batches, "_AT_ONCE_BYTES", 0)
+        patch.setattr(append_body, "_AT_ONCE_BYTES", 0)
         assert outcome(lambda: parse_proto(data)) == at_once
-        patch.setattr(batches, "_RECORD_AT_ONCE_BYTES", -1)
+        patch.setattr(append_body, "_RECORD_AT_ONCE_BYTES", -1)
         assert outcome(lambda: parse_proto(data)) == at_once
 
 

@@ -13,10 +13,10 @@ from holding import hold
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.engines import sqlite_chunks
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.engines.sqlite_format import FILE_NAME
-from s2cli.server.store import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
+from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
+from s2cli.server.store.sqlite import chunks
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.schema import FILE_NAME
 
 SURROGATE = "\ud800"
 BIG = 1 << 63
@@ -239,7 +239,7 @@ def locked(directory):
 def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
     """Where another program holds the database locked, each attempt waits for it; that it can be stored later is what
     whoever asked is told."""
-    insert = sqlite_chunks.insert
+    insert = chunks.insert
     attempts = []
 
     def insert_locked(connection, group):
@@ -251,7 +251,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
         lanes = [await bench.lane(name) for name in "abc"]
         await bench.store._change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_chunks, "insert", insert_locked)
+            patch.setattr(chunks, "insert", insert_locked)
             go_on = await hold(bench.store)
             appends = [bench.append(lane, 0) for lane in lanes]
             await go_on()
@@ -271,7 +271,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
 @pytest.mark.parametrize("code", ["IOERR_FSYNC", "CORRUPT_INDEX", "NOTADB", "READONLY_DBMOVED", "CANTOPEN"])
 def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypatch, code):
     """Also in the middle of a group that is committed half by half."""
-    insert = sqlite_chunks.insert
+    insert = chunks.insert
 
     def fail(connection, group):
         if len(group) == 1 and group[0].lane.stream_id == 2:
@@ -282,7 +282,7 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
 
     async def run(bench):
         lanes = [await bench.lane(name) for name in "abcd"]
-        monkeypatch.setattr(sqlite_chunks, "insert", fail)
+        monkeypatch.setattr(chunks, "insert", fail)
         go_on = await hold(bench.store)
         appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in lanes]
         await go_on()
@@ -298,7 +298,7 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
 
 
 def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then(tmp_path, monkeypatch):
-    insert = sqlite_chunks.insert
+    insert = chunks.insert
     told = []
 
     def fail(connection, group):
@@ -310,7 +310,7 @@ def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then
 
     async def run(bench):
         lanes = [await bench.lane(name) for name in "ab"]
-        monkeypatch.setattr(sqlite_chunks, "insert", fail)
+        monkeypatch.setattr(chunks, "insert", fail)
         monkeypatch.setattr(bench.store._room, "may_grow", lambda: False)
         settle = bench.store.settle
         bench.store.settle = lambda group, error: (told.extend(group), settle(group, error))
@@ -339,8 +339,8 @@ def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_a
     async def run(bench):
         lane = await bench.lane("stream")
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_chunks, "insert", full)
-            patch.setattr("s2cli.server.engines.sqlite_room.os.statvfs", gone)
+            patch.setattr(chunks, "insert", full)
+            patch.setattr("s2cli.server.store.sqlite.disk_room.os.statvfs", gone)
             (error,) = await bench.settled(bench.append(lane, 0))
         assert "0.0 MiB are" in error.message
         async with asyncio.timeout(TIMEOUT_S):
@@ -379,7 +379,7 @@ def test_a_deletion_does_not_fail_for_its_metrics(tmp_path):
 
 
 def test_a_deletion_that_cannot_be_done_holds_up_no_other(tmp_path, monkeypatch, caplog):
-    delete_slice = sqlite_chunks.delete_slice
+    delete_slice = chunks.delete_slice
 
     def fail_for_one(connection, stream_id, end_seq_num):
         if stream_id == 1:
@@ -391,8 +391,8 @@ def test_a_deletion_that_cannot_be_done_holds_up_no_other(tmp_path, monkeypatch,
 
     async def run(bench):
         first, second = await bench.lane("first"), await bench.lane("second")
-        monkeypatch.setattr(sqlite_chunks, "delete_slice", fail_for_one)
-        monkeypatch.setattr("s2cli.server.engines.sqlite_cleaner.expire_slice", fail_to_expire)
+        monkeypatch.setattr(chunks, "delete_slice", fail_for_one)
+        monkeypatch.setattr("s2cli.server.store.sqlite.cleaner.expire_slice", fail_to_expire)
         await bench.settled(bench.append(first, 0), bench.append(second, 0))
         bench.store.expire()
         await bench.settled(bench.append(first, 1, trim_point=1), bench.append(second, 1, trim_point=1))

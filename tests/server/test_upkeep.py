@@ -11,7 +11,7 @@ from s2s import open_read
 from support.waiting import until
 
 from s2cli.errors import ApiError
-from s2cli.server.engines.sqlite import SqliteStore
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 
 class Stumbling:
@@ -39,7 +39,7 @@ def await_gone(server, path, basin=None):
 
 @pytest.mark.parametrize("error", [ApiError("storage", "the disk is full"), ZeroDivisionError("a bug")])
 def test_a_removal_that_fails_is_tried_again(make_thread_server, monkeypatch, error):
-    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
     errors = [error] * 3
 
     async def open_store(directory):
@@ -54,7 +54,7 @@ def test_a_removal_that_fails_is_tried_again(make_thread_server, monkeypatch, er
 
 
 def test_while_a_removal_is_pending_everything_says_so(make_thread_server, monkeypatch):
-    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
     errors = [ApiError("storage", "the disk is full")] * 1_000_000
 
     async def open_store(directory):
@@ -133,7 +133,7 @@ def test_a_store_that_takes_nothing_more_is_not_healthy(make_thread_server):
 
 def test_with_a_basin_all_its_streams_are_deleted_at_once(make_thread_server, monkeypatch):
     """Also those that are in memory, and before any of them is marked."""
-    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
     full = threading.Event()
     full.set()
 
@@ -180,8 +180,8 @@ def test_with_a_basin_all_its_streams_are_deleted_at_once(make_thread_server, mo
 
 
 def test_more_streams_than_wait_in_memory_are_all_removed_and_none_twice(make_thread_server, monkeypatch, tmp_path):
-    monkeypatch.setattr("s2cli.server.upkeep.QUEUED_STREAMS", 3)
-    monkeypatch.setattr("s2cli.server.upkeep.RETRY_S", 0.01)
+    monkeypatch.setattr("s2cli.server.core.cleanup.QUEUED_STREAMS", 3)
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
     errors = [ApiError("storage", "the disk is full")] * 1_000_000
     pages, removed = [], []
 

@@ -1,0 +1,68 @@
+"""Which basin a request on streams means: by its path, the `s2-basin` header, or the host it was sent to (protocol
+sections 1.2 and 16.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, BadValueError
+from s2cli.server.http.exchange import header
+from s2cli.wire.names import check_basin_name
+
+if TYPE_CHECKING:
+    from s2cli.server.http.exchange import Scope
+
+# The names that clients use are few, and each record request brings one: check each once.
+_known_basins: dict[bytes, str] = {}
+
+
+def basin_of(scope: Scope, base_domain: str | None, in_path: str | None = None) -> str:
+    """The basin. Where several places name one, they must agree; without `base_domain` the host names none."""
+    value = header(scope, b"s2-basin")
+    found = None if value is None else _known_basins.get(value) or _checked(value)
+    if in_path is not None:
+        found = _agreed(in_path, "the path", found, "the header `s2-basin`")
+    if base_domain is not None:
+        found = _agreed(found, "the request", _basin_of_host(scope, base_domain), "the host")
+    if found is None:
+        raise ApiError("bad_header", "Missing header `s2-basin`")
+    return found
+
+
+def _checked(value: bytes) -> str:
+    name = value.decode("latin-1")
+    try:
+        check_basin_name(name)
+    except BadValueError as error:
+        raise ApiError("bad_header", f"Invalid header `s2-basin`: {error.message}") from error
+    if len(_known_basins) >= 1024:
+        _known_basins.clear()
+    _known_basins[value] = name
+    return name
+
+
+def _agreed(first: str | None, where: str, second: str | None, elsewhere: str) -> str | None:
+    if first is not None and second is not None and first != second:
+        raise ApiError("bad_header", f"{where} names the basin `{first}`, {elsewhere} the basin `{second}`")
+    return first or second
+
+
+def _basin_of_host(scope: Scope, base_domain: str) -> str | None:
+    """The first label of the host where the rest is the base domain; None where that is no name of a basin, as for
+    the host of the account."""
+    value = header(scope, b"host")
+    if value is None:
+        return None
+    host = value.decode("latin-1").lower().rstrip(".")
+    name, _, rest = host.rpartition(":")[0].partition(".") if _has_port(host) else host.partition(".")
+    if rest != base_domain:
+        return None
+    try:
+        check_basin_name(name)
+    except BadValueError:
+        return None
+    return name
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdigit() and ":" in host

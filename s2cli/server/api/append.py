@@ -1,0 +1,400 @@
+"""Appends (protocol sections 4 and 6.3): one batch in a request, or a session of many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
+from s2cli.server.api.append_body import Batch, proto_steps
+from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.server.core.auth import grant_of_exchange
+from s2cli.server.core.encryption import seal_of
+from s2cli.server.core.idempotency import identify
+from s2cli.server.http.exchange import decode_body, error_response, send_bytes
+from s2cli.server.http.memory_budget import share_of
+from s2cli.server.http.streaming import Inbox, Outlet
+from s2cli.wire.compression import ContentError
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
+from s2cli.wire.protobuf import encode_ack
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.core.auth import Grant
+    from s2cli.server.core.encryption import Seal
+    from s2cli.server.core.idempotency import Draft
+    from s2cli.server.core.stream import Admitted, Stream
+    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.http.memory_budget import Share
+    from s2cli.server.process import Server
+    from s2cli.server.store.interface import Reply
+    from s2cli.wire.configs import Layer
+    from s2cli.wire.frames import Frame
+
+# A session that has failed ends when its client has stopped sending for the first time, or after the second.
+QUIET_S = 0.1
+LINGER_S = 2.0
+
+# From the first byte of a frame to its last.
+FRAME_TIMEOUT_S = 30.0
+
+# Then others have a turn of the loop: what one piece of a body brings may take long, and many may come at once.
+INPUTS_IN_A_ROW = 8
+TURN_S = 0.0005
+
+_JSON_ACK = (
+    b'{"start":{"seq_num":%d,"timestamp":%d},"end":{"seq_num":%d,"timestamp":%d},"tail":{"seq_num":%d,"timestamp":%d}}'
+)
+
+
+def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
+    """Start, end and tail of an acknowledgement, each with its timestamp."""
+    chunk, stream = admitted.chunk, admitted.stream
+    return (
+        chunk.first_seq_num,
+        admitted.first_timestamp,
+        chunk.end_seq_num,
+        chunk.last_timestamp,
+        stream.tail_seq_num,
+        stream.tail_timestamp,
+    )
+
+
+async def append_one(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    layer = media.stream_layer
+    if media.sends_protobuf:
+        code, decode = "bad_proto", proto_steps
+    elif media.sends_json:
+        # The decoder takes 10 ms to load.
+        from s2cli.server.api.append_json import json_steps, json_steps_base64
+
+        code, decode = "bad_json", json_steps_base64 if media.as_base64 else json_steps
+    else:
+        raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
+    data, batch = await decode_body(server, scope, receive, code, decode)
+    grant = grant_of_exchange(scope)
+    if grant is not None:
+        # It may have ended while the body was on its way.
+        grant.check_valid(server.clock_ms())
+        if batch.commands:
+            grant.require_commands(batch.commands, basin, name)
+    if media.request_token is not None:
+        await _append_once(server, scope, send, (basin, name, layer), (data, batch), media)
+        return
+    stream, seal = await _opened(server, basin, name, grant, layer, media)
+    request = _Request(send, as_protobuf=media.wants_protobuf)
+    await _admit(stream, batch, request, seal)
+    for sent in await request.answered:
+        await sent
+
+
+async def _opened(
+    server: Server, basin: str, name: str, grant: Grant | None, layer: Layer | None, media: Media
+) -> tuple[Stream, Seal | None]:
+    """The stream of a unary append, with room for it, and what seals it. Whoever asks may still append when it is
+    there."""
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
+    seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
+    if not stream.has_room:
+        await stream.room()
+    if grant is not None:
+        grant.check_valid(server.clock_ms())
+    return stream, seal
+
+
+async def _admit(
+    stream: Stream, batch: Batch, owner: Any, seal: Seal | None, reply: Callable[[Admitted], Reply] | None = None
+) -> None:
+    """Admit a batch; if a condition refuses it, say so only when the state that it observed is durable."""
+    try:
+        stream.admit(batch, owner, seal, reply)
+    except (SeqNumMismatchError, FencingTokenMismatchError):
+        await stream.until_durable(stream.next_seq_num)
+        raise
+
+
+class _Request:
+    """The owner of a unary append. It answers from the callback of the group; `answered` gives what `send` returned."""
+
+    __slots__ = ("_as_protobuf", "_send", "answered")
+
+    def __init__(self, send: Send, *, as_protobuf: bool) -> None:
+        self._send = send
+        self._as_protobuf = as_protobuf
+        self.answered: Future[tuple[Awaitable[None], ...]] = asyncio.get_running_loop().create_future()
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        if self.answered.done():
+            return False
+        if error is not None:
+            self.answered.set_exception(error)
+            return False
+        positions = _positions(admitted)
+        payload = encode_ack(*positions) if self._as_protobuf else _JSON_ACK % positions
+        headers = [
+            (b"content-length", b"%d" % len(payload)),
+            (b"content-type", PROTOBUF if self._as_protobuf else JSON),
+        ]
+        try:
+            start = self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            body = self._send({"type": "http.response.body", "body": payload, "more_body": False})
+        except Exception as failure:  # noqa: BLE001 - it belongs to this request, not to the group
+            self.answered.set_exception(failure)
+        else:
+            self.answered.set_result((start, body))
+        return False
+
+    def flush(self) -> None: ...
+
+
+async def _append_once(
+    server: Server,
+    scope: Scope,
+    send: Send,
+    target: tuple[str, str, Layer | None],
+    content: tuple[bytes, Batch],
+    media: Media,
+) -> None:
+    """Append the batch unless a request with the same token did; the answer is the first one's, byte for byte."""
+    assert media.request_token is not None
+    (basin, name, layer), (data, batch) = target, content
+    grant = grant_of_exchange(scope)
+
+    async def execute(draft: Draft) -> Reply:
+        def reply(admitted: Admitted) -> Reply:
+            # It is written with the records: of the tail only that it is not before their end is known by then.
+            start, start_timestamp, end, end_timestamp, _, _ = _positions(admitted)
+            positions = start, start_timestamp, end, end_timestamp, end, end_timestamp
+            if media.wants_protobuf:
+                return draft.reply(200, encode_ack(*positions), [], PROTOBUF)
+            return draft.reply(200, _JSON_ACK % positions, [], JSON)
+
+        stream, seal = await _opened(server, basin, name, grant, layer, media)
+        owner = _Waiting()
+        await _admit(stream, batch, owner, seal, reply)
+        return await owner.reply
+
+    reply = await server.replies.once(grant, media.request_token, identify(scope, basin, data), execute)
+    await send_bytes(send, reply.status, reply.content_type, reply.body, reply.headers)
+
+
+class _Waiting:
+    """The owner of an append whose reply is written with it."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self) -> None:
+        self.reply: Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        if self.reply.done():
+            return False
+        if error is None and admitted.reply is not None:
+            self.reply.set_result(admitted.reply)
+        else:
+            self.reply.set_exception(error or ApiError("other", "the reply was lost"))
+        return False
+
+    def flush(self) -> None: ...
+
+
+async def append_session(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    layer = media.stream_layer
+    grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
+    seal = seal_of(stream, media.encryption_key)
+    share = share_of(scope)
+    session = _Session(server, stream, seal, Inbox(receive, share), Outlet(send, share), grant, share)
+    await session.outlet.start(200, SESSION_HEADERS)
+    on_drain = server.on_drain(session.drain)
+    if grant is not None:
+        grant.watch(session.end, server.clock_ms)
+    server.meters.totals.append_sessions += 1
+    try:
+        await session.run()
+    finally:
+        server.meters.totals.append_sessions -= 1
+        server.look_for_appenders()
+        server.off_drain(on_drain)
+        if grant is not None:
+            grant.unwatch(session.end)
+
+
+class _Session:
+    """The owner of the appends of a session: acks in the order of the inputs, those of a group in one piece."""
+
+    __slots__ = (
+        "_acks",
+        "_begun_s",
+        "_error",
+        "_frame_expiry",
+        "_grant",
+        "_inbox",
+        "_seal",
+        "_server",
+        "_settled",
+        "_share",
+        "_stream",
+        "_unsettled",
+        "outlet",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        stream: Stream,
+        seal: Seal | None,
+        inbox: Inbox,
+        outlet: Outlet,
+        grant: Grant | None,
+        share: Share,
+    ) -> None:
+        self.outlet = outlet
+        self._server = server
+        self._stream = stream
+        self._seal = seal
+        self._inbox = inbox
+        self._grant = grant
+        self._share = share
+        self._begun_s: float | None = None  # when the frame began that is not complete
+        self._frame_expiry: asyncio.TimerHandle | None = None
+        self._acks: list[bytes] = []
+        self._unsettled = 0
+        self._settled: Future[None] | None = None  # somebody waits for all to be settled
+        self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
+
+    def drain(self) -> None:
+        self.end(ApiError("server_draining", "the server is shutting down"))
+
+    def end(self, error: S2Error) -> None:
+        if self._error is None:
+            self._error = error
+        self._inbox.interrupt()
+
+    async def run(self) -> None:
+        error = None
+        try:
+            await self._take_inputs()
+        except S2Error as refusal:
+            error = refusal
+            # Its traceback holds the input, whose two mebibytes may have become 60 of objects, and the client may take
+            # its time to leave.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+        finally:
+            self._share.collected_bytes = 0
+            self._server.memory.keep(self._share, 0)
+            if self._frame_expiry is not None:
+                self._frame_expiry.cancel()
+        # Whatever was accepted is acked before an error is said.
+        if self._unsettled:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
+        error = error or self._error
+        if self._inbox.disconnected:
+            return
+        if error is None:
+            await self.outlet.end()
+            return
+        status, body, _ = error_response(error)
+        self.outlet.write(encode_terminal(status, body))
+        await self._inbox.discard(QUIET_S, LINGER_S)
+        await self.outlet.end()
+
+    async def _take_inputs(self) -> None:
+        frames = FrameReader(inflates=False)
+        stream, inbox, outlet, share = self._stream, self._inbox, self.outlet, self._share
+        admitted = 0
+        try:
+            while data := await inbox.read():
+                began_s = time.monotonic()
+                for frame in frames.frames(data):
+                    self._begun_s = None  # what this one waits for from now on is not its client
+                    if self._error is not None:
+                        return  # one piece of a body may hold thousands of inputs
+                    share.collected_bytes = len(data) + len(frame.message)
+                    if frame.status is not None:
+                        raise ApiError("bad_frame", "a terminal frame from the client")
+                    batch = await self._batch(frame)
+                    if batch.commands and self._grant is not None:
+                        self._grant.require_commands(batch.commands, *stream.key)
+                    if not stream.has_room:
+                        await stream.room()
+                    if outlet.blocked:
+                        await outlet.drained()
+                    if self._error is not None:
+                        return  # the session has ended while this one waited
+                    await _admit(stream, batch, self, self._seal)
+                    if share.reserved_bytes:
+                        self._server.memory.keep(share, 0)
+                    self._unsettled += 1
+                    admitted += 1
+                    if admitted % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
+                        await asyncio.sleep(0)
+                        began_s = time.monotonic()
+                share.collected_bytes = frames.size_bytes
+                if self._begun_s is None and not frames.at_boundary:
+                    self._expect_frame()
+        except FrameError as error:
+            raise ApiError("bad_frame", error.message) from error
+        if inbox.ended and not frames.at_boundary:
+            raise ApiError("bad_frame", "the body ends within a frame")
+
+    async def _batch(self, frame: Frame) -> Batch:
+        turnstile, memory = self._server.turnstile, self._server.memory
+        try:
+            if frame.encoding is None:
+                _, batch = await turnstile.decode(frame.message, None, MAX_MESSAGE_BYTES, proto_steps)
+                return batch
+            # The message, and the batch that is made of it.
+            await memory.reserve(self._share, 2 * MAX_MESSAGE_BYTES)
+            message, batch = await turnstile.decode(frame.message, frame.encoding, MAX_MESSAGE_BYTES, proto_steps)
+            memory.keep(self._share, 2 * len(message))  # until it is admitted
+            return batch
+        except ContentError as error:
+            raise not_inflated(error) from error
+        except ApiError as error:
+            if error.code == "bad_proto":
+                raise ApiError("bad_frame", error.message) from error
+            raise
+
+    def _expect_frame(self) -> None:
+        """A frame has begun: its rest must come in time, or it would hold memory for as long as its client likes."""
+        loop = asyncio.get_running_loop()
+        self._begun_s = loop.time()
+        if self._frame_expiry is None:
+            self._frame_expiry = loop.call_later(FRAME_TIMEOUT_S, self._look_for_frame)
+
+    def _look_for_frame(self) -> None:
+        # One timer for all frames: most are complete with the next piece.
+        self._frame_expiry = None
+        if self._begun_s is None:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._begun_s + FRAME_TIMEOUT_S - loop.time()
+        if left_s <= 0:
+            self.end(ApiError("request_timeout", f"a frame was not complete after {FRAME_TIMEOUT_S:.0f} s"))
+        else:
+            self._frame_expiry = loop.call_later(left_s, self._look_for_frame)
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        self._unsettled -= 1
+        if error is not None:
+            self.end(error)
+        else:
+            ack = encode_ack(*_positions(admitted))
+            self._acks.append(frame_header(len(ack), self._server.advice) + ack)
+        return True
+
+    def flush(self) -> None:
+        if self._acks:
+            acks, self._acks = b"".join(self._acks), []
+            self.outlet.write(acks)
+        if not self._unsettled and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)

@@ -1,0 +1,108 @@
+"""Server-sent events: the form of a read session for browsers, and for clients behind what breaks longer sessions
+(protocol section 5.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.server.api.framing import Packer
+from s2cli.server.api.media import EVENT_STREAM
+from s2cli.server.api.read_query import MAX_U64
+from s2cli.server.api.record_json import expansion, render_records, render_tail
+from s2cli.server.http.exchange import error_response, header
+from s2cli.wire.messages import decode_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.errors import S2Error
+    from s2cli.server.api.read_query import ReadQuery
+    from s2cli.server.core.turnstile import Steps
+    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.streaming import Outlet
+
+EVENT_HEADERS = (
+    (b"content-type", EVENT_STREAM),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+DONE = b"data: [DONE]\n\n"
+
+
+class LastEventId:
+    """Where a client left off: the last sequence number that it has got, and how many records and metered bytes, over
+    all its connections."""
+
+    __slots__ = ("count", "seq_num", "size_bytes")
+
+    def __init__(self, seq_num: int, count: int, size_bytes: int) -> None:
+        self.seq_num = seq_num
+        self.count = count
+        self.size_bytes = size_bytes
+
+
+def last_event_id(scope: Scope) -> LastEventId | None:
+    """Of the request; None without the header. Raises ApiError."""
+    value = header(scope, b"last-event-id")
+    if not value:
+        return None
+    numbers = [_number(part.strip()) for part in value.split(b",")]
+    if len(numbers) != 3:
+        raise _bad_id()
+    return LastEventId(*numbers)
+
+
+def _number(text: bytes) -> int:
+    # int() alone would take signs and underscores.
+    if not text.isdigit() or len(text) > 20 or int(text) > MAX_U64:
+        raise _bad_id()
+    return int(text)
+
+
+def _bad_id() -> ApiError:
+    return ApiError("bad_header", "Invalid header `last-event-id`: must be `seq_num,count,bytes`")
+
+
+def resume(query: ReadQuery, after: LastEventId) -> None:
+    """Makes of a query what is left of it for a client that has got so much already."""
+    query.start, query.start_value = "seq_num", min(after.seq_num + 1, MAX_U64)
+    if query.count is not None:
+        query.count = max(0, query.count - after.count)
+    if query.size_bytes is not None:
+        query.size_bytes = max(0, query.size_bytes - after.size_bytes)
+
+
+class EventPacker(Packer):
+    """Batches as events. Their ids count on from `after`."""
+
+    __slots__ = ("_as_base64", "_clock_ms", "_count", "_size_bytes")
+
+    def __init__(
+        self, outlet: Outlet, after: LastEventId | None, clock_ms: Callable[[], int], *, as_base64: bool
+    ) -> None:
+        super().__init__(outlet)
+        self.expansion = expansion(as_base64=as_base64)
+        self._as_base64 = as_base64
+        self._clock_ms = clock_ms
+        self._count = 0 if after is None else after.count
+        self._size_bytes = 0 if after is None else after.size_bytes
+
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
+        records = decode_read(b"".join(parts)).records
+        yield
+        self._count = min(self._count + len(records), MAX_U64)
+        self._size_bytes = min(self._size_bytes + metered_bytes, MAX_U64)
+        position = b"event: batch\nid: %d,%d,%d\ndata: " % (records[-1].seq_num, self._count, self._size_bytes)
+        data = yield from render_records(records, tail, as_base64=self._as_base64)
+        # JSON has no line ends of its own in it.
+        self._queue([position, data, b"\n\n"])
+
+    def beat(self, tail: tuple[int, int]) -> None:
+        text = f'event: ping\ndata: {{"timestamp":{self._clock_ms()},"tail":{render_tail(tail)}}}\n\n'
+        self._queue([text.encode()])
+
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
+        if error is None:
+            return DONE
+        return b"event: error\ndata: %b\n\n" % error_response(error)[1]

@@ -1,0 +1,292 @@
+"""Read sessions (protocol sections 5.5 and 6.4): a scan of what is stored, then whatever comes.
+
+A session scans the store page by page, in its task. At the tail it becomes a follower: new chunks are sent from the
+callback of the group that made them durable, the same bytes. A client that cannot keep up blocks the outlet; then the
+task takes over again, from the chunks that the stream still remembers or from the store. So a slow reader holds a page
+at most, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.api.framing import Cursor, Shared
+from s2cli.server.core.range_scan import Limits
+from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
+from s2cli.server.http.memory_budget import Share
+from s2cli.server.http.streaming import Outlet, watch_disconnect
+from s2cli.wire.protobuf import MAX_BATCH_BYTES
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from s2cli.server.api.framing import Packer
+    from s2cli.server.api.read_query import ReadQuery
+    from s2cli.server.core.encryption import Seal
+    from s2cli.server.core.stream import Stream
+    from s2cli.server.core.turnstile import Steps
+    from s2cli.server.http.exchange import Headers, Receive, Send
+    from s2cli.server.process import Server
+    from s2cli.server.store.interface import Chunk
+
+# One page of a scan. Batches of a megabyte come one by one.
+PAGE_BYTES = 768 * 1024
+# A page, and the batch that may be larger than what is left of it.
+RESERVED_BYTES = PAGE_BYTES + MAX_BATCH_BYTES
+HEARTBEAT_S = (5.0, 15.0)
+# How long a session that is to end waits for a client that does not read.
+PATIENCE_S = 2.0
+
+
+class ReadSession:
+    """One session, from the first byte of its response to the last. Also a Follower. `pack` makes the Packer that
+    gives it its form."""
+
+    def __init__(
+        self,
+        server: Server,
+        stream: Stream,
+        start: int,
+        query: ReadQuery,
+        send: Send,
+        pack: Callable[[Outlet], Packer],
+        seal: Seal | None = None,
+        share: Share | None = None,
+    ) -> None:
+        self.next_seq_num = start
+        self._memory = server.memory
+        self._share = share or Share()
+        self._server = server
+        self._stream = stream
+        self._limits = Limits(query, stream.meter, seal)
+        self._may_follow = query.may_follow
+        self._wait_s = query.wait_s
+        self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
+        self._outlet = Outlet(send, self._share)
+        self._packer = pack(self._outlet)
+        self._sends_shared = self._packer.sends_shared and self._limits.unlimited
+        # Whether chunks are sent as they are. What is made of large ones is made one at a time.
+        self._sends_stored = not self._packer.expansion and seal is None and self._limits.unlimited
+        self._loop = asyncio.get_running_loop()
+        self._live = False  # stands at the tail, and all before it is sent
+        self._gone = False
+        self._error: S2Error | None = None
+        self._woken: Future[None] | None = None
+        self._sent_s = 0.0  # when the last batch was sent
+
+    async def run(self, receive: Receive, headers: Headers) -> None:
+        await self._outlet.start(200, headers)
+        watch_disconnect(receive, self._on_disconnect)
+        on_drain = self._server.on_drain(self._on_drain)
+        try:
+            while not self._ended():
+                await self._scan()
+                if self._ended() or not self._may_follow or not await self._wait_at_tail():
+                    break
+        except S2Error as error:
+            self._error = error
+            self._packer.flush()
+        finally:
+            self._server.off_drain(on_drain)
+            self._stream.fanout.unfollow(self)
+        if self._gone:
+            return
+        last = self._packer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
+        # An exchange that is left without an end is aborted.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._outlet.end(last), None if self._error is None else PATIENCE_S)
+
+    def _ended(self) -> bool:
+        """Whether nothing more is to be sent. Raises what ends the session as a failure."""
+        failure = self._error or self._stream.reading_failure
+        if failure is not None:
+            raise failure
+        return self._gone or self._limits.reached
+
+    async def _scan(self) -> None:
+        """Send what is stored, up to where the stream ends by then, or where it ended at first if that is all."""
+        stream = self._stream
+        while not self._ended():
+            if self._outlet.blocked:
+                await self._outlet.drained()
+                continue
+            end = stream.tail_seq_num if self._may_follow else self._stop_seq_num
+            self.next_seq_num = max(self.next_seq_num, min(stream.trim_point, end))
+            if self.next_seq_num >= end:
+                return
+            memory, share = self._memory, self._share
+            times = 1 + self._packer.expansion
+            page = self._remembered()
+            stored = not page
+            if stored:
+                await memory.reserve(share, RESERVED_BYTES * times)
+                page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
+                memory.keep(share, _size(page) * times)
+            elif not self._sends_stored:
+                await memory.reserve(share, _size(page) * times)
+            # Without a page: trimmed up to the end.
+            cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
+            is_large = not self._sends_stored and _size(page) > LARGE_BYTES
+            del page  # a client that does not read must not hold it as a whole
+            while True:
+                steps = self._message(cursor)
+                if not (await self._server.rendering.walk(steps) if is_large else in_one_go(steps)):
+                    break
+                if self._outlet.blocked:
+                    await self._outlet.drained()
+                    if self._ended():
+                        return
+            self._packer.flush()
+            memory.keep(share, 0)
+            self.next_seq_num = cursor.next_seq_num
+            if self.next_seq_num >= end and self._may_follow:
+                # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
+                stream.fanout.follow(self)
+            elif stored:
+                stream.fanout.unfollow(self)
+
+    def _message(self, cursor: Cursor) -> Steps[bool]:
+        """Sends the next message; whether there was one."""
+        if self._ended():
+            return False  # while it waited for its turn
+        stream, memory, share = self._stream, self._memory, self._share
+        parts = yield from cursor.message()
+        if not parts:
+            return False
+        size_bytes = sum(map(len, parts)) * (1 + self._packer.expansion)
+        tail = stream.tail_seq_num, stream.tail_timestamp
+        yield from self._packer.add(parts, cursor.metered_bytes, tail if cursor.end_seq_num == tail[0] else None)
+        # It waits at the host now, if it waits.
+        memory.keep(share, max(0, share.reserved_bytes - size_bytes))
+        return True
+
+    def _remembered(self) -> list[Chunk]:
+        """A page of chunks that the stream has in memory, if the next one is among them."""
+        page: list[Chunk] = []
+        recent = self._stream.fanout.recent
+        if recent and recent[0].first_seq_num <= self.next_seq_num:
+            size_bytes = 0
+            for chunk in recent:
+                if chunk.end_seq_num > self.next_seq_num:
+                    page.append(chunk)
+                    size_bytes += len(chunk.data)
+                    if size_bytes >= PAGE_BYTES:
+                        break
+        return page
+
+    async def _wait_at_tail(self) -> bool:
+        """Follow until the client lags or something ends the session. Whether the session goes on."""
+        if self._wait_s == 0:
+            return False
+        self._stream.fanout.follow(self)
+        self._live = True
+        self._beat()
+        beaten_s = self._sent_s = self._loop.time()
+        pause_s = _pause_s()
+        try:
+            while self._live and not self._ended():
+                # Batches move both times without touching a timer.
+                now_s = self._loop.time()
+                beat_s = max(beaten_s, self._sent_s) + pause_s
+                end_s = beat_s if self._wait_s is None else self._sent_s + self._wait_s
+                if self._wait_s is not None and now_s >= end_s:
+                    return False
+                if now_s >= beat_s:
+                    self._beat()
+                    beaten_s, pause_s = now_s, _pause_s()
+                else:
+                    await self._sleep_until(min(beat_s, end_s))
+        finally:
+            self._live = False
+        return True
+
+    async def _sleep_until(self, time_s: float) -> None:
+        self._woken = self._loop.create_future()
+        timer = self._loop.call_at(time_s, self._wake)
+        await self._woken
+        timer.cancel()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+        self._outlet.interrupt()
+
+    def _beat(self) -> None:
+        if self.next_seq_num < self._stream.tail_seq_num:
+            return  # a wave is due: a tail must not be told before what stands before it
+        self._packer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
+        self._packer.flush()
+
+    def on_durable(self) -> None:
+        stream = self._stream
+        if not self._live or self.next_seq_num >= stream.tail_seq_num:
+            return
+        if self._memory.is_short:
+            self._live = False  # it goes on from the store, when there is room
+            self._wake()
+            return
+        if not (self._sends_shared and self._send_shared()):
+            chunks = self._new_chunks()
+            if not self._sends_stored and _size(chunks) > LARGE_BYTES:
+                self._live = False  # there may be many of us: the wave goes on, and we one after the other
+                self._wake()
+                return
+            tail = stream.tail_seq_num, stream.tail_timestamp
+            cursor = Cursor(chunks, self.next_seq_num, self._limits)
+            try:
+                while not self._outlet.blocked and (parts := in_one_go(cursor.message())):
+                    in_one_go(self._packer.add(parts, cursor.metered_bytes, tail))
+            except S2Error as error:
+                self.end(error)
+            self._packer.flush()
+            self.next_seq_num = cursor.next_seq_num
+        self._sent_s = self._loop.time()
+        if self._outlet.blocked or self._limits.reached:
+            self._live = False
+            self._wake()
+
+    def _new_chunks(self) -> list[Chunk]:
+        return [chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num]
+
+    def _send_shared(self) -> bool:
+        """Send the same bytes as everybody who stands at the same place; False where they have to be made for us."""
+        stream = self._stream
+        alike = stream.fanout.shared
+        shared = alike.get(self.next_seq_num)
+        if shared is None:
+            shared = Shared(self._new_chunks(), (stream.tail_seq_num, stream.tail_timestamp))
+            alike[self.next_seq_num] = shared
+        if not shared.data:
+            return False
+        self._outlet.write(shared.data)
+        self._limits.count(shared.count, shared.metered_bytes)
+        self.next_seq_num = stream.tail_seq_num
+        return True
+
+    def on_failure(self) -> None:
+        self.end(self._stream.reading_failure or ApiError("unavailable", "the stream has gone"))
+
+    def _on_drain(self) -> None:
+        self.end(ApiError("server_draining", "the server is shutting down"))
+
+    def end(self, error: S2Error) -> None:
+        """Have the session end with this error, after what is under way."""
+        self._error = self._error or error
+        self._wake()
+
+    def _on_disconnect(self) -> None:
+        self._gone = True
+        self._wake()
+
+
+def _size(chunks: list[Chunk]) -> int:
+    return sum([len(chunk.data) for chunk in chunks])
+
+
+def _pause_s() -> float:
+    return random.uniform(*HEARTBEAT_S)  # noqa: S311 - spreads the load, guards nothing

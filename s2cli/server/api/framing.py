@@ -1,0 +1,172 @@
+"""Chunks into messages, frames, and pieces of the size in which they are sent best (protocol section 6.1)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.http.exchange import error_response
+from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, frame_header
+from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s2cli.server.core.range_scan import Limits
+    from s2cli.server.core.turnstile import Steps
+    from s2cli.server.http.streaming import Outlet
+    from s2cli.server.store.interface import Chunk
+
+# granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
+PIECE_BYTES = 128 * 1024
+# What a tail at the end of a message may take.
+TAIL_BYTES = 32
+
+
+class Cursor:
+    """Walks over chunks, message by message: small chunks share one, and limits cut the first and the last. It lets go
+    of what it has given."""
+
+    __slots__ = ("_chunks", "_limits", "end_seq_num", "metered_bytes", "next_seq_num")
+
+    def __init__(self, chunks: Iterable[Chunk], next_seq_num: int, limits: Limits) -> None:
+        self._chunks = deque(chunks)
+        self._limits = limits
+        self.next_seq_num = next_seq_num
+        self.end_seq_num = next_seq_num  # behind the last record that was given: limits may have cut some off
+        self.metered_bytes = 0  # of the last message
+
+    def message(self) -> Steps[list[bytes]]:
+        """The parts of the next message; none at the end, and when the limits are reached. Raises ApiError where a
+        sealed chunk cannot be opened, after all that comes before it."""
+        parts: list[bytes] = []
+        self.metered_bytes = 0
+        count = metered_bytes = size_bytes = 0
+        while self._chunks and not self._limits.reached:
+            chunk = self._chunks[0]
+            count += chunk.count
+            metered_bytes += chunk.metered_bytes
+            size_bytes += len(chunk.data)
+            if parts and (
+                count > MAX_BATCH_RECORDS
+                or metered_bytes > MAX_BATCH_BYTES
+                or size_bytes > MAX_MESSAGE_BYTES - TAIL_BYTES
+            ):
+                break
+            try:
+                part = yield from self._limits.steps(chunk, self.next_seq_num)
+            except S2Error:
+                if parts:
+                    break  # what comes before it first; the next call raises
+                raise
+            self.next_seq_num = chunk.end_seq_num
+            self._chunks.popleft()
+            if part is not None:
+                parts.append(part.data)
+                self.end_seq_num = part.end_seq_num
+                self.metered_bytes += part.metered_bytes
+        return parts
+
+
+class Packer(ABC):
+    """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
+
+    __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.sends_shared = False  # whether what it would send is what a Shared holds
+        self.expansion = 0  # how many times the size of a batch is made of it; 0 where it goes as it is
+        self._outlet = outlet
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    @abstractmethod
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
+        """Send a batch of these parts, now or with `flush`. One that was just made durable, or ends at the tail, comes
+        with it: so its reader knows that he has caught up."""
+
+    @abstractmethod
+    def beat(self, tail: tuple[int, int]) -> None:
+        """Send a sign of life, with `flush`."""
+
+    @abstractmethod
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
+        """What the client gets last."""
+
+    def _queue(self, message: list[bytes]) -> None:
+        self._waiting += message
+        self._waiting_bytes += sum(map(len, message))
+        if self._waiting_bytes >= PIECE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting_bytes:
+            return
+        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        # A rest of less than half a piece goes with the last one.
+        at = 0
+        while len(data) - at > PIECE_BYTES + PIECE_BYTES // 2:
+            self._outlet.write(data[at : at + PIECE_BYTES])
+            at += PIECE_BYTES
+        self._outlet.write(data[at:] if at else data)
+
+
+class Shared:
+    """What one group made durable, as a whole frame, for all who follow in the clear without limits: making it for each
+    of hundreds of followers takes longer than sending it."""
+
+    __slots__ = ("count", "data", "metered_bytes")
+
+    def __init__(self, chunks: list[Chunk], tail: tuple[int, int]) -> None:
+        self.count = sum(chunk.count for chunk in chunks)
+        self.metered_bytes = sum(chunk.metered_bytes for chunk in chunks)
+        parts = [chunk.data for chunk in chunks]
+        parts.append(encode_tail(*tail))
+        size_bytes = sum(map(len, parts))
+        fits = self.count <= MAX_BATCH_RECORDS and self.metered_bytes <= MAX_BATCH_BYTES and size_bytes <= PIECE_BYTES
+        # Empty: it takes more than one frame or piece, or a key.
+        self.data = b""
+        if fits and not any(chunk.kind for chunk in chunks):
+            self.data = b"".join((frame_header(size_bytes), *parts))
+
+
+class FramePacker(Packer):
+    """Messages as frames, compressed where the client wants that."""
+
+    __slots__ = ("_compression",)
+
+    def __init__(self, outlet: Outlet, compression: str | None) -> None:
+        super().__init__(outlet)
+        self._compression = compression
+        self.sends_shared = compression is None
+        self.expansion = 0 if compression is None else 1
+
+    def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
+        self._add(parts, tail)
+        return
+        yield
+
+    def _add(self, parts: list[bytes], tail: tuple[int, int] | None) -> None:
+        if tail is not None:
+            parts.append(encode_tail(*tail))
+        if self._compression is not None:
+            self._queue([encode_frame(b"".join(parts), self._compression)])
+        else:
+            self._queue([frame_header(sum(map(len, parts))), *parts])
+
+    def beat(self, tail: tuple[int, int]) -> None:
+        self._add([], tail)
+
+    def ending(self, error: S2Error | None, tail: tuple[int, int]) -> bytes:
+        if error is None:
+            return b""
+        status, body, _ = error_response(error)
+        last = encode_terminal(status, body)
+        if isinstance(error, ApiError) and error.code == "server_draining":
+            # A reconnect that was advised is no failure to some clients, and not counted as one.
+            return encode_frame(encode_tail(*tail), advise_reconnect=True) + last
+        return last

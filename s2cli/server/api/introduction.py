@@ -1,0 +1,58 @@
+"""What the routes of the Introduction answer otherwise than the deployed ones (protocol sections 16.1 and 16.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import (
+    ApiError,
+    BadValueError,
+    FencingTokenMismatchError,
+    RangeNotSatisfiableError,
+    SeqNumMismatchError,
+)
+from s2cli.server.api import record_requests
+from s2cli.server.api.read_query import STARTS, parse_query
+from s2cli.server.http.exchange import encode_json, error_response
+
+if TYPE_CHECKING:
+    from s2cli.errors import S2Error
+    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.process import Server
+
+
+async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> bool:
+    """A read that begins at the first record where the query names no start; an empty stream has no records then,
+    which is no error."""
+    if _has_start(scope):
+        return await record_requests.read(server, scope, receive, send, basin, stream)
+    try:
+        return await record_requests.read(server, _with(scope, b"seq_num=0"), receive, send, basin, stream)
+    except RangeNotSatisfiableError:
+        return await record_requests.read(server, _with(scope, b"count=0"), receive, send, basin, stream)
+
+
+def _has_start(scope: Scope) -> bool:
+    return not parse_query(scope).keys().isdisjoint(STARTS)
+
+
+def _with(scope: Scope, parameter: bytes) -> Scope:
+    query: bytes = scope["query_string"]
+    return {**scope, "query_string": query + b"&" + parameter if query else parameter}
+
+
+def published_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """The page knows neither 412 nor 422: a condition that failed is a 409, a value that breaks a rule a 400."""
+    if isinstance(error, SeqNumMismatchError):
+        return _condition_failed(error, "seq_num_mismatch", error.expected)
+    if isinstance(error, FencingTokenMismatchError):
+        return _condition_failed(error, "fencing_token_mismatch", error.token)
+    status, body, headers = error_response(error)
+    if isinstance(error, BadValueError) or (isinstance(error, ApiError) and error.code == "invalid"):
+        status = 400
+    return status, body, headers
+
+
+def _condition_failed(error: S2Error, member: str, value: object) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    code = "condition_failed"
+    return 409, encode_json({"error": code, "code": code, "message": error.message, member: value}), []

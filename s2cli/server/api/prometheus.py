@@ -1,0 +1,91 @@
+"""`GET /metrics` for Prometheus. Its library is loaded with the first such request: nobody else needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.server.core.auth import grant_of_exchange
+from s2cli.server.http.exchange import send_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from s2cli.server.core.histogram import Histogram
+    from s2cli.server.http.exchange import Scope, Send
+    from s2cli.server.process import Server
+
+PATH = b"/metrics"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+async def send_metrics(server: Server, scope: Scope, send: Send) -> None:
+    from prometheus_client.exposition import generate_latest
+
+    grant = grant_of_exchange(scope)
+    if grant is not None:
+        grant.require("account-metrics", None, "")
+    await server.meters.gather()
+    await send_bytes(send, 200, CONTENT_TYPE, generate_latest(_Collector(server)))
+
+
+class _Collector:
+    """Stands for a registry of the library, which would want to do the counting."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        server = self._server
+        totals = server.meters.totals
+        requests = CounterMetricFamily(
+            "s2_requests", "Requests by operation and status.", labels=("operation", "status")
+        )
+        for (operation, status), count in sorted(totals.requests.items()):
+            requests.add_metric((operation, str(status)), count)
+        yield requests
+        latencies = HistogramMetricFamily(
+            "s2_request_duration_seconds", "Time to answer a unary request that succeeded.", labels=("operation",)
+        )
+        for operation, histogram in sorted(totals.latencies.items()):
+            latencies.add_metric((operation,), _buckets(histogram), histogram.total)
+        yield latencies
+        for name, what, count in (
+            ("s2_appended_records", "Records that were made durable.", totals.append_records),
+            ("s2_appended_bytes", "Metered bytes that were made durable.", totals.append_bytes),
+            ("s2_read_records", "Records that were read.", totals.read_records),
+            ("s2_read_bytes", "Metered bytes that were read.", totals.read_bytes),
+        ):
+            yield CounterMetricFamily(name, what, value=count)
+        sessions = GaugeMetricFamily("s2_open_sessions", "Sessions that are open.", labels=("kind",))
+        sessions.add_metric(("append",), totals.append_sessions)
+        sessions.add_metric(("read",), totals.read_sessions)
+        yield sessions
+        memory = server.memory
+        yield GaugeMetricFamily(
+            "s2_queued_bytes",
+            "What waits in memory for readers and of appends, at the last count.",
+            value=memory.used_bytes,
+        )
+        yield CounterMetricFamily(
+            "s2_readers_ended_for_memory",
+            "Readers that had taken nothing for longest, and were ended when memory was short.",
+            value=memory.ended_readers,
+        )
+        commits = HistogramMetricFamily("s2_commit_duration_seconds", "Time to make a group of appends durable.")
+        commits.add_metric((), _buckets(server.store.commit_times), server.store.commit_times.total)
+        yield commits
+        yield GaugeMetricFamily("s2_store_bytes", "Size of the database on disk.", value=server.store.disk_bytes())
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Bounds as text, and how many values lie below each."""
+    below = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+        below += count
+        buckets.append((bound, below))
+    return buckets

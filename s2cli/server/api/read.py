@@ -1,0 +1,219 @@
+"""Reads (protocol section 5): one answer, or a session that may follow the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.api.event_framing import EVENT_HEADERS, EventPacker, last_event_id, resume
+from s2cli.server.api.follow import PAGE_BYTES, ReadSession
+from s2cli.server.api.framing import FramePacker
+from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.api.read_query import ReadQuery
+from s2cli.server.api.record_json import expansion, render_batch
+from s2cli.server.core.auth import grant_of_exchange
+from s2cli.server.core.encryption import seal_of
+from s2cli.server.core.range_scan import Limits, find_start
+from s2cli.server.http.content_coding import encode_payload
+from s2cli.server.http.exchange import DisconnectedError, send_bytes
+from s2cli.server.http.memory_budget import share_of
+from s2cli.server.http.streaming import watch_disconnect
+from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from s2cli.server.api.framing import Packer
+    from s2cli.server.api.media import Media
+    from s2cli.server.core.auth import Grant
+    from s2cli.server.core.stream import Stream
+    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.http.streaming import Outlet
+    from s2cli.server.process import Server
+    from s2cli.server.store.interface import Chunk
+
+# Protocol section 14.3, for unary reads.
+MAX_WAIT_S = 60
+
+
+async def read_one(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    query = ReadQuery(scope)
+    layer = media.stream_layer
+    grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
+    seal = seal_of(stream, media.encryption_key)
+    stream.meter.reads += 1
+    limits = Limits(query, stream.meter, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
+    chunks: list[Chunk] = []
+    tail = None
+    memory, share = server.memory, share_of(scope)
+    times = 1 + (1 if media.wants_protobuf else expansion(as_base64=media.as_base64))
+    if not query.wants_nothing:
+        # A unary read is always bounded, so it follows only where it is told to wait.
+        wait_s = min(query.wait_s or 0, MAX_WAIT_S)
+        await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
+        start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
+        chunks = await _take_stored(server, stream, start, limits)
+        memory.keep(share, _size(chunks) * times)
+        if not chunks and wait_s and not limits.reached:
+            arrived = await _FirstBatch(server, stream).arrived(receive, wait_s, grant)
+            # All who have waited for it are here at once.
+            await memory.reserve(share, _size(arrived) * times)
+            chunks = await _take_arrived(server, arrived, limits)
+            tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+    if grant is not None:
+        grant.check_valid(server.clock_ms())
+    if media.wants_protobuf:
+        parts = [chunk.data for chunk in chunks]
+        if tail is not None:
+            parts.append(encode_tail(*tail))
+        content_type, payload = PROTOBUF, b"".join(parts)
+    else:
+        content_type, steps = JSON, render_batch(chunks, tail, as_base64=media.as_base64)
+        payload = await server.rendering.pass_by(_size(chunks), steps)
+    del chunks
+    memory.keep(share, len(payload))
+    payload, headers = await encode_payload(scope, payload)
+    await send_bytes(send, 200, content_type, payload, headers)
+
+
+def _size(chunks: list[Chunk]) -> int:
+    return sum([len(chunk.data) for chunk in chunks])
+
+
+async def _take_stored(server: Server, stream: Stream, start: int, limits: Limits) -> list[Chunk]:
+    """What there is, as far as the limits let it."""
+    taken: list[Chunk] = []
+    while not limits.reached:
+        start = max(start, stream.trim_point)
+        if start >= stream.tail_seq_num:
+            break
+        page = await server.store.read(stream.id, start, stream.tail_seq_num, PAGE_BYTES)
+        if not page:
+            break
+        for chunk in page:
+            part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, start))
+            if part is not None:
+                taken.append(part)
+            start = chunk.end_seq_num
+            if limits.reached:
+                break
+    return taken
+
+
+async def _take_arrived(server: Server, arrived: list[Chunk], limits: Limits) -> list[Chunk]:
+    """What the limits let through of it. Raises what refuses the first of it."""
+    taken: list[Chunk] = []
+    for chunk in arrived:
+        if limits.reached:
+            break
+        try:
+            part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, chunk.first_seq_num))
+        except S2Error:
+            if not taken:
+                raise
+            break
+        if part is not None:
+            taken.append(part)
+    return taken
+
+
+class _FirstBatch:
+    """A follower that waits at the tail for one batch."""
+
+    __slots__ = ("_arrived", "_server", "_stream", "next_seq_num")
+
+    def __init__(self, server: Server, stream: Stream) -> None:
+        self.next_seq_num = stream.tail_seq_num
+        self._server = server
+        self._stream = stream
+        self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
+
+    async def arrived(self, receive: Receive, wait_s: float, grant: Grant | None) -> list[Chunk]:
+        """What came; nothing if nothing did. Raises what ends the wait otherwise."""
+        if self._stream.reading_failure is not None:
+            raise self._stream.reading_failure
+        timer = asyncio.get_running_loop().call_later(wait_s, self._end, [])
+        on_drain = self._server.on_drain(self._on_drain)
+        if grant is not None:
+            grant.watch(self._end, self._server.clock_ms)
+        self._stream.fanout.follow(self)
+        watch_disconnect(receive, self._on_disconnect)
+        try:
+            return await self._arrived
+        finally:
+            self._stream.fanout.unfollow(self)
+            self._server.off_drain(on_drain)
+            if grant is not None:
+                grant.unwatch(self._end)
+            timer.cancel()
+
+    def on_durable(self) -> None:
+        if self._arrived.done() or self.next_seq_num >= self._stream.tail_seq_num:
+            return
+        self._end([chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num])
+        self.next_seq_num = self._stream.tail_seq_num
+
+    def on_failure(self) -> None:
+        self._end(self._stream.reading_failure)
+
+    def _on_drain(self) -> None:
+        self._end(ApiError("server_draining", "the server is shutting down"))
+
+    def _on_disconnect(self) -> None:
+        self._end(DisconnectedError())
+
+    def _end(self, outcome: list[Chunk] | Exception | None) -> None:
+        if self._arrived.done():
+            return
+        if isinstance(outcome, list):
+            self._arrived.set_result(outcome)
+        else:
+            self._arrived.set_exception(outcome or ApiError("unavailable", "the stream has gone"))
+
+
+async def read_session(
+    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
+) -> None:
+    """A session of frames, or of events where the client wants these."""
+    query = ReadQuery(scope)
+    after = None
+    if not media.is_session:
+        after = last_event_id(scope)
+        if after is not None:
+            resume(query, after)
+    layer = media.stream_layer
+    grant = grant_of_exchange(scope)
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
+    seal = seal_of(stream, media.encryption_key)
+    refusal = None
+    start = stream.tail_seq_num
+    if not query.wants_nothing:
+        try:
+            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=query.may_follow)
+        except ApiError as error:
+            if error.code != "decryption_failed":
+                raise
+            refusal = error
+
+    def pack(outlet: Outlet) -> Packer:
+        if media.is_session:
+            return FramePacker(outlet, media.compression)
+        return EventPacker(outlet, after, server.clock_ms, as_base64=media.as_base64)
+
+    session = ReadSession(server, stream, start, query, send, pack, seal, share_of(scope))
+    if refusal is not None:
+        session.end(refusal)  # it travels in the session, wherever it is found
+    if grant is not None:
+        grant.watch(session.end, server.clock_ms)
+    stream.meter.read_sessions += 1
+    server.meters.totals.read_sessions += 1
+    try:
+        await session.run(receive, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
+    finally:
+        server.meters.totals.read_sessions -= 1
+        if grant is not None:
+            grant.unwatch(session.end)

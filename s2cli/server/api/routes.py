@@ -1,0 +1,366 @@
+"""The route table: what is served, under which name, and by what. The application matches with it, and the OpenAPI
+document is made from it.
+
+Paths are matched raw, so that `%2F` in the name of a stream stays in its segment. The routes of the published
+Introduction (protocol section 16.2) stand beside the deployed ones, `published`, and answer as that page says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s2cli.server.api import (
+    basin_handlers,
+    introduction,
+    location_handlers,
+    metric_handlers,
+    openapi,
+    record_requests,
+    stream_handlers,
+    token_handlers,
+)
+from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.api.request import Handler
+    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.process import Server
+
+    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `operation` is the name that access tokens know (protocol section 8.2) where there is
+    one. Either `handler` answers, or `records`, for what must be fast or may be long. `query`, `body` and `answers`
+    are for the OpenAPI document: names of parameters, of the schema of the body, and status -> schema or None."""
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    handler: Handler | None = None
+    records: RecordHandler | None = None
+    published: bool = False
+    query: tuple[str, ...] = ()
+    body: str | None = None
+    answers: tuple[tuple[int, str | None], ...] = ((200, None),)
+
+
+PAGE = ("prefix", "start_after", "limit")
+METRICS = ("set", "start", "end", "interval")
+READ = ("seq_num", "timestamp", "tail_offset", "clamp", "count", "bytes", "until", "wait")
+
+_CREATED_OR_OK = ((201, "StreamInfo"), (200, "StreamInfo"))
+
+
+def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
+    one = prefix + "/{stream}"
+    return (
+        Route(
+            "GET",
+            prefix,
+            "list-streams",
+            "List streams",
+            stream_handlers.list_streams,
+            published=published,
+            query=PAGE,
+            answers=((200, "StreamPage"),),
+        ),
+        Route(
+            "POST",
+            prefix,
+            "create-stream",
+            "Create a stream",
+            stream_handlers.create_stream,
+            published=published,
+            body="CreateStream",
+            answers=((201, "StreamInfo"),),
+        ),
+        Route(
+            "GET",
+            one,
+            "get-stream-config",
+            "Get the configuration of a stream",
+            stream_handlers.get_stream_config,
+            published=published,
+            answers=((200, "StreamConfig"),),
+        ),
+        Route(
+            "PUT",
+            one,
+            "create-stream",
+            "Ensure that a stream exists with a configuration",
+            stream_handlers.ensure_stream,
+            published=published,
+            body="StreamConfig",
+            answers=_CREATED_OR_OK,
+        ),
+        Route(
+            "PATCH",
+            one,
+            "reconfigure-stream",
+            "Change the configuration of a stream",
+            stream_handlers.reconfigure_stream,
+            published=published,
+            body="StreamConfig",
+            answers=((200, "StreamConfig"),),
+        ),
+        Route(
+            "DELETE",
+            one,
+            "delete-stream",
+            "Delete a stream",
+            stream_handlers.delete_stream,
+            published=published,
+            answers=((202, None),),
+        ),
+    )
+
+
+def _published_record_routes(prefix: str) -> tuple[Route, ...]:
+    one = prefix + "/{stream}"
+    return (
+        Route(
+            "POST",
+            f"{one}/append",
+            "append",
+            "Append records",
+            records=record_requests.append,
+            published=True,
+            body="AppendInput",
+            answers=((200, "AppendAck"),),
+        ),
+        Route(
+            "GET",
+            f"{one}/read",
+            "read",
+            "Read records, from the first one where no start is given",
+            records=introduction.read,
+            published=True,
+            query=READ,
+            answers=((200, "ReadBatch"),),
+        ),
+        Route(
+            "GET",
+            f"{one}/tail",
+            "check-tail",
+            "Check the tail of a stream",
+            records=record_requests.tail,
+            published=True,
+            answers=((200, "Tail"),),
+        ),
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        "/v1/basins",
+        "list-basins",
+        "List basins",
+        basin_handlers.list_basins,
+        query=PAGE,
+        answers=((200, "BasinPage"),),
+    ),
+    Route(
+        "POST",
+        "/v1/basins",
+        "create-basin",
+        "Create a basin",
+        basin_handlers.create_basin,
+        body="CreateBasin",
+        answers=((201, "BasinInfo"),),
+    ),
+    Route(
+        "GET",
+        "/v1/basins/{basin}",
+        "get-basin-config",
+        "Get the configuration of a basin",
+        basin_handlers.get_basin_config,
+        answers=((200, "BasinConfig"),),
+    ),
+    Route(
+        "PUT",
+        "/v1/basins/{basin}",
+        "create-basin",
+        "Ensure that a basin exists with a configuration",
+        basin_handlers.ensure_basin,
+        body="EnsureBasin",
+        answers=((201, "BasinInfo"), (200, "BasinInfo")),
+    ),
+    Route(
+        "PATCH",
+        "/v1/basins/{basin}",
+        "reconfigure-basin",
+        "Change the configuration of a basin",
+        basin_handlers.reconfigure_basin,
+        body="BasinConfig",
+        answers=((200, "BasinConfig"),),
+    ),
+    Route(
+        "DELETE",
+        "/v1/basins/{basin}",
+        "delete-basin",
+        "Delete a basin and its streams",
+        basin_handlers.delete_basin,
+        answers=((202, None),),
+    ),
+    *_stream_routes("/v1/streams", published=False),
+    Route(
+        "POST",
+        "/v1/streams/{stream}/records",
+        "append",
+        "Append records, or open an append session",
+        records=record_requests.append,
+        body="AppendInput",
+        answers=((200, "AppendAck"),),
+    ),
+    Route(
+        "GET",
+        "/v1/streams/{stream}/records",
+        "read",
+        "Read records, or open a read session",
+        records=record_requests.read,
+        query=READ,
+        answers=((200, "ReadBatch"),),
+    ),
+    Route(
+        "GET",
+        "/v1/streams/{stream}/records/tail",
+        "check-tail",
+        "Check the tail of a stream",
+        records=record_requests.tail,
+        answers=((200, "Tail"),),
+    ),
+    Route(
+        "GET",
+        "/v1/access-tokens",
+        "list-access-tokens",
+        "List access tokens",
+        token_handlers.list_tokens,
+        query=PAGE,
+        answers=((200, "AccessTokenPage"),),
+    ),
+    Route(
+        "POST",
+        "/v1/access-tokens",
+        "issue-access-token",
+        "Issue an access token",
+        token_handlers.issue_token,
+        body="IssueAccessToken",
+        answers=((201, "IssuedAccessToken"),),
+    ),
+    Route(
+        "DELETE",
+        "/v1/access-tokens/{token}",
+        "revoke-access-token",
+        "Revoke an access token",
+        token_handlers.revoke_token,
+        answers=((204, None),),
+    ),
+    Route(
+        "GET",
+        "/v1/locations",
+        "list-locations",
+        "List locations",
+        location_handlers.list_locations,
+        answers=((200, "LocationList"),),
+    ),
+    Route(
+        "GET",
+        "/v1/locations/default",
+        "get-default-location",
+        "Get the location where basins are made",
+        location_handlers.get_default_location,
+        answers=((200, "LocationInfo"),),
+    ),
+    Route(
+        "PUT",
+        "/v1/locations/default",
+        "set-default-location",
+        "Set the location where basins are made",
+        location_handlers.set_default_location,
+        body="LocationName",
+        answers=((200, "LocationInfo"),),
+    ),
+    *(
+        Route("GET", path, operation, summary, handler, query=METRICS, answers=((200, "MetricSet"),))
+        for path, operation, summary, handler in (
+            ("/v1/metrics", "account-metrics", "Get metrics of the account", metric_handlers.account_metrics),
+            ("/v1/metrics/{basin}", "basin-metrics", "Get metrics of a basin", metric_handlers.basin_metrics),
+            (
+                "/v1/metrics/{basin}/{stream}",
+                "stream-metrics",
+                "Get metrics of a stream",
+                metric_handlers.stream_metrics,
+            ),
+        )
+    ),
+    Route("GET", "/openapi.json", "", "Get this description", openapi.get_document, answers=((200, "Document"),)),
+    *_published_record_routes("/v1/streams"),
+    *_stream_routes("/v1/basins/{basin}/streams", published=True),
+    *_published_record_routes("/v1/basins/{basin}/streams"),
+)
+
+# The names that stand in paths, and their rules.
+PARAMETERS: dict[str, Callable[[str], None]] = {
+    "basin": check_basin_name,
+    "stream": check_stream_name,
+    "token": check_token_id,
+}
+
+
+class _Node:
+    """A segment of paths: what may follow it, and the methods of the path that ends here."""
+
+    __slots__ = ("children", "methods", "parameter")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, _Node] = {}
+        self.parameter: tuple[str, _Node] | None = None
+        self.methods: dict[str, Route] = {}
+
+
+def _tree(routes: tuple[Route, ...]) -> _Node:
+    root = _Node()
+    for route in routes:
+        node = root
+        for segment in route.path[1:].split("/"):
+            if segment[0] != "{":
+                node = node.children.setdefault(segment.encode(), _Node())
+                continue
+            if node.parameter is None:
+                node.parameter = segment[1:-1], _Node()
+            node = node.parameter[1]
+        node.methods[route.method] = route
+    return root
+
+
+_ROOT = _tree(ROUTES)
+
+STREAMS_PREFIX = b"/v1/streams/"
+# What follows the name of a stream in the deployed routes -> its methods: found without the tree, because an append
+# is worth about 40 microseconds.
+RECORD_ROUTES: dict[bytes, dict[str, Route]] = {}
+for _route in ROUTES:
+    if _route.records is not None and _route.path.startswith("/v1/streams/{stream}/"):
+        RECORD_ROUTES.setdefault(_route.path.removeprefix("/v1/streams/{stream}").encode(), {})[_route.method] = _route
+
+
+def find(path: bytes) -> tuple[dict[str, Route], list[tuple[str, bytes]]]:
+    """The methods of a raw path, none if there is no such path, and the parameters in it, still encoded."""
+    node = _ROOT
+    found: list[tuple[str, bytes]] = []
+    for segment in path[1:].split(b"/"):
+        child = node.children.get(segment)
+        if child is None:
+            if node.parameter is None or not segment:
+                return {}, []
+            name, child = node.parameter
+            found.append((name, segment))
+        node = child
+    return node.methods, found

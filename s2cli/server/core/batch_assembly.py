@@ -1,0 +1,64 @@
+"""From a batch to the chunk that is stored: timestamps (protocol section 4.5) and ReadBatch bytes."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, MissingTimestampError
+from s2cli.wire.frames import MAX_MESSAGE_BYTES
+from s2cli.wire.protobuf import encode_record, encode_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s2cli.server.api.append_body import Batch
+
+    # ReadBatch bytes, timestamp of the first record, of the last.
+    Assembled = tuple[bytes, int, int]
+
+# A chunk must fit in a frame together with a tail.
+MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64
+
+
+def assemble(
+    batch: Batch, first_seq_num: int, now_ms: int, last_timestamp: int, mode: str, *, uncapped: bool
+) -> Assembled:
+    """Raises ApiError `invalid` where the stream's timestamping refuses the batch."""
+    if batch.bodies is not None:
+        if mode == "client-require":
+            raise _missing_timestamp()
+        timestamp = max(now_ms, last_timestamp)
+        return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
+    given = (timestamp for timestamp, _, _ in batch.records)
+    timestamps = _timestamps(given, now_ms, last_timestamp, mode, uncapped)
+    data = b"".join(
+        [
+            encode_record(seq_num, timestamp, headers, body)
+            for seq_num, timestamp, (_, headers, body) in zip(count(first_seq_num), timestamps, batch.records)
+        ]
+    )
+    # Many tiny headers take twice their metered size.
+    if len(data) > MAX_CHUNK_BYTES:
+        raise ApiError("invalid", "the batch takes more than 2 MiB when it is encoded")
+    return data, timestamps[0], timestamps[-1]
+
+
+def _timestamps(given: Iterable[int | None], now_ms: int, last_timestamp: int, mode: str, uncapped: bool) -> list[int]:
+    timestamps = []
+    for timestamp in given:
+        if mode == "arrival":
+            timestamp = now_ms
+        elif timestamp is None:
+            if mode == "client-require":
+                raise _missing_timestamp()
+            timestamp = now_ms
+        if timestamp > now_ms and not uncapped:
+            timestamp = now_ms
+        last_timestamp = max(last_timestamp, timestamp)
+        timestamps.append(last_timestamp)
+    return timestamps
+
+
+def _missing_timestamp() -> ApiError:
+    return MissingTimestampError(MissingTimestampError.CODE, MissingTimestampError.TEXT)

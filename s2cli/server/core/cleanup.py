@@ -1,0 +1,168 @@
+"""What goes on behind the requests: the removal of deleted streams and basins, slice by slice.
+
+A DELETE only marks. The marks are durable, so that after a restart `start` goes on where the last process stopped.
+The mark of a basin counts for its streams at once; each gets its own before it is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from s2cli.errors import S2Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s2cli.server.process import Server
+    from s2cli.server.store.interface import BasinRow, StreamRow
+
+# After a failure, of a full disk for example, the removal tries again at this pace.
+RETRY_S = 5.0
+# Streams that wait in memory to be removed.
+QUEUED_STREAMS = 500
+# Streams of a basin that are marked in one transaction.
+MARKS = 100
+# Protocol section 13.3: a sweep every minute, more or less.
+SWEEP_S = 60.0
+LOOKS = 100
+
+log = logging.getLogger("s2cli.server")
+
+
+class Upkeep:
+    """Removes one slice at a time, of the streams in turn: a large one does not keep the name of a small one."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._streams: deque[StreamRow] = deque()
+        # Whether others may be marked, which are taken from the store when these are gone: the marks of the last
+        # process, and what is beyond QUEUED_STREAMS.
+        self._others = True
+        self._basins: deque[str] = deque()
+        self._creating: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Takes up what was marked before the last process ended, and begins."""
+        self._basins.extend(await self._server.store.deleting_basins())
+        self._changed.set()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run()), loop.create_task(self._sweep_for_ever())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def remove_stream(self, row: StreamRow) -> None:
+        """`row` is marked as deleted: see to the rest."""
+        if len(self._streams) < QUEUED_STREAMS:
+            self._streams.append(row)
+        else:
+            self._others = True
+        self._changed.set()
+
+    def remove_basin(self, row: BasinRow) -> None:
+        """`row` is marked as deleted: delete its streams, then remove it."""
+        self._basins.append(row.name)
+        self._changed.set()
+
+    @contextlib.contextmanager
+    def creating_in(self, basin: str) -> Iterator[None]:
+        """Around the creation of a stream, from before its basin is looked at. A basin that is marked as deleted is
+        searched for streams only after every creation that may still have seen it unmarked has ended."""
+        self._creating[basin] += 1
+        try:
+            yield
+        finally:
+            self._creating[basin] -= 1
+            if not self._creating[basin]:
+                del self._creating[basin]
+                self._changed.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                while self._streams or self._others or self._basins:
+                    moved = await self._remove_slice() or await self._search_basin()
+                    if not moved:
+                        break
+            except S2Error as error:
+                log.warning("cannot remove what was deleted, trying again: %s", error.message)
+                await self._pause()
+            except Exception:
+                # Nobody waits for this task: unseen, it would end and deleted names would never be free again.
+                log.exception("cannot remove what was deleted, trying again")
+                await self._pause()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except S2Error as error:
+                log.warning("cannot look for what has expired: %s", error.message)
+            except Exception:
+                log.exception("cannot look for what has expired")
+            await asyncio.sleep(random.uniform(0.9 * SWEEP_S, 1.1 * SWEEP_S))  # noqa: S311 - it guards nothing
+
+    async def sweep(self) -> None:
+        """One round: records that have expired, trims that were given up, streams that are to go because they are
+        empty."""
+        store = self._server.store
+        store.expire()
+        more = True
+        while more:
+            found, more = await store.empty_streams(LOOKS)
+            for row in found:
+                async with self._server.changing, self._server.streams.closed(row):
+                    if await store.delete_if_empty(row):
+                        log.info("deleting the stream %s/%s, which is empty", row.basin, row.name)
+                        self.remove_stream(row)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(RETRY_S)
+        self._changed.set()
+
+    async def _remove_slice(self) -> bool:
+        """One slice of the first stream in the queue; False if there is none."""
+        if not self._streams and self._others:
+            await self._take_others()
+        if not self._streams:
+            return False
+        row = self._streams[0]
+        if await self._server.store.delete_slice(row.id):
+            self._streams.rotate(-1)
+        else:
+            await self._server.store.remove_stream(row.id)
+            self._server.streams.gone(row)
+            self._streams.popleft()
+        return True
+
+    async def _take_others(self) -> None:
+        # Inside, nothing is being marked. Removed twice, a stream would take the next one that has its id with it.
+        async with self._server.changing:
+            if not self._streams:
+                self._streams.extend(await self._server.store.deleting_streams(QUEUED_STREAMS))
+                self._others = len(self._streams) == QUEUED_STREAMS
+
+    async def _search_basin(self) -> bool:
+        """Marks the streams of the first basin that can be searched, or removes it if it has none left."""
+        name = next((name for name in self._basins if not self._creating[name]), None)
+        if name is None:
+            return False
+        async with self._server.changing:
+            marked = await self._server.store.mark_streams(name, MARKS)
+        self._streams.extend(marked)
+        if not marked and not (await self._server.store.list_streams(name, "", "", 1))[0]:
+            await self._server.store.remove_basin(name)
+            self._basins.remove(name)
+        return True

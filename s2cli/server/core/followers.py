@@ -1,0 +1,129 @@
+"""The followers of one stream: what has become durable goes to all of them, in waves.
+
+A wave to hundreds of followers takes the loop for milliseconds, and were there one for each group of appends, new ones
+would come no more. So the next wave waits in proportion to what the last one took, and brings all that came meanwhile:
+the more followers, the more records a piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from s2cli.server.api.framing import Shared
+    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.store.interface import Chunk
+
+# Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
+MAX_RECENT_BYTES = 2 * 1024 * 1024
+MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
+
+# The pause after a wave, in times of what it took: the clients, and appends, need their time too. 1000 followers at
+# 1000 records/s, p99: with 1 48 ms, with 2 81-92, with 8 86-91; 200 followers: 9, 14, 41-53. Over HTTP/2, whose threads
+# work outside the wave, 500 followers: with 1 289 ms, with 8 247.
+PAUSE_FACTOR = 2.0
+MOST_PAUSE_S = 0.05
+# Shorter ones are none: to a few followers every record goes at once.
+LEAST_PAUSE_S = 0.004
+
+
+class Follower(Protocol):
+    """A reader that waits at the tail."""
+
+    next_seq_num: int
+
+    def on_durable(self) -> None:
+        """`recent` has new chunks, and the tail has moved."""
+        ...
+
+    def on_failure(self) -> None:
+        """The stream has gone, see its `reading_failure`."""
+        ...
+
+
+class Fanout:
+    """`recent` are the chunks that a follower has yet to send, the last ones of the stream; `shared` is what several
+    send alike in this wave, by where it begins."""
+
+    __slots__ = ("_due", "_followers", "_pause_end_s", "_registry", "recent", "recent_bytes", "shared")
+
+    def __init__(self, registry: StreamRegistry) -> None:
+        self._registry = registry
+        self._followers: set[Follower] = set()
+        self._pause_end_s = 0.0
+        self._due: asyncio.TimerHandle | None = None
+        self.recent: deque[Chunk] = deque()
+        self.recent_bytes = 0
+        self.shared: dict[int, Shared] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._followers)
+
+    def __contains__(self, follower: Follower) -> bool:
+        return follower in self._followers
+
+    def follow(self, follower: Follower) -> None:
+        self._followers.add(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)
+            self._forget()
+
+    def remember(self, chunk: Chunk) -> None:
+        """A chunk has become durable; `wake` follows."""
+        if self._followers:
+            self.recent.append(chunk)
+            self.recent_bytes += len(chunk.data)
+            self._registry.recent_bytes += len(chunk.data)
+
+    def wake(self) -> None:
+        """Have the followers told of what has become durable, now or soon."""
+        if not self._followers:
+            return
+        much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._registry.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
+        if not much:
+            if self._due is not None:
+                return
+            pause_s = self._pause_end_s - time.monotonic()
+            if pause_s >= LEAST_PAUSE_S:
+                self._due = asyncio.get_running_loop().call_later(pause_s, self._wave)
+                return
+        self._wave()
+
+    def fail(self) -> None:
+        """The stream has gone: nobody gets less for it than what was durable before."""
+        if self._due is not None:
+            self._wave()
+        for follower in list(self._followers):
+            follower.on_failure()
+
+    def _wave(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        began_s = time.monotonic()
+        for follower in list(self._followers):
+            follower.on_durable()
+        self.shared.clear()
+        self._forget()
+        ended_s = time.monotonic()
+        self._pause_end_s = ended_s + min(PAUSE_FACTOR * (ended_s - began_s), MOST_PAUSE_S)
+
+    def _forget(self) -> None:
+        """Drop what all followers have sent, and the oldest of too much, unless a wave is due to bring it."""
+        registry = self._registry
+        at_will = self._due is None
+        unsent = min([follower.next_seq_num for follower in self._followers], default=None)
+        while self.recent and (
+            unsent is None
+            or self.recent[0].end_seq_num <= unsent
+            or (at_will and self.recent_bytes > MAX_RECENT_BYTES)
+            or (at_will and registry.recent_bytes > MAX_RECENT_BYTES_TOTAL)
+        ):
+            size_bytes = len(self.recent.popleft().data)
+            self.recent_bytes -= size_bytes
+            registry.recent_bytes -= size_bytes

@@ -1,0 +1,234 @@
+"""All streams in memory: found, loaded on demand, made on first use, and told what the store has to say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.api import stream_handlers
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.core.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream, wake_all
+from s2cli.server.store.interface import Append, Lane, StreamRow
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import AsyncIterator, Sequence
+
+    from s2cli.server.core.auth import Grant
+    from s2cli.server.process import Server
+    from s2cli.wire.configs import Layer
+
+log = logging.getLogger(CLIENT_LOG)
+
+# Streams that stay in memory while nobody uses them.
+MAX_IDLE_STREAMS = 1024
+
+# A group of no more that is settled while more than that waits is one of small appends beside a bulk load. For so long
+# they are taken to go on.
+SMALL_BYTES = 64 * 1024
+CROWDED_S = 0.1
+
+# The failure of one of a group is kept from the others, who would wait for ever.
+NOT_TOLD = "an append or a follower could not be told"
+
+
+class _Loading:
+    """A stream on its way into memory; `stale` if its row has changed meanwhile. Or one that is `closed` for now."""
+
+    __slots__ = ("closed", "done", "stale")
+
+    def __init__(self, done: Future[Stream | None], *, closed: bool = False) -> None:
+        self.done = done
+        self.stale = False
+        self.closed = closed
+
+
+class StreamRegistry:
+    """The streams in memory, and what they share."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.pending_bytes = 0
+        self.recent_bytes = 0
+        self._crowded_until_s = 0.0
+        self.room_waiters: list[Future[None]] = []
+        self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
+        self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
+        self._loading: dict[tuple[str, str], _Loading] = {}
+        server.store.settle = self._settle
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether small appends go beside a bulk load."""
+        return time.monotonic() < self._crowded_until_s
+
+    def find(self, basin: str, name: str) -> Stream | None:
+        """The stream if it is in memory; without an await, so for the many."""
+        stream = self._known.get((basin, name))
+        if stream is not None:
+            stream.used = True
+        return stream
+
+    async def open(
+        self, basin: str, name: str, create_on: str | None, grant: Grant | None = None, layer: Layer | None = None
+    ) -> Stream:
+        """The stream, loaded or, if its basin says so for `create_on` ("append" or "read"), created with `layer` over
+        what its basin says, and if the `grant` of who asks for it still holds."""
+
+        def confirm() -> None:
+            if grant is not None:
+                grant.check_valid(self.server.clock_ms())
+
+        while True:
+            stream = self.find(basin, name) or await self._load_once(basin, name)
+            if stream is not None:
+                return stream
+            if create_on is None:
+                raise await stream_handlers.missing_stream(self.server, basin, name)
+            await stream_handlers.auto_create(self.server, basin, name, create_on, layer or {}, confirm)
+
+    async def _load_once(self, basin: str, name: str) -> Stream | None:
+        """Of several who want a stream, one loads it."""
+        key = basin, name
+        loading = self._loading.get(key)
+        while loading is not None and loading.closed:
+            await loading.done
+            loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = _Loading(asyncio.get_running_loop().create_future())
+            try:
+                stream = await self._load(basin, name, loading)
+                if stream is not None:
+                    self._remember(stream)
+                loading.done.set_result(stream)
+            except BaseException as error:
+                loading.done.set_exception(error if isinstance(error, Exception) else ApiError("unavailable", "gone"))
+                loading.done.exception()  # seen, even if nobody else waits
+                raise
+            finally:
+                del self._loading[key]
+        return await loading.done
+
+    async def _load(self, basin: str, name: str, loading: _Loading) -> Stream | None:
+        store = self.server.store
+        while True:
+            loading.stale = False
+            row = await store.get_stream(basin, name)
+            if row is None:
+                return None
+            if row.deleted_at_ms is not None:
+                raise deletion_pending()
+            tail = await store.tail(row.id)
+            if tail is not None and not loading.stale:
+                return Stream(self, row, Lane(row.id), tail)
+
+    def _remember(self, stream: Stream) -> None:
+        self._known[stream.key] = stream
+        self._idle.append(stream)
+        while len(self._idle) > MAX_IDLE_STREAMS:
+            oldest = self._idle.popleft()
+            if oldest.used and oldest.failure is None:
+                oldest.used = False
+                self._idle.append(oldest)
+
+    @contextlib.asynccontextmanager
+    async def closed(self, row: StreamRow) -> AsyncIterator[None]:
+        """Inside, nobody has the stream in memory nor gets it: whoever wants it waits."""
+        key = row.basin, row.name
+        while (loading := self._loading.get(key)) is not None:
+            await asyncio.wait([loading.done])
+        closing = self._loading[key] = _Loading(asyncio.get_running_loop().create_future(), closed=True)
+        if (stream := self._known.pop(key, None)) is not None:
+            stream.fail(ApiError("unavailable", "the stream is being reloaded"), lost=False)
+        try:
+            yield
+        finally:
+            del self._loading[key]
+            closing.done.set_result(None)
+
+    def config_changed(self, row: StreamRow) -> None:
+        stream = self._known.get((row.basin, row.name))
+        if stream is not None:
+            stream.configure(row)
+        self._mark_stale((row.basin, row.name))
+
+    def deleted(self, row: StreamRow) -> None:
+        """The stream is marked as deleted, or is gone."""
+        self._drop((row.basin, row.name))
+
+    gone = deleted
+
+    def basin_deleted(self, basin: str) -> None:
+        """The basin is marked as deleted, and so are all its streams."""
+        for key in {*self._known, *self._loading}:
+            if key[0] == basin:
+                self._drop(key)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        stream = self._known.pop(key, None)
+        if stream is not None:
+            stream.fail(deletion_pending(), lost=False)
+        self._mark_stale(key)
+
+    async def close(self) -> None:
+        """Turn away whoever is left."""
+        for stream in list(self._known.values()):
+            stream.fail(ApiError("server_draining", "the server is shutting down"), lost=False)
+
+    def _mark_stale(self, key: tuple[str, str]) -> None:
+        if (loading := self._loading.get(key)) is not None:
+            loading.stale = True
+
+    def _settle(self, group: Sequence[Append], error: S2Error | None) -> None:
+        """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each
+        small append a turn of the loop."""
+        touched: dict[Stream, None] = {}
+        size_bytes = 0
+        for admitted in group:
+            assert isinstance(admitted, Admitted)
+            stream = admitted.stream
+            touched[stream] = None
+            size_bytes += len(admitted.chunk.data)
+            if error is None:
+                stream.on_durable(admitted)
+            else:
+                stream.pending_bytes -= len(admitted.chunk.data)
+        self.pending_bytes -= size_bytes
+        if size_bytes <= SMALL_BYTES < self.pending_bytes:
+            self._crowded_until_s = time.monotonic() + CROWDED_S
+        if error is not None:
+            for stream in touched:
+                if self._known.get(stream.key) is stream:
+                    del self._known[stream.key]
+                stream.fail(error, lost=True)
+        owners: dict[Owner, None] = {}
+        for admitted in group:
+            assert isinstance(admitted, Admitted)
+            try:
+                if admitted.owner.on_settled(admitted, error):
+                    owners[admitted.owner] = None
+            except Exception:
+                log.exception(NOT_TOLD)
+        for owner in owners:
+            try:
+                owner.flush()
+            except Exception:
+                log.exception(NOT_TOLD)
+        if error is None:
+            for stream in touched:
+                try:
+                    stream.wake()
+                except Exception:
+                    log.exception(NOT_TOLD)
+        if self.room_waiters and self.pending_bytes < MAX_PENDING_BYTES_TOTAL:
+            wake_all(self.room_waiters)
+
+
+def deletion_pending() -> ApiError:
+    return ApiError("stream_deletion_pending", "stream deletion pending")

@@ -1,0 +1,263 @@
+"""A stream in memory: where it stands, what is on its way to the disk, and who waits for what.
+
+State changes are plain functions on the event loop, so each is atomic; awaits stand around them. `next_seq_num` and
+`last_timestamp` are where the next batch goes on, `tail_seq_num` and `tail_timestamp` are what is durable: readers,
+acks and errors speak of the latter alone (protocol section 13.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
+from s2cli.server.core.batch_assembly import assemble
+from s2cli.server.core.followers import Fanout
+from s2cli.server.store.interface import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
+from s2cli.wire.record_rules import FENCE
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from s2cli.server.api.append_body import Batch
+    from s2cli.server.core.encryption import Seal
+    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.store.interface import Reply
+
+# What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
+# a small append waits behind all that a bulk one has in flight.
+MAX_PENDING_BYTES = 2 * 1024 * 1024
+# The same while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
+MAX_PENDING_BYTES_CROWDED = 640 * 1024
+MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
+# For ever, nearly: the end of the time that the engine can write down.
+MAX_RETENTION_MS = 1 << 62
+
+
+class Owner(Protocol):
+    """Whoever sent an append, to be told of its end on the event loop, without a task between."""
+
+    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+        """The append is durable, or has failed. Whether `flush` is to be called after the whole group."""
+        ...
+
+    def flush(self) -> None: ...
+
+
+class Admitted(Append):
+    """An append with its sequence numbers, on its way to the disk."""
+
+    __slots__ = ("first_timestamp", "owner", "stream")
+
+    def __init__(
+        self, stream: Stream, owner: Owner, chunk: Chunk, first_timestamp: int, arrived_at_ms: int, expires_at_ms: int
+    ) -> None:
+        super().__init__(stream.lane, chunk, expires_at_ms)
+        self.arrived_at_ms = arrived_at_ms
+        self.stream = stream
+        self.owner = owner
+        self.first_timestamp = first_timestamp
+
+
+class Stream:
+    """One stream. Whoever uses it keeps a reference: it is forgotten when nobody does, and never is there a second
+    object for it while one is in use."""
+
+    __slots__ = (
+        "__weakref__",
+        "_admitted_trim_point",
+        "_durable_waiters",
+        "_kept_ms",
+        "_looks_for_emptiness",
+        "_registry",
+        "_retention_ms",
+        "_room_waiters",
+        "_timestamping",
+        "_uncapped",
+        "cipher",
+        "failure",
+        "fanout",
+        "fencing_token",
+        "id",
+        "key",
+        "lane",
+        "last_timestamp",
+        "meter",
+        "next_seq_num",
+        "pending_bytes",
+        "reading_failure",
+        "tail_seq_num",
+        "tail_timestamp",
+        "trim_point",
+        "uid",
+        "used",
+    )
+
+    def __init__(self, registry: StreamRegistry, row: StreamRow, lane: Lane, tail: tuple[int, int]) -> None:
+        self._registry = registry
+        self.key = row.basin, row.name
+        self.id = row.id
+        self.uid = row.uid
+        self.lane = lane
+        self.cipher = row.cipher
+        self.next_seq_num, self.last_timestamp = tail
+        self.tail_seq_num, self.tail_timestamp = tail
+        self.fencing_token = row.fencing_token  # as admitted
+        self.trim_point = self._admitted_trim_point = row.trim_point
+        self._kept_ms = row.keep_ms  # the retention of the last append
+        self.failure: S2Error | None = None  # of appends
+        self.reading_failure: S2Error | None = None
+        self.pending_bytes = 0
+        self.fanout = Fanout(registry)
+        self.used = True
+        self._durable_waiters: list[tuple[int, Future[None]]] = []
+        self._room_waiters: list[Future[None]] = []
+        self.configure(row)
+
+    def configure(self, row: StreamRow) -> None:
+        """Take over the stream's config; it counts from the next append on."""
+        self.meter = self._registry.server.meters.meter(self, row.config["storage_class"])
+        timestamping = row.config["timestamping"]
+        self._timestamping: str = timestamping["mode"]
+        self._uncapped: bool = timestamping["uncapped"]
+        self._retention_ms: int = min(row.config["retention_policy"].get("age", 0) * 1000, MAX_RETENTION_MS)
+        self._looks_for_emptiness: bool = row.config["delete_on_empty"]["min_age_secs"] > 0
+
+    def admit(
+        self,
+        batch: Batch,
+        owner: Owner,
+        seal: Seal | None = None,
+        reply: Callable[[Admitted], Reply] | None = None,
+    ) -> None:
+        """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
+        refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
+        yet, so wait `until_durable` before saying it. `reply` makes the reply that becomes durable with the batch."""
+        if self.failure is not None:
+            raise self.failure
+        if batch.fencing_token is not None and batch.fencing_token != self.fencing_token:
+            raise FencingTokenMismatchError(self.fencing_token)
+        first_seq_num = self.next_seq_num
+        if batch.match_seq_num is not None and batch.match_seq_num != first_seq_num:
+            raise SeqNumMismatchError(first_seq_num)
+        end_seq_num = first_seq_num + batch.count
+        most = MAX_SEQ_NUM if seal is None else seal.end_seq_num
+        if end_seq_num > most:
+            raise ApiError("invalid", f"this stream cannot hold more than {most} records")
+        now_ms = self._registry.server.clock_ms()
+        data, first_timestamp, last_timestamp = assemble(
+            batch, first_seq_num, now_ms, self.last_timestamp, self._timestamping, uncapped=self._uncapped
+        )
+        chunk = Chunk(first_seq_num, batch.count, batch.metered_bytes, last_timestamp, data)
+        if seal is not None:
+            chunk = seal.seal(chunk, {first_seq_num + number for number, _, _ in batch.commands})
+        # From here on nothing fails.
+        admitted = Admitted(
+            self,
+            owner,
+            chunk,
+            first_timestamp,
+            now_ms,
+            now_ms + self._retention_ms if self._retention_ms else 0,
+        )
+        if self._retention_ms != self._kept_ms:
+            self._kept_ms = admitted.keep_ms = self._retention_ms
+        if reply is not None:
+            admitted.reply = reply(admitted)
+        if batch.commands:
+            self._obey(batch, first_seq_num, admitted)
+        self.next_seq_num = end_seq_num
+        self.last_timestamp = last_timestamp
+        self.pending_bytes += len(chunk.data)
+        self._registry.pending_bytes += len(chunk.data)
+        self._registry.server.store.append(admitted)
+
+    def _obey(self, batch: Batch, first_seq_num: int, admitted: Admitted) -> None:
+        """Command records count from the next batch on; what they change is written with their own."""
+        for number, command, body in batch.commands:
+            if command == FENCE:
+                self.fencing_token = admitted.fencing_token = body.decode()
+                continue
+            trim_point = min(int.from_bytes(body, "big"), first_seq_num + number + 1)
+            if trim_point > self._admitted_trim_point:
+                self._admitted_trim_point = admitted.trim_point = trim_point
+                if self._looks_for_emptiness:
+                    admitted.look_at_ms = admitted.arrived_at_ms
+
+    @property
+    def has_room(self) -> bool:
+        return not self._is_full and self._registry.pending_bytes < MAX_PENDING_BYTES_TOTAL
+
+    @property
+    def _is_full(self) -> bool:
+        if self.pending_bytes < MAX_PENDING_BYTES_CROWDED:
+            return False
+        return self.pending_bytes >= MAX_PENDING_BYTES or self._registry.is_crowded
+
+    async def room(self) -> None:
+        """Wait until there is room for another append, here and in the whole server."""
+        while not self.has_room and self.failure is None:
+            waiter = asyncio.get_running_loop().create_future()
+            waiters = self._room_waiters if self._is_full else self._registry.room_waiters
+            waiters.append(waiter)
+            await waiter
+
+    async def until_durable(self, seq_num: int) -> None:
+        """Wait until all that was admitted before `seq_num` is durable. Raises if it cannot become so."""
+        if self.tail_seq_num < seq_num:
+            waiter: Future[None] = asyncio.get_running_loop().create_future()
+            self._durable_waiters.append((seq_num, waiter))
+            await waiter
+
+    # What the registry calls, once the store has spoken.
+
+    def on_durable(self, admitted: Admitted) -> None:
+        chunk = admitted.chunk
+        self.tail_seq_num = chunk.end_seq_num
+        self.tail_timestamp = chunk.last_timestamp
+        self.pending_bytes -= len(chunk.data)
+        meter = self.meter
+        meter.append_ops += 1
+        meter.append_records += chunk.count
+        meter.append_bytes += chunk.metered_bytes
+        if admitted.fencing_token is not None:
+            meter.fences += 1
+        if admitted.trim_point is not None:
+            meter.trims += 1
+            self.trim_point = admitted.trim_point
+        self.fanout.remember(chunk)
+
+    def wake(self) -> None:
+        """Tell everybody who waits for what has become durable."""
+        self.fanout.wake()
+        if self._durable_waiters:
+            waiters, self._durable_waiters = self._durable_waiters, []
+            for seq_num, waiter in waiters:
+                if self.tail_seq_num < seq_num:
+                    self._durable_waiters.append((seq_num, waiter))
+                elif not waiter.done():
+                    waiter.set_result(None)
+        if self._room_waiters and self.pending_bytes < MAX_PENDING_BYTES:
+            wake_all(self._room_waiters)
+
+    def fail(self, error: S2Error, *, lost: bool) -> None:
+        """Admit nothing more. `lost`: what was admitted will not become durable either."""
+        if self.failure is None or lost:
+            self.failure = error
+            # Readers lose nothing: they go on with the stream as it is loaded anew.
+            self.reading_failure = ApiError("unavailable", "the stream is being reloaded") if lost else error
+        wake_all(self._room_waiters)
+        if lost:
+            for _, waiter in self._durable_waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            self._durable_waiters.clear()
+        self.fanout.fail()
+
+
+def wake_all(waiters: list[Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()

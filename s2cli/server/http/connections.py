@@ -1,0 +1,89 @@
+"""The open connections of a host, of whatever protocol: when each has had its time, and when none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.server.http.exchange import Application
+    from s2cli.server.http.http1_connection import Connection
+    from s2cli.server.http.memory_budget import Memory
+
+
+class OpenConnection(Protocol):
+    """What a host does with its connections."""
+
+    # When `expire` is to be called.
+    deadline_s: float
+
+    def expire(self) -> None: ...
+
+    def end_soon(self) -> None:
+        """The host ends: no further request is taken."""
+        ...
+
+    def abort(self) -> None: ...
+
+
+class Connections:
+    """The open connections of a host, and what they share. In the running loop."""
+
+    def __init__(
+        self, application: Application, on_preface: Callable[[Connection, bytes], None], memory: Memory
+    ) -> None:
+        """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
+        self.application = application
+        self.memory = memory
+        self.on_preface = on_preface
+        self.loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = self.loop.time
+        # Those of HTTP/2, too.
+        self.open: set[OpenConnection] = set()
+        self.ending = False
+        self._none_left = asyncio.Event()
+        self._date = b""
+        self._date_s = 0
+
+    def date_line(self) -> bytes:
+        """The header that says when a response was made."""
+        now_s = int(time.time())
+        if now_s != self._date_s:
+            self._date_s = now_s
+            self._date = b"date: %b\r\n" % formatdate(now_s, usegmt=True).encode()
+        return self._date
+
+    def expire(self) -> None:
+        """Ends the connections that have had their time. To be called every few seconds."""
+        now_s = self.now()
+        for connection in list(self.open):
+            if connection.deadline_s < now_s:
+                connection.expire()
+
+    def end(self) -> None:
+        """Ends each connection once it has answered what it was asked."""
+        self.ending = True
+        for connection in list(self.open):
+            connection.end_soon()
+        self._look_for_none()
+
+    def closed(self, connection: OpenConnection) -> None:
+        self.open.discard(connection)
+        self._look_for_none()
+
+    def _look_for_none(self) -> None:
+        if self.ending and not self.open:
+            self._none_left.set()
+
+    async def ended(self, timeout_s: float) -> None:
+        """Waits until none is open, and breaks off those that last longer."""
+        try:
+            await asyncio.wait_for(self._none_left.wait(), timeout_s)
+        except TimeoutError:
+            for connection in list(self.open):
+                connection.abort()
+            await asyncio.sleep(0)  # for them to hear of it

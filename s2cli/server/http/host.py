@@ -1,0 +1,240 @@
+"""The HTTP server: who may connect, and what becomes of a connection. HTTP/1.1 is ours (http1.py), HTTP/2 goes on to
+granian (http2.py).
+
+One Host serves one listening socket; several share the same application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import resource
+import socket
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import S2Error
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.connections import Connections
+from s2cli.server.http.http1_connection import Connection
+from s2cli.server.http.memory_budget import Memory
+
+if TYPE_CHECKING:
+    from s2cli.server.http.exchange import Application
+    from s2cli.server.http.http2_relay import Http2
+
+log = logging.getLogger(CLIENT_LOG)
+
+LINUX = sys.platform == "linux"
+LISTEN_BACKLOG = 1024
+# Linux gives a listening socket's silent connections to us only when their first byte is there, or after this time.
+DEFER_ACCEPT_S = 10
+# A peer that does not answer is given up after 60 + 4 * 15 s.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)) if LINUX else ()
+# Open connections of one socket; the number stays below what the process may open.
+MAX_CONNECTIONS = 4096
+SPARE_DESCRIPTORS = 64
+# Accepted in a row, before others have a turn of the loop.
+MAX_ACCEPTED = 64
+# Until the next look at a listener when there is nothing left to accept with.
+ACCEPT_PAUSE_S = 0.1
+EXPIRY_CHECK_S = 5.0
+
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Host:
+    """Serves `application` on `listener`, which it owns from now on. In the running loop."""
+
+    def __init__(self, application: Application, listener: socket.socket, memory: Memory | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._connections = Connections(application, self._speak_http2, memory or Memory())
+        self._max_connections = connection_limit()
+        self._arriving: set[asyncio.Task[Any]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._http2: Http2 | None = None
+
+    def start(self) -> None:
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._expire()
+
+    def _expire(self) -> None:
+        self._connections.expire()
+        self._connections.memory.audit()
+        self._expiry = self._loop.call_later(EXPIRY_CHECK_S, self._expire)
+
+    def _accept(self) -> None:
+        for _ in range(MAX_ACCEPTED):
+            if self._taken() >= self._max_connections:
+                self._wait()
+                return
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._wait()
+                    return
+                continue  # this one is gone already
+            accepted.setblocking(False)
+            arriving = self._loop.create_task(
+                self._loop.connect_accepted_socket(lambda: Connection(self._connections), accepted)
+            )
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arrived)
+
+    def _taken(self) -> int:
+        """The descriptors that connections take."""
+        extra = 0 if self._http2 is None else self._http2.extra_descriptors
+        return len(self._connections.open) + len(self._arriving) + extra
+
+    def _arrived(self, arriving: asyncio.Task[Any]) -> None:
+        self._arriving.discard(arriving)
+        if not arriving.cancelled() and not isinstance(arriving.exception(), OSError):
+            arriving.result()  # what is not of the network is said in the log
+
+    def _wait(self) -> None:
+        """Leaves what comes in the queue of the kernel for a moment."""
+        if self._pause is not None:
+            return
+        self._loop.remove_reader(self._listener.fileno())
+        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _speak_http2(self, connection: Connection, begin: bytes) -> None:
+        if self._http2 is None:
+            if self._connections.ending:
+                connection.abort()
+                return
+            # 60 ms and 15 MiB that a server without such clients never pays.
+            from s2cli.server.http.http2_relay import Http2
+
+            try:
+                self._http2 = Http2(self._connections, self._max_connections)
+            except OSError as error:
+                log.error("cannot serve HTTP/2: %s", error)
+                connection.abort()
+                return
+        self._http2.take(connection, begin)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it serves no more without having been asked to."""
+        return self._http2 is not None and self._http2.failed
+
+    def stop_listening(self) -> None:
+        """Has new connections refused. Those that are open do not notice."""
+        if self._listener.fileno() < 0:
+            return
+        for _ in range(0, LISTEN_BACKLOG, MAX_ACCEPTED):
+            self._accept()  # who is in the queue was not refused
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+
+    def stop(self) -> None:
+        """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
+        self.stop_listening()
+        self._connections.end()
+        if self._http2 is not None:
+            self._http2.stop()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Waits until all connections of a stopped host are closed, at most that long; then none is left."""
+        ends = [self._connections.ended(timeout_s)]
+        if self._http2 is not None:
+            ends.append(self._http2.finished(timeout_s))
+        await asyncio.gather(*ends)
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+
+def connection_limit() -> int:
+    """How many connections a socket may have open, after raising the soft limit of descriptors as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, soft - SPARE_DESCRIPTORS))
+
+
+def listen_tcp(address: str, port: int) -> socket.socket:
+    """A listening socket on that address; port 0 takes any free one. Raises S2Error for a taken port and the like."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Not SO_REUSEPORT; this one only frees a port from connections that are closing.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # These are inherited by what it accepts. Without the first, small acks wait 40 ms for the peer's; without the
+        # others a client whose machine is gone stays for ever.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if LINUX:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+            for option, value in KEEPALIVE:
+                listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        listener.bind((address, port))
+        if LINUX and ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+            # Within a machine nothing is congested. Where it paces all its connections (bbr), a reader of large records
+            # gets a third less. Inherited too; a kernel without it goes on as it does.
+            with contextlib.suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _bind_error(address, port, error) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _bind_error(address: str, port: int, error: OSError) -> S2Error:
+    place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return S2Error(f"cannot listen on {place}: the port is in use", hint="choose another with --port, or --port 0")
+    if error.errno == errno.EACCES:
+        return S2Error(f"cannot listen on {place}: no permission to use that port", hint="choose one above 1023")
+    return S2Error(f"cannot listen on {place}: {error.strerror or error}")
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A listening Unix socket at `path`, for our own user only. A socket file that is there already is replaced: the
+    caller holds the lock that says nobody else listens on it."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(mask)
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise S2Error(f"cannot listen on {path}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """The address and port of a TCP listener."""
+    name: Any = listener.getsockname()
+    return name[0], name[1]

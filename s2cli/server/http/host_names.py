@@ -1,0 +1,69 @@
+"""The names that an open server goes by: the defence against DNS rebinding.
+
+A page from `evil.example` whose name is made to mean 127.0.0.1 is of the same origin as a server there, to the browser,
+and may do what any client may. Only the name in its requests gives it away. Where everybody may do everything, requests
+are taken that name an address, which cannot be made to mean another, a name that no stranger can have, or one that the
+server was given. A server that asks for tokens takes any: no page has one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.server.client_log import quoted
+from s2cli.server.http.authority import address_in, is_local_name, split_authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Docker's name for the machine that its containers are on.
+_DOCKER_HOST = "host.docker.internal"
+MAX_KNOWN = 1024
+
+
+class HostNames:
+    """`own` are names of the server itself, with all that is below those in `domains`; `allowed` is what else is let
+    in: `NAME`, `.SUFFIX` for a name and all below it, `*` for everything."""
+
+    __slots__ = ("_everything", "_known", "_names", "_suffixes")
+
+    def __init__(self, own: Iterable[str] = (), domains: Iterable[str] = (), allowed: Iterable[str] = ()) -> None:
+        names = {_DOCKER_HOST, *(name.lower().rstrip(".") for name in own)}
+        suffixes = set()
+        for given in (*(f".{domain}" for domain in domains), *allowed):
+            name = given.lower().rstrip(".")
+            if name.startswith("."):
+                suffixes.add(name)
+            names.add(name.removeprefix("."))
+        self._everything = "*" in names
+        self._names = frozenset(names)
+        self._suffixes = tuple(suffixes)
+        # Each request brings one, and the clients' are few.
+        self._known: set[bytes] = set()
+
+    def check(self, host: bytes | None) -> None:
+        """Raises ApiError `permission_denied` for a `Host` that is none of the server's. Without one, or with an empty
+        one, a request is of no browser."""
+        if not host or self._everything or host in self._known:
+            return
+        parts = split_authority(host.decode("latin-1"))
+        if parts is None or not self._accepts(parts[0]):
+            name = quoted(host) if parts is None else parts[0]
+            raise ApiError(
+                "permission_denied",
+                f"the request is for the host `{name}`, which is none of this server's names; "
+                f"start the server with --allow-host {'NAME' if parts is None else name} if it is one",
+            )
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known.add(host)
+
+    def _accepts(self, name: str) -> bool:
+        return (
+            name in self._names
+            or "." not in name  # of this machine or network: no page outside can have one
+            or is_local_name(name)
+            or name.endswith(self._suffixes)
+            or address_in(name) is not None
+        )

@@ -1,0 +1,447 @@
+"""HTTP/1.1 connections. They are ours for the sake of speed: each request is read, answered and written in the thread
+of the event loop, where a host with threads of its own pays wake-ups and a contended interpreter for every message.
+Heads and chunks are parsed by httptools; what bounds a client in size and time stands here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
+from s2cli.server.http.http1_exchange import Exchange
+from s2cli.server.http.http1_head import origin_form, without_upgrade
+from s2cli.server.http.memory_budget import LEAST_READ_BYTES, Share
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from s2cli.server.http.connections import Connections
+
+    Headers = list[tuple[bytes, bytes]]
+
+log = logging.getLogger(CLIENT_LOG)
+
+# What begins a connection of HTTP/2 by prior knowledge.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# Of a request line and its headers, together: several times what browsers and proxies send. Each header takes some 150
+# bytes beside its own.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256
+# Of a response, before its writer has to wait.
+MAX_UNSENT_BYTES = 256 * 1024
+# In one piece.
+WRITTEN_BYTES = 128 * 1024
+
+# From the connection, or the first byte of a head, to the end of the head.
+HEAD_TIMEOUT_S = 30.0
+# A client that takes nothing of a response that goes on is given up then; it can go on where it was.
+STALL_S = 3600.0
+# Longer than most clients keep an idle connection, so that its end seldom crosses a request.
+KEEP_ALIVE_S = 120.0
+# After an answer in the middle of a request. Closed over unread data, the connection would reset, and the client might
+# never see the answer.
+LINGER_S = 2.0
+LINGER_BYTES = 1024 * 1024
+
+BAD_REQUEST = b"400 Bad Request"
+TOO_LARGE = b"431 Request Header Fields Too Large"
+
+
+class _RefusedError(Exception):
+    """A request that is not taken, and the status line that says so."""
+
+    def __init__(self, status: bytes) -> None:
+        super().__init__(status.decode())
+        self.status = status
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Its requests are answered one after the other."""
+
+    def __init__(self, shared: Connections) -> None:
+        self.shared = shared
+        self.transport: Any = None  # asyncio.Transport, once there is one
+        # None while the transport has room for more.
+        self.room: Future[None] | None = None
+        # No further request is taken.
+        self.is_last = False
+        # The client sends no more.
+        self.is_half_closed = False
+        self.is_lost = False
+        self.deadline_s = math.inf
+        self._parser = HttpRequestParser(self)
+        self._begin = b""  # until it is known what the client speaks
+        self._speaks_http1 = False
+        self._rest = b""  # that is not parsed yet
+        self._url = b""
+        self._headers: Headers = []
+        self._hosts = 0
+        self._length: int | None = None  # of the body, as the head says
+        self._is_chunked = False  # the body, as the head says
+        self._body: FixedBody | ChunkedBody | None = None  # that is being received
+        self._chunks = 0  # of bodies, in this turn of the loop
+        self._upgrade = b""  # the head of a request that asks for another protocol, without asking
+        self._is_in_head = False
+        # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
+        self._kept_bytes = 0
+        self._keeps_none = False
+        self._incoming: Exchange | None = None  # whose body is being received
+        self._current: Exchange | None = None  # that is being answered
+        self._waiting: list[Exchange] = []
+        self._holds_reading = False
+        self._lingers = False
+        self._lingering_bytes = LINGER_BYTES
+        self._unsent_bytes = 0
+        self.written_bytes = 0
+        self.share = Share()
+        self._memory = shared.memory
+        self._is_short_of_memory = False  # and so not read
+        self.is_ending = False
+        self.taken_mark = 0
+        self.still_since_s = 0.0
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
+        self.still_since_s = self._memory.now()
+        self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
+        self.shared.open.add(self)
+        self._memory.holders.add(self)
+        if self.shared.ending:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_last = self.is_lost = True
+        self._waiting.clear()
+        self.resume_writing()
+        if self._current is not None:
+            self._current.disconnect()
+        self._memory.holders.discard(self)
+        self.shared.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._memory.spend_input(len(data))
+        if not self._speaks_http1:
+            self._begin = data = self._begin + data
+            if PREFACE.startswith(data[: len(PREFACE)]):
+                if len(data) >= len(PREFACE):
+                    self.shared.on_preface(self, data)
+                return
+            self._speaks_http1, self._begin = True, b""
+        if self._lingers:
+            self._lingering_bytes -= len(data)
+            if self._lingering_bytes < 0:
+                self.abort()
+            return
+        if self.is_last and self._incoming is None:
+            return
+        self._rest = self._rest + data if self._rest else data
+        self._take_rest()
+        if self._memory.is_full_of_input and self.unsettled_bytes() + self.share.collected_bytes > LEAST_READ_BYTES:
+            self._is_short_of_memory = True
+            self.hold_reading()
+
+    def _take_rest(self) -> None:
+        """Parses what has come, up to a request that has to wait for its turn."""
+        self._chunks = 0
+        while self._rest and not self._waiting:
+            if self.is_last and self._incoming is None:
+                self._rest = b""
+                return
+            receiving = self._incoming
+            size = SMALL_PIECE_BYTES if self._body is None else self._body.cut(self._rest)
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            parsed = self._feed(piece)
+            if parsed is None or not self._bound_kept(len(piece)):
+                self._rest = b""
+                return
+            if self._incoming is not receiving:
+                self._body = None if self._incoming is None else self._body_begun_in(parsed, self._incoming)
+            if self._chunks >= MAX_CHUNKS and self._rest:
+                self.hold_reading()
+                self.shared.loop.call_soon(self._go_on_taking)
+                break
+        if self._incoming is not None:
+            self._incoming.deliver()
+
+    def _body_begun_in(self, piece: bytes, incoming: Exchange) -> FixedBody | ChunkedBody:
+        if self._length is None:
+            return chunked_after(piece)
+        return FixedBody(self._length - incoming.untaken_bytes)
+
+    def _go_on_taking(self) -> None:
+        if not self.is_lost:
+            self._take_rest()
+            self.go_on_reading()
+
+    def _feed(self, piece: bytes) -> bytes | None:
+        """What the parser got; None if it was no HTTP."""
+        try:
+            try:
+                self._parser.feed_data(piece)
+            except HttpParserUpgrade as upgrade:
+                # Nobody has to agree to another protocol. The parser gives up such a request before its body: a new one
+                # takes its head without the wish, and then what comes behind it.
+                self._rest = piece[upgrade.args[0] :] + self._rest
+                piece, self._upgrade = self._upgrade, b""
+                self._parser = HttpRequestParser(self)
+                self._parser.feed_data(piece)
+        except HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, _RefusedError):
+                self._break_off(cause.status)
+            elif cause is None or isinstance(cause, (HttpParserError, HttpParserUpgrade)):
+                self._break_off(BAD_REQUEST)
+            else:
+                log.error("a request could not be taken", exc_info=cause)
+                self._break_off(b"500 Internal Server Error")
+            return None
+        return piece
+
+    def _bound_kept(self, size: int) -> bool:
+        """Whether the parser keeps no more than it may."""
+        if self._keeps_none:
+            self._keeps_none = False
+            self._kept_bytes = 0
+            if self._is_in_head and self._current is None:
+                self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
+            return True
+        self._kept_bytes += size
+        if self._kept_bytes > MAX_HEAD_BYTES:
+            self._break_off(TOO_LARGE)
+            return False
+        return True
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open: a client may wait for its answer although it sends no more."""
+        self.is_half_closed = True
+        if self._lingers or not (self._current or self._waiting or self._rest):
+            return False
+        # One that is gone is noticed when it is written to.
+        if self._incoming is not None:
+            self._incoming.disconnect()
+        return True
+
+    def pause_writing(self) -> None:
+        self.room = self.shared.loop.create_future()
+        self.deadline_s = min(self.deadline_s, self.shared.now() + STALL_S)
+
+    def resume_writing(self) -> None:
+        if self._current is not None:
+            self.deadline_s = math.inf
+        room, self.room = self.room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+        if self._current is None and not self.is_lost and (self._waiting or not self.is_last):
+            self._go_on()
+
+    # What the parser says.
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = self._keeps_none = True
+        self._length, self._is_chunked = None, False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # those behind a body are not asked for
+            name = name.lower()
+            self._headers.append((name, value))
+            if len(self._headers) > MAX_HEADERS:
+                raise _RefusedError(TOO_LARGE)
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"content-length":
+                # The parser has refused what is no number below 2^64, or two of them. Zeros may stand before it.
+                self._length = int(value[-20:])
+            elif name == b"transfer-encoding":
+                # The parser takes any list that ends with it; somebody before us may have seen another end.
+                if self._is_chunked or value.lower() != b"chunked":
+                    raise _RefusedError(BAD_REQUEST)
+                self._is_chunked = True
+
+    def on_headers_complete(self) -> None:
+        parser, url, headers, hosts = self._parser, self._url, self._headers, self._hosts
+        self._url, self._headers, self._hosts, self._is_in_head = b"", [], 0, False
+        self._keeps_none = True
+        version, method = parser.get_http_version(), parser.get_method()
+        if version not in ("1.1", "1.0"):
+            raise _RefusedError(b"505 HTTP Version Not Supported")
+        if (hosts != 1 and (hosts or version == "1.1")) or (self._is_chunked and version == "1.0"):
+            raise _RefusedError(BAD_REQUEST)  # RFC 9112, 3.2 and 6.1
+        if parser.should_upgrade():
+            if method == b"CONNECT":
+                raise _RefusedError(BAD_REQUEST)
+            self._upgrade = without_upgrade(method, url, version, headers)
+            return
+        if url[:1] != b"/" or b"#" in url:
+            url, headers = origin_form(url, headers)
+        path, _, query = url.partition(b"?")
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": method.decode(),
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+        }
+        self.share.put_into(scope)
+        self._incoming = exchange = Exchange(self, scope, keeps_alive=parser.should_keep_alive())
+        if self._current is None:
+            self._answer(exchange)
+        else:
+            self._waiting.append(exchange)
+            self.hold_reading()
+
+    def on_body(self, body: bytes) -> None:
+        assert self._incoming is not None
+        self._chunks += 1
+        self._keeps_none = True
+        self._incoming.take(body)
+
+    def on_message_complete(self) -> None:
+        exchange, self._incoming = self._incoming, None
+        if exchange is not None:
+            exchange.complete()
+        else:
+            assert self._upgrade
+
+    # What the exchanges and the host say.
+
+    def _answer(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self.deadline_s = math.inf
+        exchange.begin()
+
+    def hold_reading(self) -> None:
+        if not self._holds_reading:
+            self._holds_reading = True
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        if self._holds_reading and not (self._waiting or self._rest or self.is_lost or self._is_short_of_memory):
+            self._holds_reading = False
+            self.transport.resume_reading()
+
+    def answered(self, exchange: Exchange) -> None:
+        """The response to the current request is complete."""
+        self._memory.keep(self.share, 0)
+        self.share.clear()
+        self._current = None
+        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+        if self.is_lost:
+            return
+        if not exchange.is_complete:
+            self._linger()
+        elif self.is_closing_after(exchange):
+            self.is_last = True
+            self.transport.close()
+        elif self.room is None:
+            self._go_on()
+        else:
+            self.hold_reading()  # until the client has taken its answers
+
+    def _go_on(self) -> None:
+        """With the next request."""
+        if self._waiting:
+            self._answer(self._waiting.pop(0))
+        if self._rest:
+            self._take_rest()
+        self.go_on_reading()
+
+    def is_closing_after(self, exchange: Exchange) -> bool:
+        """Whether no request follows."""
+        if not exchange.keeps_alive:
+            return True
+        return not self._waiting and (self.is_last or (self.is_half_closed and not self._rest))
+
+    def _break_off(self, status: bytes) -> None:
+        """What comes is no HTTP: to a request that is not complete the application says so, else we."""
+        self.is_last = True
+        self._url, self._headers = b"", []
+        if self._incoming is not None:
+            self._incoming.disconnect()
+        elif self._current is None:
+            head = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n%b\r\n"
+            self.write(head % (status, self.shared.date_line()))
+            self._linger()
+
+    def write(self, data: bytes) -> None:
+        if not self.is_lost:  # the transport of uvloop raises then
+            self.written_bytes += len(data)
+            self._memory.spend(len(data))
+            if len(data) <= 2 * WRITTEN_BYTES:
+                self.transport.write(data)
+                return
+            # The transport keeps what it was given until the last byte of it is gone, and counts what is left.
+            for at in range(0, len(data), WRITTEN_BYTES):
+                self.transport.write(data[at : at + WRITTEN_BYTES])
+
+    # What the budget asks.
+
+    def unsent_bytes(self) -> int:
+        unsent_bytes: int = self.transport.get_write_buffer_size()
+        return unsent_bytes + self.share.held_bytes
+
+    def unsettled_bytes(self) -> int:
+        size_bytes = len(self._rest) + self._kept_bytes
+        for exchange in {self._current, self._incoming}:
+            if exchange is not None:
+                size_bytes += exchange.untaken_bytes
+        return size_bytes
+
+    def taken_bytes(self) -> int:
+        unsent_bytes: int = self.transport.get_write_buffer_size()
+        return self.written_bytes - unsent_bytes
+
+    def end_reader(self) -> None:
+        self.abort()
+
+    def may_read(self) -> None:
+        if self._is_short_of_memory:
+            self._is_short_of_memory = False
+            if self.room is None or self._current is not None:
+                self.go_on_reading()
+
+    def _linger(self) -> None:
+        """Says that no more comes from us, and throws away what still comes."""
+        self.is_last = self._lingers = True
+        self._incoming = None
+        self._waiting.clear()
+        self._rest = b""
+        self.deadline_s = self.shared.now() + LINGER_S
+        if self.is_half_closed or self.shared.ending:
+            self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except (OSError, RuntimeError):
+            self.abort()  # the client has reset it
+        else:
+            self.go_on_reading()
+
+    def expire(self) -> None:
+        """The time is over, except for a client that is taking its last answer slowly."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if self._lingers or unsent_bytes in (0, self._unsent_bytes):
+            self.abort()
+        self._unsent_bytes = unsent_bytes
+        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+
+    def end_soon(self) -> None:
+        self.is_last = True
+        if self._current is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()

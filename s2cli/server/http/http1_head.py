@@ -1,0 +1,40 @@
+"""Heads of requests over HTTP/1.1 that are not in the form in which the application takes them."""
+
+from __future__ import annotations
+
+from httptools import parse_url
+
+from s2cli.server.http.authority import is_same_host
+
+Headers = list[tuple[bytes, bytes]]
+
+_OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
+
+
+def origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """The path and query of a request target that is a whole URL, or has a fragment. Its host is the one that counts
+    (RFC 9112, 3.2.2); where the header names another one the application hears of both, and refuses."""
+    if url == b"*":
+        return url, headers
+    parsed = parse_url(url)  # its error is one of the parser to the caller
+    if parsed.host:
+        host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
+        if parsed.port is not None:
+            host = b"%b:%d" % (host, parsed.port)
+        headers = [(b"host", host), *(header for header in headers if not _is_host(header, host))]
+    path = parsed.path or b"/"
+    return path if parsed.query is None else b"%b?%b" % (path, parsed.query), headers
+
+
+def _is_host(header: tuple[bytes, bytes], host: bytes) -> bool:
+    name, value = header
+    return name == b"host" and (value.lower() == host.lower() or is_same_host(b"http://" + host, value))
+
+
+def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """The head of the request anew, as of a client that speaks HTTP/1.1 alone."""
+    closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    lines += [b"%b: %b" % header for header in headers if header[0] not in _OF_UPGRADE]
+    lines.append(b"connection: close\r\n\r\n" if closes or version == "1.0" else b"\r\n")
+    return b"\r\n".join(lines)

@@ -1,0 +1,296 @@
+"""A connection of HTTP/2 on its way to the host that serves it (http2.py): two ends that pass on what they receive, and
+the account of what waits in between.
+
+granian tells nobody what it has queued for a client. The frames that pass say what has been taken of each stream; the
+rest of what the application handed over is what waits. A stream that takes nothing for too long while memory is short
+is ended with a frame in each direction: an error would never get through a window of 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+from s2cli.server.http.http1_connection import LINGER_S, MAX_UNSENT_BYTES
+from s2cli.server.http.http2_frames import RequestFrames, ResponseFrames, reset
+from s2cli.server.http.memory_budget import LEAST_READ_BYTES, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.server.http.connections import Connections
+
+# A client that takes nothing is given up then.
+STALL_S = 600.0
+# What granian has sent of a stream before it heard of its end has passed by then.
+RESET_DELAY_S = 0.5
+
+
+class End(asyncio.Protocol):
+    """One of the two ends of a connection that is passed on: what it receives, the other one sends."""
+
+    def __init__(self, other: End | None = None) -> None:
+        self.other = other
+        self.transport: Any = None  # asyncio.Transport
+        self.is_lost = False
+        self.is_full = False  # of what it cannot send yet
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self.other is not None and not self.other.is_lost:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        if self.other is not None and not self.other.is_lost:
+            self.other.finish()
+
+    def finish(self) -> None:
+        """Ends it after what has yet to be sent."""
+        self.transport.close()
+
+
+class Stream:
+    """One exchange over HTTP/2: what the application has handed over for it, and what has passed us on its way."""
+
+    __slots__ = (
+        "_client",
+        "_number",
+        "handed_bytes",
+        "is_closed",
+        "is_ending",
+        "is_running",
+        "passed_bytes",
+        "received_bytes",
+        "share",
+        "still_since_s",
+        "taken_mark",
+    )
+
+    def __init__(self, client: Client, number: int, now_s: float) -> None:
+        self._client = client
+        self._number = number
+        self.handed_bytes = 0
+        # Whether it has passed the last of it, and whether the application is at it.
+        self.is_closed = False
+        self.is_running = False
+        self.passed_bytes = 0
+        self.received_bytes = 0
+        self.share = Share()
+        self.is_ending = False
+        self.taken_mark = 0
+        self.still_since_s = now_s
+
+    def unsent_bytes(self) -> int:
+        waiting_bytes = self.handed_bytes - self.passed_bytes
+        # granian has a copy, and of the last piece we have one too: by measure of the resident memory a third more.
+        return waiting_bytes + waiting_bytes // 3 + self.share.held_bytes
+
+    def unsettled_bytes(self) -> int:
+        return self.received_bytes - self.share.body_bytes
+
+    def taken_bytes(self) -> int:
+        return self.passed_bytes
+
+    def end_reader(self) -> None:
+        if not self.is_closed:
+            self._client.end_stream(self._number)
+
+    def begin(self) -> None:
+        self.is_running = True
+
+    def end(self) -> None:
+        """The application has ended. Until then it holds what it holds."""
+        self.is_running = False
+        self._client.memory.keep(self.share, 0)
+        self.share.clear()
+        if self.is_closed:
+            self._client.forget(self)
+
+    def may_read(self) -> None:
+        """Its connection is told."""
+
+
+class Client(End):
+    """The client's end: one of the connections of the host."""
+
+    def __init__(self, shared: Connections, name: bytes, transport: Any, on_lost: Callable[[Client], None]) -> None:
+        super().__init__()
+        self.name = name
+        self.streams: dict[int, Stream] = {}
+        self.share = Share()
+        self.is_ending = False
+        self.taken_mark = 0
+        self._shared = shared
+        self.memory = shared.memory
+        self.still_since_s = self.memory.now()
+        self._on_lost = on_lost
+        self._requests = RequestFrames(name, self)
+        self.responses = ResponseFrames(self)
+        self._is_short_of_memory = False  # and so not read
+        self._passed_bytes = 0
+        # Streams that are ended, and whose frames wait for the end of another one.
+        self._ending_requests: list[int] = []
+        self._ending_responses: list[int] = []
+        self.transport = transport
+        # granian looks for clients that are gone, but not past what such a one does not take.
+        self.deadline_s = math.inf
+
+    def join(self, server: End, begin: bytes) -> None:
+        self.other = server
+        if self.is_lost:
+            server.transport.abort()
+            return
+        self.data_received(begin)
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        assert self.other is not None
+        self.memory.spend_input(len(data))
+        self.other.transport.write(self._requests.passed(data))
+        if self._ending_requests:
+            self._end_requests()
+        if self.memory.is_full_of_input and self._all_unsettled_bytes() > LEAST_READ_BYTES:
+            self._is_short_of_memory = True
+            self.transport.pause_reading()
+
+    def pass_on(self, data: bytes) -> None:
+        """Sends what the server has for the client."""
+        self._passed_bytes += len(data)
+        self.transport.write(self.responses.look(data))
+        if self._ending_responses:
+            self._end_responses()
+
+    # What passes.
+
+    def on_request(self, stream: int) -> None:
+        added = self.streams[stream] = Stream(self, stream, self.memory.now())
+        self.memory.holders.add(added)
+
+    def on_request_data(self, stream: int, size_bytes: int) -> None:
+        if (known := self.streams.get(stream)) is not None:
+            known.received_bytes += size_bytes
+
+    def on_response_data(self, stream: int, size_bytes: int) -> None:
+        if (known := self.streams.get(stream)) is not None:
+            known.passed_bytes += size_bytes
+
+    def on_closed(self, stream: int) -> None:
+        if (known := self.streams.pop(stream, None)) is not None:
+            known.is_closed = True
+            if not known.is_running:
+                self.forget(known)
+
+    def forget(self, stream: Stream) -> None:
+        self.memory.holders.discard(stream)
+
+    # What the budget asks.
+
+    def unsent_bytes(self) -> int:
+        size_bytes: int = self.transport.get_write_buffer_size()
+        return size_bytes
+
+    def unsettled_bytes(self) -> int:
+        size_bytes: int = 0 if self.other is None else self.other.transport.get_write_buffer_size()
+        return size_bytes
+
+    def _all_unsettled_bytes(self) -> int:
+        return self.unsettled_bytes() + sum(stream.unsettled_bytes() for stream in self.streams.values())
+
+    def taken_bytes(self) -> int:
+        return self._passed_bytes - self.unsent_bytes()
+
+    def end_reader(self) -> None:
+        self.abort()
+
+    def may_read(self) -> None:
+        if self._is_short_of_memory:
+            self._is_short_of_memory = False
+            if self.other is not None and not (self.is_lost or self.other.is_full):
+                self.transport.resume_reading()
+
+    def end_stream(self, number: int) -> None:
+        """Has both sides give the stream up."""
+        if self.is_lost:
+            return
+        self.on_closed(number)
+        self._ending_requests.append(number)
+        self._end_requests()
+        # The client is told when nothing of the stream is under way any more.
+        self._shared.loop.call_later(RESET_DELAY_S, self._end_response, number)
+
+    def _end_requests(self) -> None:
+        if self.other is not None and self._requests.at_boundary:
+            ending, self._ending_requests = self._ending_requests, []
+            self.other.transport.write(b"".join(map(reset, ending)))
+
+    def _end_response(self, number: int) -> None:
+        if number in self._ending_requests:
+            # In the middle of a frame that does not go on.
+            self.abort()
+        else:
+            self._ending_responses.append(number)
+            self._end_responses()
+
+    def _end_responses(self) -> None:
+        if not self.is_lost and self.responses.at_boundary:
+            ending, self._ending_responses = self._ending_responses, []
+            self.transport.write(b"".join(map(reset, ending)))
+
+    # What the transport and the host say.
+
+    def eof_received(self) -> bool:
+        # A client of HTTP/2 that sends no more has gone, also if it has yet to take what was sent to it.
+        if self.other is not None:
+            self.other.finish()
+        self.finish()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.memory.holders.discard(self)
+        for number in list(self.streams):
+            self.on_closed(number)
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.deadline_s = self._shared.now() + STALL_S
+
+    def resume_writing(self) -> None:
+        self.deadline_s = math.inf
+        super().resume_writing()
+
+    def finish(self) -> None:
+        self.deadline_s = self._shared.now() + LINGER_S
+        super().finish()
+
+    def expire(self) -> None:
+        self.abort()
+
+    def end_soon(self) -> None:
+        """granian does that."""
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+
+class Server(End):
+    """granian's end."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._client = client
+
+    def data_received(self, data: bytes) -> None:
+        self._client.pass_on(data)

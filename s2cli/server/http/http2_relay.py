@@ -1,0 +1,220 @@
+"""HTTP/2 by prior knowledge: granian, embedded in our own event loop. Nothing else imports it, and it is imported when
+the first client speaks HTTP/2: HTTP/1.1 is ours (http1.py).
+
+granian can only accept connections by itself. So it listens on a Unix socket that nobody else can reach, and what
+begins as HTTP/2 on our own listener is passed on to it byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces, TaskImpl
+from granian.http import HTTP2Settings
+from granian.server.embed import Server as EmbeddedServer
+
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.http2_connection import Client, Server
+from s2cli.server.http.http2_frames import STREAM_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from s2cli.server.http.connections import Connections
+    from s2cli.server.http.exchange import Application, Message, Receive, Scope, Send
+    from s2cli.server.http.http1_connection import Connection
+
+log = logging.getLogger(CLIENT_LOG)
+
+MIB = 1024 * 1024
+LISTEN_BACKLOG = 1024
+EXTRA_DESCRIPTORS = 2
+# The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
+MAX_PATH_BYTES = 103
+
+# Of a request. Each stream may hold so much, and out of the table of headers a client sends it in a few bytes.
+MAX_HEAD_BYTES = 16 * 1024
+
+_SETTINGS = HTTP2Settings(
+    max_frame_size=256 * 1024,
+    # Were the two windows equal, one stream that nobody reads would starve the others of its connection.
+    initial_stream_window_size=4 * MIB,
+    initial_connection_window_size=64 * MIB,
+    max_concurrent_streams=200,
+    max_headers_size=MAX_HEAD_BYTES,
+    max_send_buffer_size=MIB,
+    keep_alive_interval=20_000,  # milliseconds
+    keep_alive_timeout=20,  # but seconds
+)
+
+# The way to give granian a listening socket of our own is a private method: a granian without it must not be used
+# unseen.
+if not callable(getattr(EmbeddedServer, "_init_shared_socket", None)):
+    raise ImportError("this version of granian cannot take over a listening socket; s2 needs granian 2.8")
+
+
+class _SocketServer(EmbeddedServer):
+    def __init__(self, application: Application, listener: socket.socket, max_connections: int) -> None:
+        super().__init__(
+            application,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.auto,
+            websockets=False,
+            task_impl=TaskImpl.asyncio,
+            backlog=LISTEN_BACKLOG,
+            backpressure=max_connections,
+            http2_settings=_SETTINGS,
+            log_enabled=False,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        # granian owns and closes the descriptor that it is given. Its stubs leave the constructor out.
+        holder: Any = SocketHolder
+        descriptor: Any = os.dup(self._listener.fileno())
+        self._sfd = descriptor
+        self._shd = holder(descriptor, True, LISTEN_BACKLOG)
+
+
+class Http2:
+    """granian for the application of these connections, and the way to it. In the running loop."""
+
+    def __init__(self, shared: Connections, max_connections: int) -> None:
+        self._shared = shared
+        self._place = _PrivatePlace()
+        self._clients: dict[bytes, Client] = {}
+        self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
+        self._serving = shared.loop.create_task(self._server.serve())
+        self._opening: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        # That its connections take beside one each: our end of the way to granian, and granian's.
+        self.extra_descriptors = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended without being asked to."""
+        return self._serving.done() and not self._stopped
+
+    def take(self, connection: Connection, begin: bytes) -> None:
+        """Serves the connection from now on. `begin` is what it has received."""
+        transport = connection.transport
+        transport.pause_reading()
+        name = secrets.token_hex(8).encode()
+        client = self._clients[name] = Client(self._shared, name, transport, self._left)
+        self.extra_descriptors += EXTRA_DESCRIPTORS
+        transport.set_protocol(client)
+        self._shared.open.discard(connection)
+        self._shared.open.add(client)
+        self._shared.memory.holders.discard(connection)
+        self._shared.memory.holders.add(client)
+        opening = self._shared.loop.create_task(self._open(client, begin))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, client: Client, begin: bytes) -> None:
+        try:
+            _, server = await self._shared.loop.create_unix_connection(lambda: Server(client), self._place.address)
+        except OSError as error:
+            log.error("cannot pass an HTTP/2 connection on: %s", error)
+            client.abort()
+            return
+        client.join(server, begin)
+
+    def _left(self, client: Client) -> None:
+        self.extra_descriptors -= EXTRA_DESCRIPTORS
+        del self._clients[client.name]
+        self._shared.closed(client)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, for an exchange whose memory is counted."""
+        headers = scope["headers"]
+        mark = b""
+        for name, value in reversed(headers):
+            if name == STREAM_HEADER:
+                mark = value
+                break
+        connection, _, number = mark.partition(b".")
+        client = self._clients.get(connection)
+        stream = None if client is None else client.streams.get(int(number))
+        if stream is None:
+            # It has gone, or its client has kept the mark from us.
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        stream.share.put_into(scope)
+        memory = self._shared.memory
+
+        def send_counted(message: Message) -> Awaitable[None]:
+            # It gives back what `send` gives (channel.py).
+            size_bytes = len(message.get("body", b""))
+            stream.handed_bytes += size_bytes
+            memory.spend(size_bytes)
+            return send(message)
+
+        stream.begin()
+        try:
+            await self._shared.application(scope, receive, send_counted)
+        finally:
+            stream.end()
+
+    def stop(self) -> None:
+        """Tells the clients that it ends, and lets running exchanges go on."""
+        self._stopped = True
+        # Cancelling the task would leave the threads of granian running.
+        self._server.stop()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Waits until stopped granian is done, at most that long."""
+        await asyncio.wait([self._serving], timeout=timeout_s)
+        if self._serving.done() and not self._serving.cancelled():
+            self._serving.exception()  # seen
+        self._place.release()
+
+
+class _PrivatePlace:
+    """A listening socket that only this process finds: without a name on Linux, elsewhere in a directory of ours."""
+
+    def __init__(self) -> None:
+        self._directory: str | None = tempfile.mkdtemp(prefix="s2-", dir=_short_directory())
+        self._descriptor: int | None = None
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.address = os.path.join(self._directory, "h2")
+            self.listener.bind(self.address)
+            self.listener.listen(LISTEN_BACKLOG)
+            self.listener.setblocking(False)
+            if sys.platform == "linux" and os.path.isdir("/proc/self/fd"):
+                # A server that is killed leaves nothing behind.
+                self._descriptor = os.open(self.address, os.O_PATH | os.O_CLOEXEC)
+                self.address = f"/proc/self/fd/{self._descriptor}"
+                self._remove_directory()
+        except OSError:
+            self.release()
+            raise
+
+    def _remove_directory(self) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def release(self) -> None:
+        self.listener.close()
+        self._remove_directory()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _short_directory() -> str | None:
+    """None for the usual one, if its path leaves room for a name."""
+    usual = tempfile.gettempdir()
+    return None if len(os.fsencode(usual)) + 20 <= MAX_PATH_BYTES else "/tmp"  # noqa: S108  # a directory of ours in it

@@ -1,0 +1,232 @@
+"""One budget for the whole server: what is queued for readers, and what has been read from appenders and is not yet
+durable. Clients decide how many they are, and how slowly they take and finish; so each bound for one of them leaves
+their sum without one.
+
+Nothing is booked piece by piece. Whoever is about to take memory reserves it; once the reserve is used up an audit asks
+every holder what it really holds. Where the budget is short, readers get no more, and those that have taken nothing for
+longest are ended; appenders are only not read, except that each may always have a little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from s2cli.server.client_log import CLIENT_LOG
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from s2cli.server.http.exchange import Scope
+
+log = logging.getLogger(CLIENT_LOG)
+
+MIB = 1024 * 1024
+DEFAULT_LIMIT_BYTES = 256 * MIB
+# Of a holder, beside what it counts: objects, tasks and buffers. Measured as the resident memory of idle sessions.
+HOLDER_BYTES = 16 * 1024
+# What each connection may always send, so that a small append goes on beside large ones.
+LEAST_READ_BYTES = 64 * 1024
+# A reader that took something within this time is not ended for memory.
+LEAST_STALL_S = 1.0
+# Between audits, where one after the other would be due.
+AUDIT_PAUSE_S = 0.05
+
+
+# Where an exchange carries its Share.
+_SHARE = "s2.share"
+
+
+class Share:
+    """What the application holds for an exchange, or for a connection whose exchanges follow one another."""
+
+    __slots__ = ("body_bytes", "collected_bytes", "held_bytes", "reserved_bytes")
+
+    def __init__(self) -> None:
+        self.body_bytes = 0  # of the request, that it has taken, ever
+        self.collected_bytes = 0  # of these, that it has yet to settle
+        self.held_bytes = 0  # of the response, that the host has no room for
+        self.reserved_bytes = 0  # of the response, that it has read, or is reading
+
+    def clear(self) -> None:
+        self.collected_bytes = self.held_bytes = self.reserved_bytes = 0
+
+    def put_into(self, scope: Scope) -> None:
+        scope[_SHARE] = self
+
+
+def share_of(scope: Scope) -> Share:
+    """The share of the exchange; one that nobody asks for where its host has no budget."""
+    share = scope.get(_SHARE)
+    return share if isinstance(share, Share) else Share()
+
+
+class Holder(Protocol):
+    """A connection, or an exchange on one that has several. The budget keeps the two marks."""
+
+    share: Share
+    is_ending: bool
+    taken_mark: int
+    still_since_s: float
+
+    def unsent_bytes(self) -> int:
+        """What its reader has yet to take."""
+        ...
+
+    def unsettled_bytes(self) -> int:
+        """What came from its appender, without what the share has of it."""
+        ...
+
+    def taken_bytes(self) -> int:
+        """What its reader has taken, ever."""
+        ...
+
+    def end_reader(self) -> None:
+        """Has it let go of everything, now or soon: until then it stays a holder."""
+        ...
+
+    def may_read(self) -> None:
+        """The budget is short no more."""
+        ...
+
+
+class Memory:
+    """The budget, in the running loop."""
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES, now: Callable[[], float] = time.monotonic) -> None:
+        self.limit_bytes = limit_bytes
+        self.holders: set[Holder] = set()
+        # What others hold: appends that are on their way to the disk, chunks for followers.
+        self.elsewhere_bytes: Callable[[], int] = lambda: 0
+        # No more is taken in for readers; from appenders that have sent more than a little.
+        self.is_short = False
+        self.is_full_of_input = False
+        self.used_bytes = 0  # as the last audit found
+        self.ended_readers = 0
+        self.now = now
+        self._left_bytes = limit_bytes
+        # A half: whoever begins appends and does not finish them keeps nobody from reading.
+        self._input_left_bytes = limit_bytes // 2
+        self._waiting: deque[tuple[int, Share, Future[None]]] = deque()
+        self._audited_s = -AUDIT_PAUSE_S
+        self._due: asyncio.TimerHandle | None = None
+
+    def spend(self, size_bytes: int) -> None:
+        """So much has come into memory, or is about to."""
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            self._audit_soon()
+
+    def spend_input(self, size_bytes: int) -> None:
+        """The same for what came from a client."""
+        self._input_left_bytes -= size_bytes
+        if self._input_left_bytes < 0:
+            self._audit_soon()
+
+    async def reserve(self, share: Share, size_bytes: int) -> None:
+        """Waits until there is room for so much for a reader. What he had reserved is given back first: two that wait
+        for more, each with what the other one needs, would wait for ever."""
+        self.keep(share, 0)
+        if not self._waiting and size_bytes <= self._left_bytes:
+            self._left_bytes -= size_bytes
+            share.reserved_bytes = size_bytes
+            return
+        room: Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size_bytes, share, room))
+        self._audit_soon()
+        await room
+
+    def keep(self, share: Share, size_bytes: int) -> None:
+        """Gives back what was reserved, but for so much."""
+        self._left_bytes += share.reserved_bytes - size_bytes
+        share.reserved_bytes = size_bytes
+
+    def _audit_soon(self) -> None:
+        pause_s = self._audited_s + AUDIT_PAUSE_S - self.now()
+        if pause_s <= 0:
+            self.audit()
+        elif self._due is None:
+            self.is_full_of_input = self._input_left_bytes < 0
+            self.is_short = self._left_bytes < 0
+            self._due = asyncio.get_running_loop().call_later(pause_s, self.audit)
+
+    def audit(self) -> None:
+        """Asks all holders, and does what follows from that."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        now_s = self._audited_s = self.now()
+        used_bytes = self.elsewhere_bytes() + len(self.holders) * HOLDER_BYTES
+        input_bytes = ending_bytes = 0
+        still: list[tuple[float, int, Holder]] = []
+        for holder in self.holders:
+            unsent_bytes, taken_bytes = holder.unsent_bytes(), holder.taken_bytes()
+            share = holder.share
+            input_bytes += holder.unsettled_bytes() + share.collected_bytes
+            used_bytes += unsent_bytes + share.reserved_bytes
+            if holder.is_ending:
+                ending_bytes += unsent_bytes
+            elif not unsent_bytes or taken_bytes != holder.taken_mark:
+                holder.taken_mark, holder.still_since_s = taken_bytes, now_s
+            else:
+                still.append((holder.still_since_s, -unsent_bytes, holder))
+        used_bytes += input_bytes
+        # What is let go of counts until it is gone, which takes a moment: nobody gets it before.
+        excess_bytes = self._excess_bytes(used_bytes) - ending_bytes
+        if excess_bytes > 0:
+            self._end_stalled(still, now_s, excess_bytes)
+        self.used_bytes = used_bytes
+        self._left_bytes = self.limit_bytes - used_bytes
+        self._input_left_bytes = min(self._left_bytes, self.limit_bytes // 2 - input_bytes)
+        was_full, self.is_full_of_input = self.is_full_of_input, self._input_left_bytes <= 0
+        self.is_short = self._left_bytes <= 0
+        self._give_room()
+        if was_full and not self.is_full_of_input:
+            for holder in self.holders:
+                holder.may_read()
+        if self._waiting or self.is_short or self.is_full_of_input:
+            self._due = asyncio.get_running_loop().call_later(AUDIT_PAUSE_S, self.audit)
+
+    def _excess_bytes(self, used_bytes: int) -> int:
+        """What is to be let go of."""
+        limit_bytes = self.limit_bytes
+        # Some room is left below the limit, or each reserve would bring the next audit.
+        excess_bytes = used_bytes - limit_bytes // 4 * 3 if used_bytes > limit_bytes - limit_bytes // 8 else 0
+        if self._waiting:
+            # As far as whoever is next has to wait for it.
+            lacking_bytes = used_bytes + self._waiting[0][0] - limit_bytes
+            excess_bytes = max(excess_bytes, min(lacking_bytes, used_bytes - limit_bytes // 2))
+        return excess_bytes
+
+    def _give_room(self) -> None:
+        while self._waiting:
+            size_bytes, share, room = self._waiting[0]
+            # One that is larger than all there is goes when it is alone.
+            if size_bytes > self._left_bytes and self.used_bytes > self.limit_bytes // 2:
+                return
+            self._waiting.popleft()
+            if not room.done():
+                self._left_bytes -= size_bytes
+                share.reserved_bytes = size_bytes
+                room.set_result(None)
+
+    def _end_stalled(self, still: list[tuple[float, int, Holder]], now_s: float, excess_bytes: int) -> None:
+        """Ends readers, those first that have taken nothing for longest, until so much is let go of."""
+        freed_bytes = 0
+        still.sort(key=lambda one: one[:2])
+        for since_s, unsent_bytes, holder in still:
+            if freed_bytes >= excess_bytes or now_s - since_s < LEAST_STALL_S:
+                break
+            freed_bytes -= unsent_bytes
+            self.ended_readers += 1
+            log.warning(
+                "short of memory: ended a reader that had taken nothing of %d bytes for %.0f s",
+                -unsent_bytes,
+                now_s - since_s,
+            )
+            holder.is_ending = True
+            holder.end_reader()

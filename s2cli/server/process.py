@@ -1,0 +1,439 @@
+"""The life of a server process: directory, engine, sockets, signals, and an end in which nothing acked is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2cli import __version__
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.api.app import application
+from s2cli.server.api.token_handlers import TokenExpiry
+from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.core.auth import Auth, Secrets
+from s2cli.server.core.cleanup import Upkeep
+from s2cli.server.core.counters import Meters
+from s2cli.server.core.idempotency import Replies
+from s2cli.server.core.registry import StreamRegistry
+from s2cli.server.core.turnstile import Turnstile
+from s2cli.server.data_directory import ALLOW_NETWORK_VARIABLE, DirectoryInUseError, LockedDirectory
+from s2cli.server.http.cors import Cors
+from s2cli.server.http.host import Host, address_of, listen_tcp, listen_unix
+from s2cli.server.http.host_names import HostNames
+from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES, Memory
+from s2cli.server.init_file import ensure_initial
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.values import is_true
+from s2cli.wire.frames import RECONNECT_ADVISED
+from s2cli.wire.lock_file import decode_note, encode_note
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from s2cli.server.init_file import InitialBasin
+    from s2cli.server.store.interface import Store
+
+log = logging.getLogger("s2cli.server")
+client_log = logging.getLogger(CLIENT_LOG)
+
+# The end takes 10 s at most (protocol section 14.3). Sessions end within milliseconds, unless a client does not read.
+SESSIONS_END_S = 2.0
+# Before that append sessions may leave by themselves.
+ADVICE_S = 0.2
+# What the application has sent over HTTP/2 is still on its way through the threads of granian.
+FLUSH_S = 0.05
+EXCHANGES_END_S = 5.0
+HOST_STOP_S = 1.0
+# A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
+LOCK_PATIENCE_S = 1.0
+LOCK_RETRY_S = 0.02
+# How often an idle server looks at the time, and whether its socket is still there.
+WATCH_S = 5.0
+
+
+class Options:
+    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever, `cors` None no web
+    pages. A `listener` is one for `host` and `port` that listens already. With a `base_domain` requests to
+    BASIN.base-domain are about that basin; with a `root_token` every request needs a token, except those that come
+    through the socket file, which nobody else can open. Without one the server answers to its own names and
+    `allowed_hosts` alone (host_names.py). With `logs_requests` each request is a line in the log."""
+
+    __slots__ = (
+        "allowed_hosts",
+        "base_domain",
+        "cors",
+        "data",
+        "host",
+        "idle_exit_s",
+        "initial",
+        "listener",
+        "logs_requests",
+        "memory_limit_bytes",
+        "open_store",
+        "port",
+        "root_token",
+        "socket_path",
+        "started_by",
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str | None,
+        host: str = "127.0.0.1",
+        port: int | None = 8080,
+        socket_path: str | None = None,
+        idle_exit_s: float | None = None,
+        started_by: str = "user",
+        base_domain: str | None = None,
+        initial: Sequence[InitialBasin] = (),
+        root_token: str | None = None,
+        open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
+        cors: Cors | None = None,
+        allowed_hosts: Sequence[str] = (),
+        listener: socket.socket | None = None,
+        logs_requests: bool = False,
+        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
+        self.memory_limit_bytes = memory_limit_bytes
+        self.allowed_hosts = allowed_hosts
+        self.listener = listener
+        self.logs_requests = logs_requests
+        self.cors = cors
+        self.data = data
+        self.host = host
+        self.port = port
+        self.socket_path = socket_path
+        self.idle_exit_s = idle_exit_s
+        self.started_by = started_by
+        self.base_domain = base_domain
+        self.initial = initial
+        self.root_token = root_token
+        self.open_store = open_store
+
+
+class Server:
+    """What the handlers share."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        directory: Path | None = None,
+        base_domain: str | None = None,
+        root_token: str | None = None,
+        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
+        self.store = store
+        self.base_domain = base_domain
+        self.clock_ms: Callable[[], int] = _clock_ms
+        store.clock_ms = lambda: self.clock_ms()
+        self.now: Callable[[], float] = time.monotonic
+        self.cors: Cors | None = None
+        self.host_names = HostNames()
+        self.logs_requests = False
+        # The flag of each ack: once the server is about to go, that its client had better reconnect.
+        self.advice = 0
+        self.draining = False
+        # Exchanges that are running, and since when there may be none.
+        self.exchanges = 0
+        self.quiet_since = self.now()
+        # Around every change of a row that depends on what stands in it.
+        self.changing = asyncio.Lock()
+        self._on_drain: list[Callable[[], None]] = []
+        self._held = 0
+        self._quiet = asyncio.Event()
+        self._appenders_left = asyncio.Event()
+        self._listening_ended = asyncio.Event()
+        self.turnstile = Turnstile()
+        # Of what readers get: those who write do not wait for it.
+        self.rendering = Turnstile()
+        self.memory = Memory(memory_limit_bytes)
+        self.memory.elsewhere_bytes = lambda: self.streams.pending_bytes + self.streams.recent_bytes
+        self.meters = Meters(self)
+        self.streams = StreamRegistry(self)
+        self.replies = Replies(self)
+        self.upkeep = Upkeep(self)
+        self.secrets = Secrets(directory)
+        # None where everybody may do everything.
+        self.auth = None if root_token is None else Auth(self, root_token)
+        self.token_expiry = TokenExpiry(self)
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Has `callback` called once, when the server begins to shut down; also at once if it has begun."""
+        self._on_drain.append(callback)
+        if self.draining:
+            callback()
+        return callback
+
+    def off_drain(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._on_drain.remove(callback)
+
+    async def advise(self, timeout_s: float) -> None:
+        """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
+        client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
+        self.advice = RECONNECT_ADVISED
+        self.look_for_appenders()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
+
+    def look_for_appenders(self) -> None:
+        """To be called when an append session has ended."""
+        if self.advice and not self.meters.totals.append_sessions:
+            self._appenders_left.set()
+
+    def begin_drain(self) -> None:
+        self.draining = True
+        for callback in list(self._on_drain):
+            try:
+                callback()
+            except Exception:
+                log.exception("a session could not be told to end")
+
+    def exchange_ended(self) -> None:
+        self.exchanges -= 1
+        self.quiet_since = self.now()
+        self._look_for_quiet()
+
+    async def refuse(self) -> ApiError:
+        """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are
+        told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
+        self._held += 1
+        self._look_for_quiet()
+        await self._listening_ended.wait()
+        self._held -= 1
+        return ApiError("server_draining", "the server is shutting down")
+
+    def end_listening(self) -> None:
+        self._quiet.clear()
+        self._listening_ended.set()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
+        self._look_for_quiet()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+
+    def _look_for_quiet(self) -> None:
+        if self.draining and self.exchanges <= self._held:
+            self._quiet.set()
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def run(options: Options, on_ready: Callable[[str | None], None]) -> None:
+    """Serves until a signal says stop. Calls `on_ready` with the origin (None without TCP) once requests are answered.
+    Raises S2Error if it cannot begin."""
+    _keep_freed_memory()
+    # How long a thread may keep the interpreter when another wants it. With the default of 5 ms a commit beside a busy
+    # loop takes 15 ms; 1e-4 costs a bulk load 10 %.
+    sys.setswitchinterval(5e-4)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.get_loop().set_exception_handler(_on_loop_exception)
+        runner.run(_serve_until_signal(options, on_ready))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve_until_signal(options: Options, on_ready: Callable[[str | None], None]) -> None:
+    await serve(options, on_ready, _stop_on_signals())
+
+
+async def serve(options: Options, on_ready: Callable[[str | None], None], stopped: asyncio.Event) -> None:
+    """Serves in the running loop until `stopped` is set, and then drains; see `run`."""
+    async with contextlib.AsyncExitStack() as stack:
+        listeners: list[socket.socket] = []
+        origin = None
+        if options.port is not None:
+            # First of all: a taken port is the most likely failure, and changes nothing.
+            listeners.append(options.listener or listen_tcp(options.host, options.port))
+            stack.callback(listeners[0].close)
+            origin = _origin(*address_of(listeners[0]))
+        directory = None if options.data is None else await _lock(options.data)
+        if directory is not None:
+            stack.callback(directory.release)
+        store = await options.open_store(None if directory is None else directory.path)
+        stack.push_async_callback(store.close)
+        server = Server(
+            store,
+            directory=None if directory is None else directory.path,
+            base_domain=options.base_domain,
+            root_token=options.root_token,
+            memory_limit_bytes=options.memory_limit_bytes,
+        )
+        server.cors = options.cors
+        domains = [] if options.base_domain is None else [options.base_domain]
+        server.host_names = HostNames([options.host], domains, options.allowed_hosts)
+        server.logs_requests = options.logs_requests
+        server.meters.start()
+        # Behind all that counts, before the store.
+        stack.push_async_callback(server.meters.stop)
+        stack.push_async_callback(server.streams.close)
+        await server.upkeep.start()
+        await ensure_initial(server, options.initial)
+        stack.push_async_callback(server.upkeep.stop)
+        server.token_expiry.start()
+        stack.push_async_callback(server.token_expiry.stop)
+        if options.socket_path is not None:
+            # Only now: the lock says that nobody else listens on it.
+            listeners.append(listen_unix(options.socket_path))
+            stack.callback(_remove_socket, options.socket_path, os.stat(options.socket_path).st_ino)
+        hosts = [
+            Host(application(server, is_private=listener.family == socket.AF_UNIX), listener, server.memory)
+            for listener in listeners
+        ]
+        for host in hosts:
+            host.start()
+        if directory is not None:
+            directory.write_note(encode_note(_note(options, origin)))
+        log.info("s2 %s serves %s", __version__, origin or options.socket_path)
+        on_ready(origin)
+        await _until_end(server, options, hosts, directory, stopped)
+        await _drain(server, hosts)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stopped.is_set():
+            # Whoever insists does not want to wait. What was acked is on the disk.
+            os._exit(128 + number)
+        log.info("stopping on %s", number.name)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stopped
+
+
+async def _until_end(
+    server: Server, options: Options, hosts: list[Host], directory: LockedDirectory | None, stopped: asyncio.Event
+) -> None:
+    socket_inode = None if options.socket_path is None else os.stat(options.socket_path).st_ino
+    while not stopped.is_set():
+        wait_s = WATCH_S if options.idle_exit_s is None else min(WATCH_S, options.idle_exit_s / 4)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), wait_s)
+        if any(host.failed for host in hosts):
+            raise S2Error("the HTTP server ended by itself")
+        if directory is not None and directory.is_gone:
+            raise S2Error(f"the data directory {directory.path} was removed: nothing that is appended would be kept")
+        if options.idle_exit_s is None:
+            continue
+        if server.exchanges == 0 and server.now() - server.quiet_since >= options.idle_exit_s:
+            log.info("stopping after %d s without a request", options.idle_exit_s)
+            return
+        # Nobody finds us any more, and nobody else can have the directory while we live.
+        if options.socket_path is not None and _inode(options.socket_path) != socket_inode:
+            log.warning("stopping: %s is gone", options.socket_path)
+            return
+
+
+async def _drain(server: Server, hosts: list[Host]) -> None:
+    # Whoever leaves us must not come back to us: a session of the official Python library whose connection is taken and
+    # then ended has sent inputs by then, and loses one of those that follow more often than not.
+    for host in hosts:
+        host.stop_listening()
+    await server.advise(ADVICE_S)
+    server.begin_drain()
+    # Sessions first, while everything is open: to a client of the Python library h2 a GOAWAY ends the connection, and
+    # with it the acks that are still on their way. New requests are held meanwhile, so this phase is short.
+    await server.drained(SESSIONS_END_S)
+    await asyncio.sleep(FLUSH_S)
+    for host in hosts:
+        host.stop()
+    server.end_listening()
+    await server.drained(EXCHANGES_END_S)
+    if server.exchanges:
+        log.warning("%d exchanges did not end in time", server.exchanges)
+    await asyncio.gather(*(host.finished(HOST_STOP_S) for host in hosts))
+
+
+async def _lock(data: str) -> LockedDirectory:
+    allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return LockedDirectory(Path(data), allow_network=allow_network)
+        except DirectoryInUseError as error:
+            if time.monotonic() > deadline:
+                raise _in_use(data, decode_note(error.note) or {}) from error
+        await asyncio.sleep(LOCK_RETRY_S)
+
+
+def _in_use(path: str, note: dict[str, str]) -> S2Error:
+    holder = f"the server with process id {note['pid']}" if "pid" in note else "another server"
+    where = f" at {note['url']}" if "url" in note else ""
+    return S2Error(
+        f"the data directory {path} is in use by {holder}{where}",
+        hint="stop that server first, or choose another directory with --data",
+    )
+
+
+def _note(options: Options, origin: str | None) -> dict[str, str]:
+    note = {"version": __version__, "pid": str(os.getpid()), "started": options.started_by}
+    if options.socket_path is not None:
+        note["socket"] = options.socket_path
+    if origin is not None:
+        note["url"] = origin
+    return note
+
+
+def _origin(address: str, port: int) -> str:
+    # An address that means all of them is none to connect to.
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104  # compared, not bound
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def _remove_socket(path: str, inode: int) -> None:
+    if _inode(path) == inode:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _on_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Stopping granian sets the result of its future twice now and then; nobody waits for the second.
+    if isinstance(context.get("exception"), asyncio.InvalidStateError) and "shutdown_glue" in repr(context):
+        return
+    client_log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep large blocks for the next batch. Given back, their pages fault anew each time, which costs reads
+    of 100 kB records a third of their throughput."""
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD, at its maximum
+    mallopt(-1, 64 * 1024 * 1024)  # M_TRIM_THRESHOLD

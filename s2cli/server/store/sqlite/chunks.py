@@ -1,0 +1,163 @@
+"""Statements over chunks, for the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from s2cli.server.store.interface import Append
+from s2cli.server.store.sqlite import metric_rows, reply_rows
+from s2cli.server.store.sqlite.checksum import checksum
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of, to_signed
+
+Result = TypeVar("Result")
+
+# Rows a statement may have. A group of no more rows and bytes than these is one statement that is its own transaction:
+# a third cheaper than BEGIN and COMMIT around it. A cached statement keeps its last values, so larger groups go through
+# three of them only. executemany would take the interpreter's lock once a row: 27 times slower beside a busy loop.
+STATEMENT_ROWS = 64
+STATEMENT_BYTES = 256 * 1024
+_SIZES = (STATEMENT_ROWS, 8, 1)
+
+# One slice of deletion, between groups: some milliseconds.
+SLICE_BYTES = 4 * 1024 * 1024
+SLICE_ROWS = 1000
+# Pages that are given back to the file system in one step: a millisecond, as each costs the move of another one.
+VACUUM_PAGES = 64
+# So many may be free: a stream that is trimmed as fast as it grows fills them again.
+FREE_PAGES = 256
+# With so many, no more are freed before some are given back, for that gets slower the more there are.
+MANY_FREE_PAGES = 4096
+
+_INSERT = "INSERT INTO chunk(id, n, size, ts, exp, crc, kind, data) VALUES"
+_INSERTS = [_INSERT + ",".join(["(?,?,?,?,?,?,?,?)"] * rows) for rows in range(STATEMENT_ROWS + 1)]
+
+
+def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connection], Result]) -> Result:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = run(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some errors have rolled back by themselves.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def insert(connection: sqlite3.Connection, group: list[Append]) -> None:
+    """Make a group durable, all or nothing."""
+    changes = any(
+        append.keep_ms is not None
+        or append.fencing_token is not None
+        or append.trim_point is not None
+        or append.reply is not None
+        for append in group
+    )
+    if (
+        not changes
+        and len(group) <= STATEMENT_ROWS
+        and sum([len(append.chunk.data) for append in group]) <= STATEMENT_BYTES
+    ):
+        connection.execute(_INSERTS[len(group)], _values(group))
+    else:
+        in_transaction(connection, lambda connection: _insert_rows(connection, group))
+
+
+def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
+    at = 0
+    while at < len(group):
+        for size in _SIZES:
+            rows = group[at : at + size]
+            if size == 1 or (len(rows) == size and sum([len(append.chunk.data) for append in rows]) <= STATEMENT_BYTES):
+                connection.execute(_INSERTS[size], _values(rows))
+                at += size
+                break
+    for append in group:
+        if append.keep_ms is not None:
+            first_id = chunk_id(append.lane.stream_id, append.chunk.end_seq_num - 1)
+            _begin_run(connection, first_id, append.keep_ms, append.expires_at_ms)
+        if append.fencing_token is not None:
+            change = (append.fencing_token, append.lane.stream_id)
+            connection.execute("UPDATE stream SET fencing_token=? WHERE id=?", change)
+        if append.trim_point is not None:
+            connection.execute(
+                "UPDATE stream SET trim_point=?, written=?, look_at=coalesce(?, look_at) WHERE id=?",
+                (append.trim_point, append.arrived_at_ms, append.look_at_ms, append.lane.stream_id),
+            )
+        if append.reply is not None:
+            reply_rows.save(connection, append.reply)
+
+
+def _begin_run(connection: sqlite3.Connection, first_id: int, keep_ms: int, expires_at_ms: int) -> None:
+    """From the chunk with this id on the stream has another retention; 0 is for ever."""
+    due = expires_at_ms if keep_ms else None
+    connection.execute("INSERT OR REPLACE INTO run(id, keep, due) VALUES(?,?,?)", (first_id, keep_ms, due))
+    connection.execute("UPDATE stream SET keep=? WHERE id=?", (keep_ms, stream_of(first_id)))
+
+
+def _values(group: list[Append]) -> list[Any]:
+    values: list[Any] = []
+    for append in group:
+        chunk = append.chunk
+        row_id = chunk_id(append.lane.stream_id, chunk.end_seq_num - 1)
+        timestamp = to_signed(chunk.last_timestamp)
+        count, size, exp, kind, data = chunk.count, chunk.metered_bytes, append.expires_at_ms, chunk.kind, chunk.data
+        crc = checksum(row_id, count, size, timestamp, exp, kind, data)
+        values += row_id, count, size, timestamp, exp, crc, kind, data
+    return values
+
+
+def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
+    """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
+    chunk of all, the place where the stream goes on is written into its row."""
+    first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num - 1)
+    size_bytes = metered_bytes = 0
+    deleted: tuple[int, int] | None = None
+    more = False
+    rows = connection.execute(
+        "SELECT id, ts, size, length(data) FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+        (first, last, SLICE_ROWS + 1),
+    ).fetchall()
+    for number, (row_id, timestamp, metered, length) in enumerate(rows):
+        if number == SLICE_ROWS or size_bytes >= SLICE_BYTES:
+            more = True
+            break
+        deleted = row_id, timestamp
+        size_bytes += length
+        metered_bytes += metered
+    if deleted is None:
+        return False
+    connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first, deleted[0]))
+    metric_rows.deleted(connection, stream_id, metered_bytes)
+    note_end(connection, stream_id, *deleted, 0)
+    return more
+
+
+def note_end(connection: sqlite3.Connection, stream_id: int, row_id: int, timestamp: int, arrived_at_ms: int) -> None:
+    """A chunk was deleted: if it was the last of its stream, say in the stream's row where that goes on."""
+    left = connection.execute(
+        "SELECT 1 FROM chunk WHERE id > ? AND id < ? LIMIT 1", (row_id, chunk_id(stream_id + 1, 0))
+    ).fetchone()
+    if left is None:
+        connection.execute(
+            "UPDATE stream SET next_seq=?, last_ts=?, written=max(written, ?) WHERE id=?",
+            (seq_num_of(row_id) + 1, timestamp, arrived_at_ms, stream_id),
+        )
+
+
+def free_pages(connection: sqlite3.Connection) -> int:
+    count: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return count
+
+
+def vacuum(connection: sqlite3.Connection) -> int:
+    """Give some free pages back to the file system; how many."""
+    pages = min(free_pages(connection) - FREE_PAGES, VACUUM_PAGES)
+    if pages <= 0:
+        return 0
+    # executescript, because execute takes one step, which frees one page.
+    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+    return pages

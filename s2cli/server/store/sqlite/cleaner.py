@@ -1,0 +1,82 @@
+"""Deletion of what was trimmed or has expired, and the file that gets smaller by it: for the writer, one step at a time
+between two groups of appends. A step takes a millisecond or two."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+
+from s2cli.errors import ApiError
+from s2cli.server.store.sqlite import chunks as chunks
+from s2cli.server.store.sqlite.expiry import expire_slice
+
+# Runs a statement or more in a transaction. Raises ApiError where there is no room even for a deletion.
+Run = Callable[[Callable[[sqlite3.Connection], bool]], bool]
+
+
+class Cleaner:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._trims: dict[int, int] = {}  # stream id -> trim point: chunks below it are to be deleted
+        self._expired_ms: int | None = None  # what expires until then is to be deleted
+        self._vacuuming = True  # there may be free pages
+
+    def trim(self, trim_points: Iterable[tuple[int, int]]) -> None:
+        """Chunks of streams that end at or before a sequence number are to be deleted."""
+        self._trims.update(trim_points)
+
+    def expire(self, now_ms: int) -> None:
+        """What expires until then is to be deleted."""
+        self._expired_ms = now_ms
+
+    def vacuum(self) -> None:
+        """There may be free pages."""
+        self._vacuuming = True
+
+    def stop_vacuuming(self) -> None:
+        """There is no room even for that: the next deletion tries again."""
+        self._vacuuming = False
+
+    def drop(self) -> None:
+        """What `step` did last cannot be done: a later round takes it up again."""
+        if self._trims:
+            del self._trims[next(iter(self._trims))]
+        elif self._expired_ms is not None:
+            self._expired_ms = None
+        self._vacuuming = False
+
+    @property
+    def _deleting(self) -> bool:
+        return bool(self._trims) or self._expired_ms is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return self._vacuuming or self._deleting
+
+    def step(self, run: Run) -> int:
+        """Do some of it; the pages that were given back to the file system by it."""
+        deleting = self._deleting
+        if self._vacuuming and not (deleting and chunks.free_pages(self._connection) < chunks.MANY_FREE_PAGES):
+            pages = chunks.vacuum(self._connection)
+            self._vacuuming = pages > 0
+            return pages
+        if deleting:
+            try:
+                self._delete_slice(run)
+            except ApiError:
+                # A later round takes it up again.
+                self._trims.clear()
+                self._expired_ms = None
+            self._vacuuming = True
+        return 0
+
+    def _delete_slice(self, run: Run) -> None:
+        if self._trims:
+            stream_id, trim_point = next(iter(self._trims.items()))
+            if not run(lambda connection: chunks.delete_slice(connection, stream_id, trim_point)):
+                del self._trims[stream_id]
+            return
+        now_ms = self._expired_ms or 0
+        if not run(lambda connection: expire_slice(connection, now_ms)):
+            self._expired_ms = None

@@ -1,0 +1,308 @@
+"""The local engine: a Store on SQLite, with one thread that writes and one that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+import time
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from s2cli.errors import S2Error
+from s2cli.server.core.histogram import Histogram
+from s2cli.server.store.interface import (
+    MAX_SEQ_NUM,
+    Append,
+    BasinRow,
+    Chunk,
+    Counted,
+    Point,
+    Reply,
+    Settle,
+    StreamRow,
+    TokenRow,
+)
+from s2cli.server.store.sqlite import (
+    chunks as sqlite_chunks,
+)
+from s2cli.server.store.sqlite import (
+    expiry,
+    metric_rows,
+    reader,
+    reply_rows,
+    resource_rows,
+    token_rows,
+)
+from s2cli.server.store.sqlite.ballast import BALLAST_BYTES, Ballast
+from s2cli.server.store.sqlite.disk_errors import is_full, is_of_the_disk
+from s2cli.server.store.sqlite.disk_room import Room
+from s2cli.server.store.sqlite.gate import Gate
+from s2cli.server.store.sqlite.reader import Reader
+from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
+from s2cli.server.store.sqlite.writer import Operation, Writer
+
+Result = TypeVar("Result")
+
+
+class SqliteStore:
+    """See `Store` for what the methods do. Made by `open`."""
+
+    settle: Settle
+    clock_ms: Callable[[], int]
+
+    def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
+        self._directory = directory
+        self._loop = loop
+        self._temporary = temporary
+        self._lowest_free_id = 1
+        self.clock_ms = lambda: time.time_ns() // 1_000_000
+        gate = Gate()
+        ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
+        try:
+            connection = open_writer(directory, durable=not temporary)
+        except S2Error as error:
+            # Recovery and an upgrade take some room, too. SQLite does not always say that this is what it lacks.
+            cause = error.__cause__
+            lacks_room = cause is not None and (is_full(cause) or is_of_the_disk(cause))
+            if not (lacks_room and ballast.release()):
+                raise
+            connection = open_writer(directory, durable=not temporary)
+        self._room = Room(connection, directory, ballast)
+        self._writer = Writer(connection, loop, gate, self._room, self._settle_group)
+        self._reader = Reader(open_reader(directory), loop, gate)
+        self._writer.start()
+        self._reader.start()
+        self.expire()
+
+    @classmethod
+    async def open(cls, directory: Path | None) -> SqliteStore:
+        """The store in `directory`, whose lock the caller holds. None is a temporary one, which is gone after `close`
+        and does not wait for the disk. Raises S2Error for a database that is not ours to write."""
+        loop = asyncio.get_running_loop()
+        if directory is not None:
+            return cls(directory, loop, temporary=False)
+        temporary = Path(tempfile.mkdtemp(prefix="s2-lite-"))
+        try:
+            return cls(temporary, loop, temporary=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reader.stop()
+        self._writer.stop()
+        if self._temporary:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def failure(self) -> str | None:
+        return self._writer.failure or self._room.shortage
+
+    def expire(self) -> None:
+        self._writer.expire(self.clock_ms())
+        self._look_for_trims((0, 0))
+
+    def _look_for_trims(self, after: tuple[int, int]) -> None:
+        found = self._reader.submit(partial(reader.unfinished_trims, after=after))
+        found.add_done_callback(self._go_on_trimming)
+
+    def _go_on_trimming(self, found: Future[tuple[list[tuple[int, int]], tuple[int, int] | None]]) -> None:
+        if found.exception() is not None:
+            return
+        unfinished, after = found.result()
+        if unfinished:
+            self._writer.trim(unfinished)
+        if after is not None:
+            self._look_for_trims(after)
+
+    def append(self, append: Append) -> None:
+        self._writer.put(append)
+
+    def _settle_group(self, group: Sequence[Append], error: S2Error | None) -> None:
+        self.settle(group, error)
+
+    # Reading.
+
+    async def tail(self, stream_id: int) -> tuple[int, int] | None:
+        return await self._reader.submit(partial(reader.tail, stream_id=stream_id))
+
+    async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
+        now_ms = self.clock_ms()
+        go_on: int | None = first_seq_num
+        chunks: list[Chunk] = []
+        while go_on is not None:
+            chunks, go_on = await self._reader.submit(
+                partial(
+                    reader.read,
+                    stream_id=stream_id,
+                    first_seq_num=go_on,
+                    end_seq_num=end_seq_num,
+                    max_bytes=max_bytes,
+                    now_ms=now_ms,
+                )
+            )
+        return chunks
+
+    async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
+        return await self._reader.submit(
+            lambda connection: reader.find_timestamp(connection, stream_id, timestamp, first_seq_num, end_seq_num)
+        )
+
+    async def get_basin(self, name: str) -> BasinRow | None:
+        return await self._reader.submit(lambda connection: resource_rows.get_basin(connection, name))
+
+    async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
+        return await self._reader.submit(
+            lambda connection: resource_rows.list_basins(connection, prefix, start_after, limit)
+        )
+
+    async def get_stream(self, basin: str, name: str) -> StreamRow | None:
+        return await self._reader.submit(lambda connection: resource_rows.get_stream(connection, basin, name))
+
+    async def list_streams(self, basin: str, prefix: str, start_after: str, limit: int) -> tuple[list[StreamRow], bool]:
+        return await self._reader.submit(
+            lambda connection: resource_rows.list_streams(connection, basin, prefix, start_after, limit)
+        )
+
+    async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
+        return await self._reader.submit(lambda connection: reply_rows.get(connection, key, now_ms))
+
+    async def deleting_basins(self) -> list[str]:
+        return await self._reader.in_slices(resource_rows.deleting_basins)
+
+    async def deleting_streams(self, limit: int) -> list[StreamRow]:
+        return await self._reader.submit(lambda connection: resource_rows.deleting_streams(connection, limit))
+
+    async def get_token(self, selector: str) -> TokenRow | None:
+        return await self._reader.submit(lambda connection: token_rows.get(connection, selector))
+
+    async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
+        living: list[TokenRow] = []
+        after: str | None = start_after
+        while after is not None and len(living) <= limit:
+            wanted = limit + 1 - len(living)
+            page, after = await self._reader.submit(
+                partial(token_rows.listed, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
+            )
+            living += page
+        return living[:limit], len(living) > limit
+
+    async def counted(
+        self, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
+    ) -> Counted:
+        return await self._reader.in_slices(
+            lambda connection: metric_rows.counted(connection, basin, stream, series, first, end, interval)
+        )
+
+    async def active_basins(self, first: int, end: int) -> list[str]:
+        return await self._reader.in_slices(lambda connection: metric_rows.active_basins(connection, first, end))
+
+    async def stored_bytes(self, basin: str, stream: str) -> int:
+        return await self._reader.in_slices(lambda connection: metric_rows.stored_bytes(connection, basin, stream))
+
+    @property
+    def commit_times(self) -> Histogram:
+        return self._writer.commit_times
+
+    def disk_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._directory.glob(f"{FILE_NAME}*"))
+
+    # Writing.
+
+    async def add_counts(self, points: Sequence[Point]) -> None:
+        await self._change(lambda connection: metric_rows.add(connection, points), grows=True)
+
+    async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
+        return await self._change(lambda connection: token_rows.insert(connection, row, now_ms), grows=True)
+
+    async def remove_token(self, token_id: str, now_ms: int) -> bool:
+        return await self._change(lambda connection: token_rows.remove(connection, token_id, now_ms))
+
+    async def expire_tokens(self, now_ms: int) -> int | None:
+        return await self._change(lambda connection: token_rows.expire(connection, now_ms))
+
+    async def save_reply(self, reply: Reply) -> None:
+        await self._change(lambda connection: reply_rows.save(connection, reply), grows=True)
+
+    async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
+        return await self._change(
+            lambda connection: resource_rows.insert_basin(connection, row), reply=reply, grows=True
+        )
+
+    async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
+        await self._change(lambda connection: resource_rows.update_basin(connection, row), reply=reply)
+
+    async def remove_basin(self, name: str) -> None:
+        await self._change(lambda connection: resource_rows.remove_basin(connection, name))
+
+    async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
+        def run(connection: sqlite3.Connection) -> StreamRow | None:
+            present = resource_rows.insert_stream(connection, row, self._lowest_free_id)
+            if present is None:
+                self._lowest_free_id = row.id + 1
+            return present
+
+        return await self._change(run, reply=reply, grows=True)
+
+    async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
+        await self._change(
+            lambda connection: resource_rows.update_stream(connection, row, self.clock_ms()), row.id, reply
+        )
+
+    async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
+        return await self._change(
+            lambda connection: resource_rows.mark_streams(connection, basin, self.clock_ms(), limit)
+        )
+
+    async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
+        def run(connection: sqlite3.Connection) -> tuple[list[StreamRow], bool]:
+            ids, more = expiry.empty_streams(connection, self.clock_ms(), limit)
+            return resource_rows.streams_by_id(connection, ids), more
+
+        return await self._change(run)
+
+    async def delete_if_empty(self, row: StreamRow) -> bool:
+        return await self._change(
+            lambda connection: expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), row.id
+        )
+
+    async def remove_stream(self, stream_id: int) -> None:
+        def run(connection: sqlite3.Connection) -> bool:
+            if sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
+                return True
+            connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
+            first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
+            connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
+            self._lowest_free_id = min(self._lowest_free_id, stream_id)
+            return False
+
+        while await self._change(run, stream_id):
+            pass
+
+    async def delete_slice(self, stream_id: int) -> bool:
+        return await self._change(
+            lambda connection: sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM), stream_id
+        )
+
+    async def _change(
+        self,
+        run: Callable[[sqlite3.Connection], Result],
+        stream_id: int | None = None,
+        reply: Reply | None = None,
+        *,
+        grows: bool = False,
+    ) -> Result:
+        if reply is not None:
+            run = reply_rows.with_reply(run, reply)
+        future: Future[Any] = self._loop.create_future()
+        self._writer.put(Operation(run, future, stream_id, grows=grows))
+        result: Result = await future
+        return result

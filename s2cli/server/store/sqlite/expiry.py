@@ -1,0 +1,112 @@
+"""What expires, and streams that are deleted when empty: statements for the writer (protocol sections 13.3 and 13.4).
+
+Chunks carry the time at which they expire. It grows along a stream as long as the retention stays the same, so that in
+such a *run* of chunks those that have expired come first. A run is a row of its own, made with its first chunk: an
+index over all chunks would cost each append a page more.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from s2cli.server.store.sqlite import metric_rows
+from s2cli.server.store.sqlite.chunks import SLICE_BYTES, SLICE_ROWS, note_end
+from s2cli.server.store.sqlite.schema import chunk_id, stream_of
+
+# A stream that is not to be deleted yet is looked at again after this time at the earliest.
+RECHECK_MS = 600_000
+
+
+def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
+    """Delete some chunks that have expired; whether there may be more."""
+    run = connection.execute("SELECT id, keep FROM run WHERE due <= ? ORDER BY due LIMIT 1", (now_ms,)).fetchone()
+    if run is None:
+        return False
+    run_id, keep_ms = run
+    stream_id = stream_of(run_id)
+    end = chunk_id(stream_id + 1, 0)
+    following = connection.execute(
+        "SELECT id FROM run WHERE id > ? AND id < ? ORDER BY id LIMIT 1", (run_id, end)
+    ).fetchone()
+    if following is not None:
+        end = following[0]
+    size_bytes = metered_bytes = 0
+    deleted = None
+    # Of an emptied run at the end of its stream: what comes will stay for so long.
+    due = now_ms + keep_ms if following is None else None
+    rows = connection.execute(
+        "SELECT id, ts, exp, size, length(data) FROM chunk WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        (run_id, end, SLICE_ROWS + 1),
+    ).fetchall()
+    for number, (row_id, timestamp, expires_at_ms, metered, length) in enumerate(rows):
+        if expires_at_ms > now_ms or number == SLICE_ROWS or size_bytes >= SLICE_BYTES:
+            due = expires_at_ms
+            break
+        deleted = row_id, timestamp, expires_at_ms
+        size_bytes += length
+        metered_bytes += metered
+    if deleted is not None:
+        row_id, timestamp, expires_at_ms = deleted
+        connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (run_id, row_id))
+        metric_rows.deleted(connection, stream_id, metered_bytes)
+        note_end(connection, stream_id, row_id, timestamp, expires_at_ms - keep_ms)
+    if due is None:
+        connection.execute("DELETE FROM run WHERE id=?", (run_id,))
+    else:
+        connection.execute("UPDATE run SET due=? WHERE id=?", (due, run_id))
+    return True
+
+
+def first_look_ms(config: str, now_ms: int, *, before: str | None = None) -> int | None:
+    """When a stream with this config is to be looked at, if it is new, or if its config was `before` until now."""
+    age_ms = min_age_ms(config)
+    if not age_ms:
+        return None
+    return now_ms if before is not None and min_age_ms(before) else min(now_ms + age_ms, (1 << 63) - 1)
+
+
+def min_age_ms(config: str) -> int:
+    age_s: int = json.loads(config).get("delete_on_empty", {}).get("min_age_secs", 0)
+    return age_s * 1000
+
+
+def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, delete: bool) -> bool:
+    """Whether the stream is to be deleted, being empty for long; with `delete` it is marked so. Else the next look at
+    it is put down."""
+    row = connection.execute(
+        "SELECT config, trim_point, written, keep FROM stream WHERE id=? AND deleted_at IS NULL AND look_at <= ?",
+        (stream_id, now_ms),
+    ).fetchone()
+    if row is None:
+        return False
+    config, trim_point, written_ms, keep_ms = row
+    end = chunk_id(stream_id + 1, 0) - 1
+    last = connection.execute(
+        "SELECT exp FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (chunk_id(stream_id, 0), end)
+    ).fetchone()
+    if last is not None and last[0] and keep_ms:
+        written_ms = max(written_ms, last[0] - keep_ms)
+    old_enough_ms = written_ms + min_age_ms(config)
+    live = connection.execute(
+        "SELECT exp FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?) ORDER BY id DESC LIMIT 1",
+        (chunk_id(stream_id, trim_point), end, now_ms),
+    ).fetchone()
+    if live is None and (not written_ms or old_enough_ms <= now_ms):
+        if delete:
+            connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, stream_id))
+        return True
+    look_at = None  # a record that never expires: only a trim can empty the stream
+    if live is None or live[0]:
+        look_at = min(max(now_ms + RECHECK_MS, old_enough_ms, live[0] if live else 0), (1 << 63) - 1)
+    connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, stream_id))
+    return False
+
+
+def empty_streams(connection: sqlite3.Connection, now_ms: int, limit: int) -> tuple[list[int], bool]:
+    """Ids of streams that are to be deleted, among at most `limit` that are due for a look; whether more may be due."""
+    rows = connection.execute(
+        "SELECT id FROM stream WHERE look_at <= ? AND deleted_at IS NULL ORDER BY look_at LIMIT ?", (now_ms, limit)
+    ).fetchall()
+    found = [row[0] for row in rows if check_empty(connection, row[0], now_ms, delete=False)]
+    return found, len(rows) == limit

@@ -1,0 +1,190 @@
+"""The thread that reads: pages of chunks, the place of a timestamp, and rows. It sees what is durable and no more."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Generator
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from s2cli.errors import ApiError
+from s2cli.server.store.interface import Chunk
+from s2cli.server.store.sqlite.checksum import complaint
+from s2cli.server.store.sqlite.disk_errors import not_read
+from s2cli.server.store.sqlite.gate import Gate
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_unsigned
+
+Result = TypeVar("Result")
+# A look that others may have their turn in: between two `yield`s it takes some milliseconds, and keeps no cursor.
+Slices = Generator[None, None, Result]
+Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
+
+# What one look takes in at most, some milliseconds each; others wait meanwhile.
+EXPIRED_IN_A_ROW = 2000
+TRIMS_IN_A_ROW = 1000
+
+
+class Reader:
+    """The thread and its connection."""
+
+    def __init__(self, connection: sqlite3.Connection, loop: AbstractEventLoop, gate: Gate) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._gate = gate
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="s2-reader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, run: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
+        future: Future[Result] = self._loop.create_future()
+        self._queue.put((run, future))
+        return future
+
+    async def in_slices(self, begin: Callable[[sqlite3.Connection], Slices[Result]]) -> Result:
+        """What the slices return in the end."""
+        slices: Slices[Result] | None = None
+        ended: list[Result] = []
+
+        def run(connection: sqlite3.Connection) -> None:
+            nonlocal slices
+            slices = slices or begin(connection)
+            try:
+                next(slices)
+            except StopIteration as end:
+                ended.append(end.value)
+
+        while not ended:
+            await self.submit(run)
+        return ended[0]
+
+    def stop(self) -> None:
+        """End after what is queued; blocks until the connection is closed."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            run, future = job
+            result: Any = None
+            error: BaseException | None = None
+            if not future.cancelled():
+                try:
+                    with self._gate.reading():
+                        result = run(self._connection)
+                except sqlite3.Error as refusal:
+                    error = not_read(refusal)
+                except BaseException as failure:  # noqa: BLE001 - the thread lives on, the caller gets it
+                    error = failure
+            # A closed loop: nobody is left to be told.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_resolve, future, result, error)
+            del job, run, future, result, error
+        self._connection.close()
+
+
+def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def tail(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int] | None:
+    # In one statement, for both are changed in one transaction.
+    row = connection.execute(
+        "SELECT next_seq, last_ts, last.id, last.ts FROM stream LEFT JOIN"
+        " (SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1) last WHERE stream.id=?",
+        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1, stream_id),
+    ).fetchone()
+    if row is None:
+        return None
+    next_seq_num, timestamp, last_id, last_timestamp = row
+    if last_id is not None and seq_num_of(last_id) + 1 > next_seq_num:
+        next_seq_num, timestamp = seq_num_of(last_id) + 1, last_timestamp
+    return next_seq_num, to_unsigned(timestamp)
+
+
+def read(
+    connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
+) -> tuple[list[Chunk], int | None]:
+    """Some chunks; or none, and the sequence number to go on from, where many have expired."""
+    # The data of one that has expired is not read, and lies elsewhere if it is large.
+    cursor = connection.execute(
+        "SELECT crc, id, n, size, ts, exp, kind, CASE WHEN exp = 0 OR exp > ? THEN data END FROM chunk"
+        " WHERE id BETWEEN ? AND ? ORDER BY id",
+        (now_ms, chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1)),
+    )
+    chunks: list[Chunk] = []
+    size_bytes = expired = 0
+    go_on = None
+    for row in cursor:
+        _, row_id, count, metered_bytes, timestamp, _, kind, data = row
+        seq_num = seq_num_of(row_id)
+        if data is None:
+            expired += 1
+            if expired == EXPIRED_IN_A_ROW:
+                go_on = None if chunks else seq_num + 1
+                break
+            continue
+        damage = complaint(*row)
+        if damage is not None:
+            if chunks:
+                break  # what lies before the damage can be read
+            raise ApiError("storage", f"the records up to sequence number {seq_num} are damaged on disk: {damage}")
+        chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data, kind))
+        size_bytes += len(data)
+        if size_bytes >= max_bytes:
+            break
+    cursor.close()  # ends the read: a page holds no snapshot once it is made
+    return chunks, go_on
+
+
+def find_timestamp(
+    connection: sqlite3.Connection, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int
+) -> int | None:
+    """Bisection over keys: timestamps never fall within a stream."""
+    low, high = chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num)
+    last = high - 1
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (middle, last)
+        ).fetchone()
+        if row is not None and to_unsigned(row[1]) < timestamp:
+            low = row[0] + 1
+        else:
+            high = middle
+    row = connection.execute(
+        "SELECT id, n FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (low, last)
+    ).fetchone()
+    return seq_num_of(row[0]) + 1 - row[1] if row else None
+
+
+def unfinished_trims(
+    connection: sqlite3.Connection, after: tuple[int, int]
+) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
+    """Stream ids and trim points where chunks are left that a trim should have deleted, of some of the streams behind
+    `after`, a trim point and an id; and the `after` to go on with, if there may be more."""
+    columns = (
+        "id, trim_point,"
+        " EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id << 40) + trim_point - 1)"
+    )
+    trim_point, stream_id = after
+    # Not as one comparison of pairs: SQLite seeks to the first of a pair alone.
+    rows = connection.execute(
+        f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point=? AND id > ? ORDER BY id LIMIT ?",  # noqa: S608
+        (trim_point, stream_id, TRIMS_IN_A_ROW),
+    ).fetchall()
+    rows += connection.execute(
+        f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point > ? ORDER BY trim_point, id LIMIT ?",  # noqa: S608
+        (trim_point, TRIMS_IN_A_ROW - len(rows)),
+    ).fetchall()
+    unfinished = [(stream_id, trim_point) for stream_id, trim_point, is_unfinished in rows if is_unfinished]
+    return unfinished, (rows[-1][1], rows[-1][0]) if len(rows) == TRIMS_IN_A_ROW else None

@@ -1,0 +1,54 @@
+"""Rows of replies: the answers to writes that carried a request token, each written in the transaction of its write."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, Reply
+
+Result = TypeVar("Result")
+
+
+def get(connection: sqlite3.Connection, key: bytes, now_ms: int) -> Reply | None:
+    row = connection.execute(
+        "SELECT request, status, content_type, headers, body, stored_at FROM reply WHERE key=? AND stored_at>?",
+        (key, now_ms - MAX_REPLY_AGE_MS),
+    ).fetchone()
+    if row is None:
+        return None
+    request, status, content_type, headers, body, stored_at_ms = row
+    pairs = [(name.encode(), value.encode()) for name, value in json.loads(headers)]
+    return Reply(key, request, status, content_type, body, pairs, stored_at_ms, saved=True)
+
+
+def save(connection: sqlite3.Connection, reply: Reply) -> None:
+    """Insert the reply, and forget what is too old or too many."""
+    headers = json.dumps([(name.decode(), value.decode()) for name, value in reply.headers])
+    # One that has expired may still be there under the same key.
+    row_id = connection.execute(
+        "INSERT OR REPLACE INTO reply(key, request, status, content_type, headers, body, stored_at)"
+        " VALUES(?,?,?,?,?,?,?)",
+        (reply.key, reply.request, reply.status, reply.content_type, headers, reply.body, reply.stored_at_ms),
+    ).lastrowid
+    assert row_id is not None
+    # Ids grow with time, so what goes is a piece at the beginning, and this reply ends the search for it.
+    connection.execute(
+        "DELETE FROM reply WHERE id < max(?, (SELECT id FROM reply WHERE stored_at > ? ORDER BY id LIMIT 1))",
+        (row_id - MAX_REPLIES + 1, reply.stored_at_ms - MAX_REPLY_AGE_MS),
+    )
+    reply.saved = True
+
+
+def with_reply(run: Callable[[sqlite3.Connection], Result], reply: Reply) -> Callable[[sqlite3.Connection], Result]:
+    """The change `run` together with its reply. A result means that something was in the way: no change, no reply."""
+
+    def run_and_save(connection: sqlite3.Connection) -> Result:
+        result = run(connection)
+        if result is None:
+            save(connection, reply)
+        return result
+
+    return run_and_save

@@ -1,0 +1,203 @@
+"""Rows of basins and streams: what the control plane asks for, as functions over a connection."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from typing import Any
+
+from s2cli.errors import ApiError
+from s2cli.server.store.interface import MAX_STREAMS, BasinRow, StreamRow
+from s2cli.server.store.sqlite.expiry import first_look_ms, min_age_ms
+from s2cli.server.store.sqlite.reader import Slices
+from s2cli.server.store.sqlite.schema import to_unsigned
+
+UID_BYTES = 16
+# What one look takes in at most; others wait meanwhile.
+BASINS_IN_A_ROW = 2000
+
+_BASIN = "name, config, created_at, deleted_at, request_key"
+# A stream is deleted together with its basin, also where it is not yet marked.
+_STREAM = (
+    "id, basin, name, config, cipher, created_at,"
+    " coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)), request_key, trim_point,"
+    " fencing_token, next_seq, last_ts, keep, uid"
+)
+
+
+def get_basin(connection: sqlite3.Connection, name: str) -> BasinRow | None:
+    row = connection.execute(f"SELECT {_BASIN} FROM basin WHERE name=?", (name.encode(),)).fetchone()  # noqa: S608
+    return _basin_row(row) if row else None
+
+
+def list_basins(
+    connection: sqlite3.Connection, prefix: str, start_after: str, limit: int
+) -> tuple[list[BasinRow], bool]:
+    rows = connection.execute(
+        f"SELECT {_BASIN} FROM basin WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
+        (*names_within(prefix, start_after), limit + 1),
+    ).fetchall()
+    return [_basin_row(row) for row in rows[:limit]], len(rows) > limit
+
+
+def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | None:
+    if (present := get_basin(connection, row.name)) is not None:
+        return present
+    values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
+    connection.execute(f"INSERT INTO basin({_BASIN}) VALUES(?,?,?,?,?)", values)
+    return None
+
+
+def update_basin(connection: sqlite3.Connection, row: BasinRow) -> None:
+    connection.execute(
+        "UPDATE basin SET config=?, deleted_at=? WHERE name=?",
+        (json.dumps(row.config), row.deleted_at_ms, row.name.encode()),
+    )
+
+
+def remove_basin(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute("DELETE FROM basin WHERE name=?", (name.encode(),))
+
+
+def get_stream(connection: sqlite3.Connection, basin: str, name: str) -> StreamRow | None:
+    row = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name=?",  # noqa: S608
+        (basin.encode(), name.encode()),
+    ).fetchone()
+    return _stream_row(row) if row else None
+
+
+def list_streams(
+    connection: sqlite3.Connection, basin: str, prefix: str, start_after: str, limit: int
+) -> tuple[list[StreamRow], bool]:
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND name >= ? AND name < ? ORDER BY name LIMIT ?",  # noqa: S608
+        (basin.encode(), *names_within(prefix, start_after), limit + 1),
+    ).fetchall()
+    return [_stream_row(row) for row in rows[:limit]], len(rows) > limit
+
+
+def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
+    """`lowest_id`: no id below it is free."""
+    if (present := get_stream(connection, row.basin, row.name)) is not None:
+        return present
+    row.id = _free_id(connection, lowest_id)
+    row.uid = os.urandom(UID_BYTES)
+    config = json.dumps(row.config)
+    if row.id >= MAX_STREAMS:
+        raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
+    connection.execute(
+        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key, look_at,"
+        " uid) VALUES(?,?,?,?,?,?,?,?,?,?)",
+        (
+            row.id,
+            row.basin.encode(),
+            row.name.encode(),
+            config,
+            row.cipher,
+            row.created_at_ms,
+            row.deleted_at_ms,
+            row.request_key,
+            first_look_ms(config, row.created_at_ms),
+            row.uid,
+        ),
+    )
+    return None
+
+
+def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -> None:
+    config = json.dumps(row.config)
+    present = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
+    if present is not None and min_age_ms(present[0]) != min_age_ms(config):
+        look_at = first_look_ms(config, now_ms, before=present[0])
+        connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
+    connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
+
+
+def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:
+    """Mark some streams of the basin as deleted: those that were not."""
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE basin=? AND deleted_at IS NULL ORDER BY name LIMIT ?",  # noqa: S608
+        (basin.encode(), limit),
+    ).fetchall()
+    marked = [_stream_row(row) for row in rows]
+    if marked:
+        connection.execute(
+            "UPDATE stream SET deleted_at=? WHERE basin=? AND deleted_at IS NULL AND name <= ?",
+            (now_ms, basin.encode(), marked[-1].name.encode()),
+        )
+    return marked
+
+
+def deleting_basins(connection: sqlite3.Connection) -> Slices[list[str]]:
+    found: list[str] = []
+    name = b""
+    more = True
+    while more:
+        rows = connection.execute(
+            "SELECT name, deleted_at FROM basin WHERE name > ? ORDER BY name LIMIT ?", (name, BASINS_IN_A_ROW)
+        ).fetchall()
+        found += [name.decode() for name, deleted_at in rows if deleted_at is not None]
+        more = len(rows) == BASINS_IN_A_ROW
+        if more:
+            name = rows[-1][0]
+        yield
+    return found
+
+
+def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamRow]:
+    rows = connection.execute(
+        f"SELECT {_STREAM} FROM stream WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT ?",  # noqa: S608
+        (limit,),
+    )
+    return [_stream_row(row) for row in rows]
+
+
+def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
+    if connection.execute("SELECT 1 FROM stream WHERE id=?", (lowest_id,)).fetchone() is None:
+        return lowest_id
+    free_id: int = connection.execute(
+        "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
+        " ORDER BY id LIMIT 1",
+        (lowest_id,),
+    ).fetchone()[0]
+    return free_id
+
+
+def names_within(prefix: str, start_after: str) -> tuple[bytes, bytes]:
+    """The names with that prefix behind `start_after`, as one range: the first that may be in it, and the first beyond.
+    Of two lower bounds SQLite seeks to one and filters by the other, name by name."""
+    first, after = prefix.encode(), start_after.encode()
+    # UTF-8 never has the byte 0xff.
+    beyond = first[:-1] + bytes((first[-1] + 1,)) if first else b"\xff"
+    # Nothing stands between a name and the same with a NUL behind it.
+    return max(first, after + b"\0"), beyond
+
+
+def _basin_row(row: tuple[Any, ...]) -> BasinRow:
+    return BasinRow(row[0].decode(), json.loads(row[1]), row[2], row[3], row[4])
+
+
+def _stream_row(row: tuple[Any, ...]) -> StreamRow:
+    return StreamRow(
+        id=row[0],
+        basin=row[1].decode(),
+        name=row[2].decode(),
+        config=json.loads(row[3]),
+        cipher=row[4],
+        created_at_ms=row[5],
+        deleted_at_ms=row[6],
+        request_key=row[7],
+        trim_point=row[8],
+        fencing_token=row[9],
+        next_seq_num=row[10],
+        last_timestamp=to_unsigned(row[11]),
+        keep_ms=row[12],
+        uid=row[13],
+    )
+
+
+def streams_by_id(connection: sqlite3.Connection, ids: list[int]) -> list[StreamRow]:
+    query = f"SELECT {_STREAM} FROM stream WHERE id=?"  # noqa: S608
+    return [_stream_row(connection.execute(query, (stream_id,)).fetchone()) for stream_id in ids]

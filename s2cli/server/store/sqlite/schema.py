@@ -1,0 +1,247 @@
+"""The database file: its settings and its schema.
+
+A chunk's key packs its stream and the last sequence number in it, so that the chunks of one stream lie together and in
+order, and one step finds the chunk that holds a sequence number. What a read decides by stands in columns before the
+bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_signed`: only their order within Python
+counts, no statement compares them.
+
+Format 2 is format 1 and what `_UPGRADES` adds; a database of format 1 gets it when it is opened. Chunks of format 1
+stay as they are: each says by itself which checksum it has (engines/sqlite_checksum.py) and how it is sealed
+(server/core/encryption.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from s2cli.errors import S2Error
+from s2cli.private_files import open_own
+
+log = logging.getLogger("s2cli.server")
+
+APPLICATION_ID = 0x5332_4462  # "S2Db"
+FORMAT = 2
+FILE_NAME = "s2.db"
+PAGE_BYTES = 16384
+
+SEQ_NUM_BITS = 40
+
+SCHEMA = """
+CREATE TABLE chunk(
+  id INTEGER PRIMARY KEY, -- stream.id << 40 | last sequence number
+  n INT NOT NULL,         -- records
+  size INT NOT NULL,      -- metered bytes
+  ts INT NOT NULL,        -- timestamp of the last record
+  exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
+  crc INT NOT NULL,       -- which checksum << 32 | crc32, see engines/sqlite_checksum.py
+  kind INT NOT NULL,      -- 0 plain, else how it is sealed, see server/core/encryption.py
+  data BLOB NOT NULL      -- ReadBatch, or what seals one
+);
+CREATE TABLE basin(
+  name BLOB PRIMARY KEY,  -- UTF-8, as bytes: their order is the order of lists
+  config TEXT NOT NULL,   -- JSON
+  created_at INT NOT NULL,
+  deleted_at INT,
+  request_key BLOB,
+  crc INT                 -- kept for a checksum of the row; NULL: it has none
+) WITHOUT ROWID;
+CREATE TABLE stream(
+  id INTEGER PRIMARY KEY, -- below 2^23; free again once the row is gone
+  basin BLOB NOT NULL,
+  name BLOB NOT NULL,
+  config TEXT NOT NULL,
+  cipher TEXT,
+  created_at INT NOT NULL,
+  deleted_at INT,
+  request_key BLOB,
+  trim_point INT NOT NULL DEFAULT 0,
+  fencing_token TEXT NOT NULL DEFAULT '',
+  next_seq INT NOT NULL DEFAULT 0, -- this and last_ts: written in the transaction that deletes the last chunk
+  last_ts INT NOT NULL DEFAULT 0,
+  keep INT,                        -- retention of the last run
+  written INT NOT NULL DEFAULT 0,  -- arrival of the last record, as far as its chunk does not tell
+  look_at INT,                     -- when to see whether it is to be deleted, being empty
+  uid BLOB,                        -- random, 16 bytes: its chunks are sealed with it; NULL: created in format 1
+  crc INT
+);
+CREATE TABLE run(
+  id INTEGER PRIMARY KEY, -- of a chunk: from here on all chunks of its stream were written with one retention
+  keep INT NOT NULL,      -- that retention, in ms; 0 for ever
+  due INT                 -- the first of its chunks that are left expires then, or later
+);
+CREATE INDEX run_due ON run(due) WHERE due IS NOT NULL;
+CREATE TABLE reply(
+  id INTEGER PRIMARY KEY,    -- in order of time
+  key BLOB NOT NULL UNIQUE,  -- hash of the request token
+  request BLOB NOT NULL,     -- hash of the request
+  status INT NOT NULL,
+  content_type BLOB,
+  headers TEXT NOT NULL,     -- JSON, pairs
+  body BLOB NOT NULL,
+  stored_at INT NOT NULL
+);
+CREATE UNIQUE INDEX stream_name ON stream(basin, name);
+CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX stream_trimmed ON stream(trim_point) WHERE trim_point > 0;
+CREATE INDEX stream_looked_at ON stream(look_at) WHERE look_at IS NOT NULL;
+CREATE TABLE token(
+  id BLOB PRIMARY KEY,       -- UTF-8
+  selector TEXT NOT NULL UNIQUE,
+  hash BLOB NOT NULL,        -- HMAC-SHA256 of the verifier; its key is in the file token.key
+  scope TEXT NOT NULL,       -- JSON
+  auto_prefix INT NOT NULL,
+  expires TEXT,              -- RFC 3339 in UTC, as precise as it was set
+  expires_ms INT,            -- the same in ms, rounded up
+  crc INT
+) WITHOUT ROWID;
+CREATE INDEX token_expires ON token(expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE TABLE metric(
+  basin BLOB NOT NULL,    -- empty: the account
+  stream BLOB NOT NULL,   -- empty: the whole basin
+  series TEXT NOT NULL,
+  hour INT NOT NULL,      -- since the epoch
+  minutes TEXT NOT NULL,  -- JSON: minute of the hour -> value
+  PRIMARY KEY(basin, stream, series, hour)
+) WITHOUT ROWID;
+CREATE INDEX metric_hour ON metric(hour);
+"""
+
+# From each format to the next one.
+_UPGRADES = {
+    1: """
+ALTER TABLE basin ADD COLUMN crc INT;
+ALTER TABLE stream ADD COLUMN uid BLOB;
+ALTER TABLE stream ADD COLUMN crc INT;
+ALTER TABLE token ADD COLUMN crc INT;
+""",
+}
+
+
+def chunk_id(stream_id: int, seq_num: int) -> int:
+    return stream_id << SEQ_NUM_BITS | seq_num
+
+
+def stream_of(chunk_id: int) -> int:
+    return chunk_id >> SEQ_NUM_BITS
+
+
+def seq_num_of(chunk_id: int) -> int:
+    return chunk_id & ((1 << SEQ_NUM_BITS) - 1)
+
+
+def to_signed(timestamp: int) -> int:
+    """An unsigned number of 64 bits as the signed one with the same bits."""
+    return timestamp if timestamp < 1 << 63 else timestamp - (1 << 64)
+
+
+def to_unsigned(value: int) -> int:
+    return value if value >= 0 else value + (1 << 64)
+
+
+def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
+    """The one connection that writes; makes the file if there is none. Raises S2Error for a file that is not ours to
+    write: of a newer version, or of something else."""
+    path = directory / FILE_NAME
+    try:
+        _make_own(path)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    except OSError as error:
+        raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise S2Error(f"cannot open {path}: {error}") from error
+    try:
+        _prepare(connection, path, durable=durable)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError | sqlite3.Error):
+            raise S2Error(f"cannot open {path}: {error}") from error
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> None:
+    # The directory is locked, but somebody may look into the file with a tool.
+    connection.execute("PRAGMA busy_timeout=5000")
+    _check(connection, path)
+    version = _number(connection, "user_version")
+    if not version:
+        _create(connection)
+        _sync_directory(path.parent)
+    elif version < FORMAT:
+        _upgrade(connection, version)
+        log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
+    settings = {
+        "synchronous": "FULL" if durable else "OFF",
+        "wal_autocheckpoint": 0,
+        "secure_delete": "OFF",
+        "temp_store": "MEMORY",
+        "mmap_size": 0,
+        # Must hold the largest transaction, or pages are written twice.
+        "cache_size": -32768,
+    }
+    if sys.platform == "darwin":
+        settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
+    for name, value in settings.items():
+        connection.execute(f"PRAGMA {name}={value}").fetchall()
+
+
+def _make_own(path: Path) -> None:
+    """Made by us for its mode, which the files beside it inherit. SQLite follows links, so there must not be any."""
+    os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+    for suffix in "-wal", "-shm", "-journal":
+        with contextlib.suppress(FileNotFoundError):
+            os.close(open_own(f"{path}{suffix}", os.O_RDWR))
+
+
+def open_reader(directory: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None, check_same_thread=False)
+    for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0", "query_only=ON":
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    version, application_id = _number(connection, "user_version"), _number(connection, "application_id")
+    empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if empty and not version and not application_id:
+        return
+    if application_id != APPLICATION_ID:
+        raise S2Error(f"{path} is a database of another program")
+    if version > FORMAT:
+        raise S2Error(
+            f"{path} was written by a newer version of s2 (format {version}, this one knows {FORMAT})",
+            hint="upgrade s2, or choose another directory with --data",
+        )
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for setting in f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL":  # in this order
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    # One transaction, numbers included: a crash leaves an empty file or a whole one.
+    connection.executescript(
+        f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
+    )
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    steps = " ".join(_UPGRADES[number] for number in range(version, FORMAT))
+    # One transaction as well: a crash leaves the old format or the new one. SQLite waits for the disk by itself here.
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={FORMAT}; COMMIT;")
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return value
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,420 @@
+"""The thread that writes: group commit over all streams, checkpoints, deletion in slices, and what happens when the
+disk says no.
+
+Everything that changes the database goes through one connection in one thread, in this order: what the control plane
+asked for, then one group of appends, then maintenance; what is small and came meanwhile goes before that. Appends of
+one stream keep their order; streams do not wait for each other longer than a group takes. Numbers in comments were
+measured on two cores with an SSD.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import chain
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.core.histogram import Histogram
+from s2cli.server.store.interface import Append, Lane
+from s2cli.server.store.sqlite import chunks as chunks
+from s2cli.server.store.sqlite.cleaner import Cleaner
+from s2cli.server.store.sqlite.disk_errors import is_full, is_of_the_disk, is_of_the_moment, not_written
+from s2cli.server.store.sqlite.disk_room import LOOK_S, Room
+from s2cli.server.store.sqlite.gate import Gate
+from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.store.sqlite.schema import PAGE_BYTES
+
+# A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
+IDLE_S = 0.01
+# About what an operation or a slice of deletion writes into the log.
+OPERATION_PAGES = 16
+
+# Bounds of the histogram.
+COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+# What is wrong with single writes is logged no more often.
+COMPLAINT_S = 1.0
+
+log = logging.getLogger("s2cli.server")
+
+
+class Operation:
+    """A change that the control plane asked for: `run` in a transaction, its result into `future`, on the loop.
+    What is queued for `stream_id` is written before. `grows`: it adds, and does not get the room that is kept for what
+    deletes."""
+
+    __slots__ = ("future", "grows", "run", "stream_id")
+
+    def __init__(
+        self,
+        run: Callable[[sqlite3.Connection], Any],
+        future: Future[Any],
+        stream_id: int | None = None,
+        *,
+        grows: bool = False,
+    ) -> None:
+        self.run = run
+        self.future = future
+        self.stream_id = stream_id
+        self.grows = grows
+
+
+Item = Append | Operation | list[tuple[int, int]] | int | None
+
+
+class Writer:
+    """The thread and its connection. `settle` is called on the loop, once per group."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        loop: AbstractEventLoop,
+        gate: Gate,
+        room: Room,
+        settle: Callable[[list[Append], S2Error | None], None],
+    ) -> None:
+        self.failure: str | None = None  # for good: nothing is written any more
+        self.commit_times = Histogram(COMMIT_TIMES_S)
+        self._connection = connection
+        self._loop = loop
+        self._gate = gate
+        self._room = room
+        self._settle = settle
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._lanes = Lanes()
+        self._operations: deque[Operation] = deque()
+        self._refused: list[Append] = []
+        self._cleaner = Cleaner(connection)
+        self._stopping = False
+        self._silent_until_s = 0.0
+        self._bulk = False  # the last group was a large one
+        self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
+        self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, item: Append | Operation) -> None:
+        self._queue.put(item)
+
+    def trim(self, trim_points: list[tuple[int, int]]) -> None:
+        """Delete, in time, the chunks of streams that end at or before a sequence number."""
+        self._queue.put(trim_points)
+
+    def expire(self, now_ms: int) -> None:
+        """Delete, in time, what has expired by then."""
+        self._queue.put(now_ms)
+
+    def stop(self) -> None:
+        """Write what is queued, then end; blocks until the connection is closed."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # From here on in the thread.
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping or self._lanes or self._operations or self._refused:
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
+            self._give_up(error)
+            self._refuse_everything()
+        while not self._stopping:
+            self._sort(self._queue.get())
+            self._refuse_everything()
+        with contextlib.suppress(sqlite3.Error):
+            if self.failure is None:
+                # Readers are gone by now: this one may empty the log.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._connection.close()
+
+    def _turn(self) -> None:
+        self._take()
+        while self._operations:
+            self._operate(self._operations.popleft())
+        if self._lanes:
+            self._commit(self._lanes.next_group())
+        if self._refused:
+            self._settle_refused()
+        if self._log_bytes >= CHECKPOINT_BYTES:
+            if self._bulk:
+                self._let_small_pass()
+            self._checkpoint()
+        if self._cleaner.busy:
+            self._clean_up()
+
+    def _take(self) -> None:
+        """Sort what has come; waits for it if there is nothing else to do."""
+        queue = self._queue
+        count = queue.qsize()
+        if not count:
+            if self._lanes or self._operations or self._refused or self._stopping or self._cleaner.busy:
+                return
+            self._wait()
+            count = queue.qsize()
+        for _ in range(count):
+            self._sort(queue.get_nowait())
+
+    def _wait(self) -> None:
+        """Wait for the next item, or for room on a full disk. A pause is used for a checkpoint, but not the one between
+        an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
+        if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
+            if not self._bulk:
+                with contextlib.suppress(Empty):
+                    self._sort(self._queue.get(timeout=IDLE_S))
+                    return
+            self._checkpoint()
+        while self._room.shortage is not None:
+            with contextlib.suppress(Empty):
+                self._sort(self._queue.get(timeout=LOOK_S))
+                return
+            if self._room.look():
+                self._cleaner.vacuum()
+                return
+        self._sort(self._queue.get())
+
+    def _sort(self, item: Item) -> None:
+        if isinstance(item, Append):
+            if item.lane.broken is None:
+                self._lanes.put(item)
+            else:
+                self._refused.append(item)
+        elif item is None:
+            self._stopping = True
+        elif isinstance(item, Operation):
+            self._operations.append(item)
+        elif isinstance(item, int):
+            self._cleaner.expire(item)
+        else:
+            self._cleaner.trim(item)
+
+    def _let_small_pass(self) -> None:
+        """What is small and came during a bulk commit does not wait for the checkpoint after it, too."""
+        for _ in range(self._queue.qsize()):
+            self._sort(self._queue.get_nowait())
+        if self._lanes.any_small:
+            self._commit(self._lanes.next_group())
+
+    def _commit(self, group: list[Append], behind: Sequence[Append] = ()) -> None:
+        """Make a group durable, or as much of it as can be. `behind` was taken from the lanes together with it."""
+        started_s = time.perf_counter()
+        # Outside of the `try`: the parts of a group that is split tell of their own errors.
+        if not self._may_write(group):
+            self._no_room(group, behind)
+            return
+        try:
+            self._insert(group)
+        except BaseException as error:
+            if is_full(error):
+                self._no_room(group, behind)
+            elif is_of_the_disk(error) or not isinstance(error, Exception):
+                self._give_up(error)
+                self._refuse_all([*group, *behind])
+                raise
+            else:
+                self._commit_apart(group, behind, error)
+            return
+        self._room.found()
+        self._tell(self._settle, group, None)
+        self.commit_times.add(time.perf_counter() - started_s)
+        lanes = set()
+        size_bytes = 0
+        for append in group:
+            lanes.add(append.lane)
+            size_bytes += len(append.chunk.data)
+            if append.trim_point is not None:
+                self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
+        self._bulk = size_bytes > SMALL_LANE_BYTES
+        # The last page of each stream is written whole, and those above.
+        self._log_bytes += size_bytes + (len(lanes) + 2) * PAGE_BYTES
+
+    def _may_write(self, group: list[Append]) -> bool:
+        """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
+        return self._room.may_grow() or (_trims(group) and all(append.lane is group[0].lane for append in group))
+
+    def _insert(self, group: list[Append]) -> None:
+        try:
+            chunks.insert(self._connection, group)
+        except sqlite3.Error as error:
+            if not (is_full(error) and _trims(group) and self._room.make()):
+                raise
+            chunks.insert(self._connection, group)
+
+    def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
+        """Refuse the group; but if it is of several streams, what is small may pass by itself."""
+        by_lane: dict[Lane, list[Append]] = {}
+        for append in group:
+            by_lane.setdefault(append.lane, []).append(append)
+        parts = [*by_lane.values()]
+        if len(parts) > 1:
+            for number, part in enumerate(parts, 1):
+                self._commit(part, [*chain.from_iterable(parts[number:]), *behind])
+        else:
+            self._room.lack(sum(len(append.chunk.data) for append in group))
+            self._refuse(group, behind, self._refusal())
+
+    def _commit_apart(self, group: list[Append], behind: Sequence[Append], error: Exception) -> None:
+        """Something in the group cannot be stored: it is refused, and all others are committed, half by half. A lock
+        is in the way of all of them, and each attempt would wait for it."""
+        if len(group) == 1 or is_of_the_moment(error):
+            self._complain("an append was refused", error)
+            to_followers = ApiError(
+                "unavailable", "an append to the stream that came before this one was refused", without_effect=True
+            )
+            self._refuse(group, behind, not_written(error), to_followers)
+            return
+        middle = len(group) // 2
+        for half, after in (group[:middle], [*group[middle:], *behind]), (group[middle:], behind):
+            whole = [append for append in half if append.lane.broken is None]
+            if whole:
+                self._commit(whole, after)
+
+    def _operate(self, operation: Operation) -> None:
+        result: Any = None
+        refusal: S2Error | None = None
+        try:
+            for group in self._lanes.take_stream(operation.stream_id):
+                self._commit(group)
+            result = self._run_with_room(operation.run, grows=operation.grows)
+            if operation.stream_id is not None:
+                self._cleaner.vacuum()
+        except S2Error as error:
+            refusal = error
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_of_the_disk(error):
+                self._give_up(error)
+                self._tell(_resolve, operation.future, None, self._refusal())
+                raise
+            self._complain("a change was refused", error)
+            refusal = not_written(error)
+        self._tell(_resolve, operation.future, result, refusal)
+
+    def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
+        """Run in a transaction; if the disk is full, and it does not grow, once more without the ballast."""
+        if grows and not self._room.may_grow():
+            self._room.lack()
+            raise self._refusal()
+        self._log_bytes += OPERATION_PAGES * PAGE_BYTES
+        while True:
+            try:
+                return chunks.in_transaction(self._connection, run)
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                made = not grows and self._room.make()
+                self._room.lack()
+                if not made:
+                    raise self._refusal() from error
+
+    def _clean_up(self) -> None:
+        pages = 0
+        while self._cleaner.busy:
+            try:
+                pages = self._cleaner.step(self._run_with_room)
+                break
+            except Exception as error:
+                if is_of_the_disk(error):
+                    raise
+                if not is_full(error):
+                    self._complain("a deletion was given up for now", error)
+                    self._cleaner.drop()
+                    continue
+                made = self._room.make()
+                self._room.lack()
+                if not made:
+                    self._cleaner.stop_vacuuming()
+        self._log_bytes += pages * PAGE_BYTES
+        if not self._cleaner.busy:
+            self._room.restore()
+
+    def _checkpoint(self) -> None:
+        with self._gate.checkpoint():
+            try:
+                _, log_pages, moved_pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                self._room.lack()
+                return
+        self._log_bytes = max(0, log_pages - moved_pages) * PAGE_BYTES
+
+    # Refusing.
+
+    def _give_up(self, error: BaseException) -> None:
+        """Nothing is written any more."""
+        if self.failure is None:
+            self.failure = f"{type(error).__name__}: {error}"
+            log.critical("no more writes, the storage has failed: %s", self.failure)
+
+    def _complain(self, what: str, error: Exception) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + COMPLAINT_S
+            log.error("%s", what, exc_info=error)
+
+    def _refuse(
+        self, group: list[Append], behind: Sequence[Append], error: S2Error, after: S2Error | None = None
+    ) -> None:
+        """Break the lanes of the group: what is behind it in them has no place to stand, and fails with `after`, if
+        that is another error."""
+        lanes = {append.lane: None for append in group}
+        followers = [append for append in behind if append.lane in lanes]
+        for lane in lanes:
+            followers += self._lanes.break_lane(lane, after or error)
+        self._tell(self._settle, group, error)
+        if followers:
+            self._tell(self._settle, followers, after or error)
+
+    def _refuse_everything(self) -> None:
+        self._settle_refused()
+        self._refuse_all(self._lanes.take_all())
+        while self._operations:
+            self._tell(_resolve, self._operations.popleft().future, None, self._refusal())
+
+    def _refuse_all(self, appends: list[Append]) -> None:
+        """Those of them that were not refused before."""
+        appends = [append for append in appends if append.lane.broken is None]
+        if appends:
+            self._refuse(appends, (), self._refusal())
+
+    def _settle_refused(self) -> None:
+        """What came on a lane that was broken by then."""
+        refused, self._refused = self._refused, []
+        by_lane: dict[Lane, list[Append]] = {}
+        for append in refused:
+            by_lane.setdefault(append.lane, []).append(append)
+        for lane, appends in by_lane.items():
+            self._tell(self._settle, appends, lane.broken)
+
+    def _refusal(self) -> S2Error:
+        if self.failure is not None:
+            return ApiError("storage", f"the storage has failed: {self.failure}")
+        return ApiError("storage", self._room.shortage or "the disk is full", without_effect=True)
+
+    def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
+        # A closed loop: nobody is left to be told.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _trims(group: list[Append]) -> bool:
+    return any(append.trim_point is not None for append in group)
+
+
+def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
