@@ -1,7 +1,7 @@
 """The poll loop of `append`: input to batches to the server, acknowledgements back, through losses and signals.
 
-One thread waits for the input, the connection and the signals together. The decisions are those of wire/append_session.py;
-here is when to read, to send, to flush, to connect again and to stop.
+One thread waits for the input, the connection and the signals together. The decisions are those of
+wire/append_session.py; here is when to read, to send, to flush, to connect again and to stop.
 """
 
 from __future__ import annotations

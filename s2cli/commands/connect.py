@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.cli.args import STREAM_MEMBERS
-from s2cli.config import settings as config
+from s2cli.config import settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 RECORD_COMMANDS = ("append", "read", "tail", "check-tail", "trim", "fence")
 
 
-def open_settings(args: Args) -> config.Settings:
+def open_settings(args: Args) -> settings.Settings:
     """The settings of the command, which `args` keep. Its stream and its target are looked at before there is any side
     effect, the stream first: choosing the target may start a server. `-v` hears of choices that may surprise."""
-    settings = config.resolve(args)
+    chosen = settings.resolve(args)
     if args.command.rpartition(" ")[2] in RECORD_COMMANDS:
-        settings.stream_uri(args.uri)
-    target = settings.target()
-    args.settings = settings
+        chosen.stream_uri(args.uri)
+    target = chosen.target()
+    args.settings = chosen
     console.detail(f"using {target.socket_path or target.account_url} ({target.source})")
-    for note in settings.notes:
+    for note in chosen.notes:
         console.detail(note)
-    return settings
+    return chosen
 
 
 def stream_config_header(args: Args) -> str | None:

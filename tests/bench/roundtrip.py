@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from terminator import tls_terminator
+from support.terminator import tls_terminator
 
 S2 = os.environ.get("S2") or str(Path(sys.executable).with_name("s2"))
 CLIENT_LIMIT_BYTES, SERVER_LIMIT_BYTES = 100_000_000, 200_000_000

@@ -1,8 +1,8 @@
 """Appends and reads over TLS, through a terminator: HTTP/2 and HTTP/1.1 by ALPN, and who is trusted."""
 
 import pytest
+from support.terminator import tls_terminator
 from support.waiting import TIMEOUT_S
-from terminator import tls_terminator
 
 from s2cli.client.tls import client_context
 from s2cli.errors import UsageError

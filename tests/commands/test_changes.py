@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from lossy_front import LossyFront
+from support.lossy_front import LossyFront
 
 from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS, Args
 from s2cli.client.stream_client import StreamClient

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from cutting_proxy import CuttingProxy
+from support.cutting_proxy import CuttingProxy
 from support.waiting import TIMEOUT_S
 
 # `python -m s2cli` with another bound for how long an interrupted append waits.

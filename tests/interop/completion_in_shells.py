@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from completion_lines import SCRIPTS, TYPED, make_files
+from support.completion_lines import SCRIPTS, TYPED, make_files
 from support.waiting import TIMEOUT_S, until_readable
 
 

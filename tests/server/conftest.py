@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 import uvloop
-from bearers import BASIN, OTHER_BASIN, ROOT, ask
-from hosting import HostThread
+from support.bearers import BASIN, OTHER_BASIN, ROOT, ask
+from support.hosting import HostThread
 
 
 @pytest.fixture(scope="module")

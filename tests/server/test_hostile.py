@@ -7,7 +7,7 @@ import sqlite3
 import tracemalloc
 
 import pytest
-from s2s import append_input, open_append
+from support.s2s import append_input, open_append
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import BadValueError, S2Error

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 import uvloop
-from hosting import HostThread, connect
 from strict_http1 import requests_in
+from support.hosting import HostThread, connect
 
 from s2cli.server.http.host import listen_tcp
 

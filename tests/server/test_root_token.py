@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from bearers import ROOT, ask, issue, made, scope
+from support.bearers import ROOT, ask, issue, made, scope
 from support.waiting import TIMEOUT_S
 
 

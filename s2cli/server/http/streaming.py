@@ -3,7 +3,7 @@
 `receive()` must never be cancelled: what it would have brought is lost. `send()` has queued its message when the call
 returns, and the awaitable that it gives is of one type when there was room in the queue and of another when there was
 none: so a callback on the loop can send without a task, and know when to stop. A `send` that is an ordinary coroutine
-function is awaited in a task instead. tests/server/test_channel.py holds this against both hosts.
+function is awaited in a task instead. tests/server/http/test_streaming.py holds this against both hosts.
 """
 
 from __future__ import annotations

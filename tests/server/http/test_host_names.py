@@ -8,9 +8,9 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from bearers import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.bearers import ROOT
 
 from s2cli.errors import ApiError
 from s2cli.server.http.authority import is_same_host, split_authority, split_origin

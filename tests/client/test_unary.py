@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
+from support.terminator import tls_terminator
 from support.waiting import TIMEOUT_S
-from terminator import tls_terminator
 
 from s2cli.client import api, sockets
 from s2cli.client import connection as duplex

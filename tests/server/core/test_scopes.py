@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
-from bearers import BASIN, OTHER_BASIN, ROOT, ask, assert_allowed, assert_refused, issue, made, scope
+from support.bearers import BASIN, OTHER_BASIN, ROOT, ask, assert_allowed, assert_refused, issue, made, scope
 
 from s2cli.wire.operations import OP_GROUPS, OPERATIONS
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
-from hosting import read_until
+from support.bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
+from support.hosting import read_until
 
 from s2cli.server.core.stream import Stream
 

@@ -5,7 +5,7 @@ import http.client
 import json
 
 import pytest
-from s2s import open_append, open_read
+from support.s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import STATUS_BY_CODE, ApiError

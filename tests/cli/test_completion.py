@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from completion_lines import SCRIPTS, TYPED, make_files
+from support.completion_lines import SCRIPTS, TYPED, make_files
 from support.waiting import TIMEOUT_S
 
 from s2cli.cli import command_tree

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 
 import pytest
-from holding import hold
+from support.holding import hold
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error

@@ -2,8 +2,8 @@ import base64
 import json
 
 import pytest
-from s2s import append_input, open_append
-from sse import open_events
+from support.s2s import append_input, open_append
+from support.sse import open_events
 
 from s2cli.server.api import follow
 

@@ -12,7 +12,7 @@ from support.waiting import TIMEOUT_S, until
 
 from s2cli.wire.s2_pb2 import AppendAck, AppendInput
 
-MORTAL_SERVER = Path(__file__).parents[1] / "faults" / "mortal_server.py"
+MORTAL_SERVER = Path(__file__).parents[2] / "faults" / "mortal_server.py"
 BAD_TOKENS = ("", "x" * 37)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from s2s import open_append, open_read
+from support.s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from s2s import append_input, open_append, open_read
+from support.s2s import append_input, open_append, open_read
 
 DEFAULTS = {
     "storage_class": "express",

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 
 import pytest
-from s2s import open_read
+from support.s2s import open_read
 from support.waiting import until
 
 from s2cli.errors import ApiError

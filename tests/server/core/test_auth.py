@@ -7,8 +7,8 @@ import sqlite3
 from datetime import UTC, datetime
 
 import pytest
-from bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
-from s2s import Session
+from support.bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
+from support.s2s import Session
 from support.waiting import TIMEOUT_S, until
 
 # Issuing.

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from s2s import append_input, open_append
-from sse import open_events
+from support.s2s import append_input, open_append
+from support.sse import open_events
 from support.waiting import TIMEOUT_S
 
 from s2cli.server.api.framing import Cursor

@@ -2,7 +2,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from s2s import append_input, open_append, open_read
+from support.s2s import append_input, open_append, open_read
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.api import follow as following

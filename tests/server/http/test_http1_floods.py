@@ -6,9 +6,9 @@ import random
 import threading
 
 import pytest
-from hosting import connect, read_until
 from hypothesis import given
 from hypothesis import strategies as st
+from support.hosting import connect, read_until
 from support.waiting import until
 
 from s2cli.server.client_log import CLIENT_LOG, MAX_LINES_PER_S, MAX_TRACEBACK_CHARS

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from s2s import append_input, open_append, open_read
+from support.s2s import append_input, open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.server.store.sqlite.engine import SqliteStore

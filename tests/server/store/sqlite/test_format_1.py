@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from bearers import ask
+from support.bearers import ask
 
 from s2cli.errors import S2Error
 from s2cli.server.store.sqlite import schema

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from s2s import append_input, open_append
+from support.s2s import append_input, open_append
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
 from s2cli.server.api import append_body, append_json

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from s2s import open_append, open_read
+from support.s2s import open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import ApiError

@@ -15,7 +15,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from hosting import POST, connect, echo, read_until
+from support.hosting import POST, connect, echo, read_until
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import S2Error

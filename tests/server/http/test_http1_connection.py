@@ -8,7 +8,7 @@ import struct
 import threading
 
 import pytest
-from hosting import POST, connect, echo, read_until
+from support.hosting import POST, connect, echo, read_until
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.server.http import host as host_module

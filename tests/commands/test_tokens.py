@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from lossy_front import LossyFront
+from support.lossy_front import LossyFront
 
 from s2cli.cli.args import Args
 from s2cli.commands import metrics, official_account, tokens

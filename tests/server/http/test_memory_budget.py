@@ -17,7 +17,7 @@ import h2.settings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s2s import append_input, open_append
+from support.s2s import append_input, open_append
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.server.api import append

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from s2cli.cli import command_tree
 
-SCRIPTS = Path(__file__).parents[1] / "completions"
+SCRIPTS = Path(__file__).parents[2] / "completions"
 
 FIRST_WORDS = {name for name, (_, _, line) in command_tree.COMMANDS.items() if line and " " not in name} | set(
     command_tree.GROUPS

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from holding import hold
+from support.holding import hold
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, S2Error, UsageError

@@ -8,8 +8,8 @@ import random
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from s2s import open_append, open_read
-from sse import open_events
+from support.s2s import open_append, open_read
+from support.sse import open_events
 
 from s2cli.wire.s2_pb2 import ReadBatch
 
