@@ -1,6 +1,7 @@
 """What a command line says, in one plain object, whichever parser read it.
 
-Both parsers (fastargs and typer) give a dict of what was written, by parameter name; resolve() turns texts into values.
+Both parsers (strict_parser and typer) give a dict of what was written, by parameter name; resolve() turns texts into
+values.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The strict parser of the command line: what it is sure about needs no typer, which costs a start 35 ms.
 
-It knows the flags of fasttable and fasttable_others (made from the declarations) and simple values. Anything else is
-"not sure": an unknown or repeated flag, help, a bad value, a missing operand. Then typer has the word, and the real
-message.
+It knows the flags of strict_table and strict_table_others (made from the declarations) and simple values. Anything
+else is "not sure": an unknown or repeated flag, help, a bad value, a missing operand. Then typer has the word, and the
+real message.
 """
 
 from __future__ import annotations

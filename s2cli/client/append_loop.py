@@ -13,9 +13,9 @@ import time
 from s2cli.amounts import format_seconds
 from s2cli.client.append_position import Placing
 from s2cli.client.append_transports import CallCarrier, FrameCarrier
-from s2cli.client.retry import Outage
+from s2cli.client.retry import Outage, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
-from s2cli.client.signals import Interrupted, Waiter
+from s2cli.client.signals import Interrupted
 from s2cli.client.sockets import LostError, describe
 from s2cli.client.transports import APPEND_WAYS, S2S, Ways
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError

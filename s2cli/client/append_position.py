@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from s2cli.client.append_options import AppendOptions
     from s2cli.client.connection import Connection
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Waiter
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_session import AppendSession
 

@@ -21,7 +21,7 @@ from s2cli.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.client.http2 import Http2
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Waiter
     from s2cli.client.tls import TlsSocket
     from s2cli.endpoints import Target
 

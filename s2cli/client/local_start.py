@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s2cli.amounts import format_seconds
-from s2cli.client.local import is_absent, is_outdated, probe, read_note
+from s2cli.client.local_probe import is_absent, is_outdated, probe, read_note
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.private_files import open_own
 from s2cli.wire.lock_file import LOCK_FILE

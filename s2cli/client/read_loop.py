@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.client.connection import Connection, Headers
-    from s2cli.client.retry import Outage
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Outage, Waiter
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.read_session import Delivered, ReadSession
 

@@ -1,18 +1,21 @@
-"""How long to go on without a server: backoff, silence, and the point where it is enough (protocol section 9.2)."""
+"""How long to go on without a server: backoff, silence, and the point where it is enough (protocol section 9.2); and
+how to wait for a descriptor within these bounds."""
 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from s2cli.amounts import format_seconds
+from s2cli.client.signals import Interrupted
 from s2cli.errors import ApiError, S2Error, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.signals import Waiter
+    from s2cli.client.signals import Interrupts
 
 FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 1.0
@@ -142,3 +145,50 @@ class Outage:
     @staticmethod
     def _over(why: str, error: S2Error) -> UnreachableError:
         return UnreachableError(f"{why}: {error.message}", hint=error.hint)
+
+
+class Waiter:
+    """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound) nor
+    past the end of the `outage`."""
+
+    __slots__ = ("deadline", "interrupts", "outage")
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self.interrupts = interrupts
+        self.deadline: float | None = None
+        self.outage: Outage | None = None
+
+    def wait(self, fd: int, events: int, timeout_s: float) -> int:
+        """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
+        UnreachableError where the outage has lasted too long."""
+        end = time.monotonic() + timeout_s
+        if self.deadline is not None:
+            end = min(end, self.deadline)
+        interrupts, outage = self.interrupts, self.outage
+        poll = select.poll()
+        if interrupts.fd >= 0:
+            poll.register(interrupts.fd, select.POLLIN)
+        if fd >= 0:
+            poll.register(fd, events)
+        while True:
+            if interrupts.count > interrupts.seen:
+                raise Interrupted
+            left_s = end - time.monotonic()
+            wait_s = left_s
+            if outage is not None:
+                outage.check()
+                wait_s = min(left_s, outage.until - time.monotonic())
+            found = 0
+            for ready_fd, ready in poll.poll(max(0, wait_s * 1000)):
+                if ready_fd == fd:
+                    found = ready
+                else:
+                    interrupts.drain()
+            if found:
+                return found
+            if time.monotonic() >= end and interrupts.count <= interrupts.seen:
+                return 0
+
+    def sleep(self, seconds: float) -> None:
+        """Raises Interrupted when a signal ends it."""
+        self.wait(-1, 0, seconds)

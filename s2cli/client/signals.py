@@ -5,14 +5,10 @@ from __future__ import annotations
 # `signal` wraps this module in enums, which costs each start 3 ms.
 import _signal  # type: ignore[import-not-found]  # typeshed does not describe it
 import os
-import select
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from s2cli.client.retry import Outage
 
 SIGHUP, SIGINT, SIGTERM = 1, 2, 15  # POSIX fixes these numbers
 
@@ -76,50 +72,3 @@ class Interrupts:
     def exit_code(self) -> int:
         """128 and the number of the first signal, as a shell counts."""
         return 128 + self.number
-
-
-class Waiter:
-    """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound) nor
-    past the end of the `outage`."""
-
-    __slots__ = ("deadline", "interrupts", "outage")
-
-    def __init__(self, interrupts: Interrupts) -> None:
-        self.interrupts = interrupts
-        self.deadline: float | None = None
-        self.outage: Outage | None = None
-
-    def wait(self, fd: int, events: int, timeout_s: float) -> int:
-        """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
-        UnreachableError where the outage has lasted too long."""
-        end = time.monotonic() + timeout_s
-        if self.deadline is not None:
-            end = min(end, self.deadline)
-        interrupts, outage = self.interrupts, self.outage
-        poll = select.poll()
-        if interrupts.fd >= 0:
-            poll.register(interrupts.fd, select.POLLIN)
-        if fd >= 0:
-            poll.register(fd, events)
-        while True:
-            if interrupts.count > interrupts.seen:
-                raise Interrupted
-            left_s = end - time.monotonic()
-            wait_s = left_s
-            if outage is not None:
-                outage.check()
-                wait_s = min(left_s, outage.until - time.monotonic())
-            found = 0
-            for ready_fd, ready in poll.poll(max(0, wait_s * 1000)):
-                if ready_fd == fd:
-                    found = ready
-                else:
-                    interrupts.drain()
-            if found:
-                return found
-            if time.monotonic() >= end and interrupts.count <= interrupts.seen:
-                return 0
-
-    def sleep(self, seconds: float) -> None:
-        """Raises Interrupted when a signal ends it."""
-        self.wait(-1, 0, seconds)

@@ -16,7 +16,7 @@ from s2cli.errors import UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Waiter
 
     AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from s2cli.client.connection import Connection, Headers, Response
-    from s2cli.client.retry import Outage
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Outage, Waiter
     from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 

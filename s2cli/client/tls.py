@@ -11,7 +11,7 @@ from s2cli.errors import UnreachableError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Waiter
     from s2cli.client.sockets import Peer
 
 RECORD_BYTES = 16 * 1024  # the most that one TLS record carries

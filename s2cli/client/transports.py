@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.client.connection import Connection
-    from s2cli.client.signals import Waiter
+    from s2cli.client.retry import Waiter
     from s2cli.client.stream_client import StreamClient
 
 AUTO, S2S, SSE, UNARY = "auto", "s2s", "sse", "unary"

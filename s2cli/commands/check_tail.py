@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import Outage
-from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.retry import Outage, Waiter
+from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient, keep_trying
 from s2cli.commands.connect import open_settings
 

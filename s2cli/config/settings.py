@@ -17,9 +17,31 @@ from s2cli.wire.names import check_basin_name, check_stream_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
 
-    from s2cli.cli.args import Args
     from s2cli.endpoints import Target
+
+    class Options(Protocol):
+        """The options of a command that say where to connect, as whom and how."""
+
+        command: str
+        local: bool
+        profile: str | None
+        account_endpoint: str | None
+        basin_endpoint: str | None
+        access_token_file: str | None
+        ca_file: str | None
+        insecure_http: bool
+        http2: bool
+        timeout_s: float | None
+        quiet: bool
+        verbose: bool
+        color: str | None
+        compression: str | None
+        encryption_key_file: str | None
+        stream: str | None
+        input: tuple[str, ...]
+
 
 DEFAULT_TIMEOUT_S = 30.0
 WAYS_ON = (
@@ -39,7 +61,7 @@ class Settings:
 
     __slots__ = ("_args", "_environ", "_target", "color", "notes", "quiet", "timeout_s", "verbose")
 
-    def __init__(self, args: Args, environ: Mapping[str, str]) -> None:
+    def __init__(self, args: Options, environ: Mapping[str, str]) -> None:
         self._args = args
         self._environ = environ
         self._target: Target | None = None
@@ -136,12 +158,12 @@ class Settings:
         return uri
 
 
-def resolve(args: Args, environ: Mapping[str, str] | None = None) -> Settings:
+def resolve(args: Options, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of one command; `environ` is the environment where None is given."""
     return Settings(args, os.environ if environ is None else environ)
 
 
-def _profile_name(args: Args, environ: Mapping[str, str]) -> str | None:
+def _profile_name(args: Options, environ: Mapping[str, str]) -> str | None:
     if args.local and args.profile not in (None, endpoints.LOCAL):
         raise UsageError(f"--local and --profile {args.profile} name two profiles: give one of them")
     if args.local:
@@ -149,7 +171,7 @@ def _profile_name(args: Args, environ: Mapping[str, str]) -> str | None:
     return args.profile or environ.get("S2_PROFILE") or None
 
 
-def _choose_target(args: Args, environ: Mapping[str, str], notes: list[str]) -> Target:
+def _choose_target(args: Options, environ: Mapping[str, str], notes: list[str]) -> Target:
     by_option = endpoints.pair(args.account_endpoint, args.basin_endpoint, "--account-endpoint", "--basin-endpoint")
     by_environment = (environ.get("S2_ACCOUNT_ENDPOINT") or None, environ.get("S2_BASIN_ENDPOINT") or None)
     profile_name = _profile_name(args, environ)
@@ -170,7 +192,7 @@ def _choose_target(args: Args, environ: Mapping[str, str], notes: list[str]) -> 
     return _plain_target(by_option, by_environment, args, environ, notes)
 
 
-def _profile_target(name: str, args: Args, environ: Mapping[str, str], notes: list[str]) -> Target:
+def _profile_target(name: str, args: Options, environ: Mapping[str, str], notes: list[str]) -> Target:
     """The endpoints, the credential and the TLS settings of a profile, as one unit."""
     ignored = [
         variable
@@ -210,7 +232,7 @@ def _profile_target(name: str, args: Args, environ: Mapping[str, str], notes: li
 def _plain_target(
     by_option: tuple[str, str] | None,
     by_environment: tuple[str | None, str | None],
-    args: Args,
+    args: Options,
     environ: Mapping[str, str],
     notes: list[str],
 ) -> Target:
@@ -267,7 +289,7 @@ def _no_credential(official: files.OfficialConfig) -> AuthError:
     )
 
 
-def _local_target(args: Args) -> Target:
+def _local_target(args: Options) -> Target:
     from s2cli.client import local
 
     place = local.ensure_server()
@@ -285,5 +307,5 @@ def _local_target(args: Args) -> Target:
     )
 
 
-def _insecure_http(args: Args, environ: Mapping[str, str]) -> bool:
+def _insecure_http(args: Options, environ: Mapping[str, str]) -> bool:
     return args.insecure_http or is_true(environ.get("S2_INSECURE_HTTP", ""), "S2_INSECURE_HTTP")

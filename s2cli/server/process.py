@@ -15,25 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2cli import __version__
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import S2Error
 from s2cli.server.api.app import application
-from s2cli.server.api.token_handlers import TokenExpiry
+from s2cli.server.api.server import Server
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.core.auth import Auth, Secrets
-from s2cli.server.core.cleanup import Upkeep
-from s2cli.server.core.counters import Meters
-from s2cli.server.core.idempotency import Replies
-from s2cli.server.core.registry import StreamRegistry
-from s2cli.server.core.turnstile import Turnstile
 from s2cli.server.data_directory import ALLOW_NETWORK_VARIABLE, DirectoryInUseError, LockedDirectory
 from s2cli.server.http.cors import Cors
 from s2cli.server.http.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.http.host_names import HostNames
-from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES, Memory
+from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
 from s2cli.server.init_file import ensure_initial
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.values import is_true
-from s2cli.wire.frames import RECONNECT_ADVISED
 from s2cli.wire.lock_file import decode_note, encode_note
 
 if TYPE_CHECKING:
@@ -121,118 +114,6 @@ class Options:
         self.open_store = open_store
 
 
-class Server:
-    """What the handlers share."""
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        directory: Path | None = None,
-        base_domain: str | None = None,
-        root_token: str | None = None,
-        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
-    ) -> None:
-        self.store = store
-        self.base_domain = base_domain
-        self.clock_ms: Callable[[], int] = _clock_ms
-        store.clock_ms = lambda: self.clock_ms()
-        self.now: Callable[[], float] = time.monotonic
-        self.cors: Cors | None = None
-        self.host_names = HostNames()
-        self.logs_requests = False
-        # The flag of each ack: once the server is about to go, that its client had better reconnect.
-        self.advice = 0
-        self.draining = False
-        # Exchanges that are running, and since when there may be none.
-        self.exchanges = 0
-        self.quiet_since = self.now()
-        # Around every change of a row that depends on what stands in it.
-        self.changing = asyncio.Lock()
-        self._on_drain: list[Callable[[], None]] = []
-        self._held = 0
-        self._quiet = asyncio.Event()
-        self._appenders_left = asyncio.Event()
-        self._listening_ended = asyncio.Event()
-        self.turnstile = Turnstile()
-        # Of what readers get: those who write do not wait for it.
-        self.rendering = Turnstile()
-        self.memory = Memory(memory_limit_bytes)
-        self.memory.elsewhere_bytes = lambda: self.streams.pending_bytes + self.streams.recent_bytes
-        self.meters = Meters(self)
-        self.streams = StreamRegistry(self)
-        self.replies = Replies(self)
-        self.upkeep = Upkeep(self)
-        self.secrets = Secrets(directory)
-        # None where everybody may do everything.
-        self.auth = None if root_token is None else Auth(self, root_token)
-        self.token_expiry = TokenExpiry(self)
-
-    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Has `callback` called once, when the server begins to shut down; also at once if it has begun."""
-        self._on_drain.append(callback)
-        if self.draining:
-            callback()
-        return callback
-
-    def off_drain(self, callback: Callable[[], None]) -> None:
-        with contextlib.suppress(ValueError):
-            self._on_drain.remove(callback)
-
-    async def advise(self, timeout_s: float) -> None:
-        """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
-        client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
-        self.advice = RECONNECT_ADVISED
-        self.look_for_appenders()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
-
-    def look_for_appenders(self) -> None:
-        """To be called when an append session has ended."""
-        if self.advice and not self.meters.totals.append_sessions:
-            self._appenders_left.set()
-
-    def begin_drain(self) -> None:
-        self.draining = True
-        for callback in list(self._on_drain):
-            try:
-                callback()
-            except Exception:
-                log.exception("a session could not be told to end")
-
-    def exchange_ended(self) -> None:
-        self.exchanges -= 1
-        self.quiet_since = self.now()
-        self._look_for_quiet()
-
-    async def refuse(self) -> ApiError:
-        """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are
-        told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
-        self._held += 1
-        self._look_for_quiet()
-        await self._listening_ended.wait()
-        self._held -= 1
-        return ApiError("server_draining", "the server is shutting down")
-
-    def end_listening(self) -> None:
-        self._quiet.clear()
-        self._listening_ended.set()
-
-    async def drained(self, timeout_s: float) -> None:
-        """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
-        self._look_for_quiet()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), timeout_s)
-
-    def _look_for_quiet(self) -> None:
-        if self.draining and self.exchanges <= self._held:
-            self._quiet.set()
-
-
-def _clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def run(options: Options, on_ready: Callable[[str | None], None]) -> None:
     """Serves until a signal says stop. Calls `on_ready` with the origin (None without TCP) once requests are answered.
     Raises S2Error if it cannot begin."""
@@ -287,9 +168,9 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         # Behind all that counts, before the store.
         stack.push_async_callback(server.meters.stop)
         stack.push_async_callback(server.streams.close)
-        await server.upkeep.start()
-        await ensure_initial(server, options.initial)
-        stack.push_async_callback(server.upkeep.stop)
+        await server.cleanup.start()
+        await ensure_initial(server.resources, options.initial)
+        stack.push_async_callback(server.cleanup.stop)
         server.token_expiry.start()
         stack.push_async_callback(server.token_expiry.stop)
         if options.socket_path is not None:

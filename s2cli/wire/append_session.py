@@ -22,12 +22,13 @@ from s2cli.errors import (
 )
 from s2cli.wire.append_input import encode_conditions
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
+from s2cli.wire.pending_batch import PendingBatch
 from s2cli.wire.protobuf import decode_ack
 from s2cli.wire.ranges import Ranges, format_lines, merged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from s2cli.wire.append_input import Records
     from s2cli.wire.lost_acks import Look
@@ -39,26 +40,6 @@ BATCH_OVERHEAD_BYTES = 256
 
 # What to do when acknowledgements were lost (--on-lost-ack)
 CHECK, RESEND, STOP = "check", "resend", "stop"
-
-
-class Batch:
-    """One batch under way: its records, the input lines that they were, and `start`, its one place in the stream (None
-    in shared mode). `doubtful`: a copy may be on its way, or in the stream already."""
-
-    __slots__ = ("count", "doubtful", "lines", "records", "sent", "start")
-
-    def __init__(self, records: Records, lines: Sequence[Range], start: int | None) -> None:
-        self.records = records
-        self.count = records.count
-        self.lines = lines
-        self.start = start
-        self.doubtful = False
-        self.sent = False  # ever
-
-    @property
-    def line(self) -> int:
-        """The first of its lines."""
-        return self.lines[0][0]
 
 
 class AppendSession:
@@ -89,7 +70,7 @@ class AppendSession:
         self._floor = demanded  # nothing of ours that is not acknowledged lies below
         self._next = demanded  # where the next batch belongs
         self._reader = FrameReader()
-        self._in_flight: list[Batch] = []  # from _head on; what lies before is acknowledged
+        self._in_flight: list[PendingBatch] = []  # from _head on; what lies before is acknowledged
         self._head = 0
         self._sent = 0  # how many of them went out on this connection
         self._bytes = 0
@@ -162,7 +143,7 @@ class AppendSession:
         rest = self._unacknowledged()
         return _lines_of(batch for at, batch in enumerate(rest) if batch.doubtful or at < self._sent)
 
-    def _unacknowledged(self) -> list[Batch]:
+    def _unacknowledged(self) -> list[PendingBatch]:
         return self._in_flight[self._head :]
 
     # Sending
@@ -175,7 +156,7 @@ class AppendSession:
     def add(self, records: Records) -> None:
         """Puts a batch under way."""
         lines = records.lines or ((self.lines + 1, self.lines + records.count),)
-        self._in_flight.append(Batch(records, lines, None if self._shared else self._next))
+        self._in_flight.append(PendingBatch(records, lines, None if self._shared else self._next))
         self.lines = lines[-1][1]
         self._bytes += records.encoded_bytes + BATCH_OVERHEAD_BYTES
         if self._next is not None:
@@ -259,7 +240,7 @@ class AppendSession:
             del self._in_flight[: self._head]
             self._head = 0
 
-    def _settle_one(self, batch: Batch, start: int) -> None:
+    def _settle_one(self, batch: PendingBatch, start: int) -> None:
         """Counts a batch as durable from `start` on; it has been taken out of those in flight."""
         records = batch.records
         self._bytes -= records.encoded_bytes + BATCH_OVERHEAD_BYTES
@@ -377,9 +358,9 @@ class AppendSession:
         return UndecidedError(f"{lines} are durable", why)
 
 
-def _lines_of(batches: Iterable[Batch]) -> list[Range]:
+def _lines_of(batches: Iterable[PendingBatch]) -> list[Range]:
     return merged([lines for batch in batches for lines in batch.lines])
 
 
-def _add_lines(ranges: list[Range], batch: Batch) -> None:
+def _add_lines(ranges: list[Range], batch: PendingBatch) -> None:
     ranges[:] = merged([*ranges, *batch.lines])

@@ -10,7 +10,7 @@ from s2cli.wire.append_input import keys_of, record_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.wire.append_session import Batch
+    from s2cli.wire.pending_batch import PendingBatch
 
 
 class Look:
@@ -35,7 +35,7 @@ class Look:
         "undecided",
     )  # fmt: skip
 
-    def __init__(self, batches: list[Batch], floor: int, *, shared: bool) -> None:
+    def __init__(self, batches: list[PendingBatch], floor: int, *, shared: bool) -> None:
         self._batches = batches
         self._shared = shared
         self._cursor = floor  # what is still to be read begins here
@@ -107,7 +107,7 @@ class _Places:
 
     __slots__ = ("_at", "_batches", "_index", "_keys", "end", "found", "found_end")
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[PendingBatch]) -> None:
         self._batches = batches
         self._index = 0  # of the batch that is being compared
         self._keys: list[bytes] = []  # of its records
@@ -140,7 +140,7 @@ class _Search:
 
     __slots__ = ("_by_first", "_count", "_keys", "_longest", "_places", "_window")
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[PendingBatch]) -> None:
         lines_of: dict[tuple[bytes, ...], list[int]] = {}
         for batch in batches:
             lines_of.setdefault(tuple(keys_of(batch.records)), []).append(batch.line)

@@ -13,8 +13,8 @@ from s2cli.client.append_options import AppendOptions
 from s2cli.client.append_transports import FrameCarrier
 from s2cli.client.input_files import InputFiles
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import Outage
-from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.retry import Outage, Waiter
+from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient, parse_tail
 from s2cli.endpoints import Target
 from s2cli.errors import ProtocolError, UnreachableError

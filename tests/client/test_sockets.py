@@ -12,8 +12,8 @@ from support.ports import reserve_port
 from support.waiting import TIMEOUT_S
 
 from s2cli.client import proxy_variables
-from s2cli.client.retry import Outage
-from s2cli.client.signals import Interrupted, Interrupts, Waiter
+from s2cli.client.retry import Outage, Waiter
+from s2cli.client.signals import Interrupted, Interrupts
 from s2cli.client.sockets import LostError, Peer, PlainSocket, connect
 from s2cli.errors import ApiError, UnreachableError, UsageError
 

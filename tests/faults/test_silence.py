@@ -15,8 +15,8 @@ import pytest
 
 from s2cli.client import retry as outages
 from s2cli.client import sockets
-from s2cli.client.retry import Outage
-from s2cli.client.signals import Interrupts, Waiter
+from s2cli.client.retry import Outage, Waiter
+from s2cli.client.signals import Interrupts
 from s2cli.client.sockets import LostError, Peer
 from s2cli.errors import UnreachableError
 

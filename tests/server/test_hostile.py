@@ -13,8 +13,8 @@ from support.waiting import TIMEOUT_S
 from s2cli.errors import BadValueError, S2Error
 from s2cli.server.api import append as appending
 from s2cli.server.api.append_body import parse_proto
+from s2cli.server.api.error_answers import error_response
 from s2cli.server.data_directory import LockedDirectory
-from s2cli.server.http.exchange import error_response
 from s2cli.server.http.streaming import MAX_JOINED_BYTES, Outlet
 from s2cli.server.store.interface import BasinRow, StreamRow
 from s2cli.server.store.sqlite import chunks

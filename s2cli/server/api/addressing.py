@@ -10,7 +10,7 @@ from s2cli.server.http.exchange import header
 from s2cli.wire.names import check_basin_name
 
 if TYPE_CHECKING:
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
 
 # The names that clients use are few, and each record request brings one: check each once.
 _known_basins: dict[bytes, str] = {}

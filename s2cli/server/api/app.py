@@ -10,26 +10,28 @@ from urllib.parse import unquote_to_bytes
 from s2cli import __version__
 from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.api.addressing import basin_of
+from s2cli.server.api.error_answers import error_response
+from s2cli.server.api.identity import grant_of, put_grant
 from s2cli.server.api.introduction import published_error_response
 from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import send_metrics
 from s2cli.server.api.request import Request
 from s2cli.server.api.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
 from s2cli.server.client_log import CLIENT_LOG, quoted
-from s2cli.server.core.auth import ON_STREAM, grant_of_exchange
+from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.http.authority import is_same_host, split_authority
 from s2cli.server.http.content_coding import encode_payload
 from s2cli.server.http.cors import answer_preflight, is_preflight, with_permission
-from s2cli.server.http.exchange import DisconnectedError, error_response, host_and_origin, send_bytes, send_json
+from s2cli.server.http.exchange import DisconnectedError, header, host_and_origin, send_bytes, send_json
 from s2cli.server.http.memory_budget import share_of
 from s2cli.server.http.request_log import logged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from s2cli.server.api.routes import Route
-    from s2cli.server.http.exchange import Message, Receive, Scope, Send
-    from s2cli.server.process import Server
+    from s2cli.server.api.route import Route
+    from s2cli.server.api.server import Server
+    from s2cli.server.http.asgi import Message, Receive, Scope, Send
 
     Methods = dict[str, Route]
 
@@ -70,7 +72,7 @@ def application(server: Server, *, is_private: bool = False) -> Callable[[Scope,
                 elif is_guarded and not is_same_host(origin, host):
                     raise _foreign(origin)
             if auth is not None and path not in PUBLIC_PATHS:
-                await auth.authenticate(scope)
+                put_grant(scope, await auth.authenticate(header(scope, b"authorization")))
             # The data path first, and at little cost: one append is worth about 40 microseconds.
             if path.startswith(STREAMS_PREFIX):
                 end = path.find(b"/", len(STREAMS_PREFIX))
@@ -129,7 +131,7 @@ async def _serve_records(
     assert route.records is not None
     try:
         basin = basin_of(scope, server.base_domain, basin)
-        grant = grant_of_exchange(scope)
+        grant = grant_of(scope)
         if grant is not None:
             stream = grant.stream_name(stream)
             grant.require(route.operation, basin, stream)
@@ -181,7 +183,7 @@ async def _serve_control(
     names = [_name(segment, parameter) for parameter, segment in found]
     name = names.pop() if route.path[-1] == "}" else ""
     assert route.handler is not None
-    request = Request(server, scope, receive, route, name, names[0] if names else None)
+    request = Request(server, scope, receive, route.operation, route.body, name, names[0] if names else None)
     if route.operation in ON_STREAM:
         request.name = request.stream_name(name) if name else name
     if request.grant is not None:

@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
-from s2cli.server.api.append_body import Batch, proto_steps
+from s2cli.server.api.append_body import proto_steps
+from s2cli.server.api.error_answers import error_response
+from s2cli.server.api.identity import grant_of, identify
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
-from s2cli.server.core.auth import grant_of_exchange
+from s2cli.server.api.request_body import decode_body
+from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
-from s2cli.server.core.idempotency import identify
-from s2cli.server.http.exchange import decode_body, error_response, send_bytes
+from s2cli.server.http.exchange import send_bytes
 from s2cli.server.http.memory_budget import share_of
 from s2cli.server.http.streaming import Inbox, Outlet
 from s2cli.wire.compression import ContentError
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable
 
+    from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.encryption import Seal
     from s2cli.server.core.idempotency import Draft
     from s2cli.server.core.stream import Admitted, Stream
-    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.http.asgi import Receive, Scope, Send
     from s2cli.server.http.memory_budget import Share
-    from s2cli.server.process import Server
     from s2cli.server.store.interface import Reply
     from s2cli.wire.configs import Layer
     from s2cli.wire.frames import Frame
@@ -77,7 +79,7 @@ async def append_one(
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
     data, batch = await decode_body(server, scope, receive, code, decode)
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
     if grant is not None:
         # It may have ended while the body was on its way.
         grant.check_valid(server.clock_ms())
@@ -163,7 +165,7 @@ async def _append_once(
     """Append the batch unless a request with the same token did; the answer is the first one's, byte for byte."""
     assert media.request_token is not None
     (basin, name, layer), (data, batch) = target, content
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
 
     async def execute(draft: Draft) -> Reply:
         def reply(admitted: Admitted) -> Reply:
@@ -207,7 +209,7 @@ async def append_session(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
     layer = media.stream_layer
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     share = share_of(scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from s2cli.errors import ApiError, BadValueError, ProtocolError
+from s2cli.server.core.batch import Batch
 from s2cli.server.core.turnstile import in_one_go
 from s2cli.wire.messages import decode_append, decode_record, record_pieces, split_append, split_records
 from s2cli.wire.names import check_fencing_token
@@ -20,14 +21,13 @@ from s2cli.wire.record_rules import check_batch, check_record_size, command_of, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from s2cli.server.core.batch import Record
     from s2cli.server.core.turnstile import Steps
     from s2cli.wire.messages import BodiesOnly
     from s2cli.wire.s2_pb2 import AppendInput, AppendRecord
     from s2cli.wire.views_pb2 import RawAppendInput
 
-    # Its own timestamp or None, its headers as fields of the record that is stored, its body.
-    Record = tuple[int | None, bytes, bytes]
-    # The same with its headers as they came.
+    # Its own timestamp or None, its headers as they came, its body.
     GivenRecord = tuple[int | None, Sequence[Any], bytes]
 
 # What is done in one step with the headers of a batch: some 2 ms.
@@ -40,31 +40,6 @@ _RECORD_AT_ONCE_BYTES = 16 * 1024
 # From this size of its first record on a batch is taken apart by hand: it has few records then, and their bodies need
 # not be copied (100 kB records: 280 -> 323 MiB/s; at 4 kB both ways take the same time).
 LARGE_RECORD_BYTES = 8192
-
-
-class Batch:
-    """A batch that keeps all rules which do not depend on the stream. Either `bodies`, where the records are bodies
-    alone, or `records`; `commands` are those among the latter: which record, FENCE or TRIM, body."""
-
-    __slots__ = ("bodies", "commands", "count", "fencing_token", "match_seq_num", "metered_bytes", "records")
-
-    def __init__(
-        self,
-        bodies: list[bytes] | None,
-        records: list[Record],
-        commands: list[tuple[int, bytes, bytes]],
-        metered_bytes: int,
-        match_seq_num: int | None,
-        fencing_token: str | None,
-    ) -> None:
-        self.bodies = bodies
-        self.records = records
-        self.commands = commands
-        self.count = len(records) if bodies is None else len(bodies)
-        self.metered_bytes = metered_bytes
-        self.match_seq_num = match_seq_num
-        self.fencing_token = fencing_token
-        check_batch(self.count, metered_bytes)
 
 
 def parse_proto(data: bytes) -> Batch:

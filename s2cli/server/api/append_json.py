@@ -23,7 +23,8 @@ from s2cli.wire.names import check_fencing_token
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from s2cli.server.api.append_body import Batch, GivenRecord
+    from s2cli.server.api.append_body import GivenRecord
+    from s2cli.server.core.batch import Batch
     from s2cli.server.core.turnstile import Steps
 
 MAX_U64 = (1 << 64) - 1

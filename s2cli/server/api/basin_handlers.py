@@ -10,13 +10,13 @@ from s2cli.server.api.location_handlers import LOCAL, check_known
 from s2cli.server.api.request import Request, checked_config, json_response, rfc3339, string_member
 from s2cli.server.api.visible_items import list_within
 from s2cli.server.core.encryption import check_available
-from s2cli.server.store.interface import BasinRow
+from s2cli.server.core.resources import CREATED, NOOP
 from s2cli.wire.configs import parse_basin_config, patch_basin_config, show_basin_config
 from s2cli.wire.names import check_basin_name, check_basin_prefix
 
 if TYPE_CHECKING:
     from s2cli.server.api.request import Response
-    from s2cli.server.process import Server
+    from s2cli.server.store.interface import BasinRow
 
 ACCEPTED: Response = 202, b"", []
 
@@ -39,21 +39,16 @@ async def create_basin(request: Request) -> Response:
         check_known(members["location"])
     config = _config(members.get("config"))
     key = request.create_key(config)
-    row = BasinRow(name, config, request.server.clock_ms(), request_key=None if key is None else key.stored)
-    request.confirm()
-    existing = await request.server.store.insert_basin(row)
-    if existing is None:
-        return json_response(201, _info(row), b"created")
-    _refuse_deleting(existing)
-    if key is None or not key.made(existing.request_key):
+    row, is_new = await request.server.resources.create_basin(
+        name, config, request.confirm, None if key is None else key.stored
+    )
+    if not is_new and (key is None or not key.made(row.request_key)):
         raise ApiError("resource_already_exists", f"basin `{name}` already exists")
-    return json_response(201, _info(existing), b"noop")
+    return _provisioned(CREATED if is_new else NOOP, row, 201)
 
 
 async def get_basin_config(request: Request) -> Response:
-    row = await request.server.store.get_basin(request.name)
-    if row is None:
-        raise not_found(request.name)
+    row = await request.server.resources.basin(request.name)
     return json_response(200, show_basin_config(row.config))
 
 
@@ -65,70 +60,38 @@ async def ensure_basin(request: Request) -> Response:
         check_known(body["location"])
     # A full desired state: without a config it is the default one (protocol section 2.4).
     config = _config((body or {}).get("config"))
-    server = request.server
-    async with server.changing:
-        row = BasinRow(request.name, config, server.clock_ms())
-        created = json_response(201, _info(row), b"created")
-        request.confirm()
-        existing = await server.store.insert_basin(row, request.reply(created))
-        if existing is None:
-            return created
-        _refuse_deleting(existing)
-        if existing.config == config:
-            return json_response(200, _info(existing), b"noop")
-        request.permit("reconfigure-basin", request.name)
-        existing.config = config
-        updated = json_response(200, _info(existing), b"updated")
-        request.confirm()
-        await server.store.update_basin(existing, request.reply(updated))
-        return updated
+    outcome, row = await request.server.resources.ensure_basin(
+        request.name,
+        config,
+        lambda: request.permit("reconfigure-basin", request.name),
+        request.confirm,
+        lambda outcome, row: request.reply(_provisioned(outcome, row)),
+    )
+    return _provisioned(outcome, row)
 
 
 async def reconfigure_basin(request: Request) -> Response:
     """Changes what the body names; only streams that are created later are concerned."""
     patch = await request.members()
-    server = request.server
-    async with server.changing:
-        row = await active_basin(server, request.name)
-        row.config = _storable(checked_config(partial(patch_basin_config, row.config), patch))
-        response = json_response(200, show_basin_config(row.config))
-        request.confirm()
-        await server.store.update_basin(row, request.reply(response))
-    return response
+    row = await request.server.resources.reconfigure_basin(
+        request.name,
+        lambda config: _storable(checked_config(partial(patch_basin_config, config), patch)),
+        request.confirm,
+        lambda _, row: request.reply(json_response(200, show_basin_config(row.config))),
+    )
+    return json_response(200, show_basin_config(row.config))
 
 
 async def delete_basin(request: Request) -> Response:
-    """Marks the basin, and with it all its streams. These, and then it, are removed by upkeep."""
-    server = request.server
-    async with server.changing:
-        row = await server.store.get_basin(request.name)
-        if row is None:
-            raise not_found(request.name)
-        if row.deleted_at_ms is None:
-            row.deleted_at_ms = server.clock_ms()
-            request.confirm()
-            await server.store.update_basin(row, request.reply(ACCEPTED))
-            server.streams.basin_deleted(row.name)
-            server.upkeep.remove_basin(row)
+    """Marks the basin, and with it all its streams."""
+    await request.server.resources.delete_basin(request.name, request.confirm, lambda *_: request.reply(ACCEPTED))
     return ACCEPTED
 
 
-async def active_basin(server: Server, name: str) -> BasinRow:
-    """The basin, for something that is to be created in it."""
-    row = await server.store.get_basin(name)
-    if row is None:
-        raise not_found(name)
-    _refuse_deleting(row)
-    return row
-
-
-def not_found(name: str) -> ApiError:
-    return ApiError("basin_not_found", f"basin `{name}` not found")
-
-
-def _refuse_deleting(row: BasinRow) -> None:
-    if row.deleted_at_ms is not None:
-        raise ApiError("basin_deletion_pending", f"basin `{row.name}` is being deleted")
+def _provisioned(outcome: str, row: BasinRow, status: int | None = None) -> Response:
+    """What is answered where the basin was created, changed, or was as it should be."""
+    status = status or (201 if outcome == CREATED else 200)
+    return json_response(status, _info(row), outcome.encode())
 
 
 def _config(value: object) -> dict[str, Any]:

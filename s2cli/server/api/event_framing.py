@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
+from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.framing import Packer
 from s2cli.server.api.media import EVENT_STREAM
 from s2cli.server.api.read_query import MAX_U64
 from s2cli.server.api.record_json import expansion, render_records, render_tail
-from s2cli.server.http.exchange import error_response, header
+from s2cli.server.http.exchange import header
 from s2cli.wire.messages import decode_read
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from s2cli.errors import S2Error
     from s2cli.server.api.read_query import ReadQuery
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
     from s2cli.server.http.streaming import Outlet
 
 EVENT_HEADERS = (

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from s2cli.server.api.framing import Packer
     from s2cli.server.api.read_query import ReadQuery
+    from s2cli.server.api.server import Server
     from s2cli.server.core.encryption import Seal
     from s2cli.server.core.stream import Stream
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.exchange import Headers, Receive, Send
-    from s2cli.server.process import Server
+    from s2cli.server.http.asgi import Headers, Receive, Send
     from s2cli.server.store.interface import Chunk
 
 # One page of a scan. Batches of a megabyte come one by one.
@@ -93,7 +93,7 @@ class ReadSession:
             self._packer.flush()
         finally:
             self._server.off_drain(on_drain)
-            self._stream.fanout.unfollow(self)
+            self._stream.followers.unfollow(self)
         if self._gone:
             return
         last = self._packer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
@@ -146,9 +146,9 @@ class ReadSession:
             self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
                 # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
-                stream.fanout.follow(self)
+                stream.followers.follow(self)
             elif stored:
-                stream.fanout.unfollow(self)
+                stream.followers.unfollow(self)
 
     def _message(self, cursor: Cursor) -> Steps[bool]:
         """Sends the next message; whether there was one."""
@@ -168,7 +168,7 @@ class ReadSession:
     def _remembered(self) -> list[Chunk]:
         """A page of chunks that the stream has in memory, if the next one is among them."""
         page: list[Chunk] = []
-        recent = self._stream.fanout.recent
+        recent = self._stream.followers.recent
         if recent and recent[0].first_seq_num <= self.next_seq_num:
             size_bytes = 0
             for chunk in recent:
@@ -183,7 +183,7 @@ class ReadSession:
         """Follow until the client lags or something ends the session. Whether the session goes on."""
         if self._wait_s == 0:
             return False
-        self._stream.fanout.follow(self)
+        self._stream.followers.follow(self)
         self._live = True
         self._beat()
         beaten_s = self._sent_s = self._loop.time()
@@ -251,12 +251,12 @@ class ReadSession:
             self._wake()
 
     def _new_chunks(self) -> list[Chunk]:
-        return [chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num]
+        return [chunk for chunk in self._stream.followers.recent if chunk.first_seq_num >= self.next_seq_num]
 
     def _send_shared(self) -> bool:
         """Send the same bytes as everybody who stands at the same place; False where they have to be made for us."""
         stream = self._stream
-        alike = stream.fanout.shared
+        alike = stream.followers.shared
         shared = alike.get(self.next_seq_num)
         if shared is None:
             shared = Shared(self._new_chunks(), (stream.tail_seq_num, stream.tail_timestamp))

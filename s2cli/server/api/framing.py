@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.http.exchange import error_response
+from s2cli.server.api.error_answers import error_response
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame, encode_terminal, frame_header
 from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 

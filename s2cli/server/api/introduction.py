@@ -12,13 +12,14 @@ from s2cli.errors import (
     SeqNumMismatchError,
 )
 from s2cli.server.api import record_requests
+from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.read_query import STARTS, parse_query
-from s2cli.server.http.exchange import encode_json, error_response
+from s2cli.server.http.exchange import encode_json
 
 if TYPE_CHECKING:
     from s2cli.errors import S2Error
-    from s2cli.server.http.exchange import Receive, Scope, Send
-    from s2cli.server.process import Server
+    from s2cli.server.api.server import Server
+    from s2cli.server.http.asgi import Receive, Scope, Send
 
 
 async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> bool:

@@ -12,7 +12,7 @@ from s2cli.server.http.content_coding import accepted_coding
 from s2cli.wire.configs import parse_stream_config
 
 if TYPE_CHECKING:
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
     from s2cli.wire.configs import Layer
 
 JSON = b"application/json"

@@ -10,8 +10,10 @@ from s2cli.server.api.openapi_schemas import HEADERS, PARAMETERS, SCHEMAS, ref
 from s2cli.server.http.exchange import encode_json
 
 if TYPE_CHECKING:
-    from s2cli.server.api.request import Request, Response
-    from s2cli.server.api.routes import Route
+    from collections.abc import Callable
+
+    from s2cli.server.api.request import Handler, Request, Response
+    from s2cli.server.api.route import Route
 
 JSON = "application/json"
 PROTOBUF = "application/protobuf"
@@ -25,16 +27,18 @@ PLAIN = {
 _WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 
 
-async def get_document(request: Request) -> Response:
-    return 200, _encoded(), []
+def document_handler(routes: Callable[[], tuple[Route, ...]]) -> Handler:
+    """The handler that answers with the description of these routes. They are asked for with the first request, since
+    the handler stands among them."""
 
+    @cache
+    def encoded() -> bytes:
+        return encode_json(document(routes()))
 
-@cache
-def _encoded() -> bytes:
-    # The table names this module's handler, so it is complete only now.
-    from s2cli.server.api.routes import ROUTES
+    async def get_document(request: Request) -> Response:
+        return 200, encoded(), []
 
-    return encode_json(document(ROUTES))
+    return get_document
 
 
 def document(routes: tuple[Route, ...]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s2cli.server.core.auth import grant_of_exchange
+from s2cli.server.api.identity import grant_of
 from s2cli.server.http.exchange import send_bytes
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from s2cli.server.api.server import Server
     from s2cli.server.core.histogram import Histogram
-    from s2cli.server.http.exchange import Scope, Send
-    from s2cli.server.process import Server
+    from s2cli.server.http.asgi import Scope, Send
 
 PATH = b"/metrics"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +23,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 async def send_metrics(server: Server, scope: Scope, send: Send) -> None:
     from prometheus_client.exposition import generate_latest
 
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
     if grant is not None:
         grant.require("account-metrics", None, "")
     await server.meters.gather()

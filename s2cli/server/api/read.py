@@ -9,10 +9,10 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.event_framing import EVENT_HEADERS, EventPacker, last_event_id, resume
 from s2cli.server.api.follow import PAGE_BYTES, ReadSession
 from s2cli.server.api.framing import FramePacker
+from s2cli.server.api.identity import grant_of
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
 from s2cli.server.api.read_query import ReadQuery
 from s2cli.server.api.record_json import expansion, render_batch
-from s2cli.server.core.auth import grant_of_exchange
 from s2cli.server.core.encryption import seal_of
 from s2cli.server.core.range_scan import Limits, find_start
 from s2cli.server.http.content_coding import encode_payload
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from s2cli.server.api.framing import Packer
     from s2cli.server.api.media import Media
+    from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.stream import Stream
-    from s2cli.server.http.exchange import Receive, Scope, Send
+    from s2cli.server.http.asgi import Receive, Scope, Send
     from s2cli.server.http.streaming import Outlet
-    from s2cli.server.process import Server
     from s2cli.server.store.interface import Chunk
 
 # Protocol section 14.3, for unary reads.
@@ -42,7 +42,7 @@ async def read_one(
 ) -> None:
     query = ReadQuery(scope)
     layer = media.stream_layer
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     stream.meter.reads += 1
@@ -140,12 +140,12 @@ class _FirstBatch:
         on_drain = self._server.on_drain(self._on_drain)
         if grant is not None:
             grant.watch(self._end, self._server.clock_ms)
-        self._stream.fanout.follow(self)
+        self._stream.followers.follow(self)
         watch_disconnect(receive, self._on_disconnect)
         try:
             return await self._arrived
         finally:
-            self._stream.fanout.unfollow(self)
+            self._stream.followers.unfollow(self)
             self._server.off_drain(on_drain)
             if grant is not None:
                 grant.unwatch(self._end)
@@ -154,7 +154,7 @@ class _FirstBatch:
     def on_durable(self) -> None:
         if self._arrived.done() or self.next_seq_num >= self._stream.tail_seq_num:
             return
-        self._end([chunk for chunk in self._stream.fanout.recent if chunk.first_seq_num >= self.next_seq_num])
+        self._end([chunk for chunk in self._stream.followers.recent if chunk.first_seq_num >= self.next_seq_num])
         self.next_seq_num = self._stream.tail_seq_num
 
     def on_failure(self) -> None:
@@ -186,7 +186,7 @@ async def read_session(
         if after is not None:
             resume(query, after)
     layer = media.stream_layer
-    grant = grant_of_exchange(scope)
+    grant = grant_of(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     refusal = None

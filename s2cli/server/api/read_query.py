@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from s2cli.errors import ApiError
 
 if TYPE_CHECKING:
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
 
 MAX_U64 = (1 << 64) - 1
 MAX_U32 = (1 << 32) - 1

@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.addressing import basin_of
+from s2cli.server.api.identity import grant_of, identify
 from s2cli.server.api.json_bodies import JsonError, decode_json
 from s2cli.server.api.read_query import MAX_U64, parse_query
-from s2cli.server.core.auth import ON_STREAM, grant_of_exchange
-from s2cli.server.core.idempotency import bearer_prefix, checked_token, identify
-from s2cli.server.http.exchange import decode_body, encode_json, header
+from s2cli.server.api.request_body import decode_body
+from s2cli.server.core.auth import ON_STREAM
+from s2cli.server.core.idempotency import bearer_prefix, checked_token
+from s2cli.server.http.exchange import encode_json, header
 from s2cli.server.http.memory_budget import share_of
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from s2cli.server.api.routes import Route
+    from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.idempotency import Draft
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.exchange import Receive, Scope
+    from s2cli.server.http.asgi import Receive, Scope
     from s2cli.server.http.memory_budget import Share
-    from s2cli.server.process import Server
     from s2cli.server.store.interface import Reply
 
     # Status, body, extra headers. An empty body goes without a content type.
@@ -40,8 +41,8 @@ MAX_LIST_LIMIT = 1000
 
 
 class Request:
-    """One request. `name` is the decoded last segment of the path of one resource, "" for a collection; `basin_in_path`
-    what the path says before that."""
+    """One request for an operation (protocol section 8.2). `schema` is that of its body; `name` is the decoded last
+    segment of the path of one resource, "" for a collection; `basin_in_path` what the path says before that."""
 
     __slots__ = (
         "_content",
@@ -60,14 +61,21 @@ class Request:
     )
 
     def __init__(
-        self, server: Server, scope: Scope, receive: Receive, route: Route, name: str, basin_in_path: str | None
+        self,
+        server: Server,
+        scope: Scope,
+        receive: Receive,
+        operation: str,
+        schema: str | None,
+        name: str,
+        basin_in_path: str | None,
     ) -> None:
         self.server = server
-        self.operation = route.operation
-        self._schema = route.body
+        self.operation = operation
+        self._schema = schema
         self.name = name
         self.basin_in_path = basin_in_path
-        self.grant = grant_of_exchange(scope)
+        self.grant = grant_of(scope)
         self.permitted = self.grant is None
         self._scope = scope
         self._receive = receive

@@ -7,7 +7,6 @@ Introduction (protocol section 16.2) stand beside the deployed ones, `published`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s2cli.server.api import (
@@ -20,35 +19,14 @@ from s2cli.server.api import (
     stream_handlers,
     token_handlers,
 )
+from s2cli.server.api.route import Route
 from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from s2cli.server.api.request import Handler
-    from s2cli.server.http.exchange import Receive, Scope, Send
-    from s2cli.server.process import Server
-
-    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One method of one path. `operation` is the name that access tokens know (protocol section 8.2) where there is
-    one. Either `handler` answers, or `records`, for what must be fast or may be long. `query`, `body` and `answers`
-    are for the OpenAPI document: names of parameters, of the schema of the body, and status -> schema or None."""
-
-    method: str
-    path: str
-    operation: str
-    summary: str
-    handler: Handler | None = None
-    records: RecordHandler | None = None
-    published: bool = False
-    query: tuple[str, ...] = ()
-    body: str | None = None
-    answers: tuple[tuple[int, str | None], ...] = ((200, None),)
-
+# It describes the table in which it stands.
+_DOCUMENT = openapi.document_handler(lambda: ROUTES)
 
 PAGE = ("prefix", "start_after", "limit")
 METRICS = ("set", "start", "end", "interval")
@@ -300,7 +278,14 @@ ROUTES: tuple[Route, ...] = (
             ),
         )
     ),
-    Route("GET", "/openapi.json", "", "Get this description", openapi.get_document, answers=((200, "Document"),)),
+    Route(
+        "GET",
+        "/openapi.json",
+        "",
+        "Get this description",
+        _DOCUMENT,
+        answers=((200, "Document"),),
+    ),
     *_published_record_routes("/v1/streams"),
     *_stream_routes("/v1/basins/{basin}/streams", published=True),
     *_published_record_routes("/v1/basins/{basin}/streams"),

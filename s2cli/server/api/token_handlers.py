@@ -1,13 +1,10 @@
-"""The operations on access tokens (protocol section 8), and the removal of those that have expired."""
+"""The operations on access tokens (protocol section 8)."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 from typing import TYPE_CHECKING, Any
 
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import ApiError
 from s2cli.server.api.request import Request, json_response, string_member
 from s2cli.server.api.timestamps import is_later, milliseconds_of, parse_instant
 from s2cli.server.api.visible_items import list_within
@@ -18,13 +15,6 @@ from s2cli.wire.names import check_token_id, check_token_prefix
 
 if TYPE_CHECKING:
     from s2cli.server.api.request import Response
-    from s2cli.server.process import Server
-
-log = logging.getLogger("s2cli.server")
-
-# Clocks are set: so often the next expiry is looked at again.
-EXPIRY_CHECK_S = 3600.0
-RETRY_S = 5.0
 
 
 async def list_tokens(request: Request) -> Response:
@@ -120,47 +110,3 @@ def _info(row: TokenRow) -> dict[str, Any]:
         "auto_prefix_streams": row.auto_prefix_streams,
         "scope": row.scope,
     }
-
-
-class TokenExpiry:
-    """Removes the rows of expired tokens. That they are worth nothing does not depend on it."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._next_ms: int | None = None
-        self._sooner = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    def expect(self, expires_at_ms: int) -> None:
-        """There is a token that expires then."""
-        if self._next_ms is None or expires_at_ms < self._next_ms:
-            self._next_ms = expires_at_ms
-            self._sooner.set()
-
-    async def _run(self) -> None:
-        while True:
-            wait_s: float | None = RETRY_S
-            try:
-                self._next_ms = await self._server.store.expire_tokens(self._server.clock_ms())
-                wait_s = self._until_next_s()
-            except S2Error as error:
-                log.warning("cannot remove expired access tokens, trying again: %s", error.message)
-            except Exception:
-                log.exception("cannot remove expired access tokens, trying again")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sooner.wait(), wait_s)
-            self._sooner.clear()
-
-    def _until_next_s(self) -> float | None:
-        if self._next_ms is None:
-            return None
-        return min(max(0.0, (self._next_ms - self._server.clock_ms()) / 1000), EXPIRY_CHECK_S)

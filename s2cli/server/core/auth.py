@@ -14,14 +14,13 @@ import hmac
 import logging
 import os
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.private_files import open_own
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.core.scopes import everything, parse_scope
-from s2cli.server.http.exchange import header
 from s2cli.server.store.interface import TokenRow
 from s2cli.wire.names import check_stream_name
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from s2cli.server.http.exchange import Scope as Exchange
-    from s2cli.server.process import Server
+    from s2cli.server.store.interface import Store
 
     OnEnd = Callable[[S2Error], None]
 
@@ -44,9 +42,6 @@ SELECTOR_CHARACTERS = 16
 MAX_KNOWN = 1024
 # Clocks are set: so often a session with a token that expires looks at the time again.
 EXPIRY_CHECK_S = 30.0
-
-# Where an exchange carries its Grant.
-_GRANT = "s2.grant"
 
 # What an operation works on, and a token must cover too. The others work on the account.
 _ON_BASIN = frozenset(
@@ -209,24 +204,24 @@ def _stored_key(directory: Path) -> bytes:
 class Auth:
     """The tokens that are in use. Made where there is a root token: without one everybody may do everything."""
 
-    def __init__(self, server: Server, root_token: str) -> None:
-        self._server = server
-        self._root_hash = server.secrets.hash(root_token)
+    def __init__(self, store: Store, clock_ms: Callable[[], int], secrets: Secrets, root_token: str) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+        self._secrets = secrets
+        self._root_hash = secrets.hash(root_token)
         self._root = Grant(root_row())
         self._known: dict[bytes, Grant] = {}
         self._by_id: WeakValueDictionary[str, Grant] = WeakValueDictionary()
         self._revocations = 0
 
-    async def authenticate(self, exchange: Exchange) -> Grant:
-        """Who sends a request. Raises ApiError `authn`."""
-        value = header(exchange, b"authorization")
+    async def authenticate(self, value: bytes | None) -> Grant:
+        """Who sends a request with that `authorization` header. Raises ApiError `authn`."""
         if value is None:
             raise ApiError("authn", "an access token is required: send `Authorization: Bearer …`")
         grant = self._known.get(value)
         if grant is None:
             grant = await self._find(value)
-        grant.check_valid(self._server.clock_ms())
-        exchange[_GRANT] = grant
+        grant.check_valid(self._clock_ms())
         return grant
 
     async def _find(self, value: bytes) -> Grant:
@@ -235,7 +230,7 @@ class Auth:
         if scheme.lower() != "bearer" or not secret:
             raise ApiError("authn", "the `Authorization` header must be `Bearer` and an access token")
         grant: Grant | None = None
-        if hmac.compare_digest(self._server.secrets.hash(secret), self._root_hash):
+        if hmac.compare_digest(self._secrets.hash(secret), self._root_hash):
             grant = self._root
         else:
             revocations = -1
@@ -255,8 +250,8 @@ class Auth:
         selector, _, verifier = rest.partition("_")
         if len(selector) != SELECTOR_CHARACTERS:
             return None  # nothing to ask the store for
-        row = await self._server.store.get_token(selector)
-        if row is None or not hmac.compare_digest(self._server.secrets.hash(verifier), row.hash):
+        row = await self._store.get_token(selector)
+        if row is None or not hmac.compare_digest(self._secrets.hash(verifier), row.hash):
             return None
         grant = self._by_id.get(row.id)
         # One id may name several tokens, one after the other: a token that has expired leaves its own free.
@@ -276,12 +271,6 @@ class Auth:
 def root_row() -> TokenRow:
     """The root token as if it had been issued."""
     return TokenRow(ROOT_ID, "", b"", everything().show())
-
-
-def grant_of_exchange(exchange: Exchange) -> Grant | None:
-    """Who sent the request; None where everybody may do everything."""
-    grant: Any = exchange.get(_GRANT)
-    return grant  # type: ignore[no-any-return]  # a scope is a mapping to Any
 
 
 def _refusal() -> ApiError:

@@ -12,7 +12,7 @@ from s2cli.wire.protobuf import encode_record, encode_records
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s2cli.server.api.append_body import Batch
+    from s2cli.server.core.batch import Batch
 
     # ReadBatch bytes, timestamp of the first record, of the last.
     Assembled = tuple[bytes, int, int]

@@ -18,8 +18,8 @@ from s2cli.errors import S2Error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s2cli.server.process import Server
-    from s2cli.server.store.interface import BasinRow, StreamRow
+    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.store.interface import BasinRow, Store, StreamRow
 
 # After a failure, of a full disk for example, the removal tries again at this pace.
 RETRY_S = 5.0
@@ -34,11 +34,13 @@ LOOKS = 100
 log = logging.getLogger("s2cli.server")
 
 
-class Upkeep:
+class Cleanup:
     """Removes one slice at a time, of the streams in turn: a large one does not keep the name of a small one."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, store: Store, streams: StreamRegistry, changing: asyncio.Lock) -> None:
+        self._store = store
+        self._in_memory = streams
+        self._changing = changing
         self._streams: deque[StreamRow] = deque()
         # Whether others may be marked, which are taken from the store when these are gone: the marks of the last
         # process, and what is beyond QUEUED_STREAMS.
@@ -50,7 +52,7 @@ class Upkeep:
 
     async def start(self) -> None:
         """Takes up what was marked before the last process ended, and begins."""
-        self._basins.extend(await self._server.store.deleting_basins())
+        self._basins.extend(await self._store.deleting_basins())
         self._changed.set()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run()), loop.create_task(self._sweep_for_ever())]
@@ -117,13 +119,13 @@ class Upkeep:
     async def sweep(self) -> None:
         """One round: records that have expired, trims that were given up, streams that are to go because they are
         empty."""
-        store = self._server.store
+        store = self._store
         store.expire()
         more = True
         while more:
             found, more = await store.empty_streams(LOOKS)
             for row in found:
-                async with self._server.changing, self._server.streams.closed(row):
+                async with self._changing, self._in_memory.closed(row):
                     if await store.delete_if_empty(row):
                         log.info("deleting the stream %s/%s, which is empty", row.basin, row.name)
                         self.remove_stream(row)
@@ -139,19 +141,19 @@ class Upkeep:
         if not self._streams:
             return False
         row = self._streams[0]
-        if await self._server.store.delete_slice(row.id):
+        if await self._store.delete_slice(row.id):
             self._streams.rotate(-1)
         else:
-            await self._server.store.remove_stream(row.id)
-            self._server.streams.gone(row)
+            await self._store.remove_stream(row.id)
+            self._in_memory.gone(row)
             self._streams.popleft()
         return True
 
     async def _take_others(self) -> None:
         # Inside, nothing is being marked. Removed twice, a stream would take the next one that has its id with it.
-        async with self._server.changing:
+        async with self._changing:
             if not self._streams:
-                self._streams.extend(await self._server.store.deleting_streams(QUEUED_STREAMS))
+                self._streams.extend(await self._store.deleting_streams(QUEUED_STREAMS))
                 self._others = len(self._streams) == QUEUED_STREAMS
 
     async def _search_basin(self) -> bool:
@@ -159,10 +161,10 @@ class Upkeep:
         name = next((name for name in self._basins if not self._creating[name]), None)
         if name is None:
             return False
-        async with self._server.changing:
-            marked = await self._server.store.mark_streams(name, MARKS)
+        async with self._changing:
+            marked = await self._store.mark_streams(name, MARKS)
         self._streams.extend(marked)
-        if not marked and not (await self._server.store.list_streams(name, "", "", 1))[0]:
-            await self._server.store.remove_basin(name)
+        if not marked and not (await self._store.list_streams(name, "", "", 1))[0]:
+            await self._store.remove_basin(name)
             self._basins.remove(name)
         return True

@@ -24,7 +24,7 @@ import hashlib
 import importlib.util
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s2cli.errors import ApiError, MissingKeyError, ProtocolError
 from s2cli.server.store.interface import MAX_SEQ_NUM, Chunk
@@ -35,7 +35,6 @@ from s2cli.wire.s2_pb2 import ReadBatch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.server.core.stream import Stream
     from s2cli.wire.s2_pb2 import SequencedRecord
 
     Crypt = Callable[[bytes, bytes, bytes], bytes]  # nonce, text, what it is bound to
@@ -48,6 +47,14 @@ SIZE_BYTES = 4
 # first sequence number, records, metered bytes, last timestamp
 _PLACE = struct.Struct(">4Q")
 _COMMANDS = frozenset((FENCE, TRIM))
+
+
+class EncryptedStream(Protocol):
+    """What of a stream its chunks are bound to."""
+
+    key: tuple[str, str]
+    uid: bytes | None
+    cipher: str | None
 
 
 class Keyed(NamedTuple):
@@ -112,7 +119,7 @@ def check_key_material(value: bytes) -> bytes:
     return value
 
 
-def seal_of(stream: Stream, material: bytes | None) -> Seal | None:
+def seal_of(stream: EncryptedStream, material: bytes | None) -> Seal | None:
     """What seals and opens the chunks of the stream for one exchange; None for a stream that is not encrypted."""
     name = stream.cipher
     if name is None:

@@ -13,8 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from s2cli.server.api.framing import Shared
-    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.core.stream_context import StreamContext
     from s2cli.server.store.interface import Chunk
 
 # Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
@@ -44,20 +43,28 @@ class Follower(Protocol):
         ...
 
 
-class Fanout:
+class SharedFrame(Protocol):
+    """What several followers send alike in one wave."""
+
+    count: int
+    metered_bytes: int
+    data: bytes
+
+
+class Followers:
     """`recent` are the chunks that a follower has yet to send, the last ones of the stream; `shared` is what several
     send alike in this wave, by where it begins."""
 
-    __slots__ = ("_due", "_followers", "_pause_end_s", "_registry", "recent", "recent_bytes", "shared")
+    __slots__ = ("_context", "_due", "_followers", "_pause_end_s", "recent", "recent_bytes", "shared")
 
-    def __init__(self, registry: StreamRegistry) -> None:
-        self._registry = registry
+    def __init__(self, context: StreamContext) -> None:
+        self._context = context
         self._followers: set[Follower] = set()
         self._pause_end_s = 0.0
         self._due: asyncio.TimerHandle | None = None
         self.recent: deque[Chunk] = deque()
         self.recent_bytes = 0
-        self.shared: dict[int, Shared] = {}
+        self.shared: dict[int, SharedFrame] = {}
 
     def __bool__(self) -> bool:
         return bool(self._followers)
@@ -78,13 +85,13 @@ class Fanout:
         if self._followers:
             self.recent.append(chunk)
             self.recent_bytes += len(chunk.data)
-            self._registry.recent_bytes += len(chunk.data)
+            self._context.recent_bytes += len(chunk.data)
 
     def wake(self) -> None:
         """Have the followers told of what has become durable, now or soon."""
         if not self._followers:
             return
-        much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._registry.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
+        much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._context.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
         if not much:
             if self._due is not None:
                 return
@@ -115,15 +122,15 @@ class Fanout:
 
     def _forget(self) -> None:
         """Drop what all followers have sent, and the oldest of too much, unless a wave is due to bring it."""
-        registry = self._registry
+        context = self._context
         at_will = self._due is None
         unsent = min([follower.next_seq_num for follower in self._followers], default=None)
         while self.recent and (
             unsent is None
             or self.recent[0].end_seq_num <= unsent
             or (at_will and self.recent_bytes > MAX_RECENT_BYTES)
-            or (at_will and registry.recent_bytes > MAX_RECENT_BYTES_TOTAL)
+            or (at_will and context.recent_bytes > MAX_RECENT_BYTES_TOTAL)
         ):
             size_bytes = len(self.recent.popleft().data)
             self.recent_bytes -= size_bytes
-            registry.recent_bytes -= size_bytes
+            context.recent_bytes -= size_bytes

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from s2cli.server.core.auth import Grant
-    from s2cli.server.http.exchange import Scope
-    from s2cli.server.process import Server
-
-# What of a request makes it the same one, beside method, path, query, basin and body. Compression does not, and the way
-# to the server does not.
-_HEADERS = frozenset((b"content-type", b"s2-format", b"authorization"))
+    from s2cli.server.store.interface import Store
 
 
 class Draft:
@@ -45,8 +40,9 @@ class Draft:
 class Replies:
     """The replies of a server: those in the store, and those that are on their way."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
         self._running: dict[bytes, tuple[Identity, Future[Reply]]] = {}
 
     async def once(
@@ -78,7 +74,7 @@ class Replies:
     async def _found_or_executed(
         self, key: bytes, key_before: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]
     ) -> Reply:
-        store, now_ms = self._server.store, self._server.clock_ms()
+        store, now_ms = self._store, self._clock_ms()
         reply = await store.get_reply(key, now_ms)
         if reply is None and key_before != key:
             # Stored when bearers shared their request tokens. That of another one is not the same request.
@@ -125,18 +121,6 @@ class Identity:
     def is_of(self, stored: bytes) -> bool:
         """Whether that is the digest of this request; it may have been stored when there were no keyed ones."""
         return stored in (self.digest, _digest(self._parts, None))
-
-
-def identify(scope: Scope, basin: str, body: bytes) -> Identity:
-    """The identity of a request. `basin` is "" where the path says all."""
-    parts = [scope["method"].encode(), scope["raw_path"], scope["query_string"], basin.encode(), body]
-    key = None
-    for name, value in sorted(scope["headers"]):
-        if name in _HEADERS:
-            parts += name, value
-        elif name == b"s2-encryption-key":
-            key = value
-    return Identity(parts, key)
 
 
 def _digest(parts: list[bytes], key: bytes | None) -> bytes:

@@ -13,8 +13,8 @@ from s2cli.wire.protobuf import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from s2cli.server.api.read_query import ReadQuery
-    from s2cli.server.core.counters import Meter
     from s2cli.server.core.encryption import Seal
+    from s2cli.server.core.meters import Meter
     from s2cli.server.core.stream import Stream
     from s2cli.server.core.turnstile import Steps, Turnstile
     from s2cli.server.store.interface import Store

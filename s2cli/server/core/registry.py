@@ -5,34 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.api import stream_handlers
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.core.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream, wake_all
+from s2cli.server.core.stream_context import StreamContext
 from s2cli.server.store.interface import Append, Lane, StreamRow
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from s2cli.server.core.auth import Grant
-    from s2cli.server.process import Server
+    from s2cli.server.core.meters import Meters
+    from s2cli.server.store.interface import Store
     from s2cli.wire.configs import Layer
 
 log = logging.getLogger(CLIENT_LOG)
 
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024
-
-# A group of no more that is settled while more than that waits is one of small appends beside a bulk load. For so long
-# they are taken to go on.
-SMALL_BYTES = 64 * 1024
-CROWDED_S = 0.1
 
 # The failure of one of a group is kept from the others, who would wait for ever.
 NOT_TOLD = "an append or a follower could not be told"
@@ -49,24 +44,27 @@ class _Loading:
         self.closed = closed
 
 
+class Creator(Protocol):
+    """What is asked where a stream is not there."""
+
+    async def create_on_use(
+        self, basin: str, name: str, use: str, layer: Layer, confirm: Callable[[], None]
+    ) -> None: ...
+
+    async def missing_stream(self, basin: str, name: str) -> ApiError: ...
+
+
 class StreamRegistry:
     """The streams in memory, and what they share."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.pending_bytes = 0
-        self.recent_bytes = 0
-        self._crowded_until_s = 0.0
-        self.room_waiters: list[Future[None]] = []
+    def __init__(self, store: Store, clock_ms: Callable[[], int], meters: Meters) -> None:
+        self.context = StreamContext(store, clock_ms, meters)
+        # Set by whoever can create streams.
+        self.resources: Creator | None = None
         self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
-        server.store.settle = self._settle
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether small appends go beside a bulk load."""
-        return time.monotonic() < self._crowded_until_s
+        store.settle = self._settle
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -83,15 +81,16 @@ class StreamRegistry:
 
         def confirm() -> None:
             if grant is not None:
-                grant.check_valid(self.server.clock_ms())
+                grant.check_valid(self.context.clock_ms())
 
         while True:
             stream = self.find(basin, name) or await self._load_once(basin, name)
             if stream is not None:
                 return stream
+            assert self.resources is not None
             if create_on is None:
-                raise await stream_handlers.missing_stream(self.server, basin, name)
-            await stream_handlers.auto_create(self.server, basin, name, create_on, layer or {}, confirm)
+                raise await self.resources.missing_stream(basin, name)
+            await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
 
     async def _load_once(self, basin: str, name: str) -> Stream | None:
         """Of several who want a stream, one loads it."""
@@ -116,7 +115,7 @@ class StreamRegistry:
         return await loading.done
 
     async def _load(self, basin: str, name: str, loading: _Loading) -> Stream | None:
-        store = self.server.store
+        store = self.context.store
         while True:
             loading.stale = False
             row = await store.get_stream(basin, name)
@@ -126,7 +125,7 @@ class StreamRegistry:
                 raise deletion_pending()
             tail = await store.tail(row.id)
             if tail is not None and not loading.stale:
-                return Stream(self, row, Lane(row.id), tail)
+                return Stream(self.context, row, Lane(row.id), tail)
 
     def _remember(self, stream: Stream) -> None:
         self._known[stream.key] = stream
@@ -199,9 +198,8 @@ class StreamRegistry:
                 stream.on_durable(admitted)
             else:
                 stream.pending_bytes -= len(admitted.chunk.data)
-        self.pending_bytes -= size_bytes
-        if size_bytes <= SMALL_BYTES < self.pending_bytes:
-            self._crowded_until_s = time.monotonic() + CROWDED_S
+        context = self.context
+        context.settled(size_bytes)
         if error is not None:
             for stream in touched:
                 if self._known.get(stream.key) is stream:
@@ -226,8 +224,8 @@ class StreamRegistry:
                     stream.wake()
                 except Exception:
                     log.exception(NOT_TOLD)
-        if self.room_waiters and self.pending_bytes < MAX_PENDING_BYTES_TOTAL:
-            wake_all(self.room_waiters)
+        if context.room_waiters and context.pending_bytes < MAX_PENDING_BYTES_TOTAL:
+            wake_all(context.room_waiters)
 
 
 def deletion_pending() -> ApiError:

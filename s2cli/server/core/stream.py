@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.core.batch_assembly import assemble
-from s2cli.server.core.followers import Fanout
+from s2cli.server.core.followers import Followers
 from s2cli.server.store.interface import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
 from s2cli.wire.record_rules import FENCE
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
 
-    from s2cli.server.api.append_body import Batch
+    from s2cli.server.core.batch import Batch
     from s2cli.server.core.encryption import Seal
-    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.core.stream_context import StreamContext
     from s2cli.server.store.interface import Reply
 
 # What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
@@ -67,18 +67,18 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_admitted_trim_point",
+        "_context",
         "_durable_waiters",
         "_kept_ms",
         "_looks_for_emptiness",
-        "_registry",
         "_retention_ms",
         "_room_waiters",
         "_timestamping",
         "_uncapped",
         "cipher",
         "failure",
-        "fanout",
         "fencing_token",
+        "followers",
         "id",
         "key",
         "lane",
@@ -94,8 +94,8 @@ class Stream:
         "used",
     )
 
-    def __init__(self, registry: StreamRegistry, row: StreamRow, lane: Lane, tail: tuple[int, int]) -> None:
-        self._registry = registry
+    def __init__(self, context: StreamContext, row: StreamRow, lane: Lane, tail: tuple[int, int]) -> None:
+        self._context = context
         self.key = row.basin, row.name
         self.id = row.id
         self.uid = row.uid
@@ -109,7 +109,7 @@ class Stream:
         self.failure: S2Error | None = None  # of appends
         self.reading_failure: S2Error | None = None
         self.pending_bytes = 0
-        self.fanout = Fanout(registry)
+        self.followers = Followers(context)
         self.used = True
         self._durable_waiters: list[tuple[int, Future[None]]] = []
         self._room_waiters: list[Future[None]] = []
@@ -117,7 +117,7 @@ class Stream:
 
     def configure(self, row: StreamRow) -> None:
         """Take over the stream's config; it counts from the next append on."""
-        self.meter = self._registry.server.meters.meter(self, row.config["storage_class"])
+        self.meter = self._context.meters.meter(self, row.config["storage_class"])
         timestamping = row.config["timestamping"]
         self._timestamping: str = timestamping["mode"]
         self._uncapped: bool = timestamping["uncapped"]
@@ -145,7 +145,7 @@ class Stream:
         most = MAX_SEQ_NUM if seal is None else seal.end_seq_num
         if end_seq_num > most:
             raise ApiError("invalid", f"this stream cannot hold more than {most} records")
-        now_ms = self._registry.server.clock_ms()
+        now_ms = self._context.clock_ms()
         data, first_timestamp, last_timestamp = assemble(
             batch, first_seq_num, now_ms, self.last_timestamp, self._timestamping, uncapped=self._uncapped
         )
@@ -170,8 +170,8 @@ class Stream:
         self.next_seq_num = end_seq_num
         self.last_timestamp = last_timestamp
         self.pending_bytes += len(chunk.data)
-        self._registry.pending_bytes += len(chunk.data)
-        self._registry.server.store.append(admitted)
+        self._context.pending_bytes += len(chunk.data)
+        self._context.store.append(admitted)
 
     def _obey(self, batch: Batch, first_seq_num: int, admitted: Admitted) -> None:
         """Command records count from the next batch on; what they change is written with their own."""
@@ -187,19 +187,19 @@ class Stream:
 
     @property
     def has_room(self) -> bool:
-        return not self._is_full and self._registry.pending_bytes < MAX_PENDING_BYTES_TOTAL
+        return not self._is_full and self._context.pending_bytes < MAX_PENDING_BYTES_TOTAL
 
     @property
     def _is_full(self) -> bool:
         if self.pending_bytes < MAX_PENDING_BYTES_CROWDED:
             return False
-        return self.pending_bytes >= MAX_PENDING_BYTES or self._registry.is_crowded
+        return self.pending_bytes >= MAX_PENDING_BYTES or self._context.is_crowded
 
     async def room(self) -> None:
         """Wait until there is room for another append, here and in the whole server."""
         while not self.has_room and self.failure is None:
             waiter = asyncio.get_running_loop().create_future()
-            waiters = self._room_waiters if self._is_full else self._registry.room_waiters
+            waiters = self._room_waiters if self._is_full else self._context.room_waiters
             waiters.append(waiter)
             await waiter
 
@@ -226,11 +226,11 @@ class Stream:
         if admitted.trim_point is not None:
             meter.trims += 1
             self.trim_point = admitted.trim_point
-        self.fanout.remember(chunk)
+        self.followers.remember(chunk)
 
     def wake(self) -> None:
         """Tell everybody who waits for what has become durable."""
-        self.fanout.wake()
+        self.followers.wake()
         if self._durable_waiters:
             waiters, self._durable_waiters = self._durable_waiters, []
             for seq_num, waiter in waiters:
@@ -253,7 +253,7 @@ class Stream:
                 if not waiter.done():
                     waiter.set_exception(error)
             self._durable_waiters.clear()
-        self.fanout.fail()
+        self.followers.fail()
 
 
 def wake_all(waiters: list[Future[None]]) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.server.http.exchange import Application
-    from s2cli.server.http.http1_connection import Connection
+    from s2cli.server.http.asgi import Application
     from s2cli.server.http.memory_budget import Memory
 
 
@@ -30,11 +29,17 @@ class OpenConnection(Protocol):
     def abort(self) -> None: ...
 
 
+class BegunConnection(OpenConnection, Protocol):
+    """One that has received its first bytes, and can be handed to whoever speaks their protocol."""
+
+    transport: asyncio.Transport
+
+
 class Connections:
     """The open connections of a host, and what they share. In the running loop."""
 
     def __init__(
-        self, application: Application, on_preface: Callable[[Connection, bytes], None], memory: Memory
+        self, application: Application, on_preface: Callable[[BegunConnection, bytes], None], memory: Memory
     ) -> None:
         """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
         self.application = application

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from s2cli.wire.frames import compress
 
 if TYPE_CHECKING:
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
 
 # Smaller bodies hardly shrink.
 THRESHOLD_BYTES = 1024

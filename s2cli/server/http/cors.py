@@ -11,7 +11,7 @@ from s2cli.server.http.exchange import header
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from s2cli.server.http.exchange import Message, Scope, Send
+    from s2cli.server.http.asgi import Message, Scope, Send
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = b", ".join(

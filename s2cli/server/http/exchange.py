@@ -1,39 +1,18 @@
-"""One HTTP exchange as ASGI sees it: its headers, its body, its answer, and the table that turns errors into answers.
-
-The data path works on these functions and the raw messages; the control plane wraps them in a Request (app.py).
-"""
+"""One HTTP exchange as ASGI sees it: its headers, its body, its answer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from s2cli.errors import (
-    ApiError,
-    BadValueError,
-    FencingTokenMismatchError,
-    RangeNotSatisfiableError,
-    S2Error,
-    SeqNumMismatchError,
-)
+from s2cli.errors import ApiError
 from s2cli.server.http.memory_budget import Share, share_of
-from s2cli.wire.compression import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Awaitable
 
-    from s2cli.server.core.turnstile import Steps
-    from s2cli.server.process import Server
-
-    Result = TypeVar("Result")
-
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-    Headers = Iterable[tuple[bytes, bytes]]
+    from s2cli.server.http.asgi import Headers, Message, Receive, Scope, Send
 
 # Protocol section 14.2. The host does not limit bodies, nor the time that one may stay open: both are ours.
 MAX_UNARY_BODY_BYTES = 2 * 1024 * 1024
@@ -46,10 +25,6 @@ MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 1024
 
 JSON = b"application/json"
-
-# The codes that the published Introduction calls `validation_error` (protocol section 16.3).
-_VALIDATION_CODES = frozenset(("bad_path", "bad_query", "bad_json", "bad_header", "bad_proto", "invalid"))
-
 
 # Headers that mean one thing: of two of them, one reader might take the first, another one the last.
 _SINGLE = frozenset(
@@ -96,33 +71,9 @@ def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
     return seen.get(b"host"), seen.get(b"origin")
 
 
-async def decode_body(
-    server: Server,
-    scope: Scope,
-    receive: Receive,
-    code: str,
-    decode: Callable[[bytes], Steps[Result]],
-    limit: int = MAX_UNARY_BODY_BYTES,
-) -> tuple[bytes, Result]:
-    """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
-    Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
-    the client left."""
-    body, encoding = await _read_body(scope, receive, code, limit)
-    share = share_of(scope)
-    if encoding is not None:
-        # What it inflates to, and what is made of that.
-        await server.memory.reserve(share, 2 * limit)
-    try:
-        body, result = await server.turnstile.decode(body, encoding, limit, decode)
-        if encoding is not None:
-            server.memory.keep(share, 2 * len(body))  # until it is answered
-        return body, result
-    except ContentError as error:
-        raise ApiError(code, error.message) from error
-
-
-async def _read_body(scope: Scope, receive: Receive, too_large: str, limit: int) -> tuple[bytes, str | None]:
-    """The body as it comes, and what it is to be inflated from."""
+async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int) -> tuple[bytes, str | None]:
+    """The body as it comes, and what it is to be inflated from. Raises an ApiError, beyond the limit with the code
+    `too_large`; DisconnectedError if the client left."""
     length = encoding = None
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -224,34 +175,6 @@ async def send_bytes(
 
 async def send_json(send: Send, status: int, payload: bytes, extra_headers: Headers = ()) -> None:
     await send_bytes(send, status, JSON, payload, extra_headers)
-
-
-def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-    """Status, JSON body and extra headers for an error, the same in a response and in a terminal frame."""
-    # A 412 has exactly one member: the official Rust client refuses any other.
-    if isinstance(error, SeqNumMismatchError):
-        return 412, b'{"seq_num_mismatch":%d}' % error.expected, []
-    if isinstance(error, FencingTokenMismatchError):
-        return 412, encode_json({"fencing_token_mismatch": error.token}), []
-    if isinstance(error, RangeNotSatisfiableError):
-        tail = {"seq_num": error.tail_seq_num, "timestamp": error.tail_timestamp}
-        return 416, encode_json({"tail": tail}), []
-    if not isinstance(error, ApiError):
-        # Checks shared with the client know no API codes.
-        code = "invalid" if isinstance(error, BadValueError) else "other"
-        error = ApiError(code, error.message)
-    kind = "validation_error" if error.code in _VALIDATION_CODES else error.code
-    fields: dict[str, object] = {"code": error.code, "message": error.message, "error": kind}
-    if error.without_effect:
-        fields["without_effect"] = True
-    body = encode_json(fields)
-    headers = []
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if error.retry_after_ms is not None:
-        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
-        headers.append((b"retry-after", b"%d" % -(-error.retry_after_ms // 1000)))
-    return error.status, body, headers
 
 
 def encode_json(value: object) -> bytes:

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import S2Error
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.http.connections import Connections
+from s2cli.server.http.connections import BegunConnection, Connections
 from s2cli.server.http.http1_connection import Connection
 from s2cli.server.http.memory_budget import Memory
 
 if TYPE_CHECKING:
-    from s2cli.server.http.exchange import Application
+    from s2cli.server.http.asgi import Application
     from s2cli.server.http.http2_relay import Http2
 
 log = logging.getLogger(CLIENT_LOG)
@@ -112,7 +112,7 @@ class Host:
         self._pause = None
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _speak_http2(self, connection: Connection, begin: bytes) -> None:
+    def _speak_http2(self, connection: BegunConnection, begin: bytes) -> None:
         if self._http2 is None:
             if self._connections.ending:
                 connection.abort()

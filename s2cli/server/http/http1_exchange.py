@@ -1,20 +1,20 @@
 """One request over HTTP/1.1 and its response, as ASGI's `receive` and `send`.
 
-Beyond ASGI they do what channel.py relies on: `receive` is never late with what has come, and `send` has written its
+Beyond ASGI they do what streaming.py relies on: `receive` is never late with what has come, and `send` has written its
 message when the call returns; what it gives is a `Sent` while there is room for more, and a Future where there is none.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Future, Task
     from collections.abc import Generator
 
-    from s2cli.server.http.exchange import Message, Scope
-    from s2cli.server.http.http1_connection import Connection
+    from s2cli.server.http.asgi import Message, Scope
+    from s2cli.server.http.connections import Connections
 
 # Of a body that the application has not taken: beyond that the client has to wait.
 MAX_UNTAKEN_BYTES = 256 * 1024
@@ -40,6 +40,30 @@ class Sent:
 _SENT = Sent()
 
 
+class ExchangeConnection(Protocol):
+    """What an exchange asks of the connection that it came on."""
+
+    shared: Connections
+    # None while there is room for more.
+    room: Future[None] | None
+
+    def write(self, data: bytes) -> None: ...
+
+    def hold_reading(self) -> None: ...
+
+    def go_on_reading(self) -> None: ...
+
+    def is_closing_after(self, exchange: Exchange) -> bool:
+        """Whether no request follows."""
+        ...
+
+    def answered(self, exchange: Exchange) -> None:
+        """The response to the current request is complete."""
+        ...
+
+    def abort(self) -> None: ...
+
+
 class Exchange:
     """A request on its way in and its response on its way out."""
 
@@ -62,7 +86,7 @@ class Exchange:
         "untaken_bytes",
     )
 
-    def __init__(self, connection: Connection, scope: Scope, *, keeps_alive: bool) -> None:
+    def __init__(self, connection: ExchangeConnection, scope: Scope, *, keeps_alive: bool) -> None:
         # Whether another request may follow on the connection.
         self.keeps_alive = keeps_alive
         # Whether the whole request has come.

@@ -29,9 +29,8 @@ from s2cli.server.http.http2_frames import STREAM_HEADER
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from s2cli.server.http.connections import Connections
-    from s2cli.server.http.exchange import Application, Message, Receive, Scope, Send
-    from s2cli.server.http.http1_connection import Connection
+    from s2cli.server.http.asgi import Application, Message, Receive, Scope, Send
+    from s2cli.server.http.connections import BegunConnection, Connections
 
 log = logging.getLogger(CLIENT_LOG)
 
@@ -104,7 +103,7 @@ class Http2:
         """Whether it has ended without being asked to."""
         return self._serving.done() and not self._stopped
 
-    def take(self, connection: Connection, begin: bytes) -> None:
+    def take(self, connection: BegunConnection, begin: bytes) -> None:
         """Serves the connection from now on. `begin` is what it has received."""
         transport = connection.transport
         transport.pause_reading()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
 
-    from s2cli.server.http.exchange import Scope
+    from s2cli.server.http.asgi import Scope
 
 log = logging.getLogger(CLIENT_LOG)
 

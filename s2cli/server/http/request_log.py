@@ -12,7 +12,7 @@ from s2cli.server.client_log import quoted
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from s2cli.server.http.exchange import Application, Message, Receive, Scope, Send
+    from s2cli.server.http.asgi import Application, Message, Receive, Scope, Send
 
 REQUEST_LOG = "s2cli.server.requests"
 log = logging.getLogger(REQUEST_LOG)

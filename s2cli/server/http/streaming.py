@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable, Iterator
 
-    from s2cli.server.http.exchange import Headers, Message, Receive, Send
+    from s2cli.server.http.asgi import Headers, Message, Receive, Send
 
 
 log = logging.getLogger(CLIENT_LOG)

@@ -7,7 +7,7 @@ import pytest
 from support.waiting import TIMEOUT_S
 
 from s2cli.server.core import followers
-from s2cli.server.core.followers import Fanout
+from s2cli.server.core.followers import Followers
 from s2cli.server.store.interface import Chunk
 
 
@@ -62,7 +62,7 @@ class Appends:
 
 def in_loop(job):
     async def main():
-        fan = Fanout(SimpleNamespace(recent_bytes=0))
+        fan = Followers(SimpleNamespace(recent_bytes=0))
         await job(fan, Appends(fan))
 
     asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))

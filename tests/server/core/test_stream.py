@@ -10,7 +10,7 @@ from support.waiting import TIMEOUT_S
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import parse_proto
 from s2cli.server.core import registry as registry_module
-from s2cli.server.core.counters import Meters
+from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import CROWDED_S, StreamRegistry
 from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
 from s2cli.server.store.interface import StreamRow

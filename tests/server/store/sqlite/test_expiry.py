@@ -8,7 +8,7 @@ from support.waiting import TIMEOUT_S, until_async
 
 from s2cli.errors import ApiError
 from s2cli.server.api.append_body import parse_proto
-from s2cli.server.process import Server
+from s2cli.server.api.server import Server
 from s2cli.server.store.interface import BasinRow, StreamRow
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.configs import resolve_stream_config
@@ -85,7 +85,7 @@ class Scene:
     async def later(self, seconds):
         """Time passes, and a sweep comes by."""
         self.now_ms += seconds * 1000
-        await self.server.upkeep.sweep()
+        await self.server.cleanup.sweep()
 
 
 def play(run, directory=None, now_ms=START_MS):
@@ -189,7 +189,7 @@ def test_retention_goes_on_after_a_restart(tmp_path):
     async def after(scene):
         scene.now_ms += 30_000
         assert await scene.bodies() == [b"b"]
-        await scene.server.upkeep.sweep()
+        await scene.server.cleanup.sweep()
         await scene.until("SELECT count(*) FROM chunk", (1,))
         stream = await scene.append(b"c")
         assert stream.tail_seq_num == 3

@@ -8,10 +8,10 @@ import pytest
 
 from s2cli.errors import ApiError
 from s2cli.server.api import metric_handlers
+from s2cli.server.api.server import Server
 from s2cli.server.core import cleanup, counters
-from s2cli.server.core.counters import Meter
+from s2cli.server.core.meters import Meter
 from s2cli.server.core.turnstile import in_one_go
-from s2cli.server.process import Server
 from s2cli.server.store.interface import BasinRow, Point, StreamRow
 from s2cli.server.store.sqlite import metric_rows, resource_rows
 from s2cli.server.store.sqlite.engine import SqliteStore

@@ -11,15 +11,16 @@ import contextlib
 import logging
 import weakref
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import S2Error
 from s2cli.server.core.histogram import Histogram
 from s2cli.server.store.interface import Point
 
 if TYPE_CHECKING:
-    from s2cli.server.core.stream import Stream
-    from s2cli.server.process import Server
+    from collections.abc import Callable
+
+    from s2cli.server.store.interface import Store
 
 log = logging.getLogger("s2cli.server")
 
@@ -30,6 +31,12 @@ METERS_IN_A_ROW = 500
 POINTS_IN_A_ROW = 200
 
 LATENCIES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 60.0)
+
+
+class CountedStream(Protocol):
+    """The stream whose use is counted."""
+
+    key: tuple[str, str]
 
 
 class Meter:
@@ -57,7 +64,7 @@ class Meter:
         self.stream = stream
         # What a database from before holds may have half of a surrogate pair in it, which nothing can write down.
         self.storage_class = storage_class.encode("utf-8", "replace").decode()
-        self.owner: weakref.ref[Stream] | None = None
+        self.owner: weakref.ref[CountedStream] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -106,9 +113,10 @@ class Totals:
 class Meters:
     """All that is counted."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
         self.totals = Totals()
-        self._server = server
+        self._store = store
+        self._clock_ms = clock_ms
         self._meters: dict[tuple[str, str, str], Meter] = {}
         self._operations: dict[tuple[str, str], int] = {}
         self._pending: dict[tuple[str, str, str, int], int] = {}
@@ -133,7 +141,7 @@ class Meters:
         except S2Error as error:
             log.warning("the metrics of the last minute are lost: %s", error.message)
 
-    def meter(self, stream: Stream, storage_class: str) -> Meter:
+    def meter(self, stream: CountedStream, storage_class: str) -> Meter:
         """The one of the stream; whoever had it before may still add to it."""
         key = *stream.key, storage_class
         meter = self._meters.get(key)
@@ -188,7 +196,7 @@ class Meters:
             while self._pending:
                 some = {key: self._pending.pop(key) for key in list(islice(self._pending, POINTS_IN_A_ROW))}
                 try:
-                    await self._server.store.add_counts([Point(*key, value) for key, value in some.items()])
+                    await self._store.add_counts([Point(*key, value) for key, value in some.items()])
                 except S2Error:
                     if len(self._pending) >= MAX_PENDING:
                         self._pending.clear()
@@ -198,11 +206,11 @@ class Meters:
                     raise
 
     def _now_minute(self) -> int:
-        return self._server.clock_ms() // 60_000
+        return self._clock_ms() // 60_000
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(60 - self._server.clock_ms() % 60_000 / 1000)
+            await asyncio.sleep(60 - self._clock_ms() % 60_000 / 1000)
             try:
                 await self.flush()
             except S2Error as error:

@@ -1,0 +1,33 @@
+"""What is said of one method of one path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from s2cli.server.api.request import Handler
+    from s2cli.server.api.server import Server
+    from s2cli.server.http.asgi import Receive, Scope, Send
+
+    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `operation` is the name that access tokens know (protocol section 8.2) where there is
+    one. Either `handler` answers, or `records`, for what must be fast or may be long. `query`, `body` and `answers`
+    are for the OpenAPI document: names of parameters, of the schema of the body, and status -> schema or None."""
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    handler: Handler | None = None
+    records: RecordHandler | None = None
+    published: bool = False
+    query: tuple[str, ...] = ()
+    body: str | None = None
+    answers: tuple[tuple[int, str | None], ...] = ((200, None),)

@@ -1,0 +1,151 @@
+"""What all handlers share: the streams, the counters, the bounds, and the word that the server is about to go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError
+from s2cli.server.core.auth import Auth, Secrets
+from s2cli.server.core.cleanup import Cleanup
+from s2cli.server.core.idempotency import Replies
+from s2cli.server.core.meters import Meters
+from s2cli.server.core.registry import StreamRegistry
+from s2cli.server.core.resources import Resources
+from s2cli.server.core.token_expiry import TokenExpiry
+from s2cli.server.core.turnstile import Turnstile
+from s2cli.server.http.host_names import HostNames
+from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES, Memory
+from s2cli.wire.frames import RECONNECT_ADVISED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from s2cli.server.http.cors import Cors
+    from s2cli.server.store.interface import Store
+
+log = logging.getLogger("s2cli.server")
+
+
+class Server:
+    """One server without its sockets."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        directory: Path | None = None,
+        base_domain: str | None = None,
+        root_token: str | None = None,
+        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
+        self.store = store
+        self.base_domain = base_domain
+        self.clock_ms: Callable[[], int] = _clock_ms
+
+        def clock_ms() -> int:
+            return self.clock_ms()
+
+        store.clock_ms = clock_ms
+        self.now: Callable[[], float] = time.monotonic
+        self.cors: Cors | None = None
+        self.host_names = HostNames()
+        self.logs_requests = False
+        # The flag of each ack: once the server is about to go, that its client had better reconnect.
+        self.advice = 0
+        self.draining = False
+        # Exchanges that are running, and since when there may be none.
+        self.exchanges = 0
+        self.quiet_since = self.now()
+        self._on_drain: list[Callable[[], None]] = []
+        self._held = 0
+        self._quiet = asyncio.Event()
+        self._appenders_left = asyncio.Event()
+        self._listening_ended = asyncio.Event()
+        self.turnstile = Turnstile()
+        # Of what readers get: those who write do not wait for it.
+        self.rendering = Turnstile()
+        self.memory = Memory(memory_limit_bytes)
+        self.memory.elsewhere_bytes = self._bytes_of_streams
+        self.meters = Meters(store, clock_ms)
+        self.streams = StreamRegistry(store, clock_ms, self.meters)
+        self.replies = Replies(store, clock_ms)
+        changing = asyncio.Lock()
+        self.cleanup = Cleanup(store, self.streams, changing)
+        self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
+        self.secrets = Secrets(directory)
+        # None where everybody may do everything.
+        self.auth = None if root_token is None else Auth(store, clock_ms, self.secrets, root_token)
+        self.token_expiry = TokenExpiry(store, clock_ms)
+
+    def _bytes_of_streams(self) -> int:
+        context = self.streams.context
+        return context.pending_bytes + context.recent_bytes
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Has `callback` called once, when the server begins to shut down; also at once if it has begun."""
+        self._on_drain.append(callback)
+        if self.draining:
+            callback()
+        return callback
+
+    def off_drain(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._on_drain.remove(callback)
+
+    async def advise(self, timeout_s: float) -> None:
+        """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
+        client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
+        self.advice = RECONNECT_ADVISED
+        self.look_for_appenders()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
+
+    def look_for_appenders(self) -> None:
+        """To be called when an append session has ended."""
+        if self.advice and not self.meters.totals.append_sessions:
+            self._appenders_left.set()
+
+    def begin_drain(self) -> None:
+        self.draining = True
+        for callback in list(self._on_drain):
+            try:
+                callback()
+            except Exception:
+                log.exception("a session could not be told to end")
+
+    def exchange_ended(self) -> None:
+        self.exchanges -= 1
+        self.quiet_since = self.now()
+        self._look_for_quiet()
+
+    async def refuse(self) -> ApiError:
+        """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are
+        told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
+        self._held += 1
+        self._look_for_quiet()
+        await self._listening_ended.wait()
+        self._held -= 1
+        return ApiError("server_draining", "the server is shutting down")
+
+    def end_listening(self) -> None:
+        self._quiet.clear()
+        self._listening_ended.set()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
+        self._look_for_quiet()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+
+    def _look_for_quiet(self) -> None:
+        if self.draining and self.exchanges <= self._held:
+            self._quiet.set()
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,256 @@
+"""Basins and streams as resources: created, changed and marked as deleted, each change after a last look at whether it
+may still be made.
+
+A caller gives `confirm`, which is called right before a change and raises where the request may no longer make it, and
+`reply_of`, which makes the answer that the store keeps together with the change (None where nobody asks again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from s2cli.errors import ApiError
+from s2cli.server.store.interface import BasinRow, StreamRow
+from s2cli.wire.configs import resolve_stream_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.server.core.cleanup import Cleanup
+    from s2cli.server.core.registry import StreamRegistry
+    from s2cli.server.store.interface import Reply, Store
+    from s2cli.wire.configs import Layer
+
+    Confirm = Callable[[], None]
+    Config = dict[str, Any]
+    # What became of a resource, and its row.
+    BasinReply = Callable[[str, BasinRow], Reply | None]
+    StreamReply = Callable[[str, StreamRow], Reply | None]
+
+# What became of a resource, as the header `s2-provision-result` says it.
+CREATED, UPDATED, NOOP = "created", "updated", "noop"
+
+
+def _no_reply(_outcome: str, _row: object) -> None:
+    return None
+
+
+class Resources:
+    """The basins and streams of a server. `changing` is held around every change of a row that depends on what stands
+    in it."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock_ms: Callable[[], int],
+        streams: StreamRegistry,
+        cleanup: Cleanup,
+        changing: asyncio.Lock,
+    ) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+        self._streams = streams
+        self._cleanup = cleanup
+        self._changing = changing
+        streams.resources = self
+
+    async def create_basin(
+        self, name: str, config: Config, confirm: Confirm, request_key: bytes | None = None
+    ) -> tuple[BasinRow, bool]:
+        """The new basin and True, or the one that has the name already and False. Raises `basin_deletion_pending`."""
+        row = BasinRow(name, config, self._clock_ms(), request_key=request_key)
+        confirm()
+        existing = await self._store.insert_basin(row)
+        if existing is None:
+            return row, True
+        _refuse_deleting_basin(existing)
+        return existing, False
+
+    async def ensure_basin(
+        self, name: str, config: Config, permit_change: Confirm, confirm: Confirm, reply_of: BasinReply = _no_reply
+    ) -> tuple[str, BasinRow]:
+        """CREATED, UPDATED or NOOP, and the basin with that config. `permit_change` raises where an existing one may
+        not be changed."""
+        async with self._changing:
+            row = BasinRow(name, config, self._clock_ms())
+            reply = reply_of(CREATED, row)
+            confirm()
+            existing = await self._store.insert_basin(row, reply)
+            if existing is None:
+                return CREATED, row
+            _refuse_deleting_basin(existing)
+            if existing.config == config:
+                return NOOP, existing
+            permit_change()
+            existing.config = config
+            reply = reply_of(UPDATED, existing)
+            confirm()
+            await self._store.update_basin(existing, reply)
+            return UPDATED, existing
+
+    async def reconfigure_basin(
+        self, name: str, change: Callable[[Config], Config], confirm: Confirm, reply_of: BasinReply
+    ) -> BasinRow:
+        """The basin with the config that `change` makes of its own; only streams that are created later are
+        concerned."""
+        async with self._changing:
+            row = await self.active_basin(name)
+            row.config = change(row.config)
+            reply = reply_of(UPDATED, row)
+            confirm()
+            await self._store.update_basin(row, reply)
+            return row
+
+    async def delete_basin(self, name: str, confirm: Confirm, reply_of: BasinReply) -> None:
+        """Marks the basin, and with it all its streams. These, and then it, are removed behind the requests."""
+        async with self._changing:
+            row = await self.basin(name)
+            if row.deleted_at_ms is not None:
+                return
+            row.deleted_at_ms = self._clock_ms()
+            reply = reply_of(UPDATED, row)
+            confirm()
+            await self._store.update_basin(row, reply)
+            self._streams.basin_deleted(row.name)
+            self._cleanup.remove_basin(row)
+
+    async def basin(self, name: str) -> BasinRow:
+        """Raises `basin_not_found`."""
+        row = await self._store.get_basin(name)
+        if row is None:
+            raise basin_not_found(name)
+        return row
+
+    async def active_basin(self, name: str) -> BasinRow:
+        """The basin, for something that is to be created in it. Raises `basin_not_found`, `basin_deletion_pending`."""
+        row = await self.basin(name)
+        _refuse_deleting_basin(row)
+        return row
+
+    async def create_stream(
+        self,
+        basin: str,
+        name: str,
+        layer: Layer,
+        confirm: Confirm,
+        *,
+        request_key: bytes | None = None,
+        reply_of: StreamReply = _no_reply,
+    ) -> tuple[StreamRow, bool]:
+        """The new stream and True, or the one that has the name already and False. Raises what `active_basin` does,
+        and `stream_deletion_pending`."""
+        # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
+        with self._cleanup.creating_in(basin):
+            of_basin = (await self.active_basin(basin)).config
+            config = resolve_stream_config(layer, of_basin["default_stream_config"])
+            row = StreamRow(basin, name, config, self._clock_ms(), of_basin["stream_cipher"], request_key=request_key)
+            reply = reply_of(CREATED, row)
+            confirm()
+            existing = await self._store.insert_stream(row, reply)
+        if existing is None:
+            return row, True
+        _refuse_deleting_stream(existing)
+        return existing, False
+
+    async def ensure_stream(
+        self,
+        basin: str,
+        name: str,
+        layer: Layer,
+        permit_change: Confirm,
+        confirm: Confirm,
+        reply_of: StreamReply = _no_reply,
+    ) -> tuple[str, StreamRow]:
+        """CREATED, UPDATED or NOOP, and the stream with the config that `layer` and its basin give."""
+        async with self._changing:
+            row, is_new = await self.create_stream(basin, name, layer, confirm, reply_of=reply_of)
+            if is_new:
+                return CREATED, row
+            defaults = (await self.active_basin(basin)).config["default_stream_config"]
+            config = resolve_stream_config(layer, defaults)
+            if row.config == config:
+                return NOOP, row
+            permit_change()
+            row.config = config
+            reply = reply_of(UPDATED, row)
+            confirm()
+            await self._store.update_stream(row, reply)
+            self._streams.config_changed(row)
+            return UPDATED, row
+
+    async def reconfigure_stream(
+        self, basin: str, name: str, change: Callable[[Config], Layer], confirm: Confirm, reply_of: StreamReply
+    ) -> StreamRow:
+        """The stream with the config that `change` makes of its own; what is unset by it, the basin decides, or the
+        system (protocol section 2.5)."""
+        async with self._changing:
+            row = await self.active_stream(basin, name)
+            defaults = (await self.active_basin(basin)).config["default_stream_config"]
+            row.config = resolve_stream_config(change(row.config), defaults)
+            reply = reply_of(UPDATED, row)
+            confirm()
+            await self._store.update_stream(row, reply)
+            self._streams.config_changed(row)
+            return row
+
+    async def delete_stream(self, basin: str, name: str, confirm: Confirm, reply_of: StreamReply) -> None:
+        """Marks the stream, so that whatever is asked of it from now on fails. Its records, and then it, are removed
+        behind the requests."""
+        async with self._changing:
+            row = await self._stream(basin, name)
+            if row.deleted_at_ms is not None:
+                return
+            row.deleted_at_ms = self._clock_ms()
+            reply = reply_of(UPDATED, row)
+            confirm()
+            await self._store.update_stream(row, reply)
+            self._streams.deleted(row)
+            self._cleanup.remove_stream(row)
+
+    async def active_stream(self, basin: str, name: str) -> StreamRow:
+        """Raises `stream_not_found`, `stream_deletion_pending`."""
+        row = await self._stream(basin, name)
+        _refuse_deleting_stream(row)
+        return row
+
+    async def _stream(self, basin: str, name: str) -> StreamRow:
+        row = await self._store.get_stream(basin, name)
+        if row is None:
+            # Whether the basin is there is not looked at: so does the official server (protocol section 2.5).
+            raise stream_not_found(basin, name)
+        return row
+
+    # What the registry of streams asks for, where it finds none.
+
+    async def create_on_use(self, basin: str, name: str, use: str, layer: Layer, confirm: Confirm) -> None:
+        """Creates the stream that an append or a read (which of them `use` says) found missing, if its basin creates
+        streams so; `layer` is what the request says about its config. Of several first users one creates it."""
+        if not (await self.active_basin(basin)).config[f"create_stream_on_{use}"]:
+            raise stream_not_found(basin, name)
+        await self.create_stream(basin, name, layer, confirm)
+
+    async def missing_stream(self, basin: str, name: str) -> ApiError:
+        """What to answer to a request for records where the stream is not there: it may be the basin that is missing
+        (protocol section 13.6)."""
+        if await self._store.get_basin(basin) is None:
+            return basin_not_found(basin)
+        return stream_not_found(basin, name)
+
+
+def basin_not_found(name: str) -> ApiError:
+    return ApiError("basin_not_found", f"basin `{name}` not found")
+
+
+def stream_not_found(basin: str, name: str) -> ApiError:
+    return ApiError("stream_not_found", f"stream `{name}` in basin `{basin}` not found")
+
+
+def _refuse_deleting_basin(row: BasinRow) -> None:
+    if row.deleted_at_ms is not None:
+        raise ApiError("basin_deletion_pending", f"basin `{row.name}` is being deleted")
+
+
+def _refuse_deleting_stream(row: StreamRow) -> None:
+    if row.deleted_at_ms is not None:
+        raise ApiError("stream_deletion_pending", "stream deletion pending")
