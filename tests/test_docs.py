@@ -319,7 +319,8 @@ def test_the_map_names_files_that_are_there_and_answers_that_are_in_them():
         return path.read_text() if path.is_file() else ""
 
     for name in re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.py)`", MAP):
-        assert any((base / name).exists() for base in (PACKAGE, ROOT, PACKAGE / "server" / "engines")), name
+        bases = PACKAGE, ROOT, PACKAGE / "server" / "store" / "sqlite"
+        assert any((base / name).exists() or (base / f"{name}.py").exists() for base in bases), name
     answers = rows(section("## 6. Where do I …?"))
     assert len(answers) >= 25
     for question, places, things in answers:

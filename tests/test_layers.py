@@ -8,39 +8,34 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "s2cli"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.endswith("_pb2.py"))
 
-# Part of the package -> the parts it may import. A file at the top level is a part of its own.
+# Room -> the rooms it may import. A file at the top level, and `client_log` and `histogram` of the server, is a room of
+# its own; the other files right below `server/` are the process.
 ALLOWED = {
     "errors": set(),
     "amounts": set(),
-    "ownfiles": set(),
+    "private_files": set(),
     "escapes": set(),
     "values": {"errors"},
-    "wire": {"wire", "errors", "values"},
-    "formats": {"formats", "wire", "errors", "values", "escapes"},
-    "args": {"errors", "values"},
-    "console": {"errors", "values", "escapes"},
     "endpoints": {"errors"},
-    "configfiles": {"errors"},
-    "config": {"errors", "values", "client", "wire", "endpoints", "configfiles", "__init__"},
-    "client": {"client", "wire", "errors", "values", "amounts", "endpoints", "ownfiles", "__init__"},
-    "server": {"server", "wire", "errors", "values", "ownfiles", "__init__"},
-    "commands": {
-        "commands",
-        "client",
-        "server",
-        "formats",
-        "config",
-        "endpoints",
-        "args",
-        "console",
-        "escapes",
-        "amounts",
-        "guesses",
-        "wire",
-        "errors",
-        "values",
-        "__init__",
-    },
+    "wire": {"errors", "values"},
+    "formats": {"wire", "errors", "values", "escapes"},
+    "client": {"wire", "errors", "values", "amounts", "endpoints", "private_files", "__init__"},
+    "config": {"client", "wire", "errors", "values", "endpoints"},
+    "cli": {"config", "endpoints", "wire", "errors", "values", "escapes", "__init__"},
+    "commands": {"cli", "client", "config", "formats", "wire", "server", "server/http", "endpoints", "escapes"}
+    | {"amounts", "errors", "values", "__init__"},
+    "main": {"cli", "errors", "__init__"},
+    "__main__": {"main"},
+    "server/client_log": set(),
+    "server/histogram": set(),
+    "server/http": {"server/client_log", "wire", "errors"},
+    "server/store": {"server/histogram", "errors"},
+    "server/store/sqlite": {"server/store", "server/histogram", "private_files", "errors"},
+    "server/core": {"server/store", "server/client_log", "server/histogram", "wire", "private_files", "errors"},
+    "server/api": {"server/core", "server/store", "server/http", "server/client_log", "server/histogram"}
+    | {"wire", "errors", "__init__"},
+    "server": {"server/api", "server/core", "server/http", "server/store", "server/store/sqlite", "server/client_log"}
+    | {"wire", "values", "private_files", "errors", "__init__"},
 }
 # Library -> the only places that may know it.
 SEAMS = {
@@ -48,19 +43,20 @@ SEAMS = {
     "httptools": {"server/http/http1_connection.py", "server/http/http1_head.py"},
     "uvloop": {"server/process.py"},
     "prometheus_client": {"server/api/prometheus.py"},
-    "sqlite3": {"server/engines/"},
+    "sqlite3": {"server/store/sqlite/"},
     "httpx": {"client/event_reader.py"},
     "httpx_sse": {"client/event_reader.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
-    "rich": {"cli/console.py", "commands/", "cli/command_tree.py", "cli/help_pages.py"},
+    "rich": {"cli/console.py", "cli/command_tree.py", "cli/help_pages.py", "commands/"},
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
 }
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
-    """The modules that a file imports, each with whether a function does it (and not the loading of the file)."""
+    """The modules that a file imports, for type checking too, each with whether a function does it (and not the loading
+    of the file)."""
     found: list[tuple[str, bool]] = []
 
     def walk(node: ast.AST, in_function: bool) -> None:
@@ -70,38 +66,65 @@ def imports(path: Path) -> list[tuple[str, bool]]:
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, f"{path}: imports are absolute"
                 module = child.module or ""
-                found.append((module, in_function))
-                if module == "s2cli":
-                    found.extend((f"s2cli.{alias.name}", in_function) for alias in child.names)
-            elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+                names = [f"{module}.{alias.name}" for alias in child.names]
+                modules = [name for name in names if name in NAMES]
+                found.extend((name, in_function) for name in modules)
+                if len(modules) < len(names):
+                    found.append((module, in_function))
+            else:
                 walk(child, in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
     walk(ast.parse(path.read_text()), False)
     return found
 
 
-def part_of(module: str) -> str:
-    names = module.split(".")
-    return names[1] if len(names) > 1 else "__init__"
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path) for path in PACKAGE.rglob("*.py")}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")[1:]
+    if parts[:3] == ["server", "store", "sqlite"]:
+        return "server/store/sqlite"
+    if parts[:1] == ["server"]:
+        return "/".join(parts[:2]) if "/".join(parts[:2]) in ALLOWED else "server"
+    return parts[0] if parts else "__init__"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_one_way(path):
     place = str(path.relative_to(PACKAGE))
-    part = place.split("/")[0].removesuffix(".py")
+    room = room_of(name_of(path))
     for module, in_function in imports(path):
         if module.split(".")[0] == "s2cli":
-            target = part_of(module)
-            if part in ALLOWED and not (PACKAGE / f"{target}.py").exists() | (PACKAGE / target).exists():
-                continue  # a name of the package itself, such as its version
-            if part in ALLOWED:
-                assert target in ALLOWED[part], f"{place} imports {module}"
-            if target == "server" and part != "server":
+            target = room_of(module)
+            assert target == room or target in ALLOWED[room], f"{place} imports {module}"
+            if target.startswith("server") and not room.startswith("server"):
                 assert place == "commands/lite.py", f"{place} imports {module}"
                 assert in_function, f"{place} loads the server with itself"
         for library, seams in SEAMS.items():
             if module == library or module.startswith(library + "."):
                 assert place.startswith(tuple(seams)), f"{place} imports {module}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    open_ends = {name_of(path): {name for name, _ in imports(path) if name in NAMES} for path in MODULES}
+    while free := [name for name, targets in open_ends.items() if not targets & open_ends.keys() - {name}]:
+        for name in free:
+            del open_ends[name]
+    assert sorted(open_ends) == []
+
+
+def test_a_module_of_one_half_has_no_name_of_another():
+    halves = {"server": [], "client": []}
+    for path in MODULES:
+        if path.stem not in ("__init__", "__main__"):
+            halves["server" if room_of(name_of(path)).startswith("server") else "client"].append(path.stem)
+    for names in halves.values():
+        assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
 FORBIDDEN_IN_SANS_IO = {

@@ -83,12 +83,12 @@ _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
-    "records:append": _OF_RECORDS,
-    "records:read": _OF_RECORDS | {"format": _SPELLINGS},
-    "records:tail": _OF_RECORDS | {"format": _SPELLINGS},
-    "records:check_tail": _OF_RECORDS,
-    "records:trim": _OF_RECORDS,
-    "records:fence": _OF_RECORDS,
+    "record_commands:append": _OF_RECORDS,
+    "record_commands:read": _OF_RECORDS | {"format": _SPELLINGS},
+    "record_commands:tail": _OF_RECORDS | {"format": _SPELLINGS},
+    "record_commands:check_tail": _OF_RECORDS,
+    "record_commands:trim": _OF_RECORDS,
+    "record_commands:fence": _OF_RECORDS,
 }
 
 

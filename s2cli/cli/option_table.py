@@ -113,7 +113,9 @@ reads what it needs.
 def strict_tables() -> dict[str, str]:
     """The texts of cli/strict_table.py and cli/strict_table_others.py, by their names."""
     commands = read_commands()
-    record_commands = [command for command in commands if command_tree.COMMANDS[command.name][1].startswith("records:")]
+    record_commands = [
+        command for command in commands if command_tree.COMMANDS[command.name][1].startswith("record_commands:")
+    ]
     first = [
         _FIRST + "    Kind = bool | str | tuple[str, ...] | range",
         "    Flags = dict[str, tuple[str, Kind]]",

@@ -46,14 +46,14 @@ def _frame_name(frame: hyperframe.frame.Frame) -> str:
 
 
 # h2 4.x writes every frame that it receives into a log that is switched off, but makes the text first: a hex dump of
-# the payload, 40 % of the time of a large read. test_duplex_h2.py tells when it stops.
+# the payload, 40 % of the time of a large read. test_http2.py tells when it stops.
 hyperframe.frame.Frame.__repr__ = _frame_name  # type: ignore[method-assign]
 
 
 class _Connection(H2Connection):
     def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """h2 takes GOAWAY for the end, and refuses what still comes. It is not: requests that the server has begun go
-        on to their ends (RFC 9113, 6.8). test_duplex_h2.py tells if h2 does not ask here any more."""
+        on to their ends (RFC 9113, 6.8). test_http2.py tells if h2 does not ask here any more."""
         answer = super()._receive_goaway_frame(frame)
         self.state_machine.state = ConnectionState.CLIENT_OPEN
         return answer
@@ -176,7 +176,7 @@ class Http2:
             events = self._connection.receive_data(data)
         except H2Error as error:
             raise LostError(f"the connection broke: {error or type(error).__name__}") from error
-        # h2 would gather 64 frames of a head, of MAX_FRAME_BYTES each. test_duplex_h2.py tells if they are elsewhere.
+        # h2 would gather 64 frames of a head, of MAX_FRAME_BYTES each. test_http2.py tells if they are elsewhere.
         if sum(len(frame.data) for frame in self._connection.incoming_buffer._headers_buffer) > MAX_HEAD_BYTES:
             raise ProtocolError("the server's answer has a head that does not end")
         pieces: list[bytes] = []

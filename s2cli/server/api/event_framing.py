@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.errors import S2Error
-    from s2cli.server.api.read_query import ReadQuery
+    from s2cli.server.core.range_scan import ReadQuery
     from s2cli.server.core.turnstile import Steps
     from s2cli.server.http.asgi import Scope
     from s2cli.server.http.streaming import Outlet

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.server.api.framing import Packer
-    from s2cli.server.api.read_query import ReadQuery
     from s2cli.server.api.server import Server
     from s2cli.server.core.encryption import Seal
+    from s2cli.server.core.range_scan import ReadQuery
     from s2cli.server.core.stream import Stream
     from s2cli.server.core.turnstile import Steps
     from s2cli.server.http.asgi import Headers, Receive, Send

@@ -13,7 +13,8 @@ from s2cli.errors import (
 )
 from s2cli.server.api import record_requests
 from s2cli.server.api.error_answers import error_response
-from s2cli.server.api.read_query import STARTS, parse_query
+from s2cli.server.api.read_query import parse_query
+from s2cli.server.core.range_scan import STARTS
 from s2cli.server.http.exchange import encode_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from s2cli.server.api.server import Server
-    from s2cli.server.core.histogram import Histogram
+    from s2cli.server.histogram import Histogram
     from s2cli.server.http.asgi import Scope, Send
 
 PATH = b"/metrics"

@@ -11,7 +11,7 @@ from s2cli.server.api.follow import PAGE_BYTES, ReadSession
 from s2cli.server.api.framing import FramePacker
 from s2cli.server.api.identity import grant_of
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
-from s2cli.server.api.read_query import ReadQuery
+from s2cli.server.api.read_query import parse_read_query
 from s2cli.server.api.record_json import expansion, render_batch
 from s2cli.server.core.encryption import seal_of
 from s2cli.server.core.range_scan import Limits, find_start
@@ -40,7 +40,7 @@ MAX_WAIT_S = 60
 async def read_one(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
-    query = ReadQuery(scope)
+    query = parse_read_query(scope)
     layer = media.stream_layer
     grant = grant_of(scope)
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
@@ -179,7 +179,7 @@ async def read_session(
     server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
 ) -> None:
     """A session of frames, or of events where the client wants these."""
-    query = ReadQuery(scope)
+    query = parse_read_query(scope)
     after = None
     if not media.is_session:
         after = last_event_id(scope)

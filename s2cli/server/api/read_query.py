@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from s2cli.errors import ApiError
+from s2cli.server.core.range_scan import STARTS, ReadQuery
 
 if TYPE_CHECKING:
     from s2cli.server.http.asgi import Scope
@@ -15,8 +16,6 @@ MAX_U32 = (1 << 32) - 1
 
 # No operation has more than eight.
 MAX_PARAMETERS = 64
-
-STARTS = ("seq_num", "timestamp", "tail_offset")
 
 
 def parse_query(scope: Scope) -> dict[str, str]:
@@ -32,37 +31,26 @@ def parse_query(scope: Scope) -> dict[str, str]:
         raise ApiError("bad_query", "the query is not valid UTF-8") from error
 
 
-class ReadQuery:
-    """What a read asks for. `start` is one of STARTS; a limit that was not given is None."""
-
-    __slots__ = ("clamp", "count", "size_bytes", "start", "start_value", "until", "wait_s")
-
-    def __init__(self, scope: Scope) -> None:
-        """Raises ApiError for a query that is none, or contradicts itself."""
-        given = parse_query(scope)
-        starts = [name for name in STARTS if name in given]
-        if len(starts) > 1:
-            raise ApiError("invalid", "only one of seq_num, timestamp, or tail_offset can be provided")
-        # Without any the read starts at the tail.
-        self.start = starts[0] if starts else "tail_offset"
-        self.start_value = _number(given, self.start, MAX_U64) or 0
-        self.clamp = _flag(given, "clamp")
-        self.count = _number(given, "count", MAX_U64)
-        self.size_bytes = _number(given, "bytes", MAX_U64)
-        self.until = _number(given, "until", MAX_U64)
-        self.wait_s = _number(given, "wait", MAX_U32)
-        if self.start == "timestamp" and self.until is not None and self.start_value >= self.until:
-            raise ApiError("invalid", "start `timestamp` must be less than `until`")
-
-    @property
-    def wants_nothing(self) -> bool:
-        return self.count == 0 or self.size_bytes == 0
-
-    @property
-    def may_follow(self) -> bool:
-        """Whether the read goes on at the tail, as a session (protocol section 5.2)."""
-        unbounded = self.count is None and self.size_bytes is None and self.until is None
-        return unbounded or bool(self.wait_s)
+def parse_read_query(scope: Scope) -> ReadQuery:
+    """What a read asks for. Raises ApiError for a query that is none, or contradicts itself."""
+    given = parse_query(scope)
+    starts = [name for name in STARTS if name in given]
+    if len(starts) > 1:
+        raise ApiError("invalid", "only one of seq_num, timestamp, or tail_offset can be provided")
+    # Without any the read starts at the tail.
+    start = starts[0] if starts else "tail_offset"
+    query = ReadQuery(
+        start=start,
+        start_value=_number(given, start, MAX_U64) or 0,
+        clamp=_flag(given, "clamp"),
+        count=_number(given, "count", MAX_U64),
+        size_bytes=_number(given, "bytes", MAX_U64),
+        until=_number(given, "until", MAX_U64),
+        wait_s=_number(given, "wait", MAX_U32),
+    )
+    if query.start == "timestamp" and query.until is not None and query.start_value >= query.until:
+        raise ApiError("invalid", "start `timestamp` must be less than `until`")
+    return query
 
 
 def _number(given: dict[str, str], name: str, most: int) -> int | None:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import S2Error
-from s2cli.server.core.histogram import Histogram
+from s2cli.server.histogram import Histogram
 from s2cli.server.store.interface import Point
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s2cli.errors import RangeNotSatisfiableError
@@ -12,7 +13,6 @@ from s2cli.wire.messages import cut, decode_read
 from s2cli.wire.protobuf import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
-    from s2cli.server.api.read_query import ReadQuery
     from s2cli.server.core.encryption import Seal
     from s2cli.server.core.meters import Meter
     from s2cli.server.core.stream import Stream
@@ -24,6 +24,32 @@ if TYPE_CHECKING:
 _LEAST_RECORD_BYTES = RECORD_OVERHEAD_BYTES
 # Of a record, counted in one step: some 2 ms.
 HEADERS_IN_A_ROW = 4096
+
+
+STARTS = ("seq_num", "timestamp", "tail_offset")
+
+
+@dataclass(slots=True)
+class ReadQuery:
+    """What a read asks for (protocol section 5.1). `start` is one of STARTS; a limit that was not given is None."""
+
+    start: str
+    start_value: int
+    clamp: bool
+    count: int | None
+    size_bytes: int | None
+    until: int | None
+    wait_s: int | None
+
+    @property
+    def wants_nothing(self) -> bool:
+        return self.count == 0 or self.size_bytes == 0
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether the read goes on at the tail, as a session (protocol section 5.2)."""
+        unbounded = self.count is None and self.size_bytes is None and self.until is None
+        return unbounded or bool(self.wait_s)
 
 
 async def find_start(

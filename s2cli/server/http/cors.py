@@ -56,7 +56,7 @@ def _is_loopback(origin: bytes) -> bool:
 
 def with_permission(send: Send, origin: bytes) -> Send:
     """A `send` that adds what the browser looks for. It gives back what `send` gives: its type tells whether there is
-    room in the host's queue (channel.py)."""
+    room in the host's queue (streaming.py)."""
     permission = [
         (b"access-control-allow-origin", origin),
         (b"access-control-expose-headers", RESPONSE_HEADERS),

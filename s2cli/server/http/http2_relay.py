@@ -153,7 +153,7 @@ class Http2:
         memory = self._shared.memory
 
         def send_counted(message: Message) -> Awaitable[None]:
-            # It gives back what `send` gives (channel.py).
+            # It gives back what `send` gives (streaming.py).
             size_bytes = len(message.get("body", b""))
             stream.handed_bytes += size_bytes
             memory.spend(size_bytes)

@@ -26,7 +26,7 @@ def logged(application: Application) -> Application:
         status, size_bytes = "-", 0
 
         def send_counted(message: Message) -> Awaitable[None]:
-            # It gives back what `send` gives: its type tells whether there is room in the host's queue (channel.py).
+            # It gives back what `send` gives: its type tells whether there is room in the host's queue (streaming.py).
             nonlocal status, size_bytes
             if message["type"] == "http.response.start":
                 status = str(message["status"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from s2cli.errors import S2Error
-from s2cli.server.core.histogram import Histogram
+from s2cli.server.histogram import Histogram
 
 # What a packed chunk key holds: 23 bits of stream, 40 bits of sequence number.
 MAX_STREAMS = 1 << 23

@@ -11,7 +11,7 @@ from support.sse import open_events
 from support.waiting import TIMEOUT_S
 
 from s2cli.server.api.framing import Cursor
-from s2cli.server.api.read_query import ReadQuery
+from s2cli.server.api.read_query import parse_read_query
 from s2cli.server.api.record_json import TEXT_IN_A_ROW, expansion, render_batch
 from s2cli.server.core.range_scan import Limits
 from s2cli.server.core.turnstile import in_one_go
@@ -87,7 +87,7 @@ def test_what_takes_long_is_made_in_steps():
     many, control = chunk_of(headers=300_000), chunk_of(b"\x01" * 1_000_000)
     assert count_of(render_batch([many], None, as_base64=False)) > 100
     assert count_of(render_batch([control], None, as_base64=False)) > 7
-    query = ReadQuery({"query_string": b"seq_num=0&bytes=100000"})
+    query = parse_read_query({"query_string": b"seq_num=0&bytes=100000"})
     assert count_of(Limits(query, Uncounted()).steps(many, 0)) > 50
     assert count_of(Cursor([many], 0, Limits(query, Uncounted())).message()) > 50
 

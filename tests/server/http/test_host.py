@@ -104,7 +104,7 @@ def test_a_stopped_host_lets_running_exchanges_end(serve):
         idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         read_until(idle, b"END\r\n0\r\n\r\n")
         thread.begin_stop()
-        # An announcement, before which the library of this client would have to know every answer: serve.py therefore
+        # An announcement, before which the library of this client would have to know every answer: process.py therefore
         # has the sessions end before it stops the host.
         read_until(two, GOAWAY)
         assert idle.recv(1) == b""

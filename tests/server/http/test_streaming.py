@@ -1,4 +1,4 @@
-"""What channel.py relies on, held against the hosts themselves: each test runs an application of its own on ours and on
+"""What streaming.py relies on, held against the hosts themselves: each test runs an application of its own on ours and on
 granian, which speaks HTTP/1.1 too."""
 
 import asyncio

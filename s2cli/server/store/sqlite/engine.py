@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.core.histogram import Histogram
+from s2cli.server.histogram import Histogram
 from s2cli.server.store.interface import (
     MAX_SEQ_NUM,
     Append,

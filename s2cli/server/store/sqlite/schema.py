@@ -6,7 +6,7 @@ bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_sig
 counts, no statement compares them.
 
 Format 2 is format 1 and what `_UPGRADES` adds; a database of format 1 gets it when it is opened. Chunks of format 1
-stay as they are: each says by itself which checksum it has (engines/sqlite_checksum.py) and how it is sealed
+stay as they are: each says by itself which checksum it has (checksum.py) and how it is sealed
 (server/core/encryption.py).
 """
 
@@ -38,7 +38,7 @@ CREATE TABLE chunk(
   size INT NOT NULL,      -- metered bytes
   ts INT NOT NULL,        -- timestamp of the last record
   exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
-  crc INT NOT NULL,       -- which checksum << 32 | crc32, see engines/sqlite_checksum.py
+  crc INT NOT NULL,       -- which checksum << 32 | crc32, see checksum.py
   kind INT NOT NULL,      -- 0 plain, else how it is sealed, see server/core/encryption.py
   data BLOB NOT NULL      -- ReadBatch, or what seals one
 );

@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.core.histogram import Histogram
+from s2cli.server.histogram import Histogram
 from s2cli.server.store.interface import Append, Lane
 from s2cli.server.store.sqlite import chunks as chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
