@@ -187,13 +187,20 @@ class LiteThread(Endpoint):
     `frozen` time stands still for it once it runs, until `clock.advance(seconds)`."""
 
     def __init__(
-        self, data: Path | None = None, port: int = 0, open_store=None, root_token: str | None = None, frozen=False
+        self,
+        data: Path | None = None,
+        port: int = 0,
+        open_store=None,
+        root_token: str | None = None,
+        frozen=False,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         self.port = port
         self.clock = Clock() if frozen else None
         self._data = data
         self._open_store = open_store
         self._root_token = root_token
+        self._memory_limit_bytes = memory_limit_bytes
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -235,6 +242,8 @@ class LiteThread(Endpoint):
         options = Options(data=data, port=self.port, root_token=self._root_token)
         if self._open_store is not None:
             options.open_store = self._open_store
+        if self._memory_limit_bytes is not None:
+            options.memory_limit_bytes = self._memory_limit_bytes
         await serve(options, self._on_ready, self._stopped)
 
     def _on_ready(self, origin: str) -> None:

@@ -46,14 +46,18 @@ class HostileServer:
         self._also_tail = also_tail
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def env(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.port}"
         return {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url, "S2_ACCESS_TOKEN": "t"}
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # of the close alone the thread hears nothing
         self._listener.close()
+        self._thread.join(PROMPT_S)
 
     def _run(self) -> None:
         while True:

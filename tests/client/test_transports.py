@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from support.ports import stop_accepting
 from support.waiting import TIMEOUT_S
 
 READS = ("s2s", "sse", "unary")
@@ -155,14 +156,15 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.sessions = 0
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def env(self):
         url = f"http://127.0.0.1:{self.port}"
         return {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url, "S2_ACCESS_TOKEN": "t"}
 
     def close(self):
-        self._listener.close()
+        stop_accepting(self._listener, self._thread)
 
     def _run(self):
         while True:
