@@ -29,7 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from s2cli.wire.batch import Ack
     from s2cli.wire.inputs import Records
     from s2cli.wire.look import Look
     from s2cli.wire.ranges import Range
@@ -229,16 +228,21 @@ class AppendSession:
             if frame.status is not None:
                 if frame.status >= 400:
                     raise error_from_response(frame.status, frame.message)
+                if self._sent:
+                    raise ProtocolError(f"the server ended the session early, with status {frame.status}")
                 return
             self.advised |= frame.reconnect_advised
-            self._on_ack(decode_ack(frame.message))
+            self._on_ack(frame.message)
 
     def receive_ack(self, message: bytes) -> None:
         """The answer to a message that travelled by itself. Raises ProtocolError."""
-        self._on_ack(decode_ack(message))
+        self._on_ack(message)
 
-    def _on_ack(self, ack: Ack) -> None:
-        start, _, end, _, tail, tail_timestamp = ack
+    def _on_ack(self, message: bytes) -> None:
+        try:
+            start, _, end, _, tail, tail_timestamp = decode_ack(message)
+        except ProtocolError as error:
+            raise ProtocolError(f"the server's answer is not a valid acknowledgement: {error.message}") from error
         if not self._sent:
             raise ProtocolError("the server acknowledged a batch that was never sent")
         batch = self._in_flight[self._head]
@@ -246,6 +250,8 @@ class AppendSession:
             raise ProtocolError(f"the server acknowledged {end - start} records where {batch.count} were sent")
         if batch.start is not None and start != batch.start:
             raise ProtocolError(f"the server put a batch at sequence number {start} that demanded {batch.start}")
+        if tail < end:
+            raise ProtocolError(f"the server acknowledged records up to {end - 1} of a stream that ends before {tail}")
         self._sent -= 1
         self._head += 1
         self._settle_one(batch, start)

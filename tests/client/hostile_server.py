@@ -24,8 +24,8 @@ import zstandard
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PingFrame, SettingsFrame
 
-from s2cli.wire.batch import encode_records, encode_tail
-from s2cli.wire.frames import frame_header
+from s2cli.wire.batch import encode_ack, encode_records, encode_tail
+from s2cli.wire.frames import encode_terminal, frame_header
 
 MIB = 1 << 20
 TAIL = 1_000_000
@@ -186,6 +186,7 @@ FOLLOW = (*READ, "--follow", "--max-outage", "1s")
 EVENT_READ = (*READ, "--transport", "sse")
 CALL_READ = (*READ, "--transport", "unary")
 LIST = ("basins", "list")
+ACK = encode_ack(TAIL, 5, TAIL + 1, 5, TAIL + 1, 5)
 
 
 class Case:
@@ -216,6 +217,12 @@ class Case:
 
 def session(name: str, attack: Callable[[], Pieces], code: int = 1, said: str = "", *options: str) -> Case:
     return Case("s2s: " + name, (*READ, *options), attack, code, said, limit=LIMIT_S2S)
+
+
+def append(name: str, transport: str, attack: Callable[[], Pieces], said: str, code: int = 1) -> Case:
+    lines = str(Path(__file__).with_name("conftest.py"))
+    command = ("append", READ[1], lines, "--transport", transport)
+    return Case("append: " + name, command, attack, code, said, limit=LIMIT_S2S)
 
 
 CASES = [
@@ -298,6 +305,14 @@ CASES = [
         1,
         "records",
     ),
+    # Acknowledgements
+    append("an ack for others", "s2s", once(SESSION, frame(ACK)), "acknowledged"),
+    append("acks without end", "s2s", for_ever(SESSION, frame(b"") * 1000), "acknowledged"),
+    append("a session that ends well", "s2s", once(SESSION, encode_terminal(200, b"")), "ended the session"),
+    append("a page", "unary", once(answer(b"<html>" * 99)), "not a valid ack"),
+    append("an answer without end", "unary", for_ever(endless(), b"x" * 65536), "longer than"),
+    append("a bomb", "unary", once(answer(bomb("gzip", 512 * MIB), "content-encoding: gzip\r\n")), "longer than"),
+    append("a place that is no number", "unary", once(answer(b'{"seq_num_mismatch":"x"}', status=412)), "mismatch", 5),
     # Answers in JSON
     Case("json: gzip bomb", LIST, once(answer(bomb("gzip", 1024 * MIB), "content-encoding: gzip\r\n"))),
     Case("json: zstd bomb", LIST, once(answer(bomb("zstd", 4096 * MIB), "content-encoding: zstd\r\n"))),
