@@ -363,3 +363,23 @@ def run_s2():
         )
 
     return run
+
+
+@pytest.fixture
+def env(shared_server) -> dict[str, str]:
+    """What leads a command line to its server; a file that has a server of its own says otherwise."""
+    return shared_server.env()
+
+
+@pytest.fixture
+def s2(run_s2, env):
+    """Runs the command line against the server of `env`, or another one: `s2("read", uri, at=server, code=3)`. It ends
+    with that code, or the test fails; None is any. `env={…}` adds to the environment."""
+
+    def run(*arguments, code=0, at=None, **options) -> subprocess.CompletedProcess:
+        there = env if at is None else at.env()
+        done = run_s2(*arguments, env={**there, **options.pop("env", {})}, **options)
+        assert code is None or done.returncode == code, done
+        return done
+
+    return run
