@@ -27,6 +27,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeGuard
 
 
 class ExitCode:
@@ -261,15 +262,15 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
     if not isinstance(fields, dict):
         fields = {}
     tail = fields.get("tail")
-    if status == 416 and isinstance(tail, dict):
-        return RangeNotSatisfiableError(_number(tail.get("seq_num")), _number(tail.get("timestamp")))
+    if status == 416 and isinstance(tail, dict) and _is_u64(tail.get("seq_num")) and _is_u64(tail.get("timestamp")):
+        return RangeNotSatisfiableError(tail["seq_num"], tail["timestamp"])
     # 409 is what the Introduction answers for a failed condition, 412 the deployed API.
     if status in (409, 412):
         if "fencing_token_mismatch" in fields:
             token = fields["fencing_token_mismatch"]
             return FencingTokenMismatchError(_clipped(token if isinstance(token, str) else json.dumps(token)))
-        if "seq_num_mismatch" in fields:
-            return SeqNumMismatchError(_number(fields["seq_num_mismatch"]))
+        if _is_u64(expected := fields.get("seq_num_mismatch")):
+            return SeqNumMismatchError(expected)
     code = fields.get("code") or fields.get("error") or "unknown"
     message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
     code, message = _clipped(str(code)), _clipped(str(message))
@@ -287,8 +288,8 @@ def _clipped(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE_LENGTH else text[:MAX_MESSAGE_LENGTH] + "…"
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 1 << 64 else 0
+def _is_u64(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 1 << 64
 
 
 def _retry_after_ms(headers: Mapping[str, str]) -> int | None:

@@ -187,13 +187,20 @@ class LiteThread(Endpoint):
     `frozen` time stands still for it once it runs, until `clock.advance(seconds)`."""
 
     def __init__(
-        self, data: Path | None = None, port: int = 0, open_store=None, root_token: str | None = None, frozen=False
+        self,
+        data: Path | None = None,
+        port: int = 0,
+        open_store=None,
+        root_token: str | None = None,
+        frozen=False,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         self.port = port
         self.clock = Clock() if frozen else None
         self._data = data
         self._open_store = open_store
         self._root_token = root_token
+        self._memory_limit_bytes = memory_limit_bytes
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -235,6 +242,8 @@ class LiteThread(Endpoint):
         options = Options(data=data, port=self.port, root_token=self._root_token)
         if self._open_store is not None:
             options.open_store = self._open_store
+        if self._memory_limit_bytes is not None:
+            options.memory_limit_bytes = self._memory_limit_bytes
         await serve(options, self._on_ready, self._stopped)
 
     def _on_ready(self, origin: str) -> None:
@@ -352,5 +361,25 @@ def run_s2():
             timeout=timeout,
             check=check,
         )
+
+    return run
+
+
+@pytest.fixture
+def env(shared_server) -> dict[str, str]:
+    """What leads a command line to its server; a file that has a server of its own says otherwise."""
+    return shared_server.env()
+
+
+@pytest.fixture
+def s2(run_s2, env):
+    """Runs the command line against the server of `env`, or another one: `s2("read", uri, at=server, code=3)`. It ends
+    with that code, or the test fails; None is any. `env={…}` adds to the environment."""
+
+    def run(*arguments, code=0, at=None, **options) -> subprocess.CompletedProcess:
+        there = env if at is None else at.env()
+        done = run_s2(*arguments, env={**there, **options.pop("env", {})}, **options)
+        assert code is None or done.returncode == code, done
+        return done
 
     return run

@@ -74,6 +74,7 @@ COMMANDS = {
     "diff": "s2 get URI -o json shows a configuration, for diff",
     "follow": "did you mean s2 tail -f?",
     "head": "did you mean s2 read -n 10?",
+    "local": "it is an option: s2 --local COMMAND",
     "login": "export S2_ACCESS_TOKEN=…, or --access-token-file FILE; s2 help environment",
     "logout": "unset S2_ACCESS_TOKEN",
     "produce": "did you mean s2 append?",
@@ -168,6 +169,8 @@ def option_hint(typed: str, known: Collection[str]) -> str | None:
     for option, text in OPTIONS.get(typed, ()):
         if option in known or not option:
             return f"did you mean {text}?" if text[0] == "-" else text
+    if typed[1:].isdigit() and "--from" in known:
+        return f"did you mean --from {typed}, or -n {typed[1:]}?"
     if not typed.startswith("--"):
         return None
     meant = near(typed[2:], [name[2:] for name in known if name.startswith("--")], most=1)
@@ -217,6 +220,8 @@ def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
     stream are one URI."""
     from s2cli.values import shell_word
 
+    if command == "tail" and any(hints := [count_hint(word) for word in words]):
+        return next(filter(None, hints))
     numbers = [word for word in words if word.isascii() and word.isdigit()]
     uris = [word for word in words if word.startswith(URI_PREFIX)]
     if command in ("tail", "read") and len(numbers) == len(uris) == 1 and extra in (*numbers, *uris):
@@ -226,6 +231,14 @@ def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
     if extra[:1] != "-" and URI_PREFIX not in extra and _is_basin(basin):
         return f"did you mean {shell_word(f'{URI_PREFIX}{basin}/{extra}')}?"
     return None
+
+
+def count_hint(typed: str) -> str | None:
+    """What to type for the +N of `tail -n +N`, which is no count."""
+    number = typed.removeprefix("+")
+    if number == typed or not (number.isascii() and number.isdigit()):
+        return None
+    return f"to start at that record: s2 read --from {max(0, int(number) - 1)}; sequence numbers begin with 0"
 
 
 def _is_basin(text: str) -> bool:

@@ -196,8 +196,23 @@ def build_command(name: str) -> Any:
     module, _, function = declaration.partition(":")
     declared = getattr(importlib.import_module(f"s2cli.cli.declared.{module}"), function)
     command = _from_function(declared, name.rpartition(" ")[2], S2Command)
+    for param in command.params:
+        if hasattr(param.type, "min"):
+            _take_digits_alone(param.type)
     command.params += _global_params()
     return command
+
+
+def _take_digits_alone(kind: Any) -> None:
+    """Python takes +5, 1_000 and the digits of all scripts for numbers; `tail -n +5` means another thing elsewhere."""
+    convert = kind.convert
+
+    def convert_digits(value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str) and not (value.isascii() and value.removeprefix("-").isdigit()):
+            kind.fail(f"'{value}' is not a valid integer", param, ctx)
+        return convert(value, param, ctx)
+
+    kind.convert = convert_digits
 
 
 def build_group(name: str) -> Any:
@@ -289,8 +304,11 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         guess = suggestions.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
         return UsageError(f"{path}: one operand too many: {extra}", hint=guess or hint)
     if param is not None:
+        from s2cli.cli import suggestions as guesses
+
         where = "" if path == PROGRAM else f"{path}: "
-        return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=hint)
+        guess = guesses.count_hint(message.split("'")[1]) if message.startswith("'") else None
+        return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=guess or hint)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
 
 

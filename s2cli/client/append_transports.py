@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s2cli.client.session import SESSION_HEADERS
 from s2cli.client.stream_client import PROTOBUF, inflated
+from s2cli.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from s2cli.wire.append_session import AppendSession
 
 SEND_BYTES = 1024 * 1024  # of batches that are joined to one send
+MAX_ANSWER_BYTES = 64 * 1024  # to a call: six numbers, and fields that we do not know
 
 
 class FrameCarrier:
@@ -45,7 +47,7 @@ class FrameCarrier:
 class CallCarrier:
     """One call at a time."""
 
-    __slots__ = ("_answer", "_session", "_stream")
+    __slots__ = ("_answer", "_answer_bytes", "_session", "_stream")
 
     eager_batches = 1
     ends_with_input = False
@@ -54,6 +56,7 @@ class CallCarrier:
         self._stream = stream
         self._session = session
         self._answer: list[bytes] = []
+        self._answer_bytes = 0
 
     def begin(self, connection: Connection) -> None:
         self._session.start()
@@ -66,10 +69,13 @@ class CallCarrier:
         message, encoding = session.take_message()
         if encoding is not None:
             headers.append(("content-encoding", encoding))
-        self._answer = []
+        self._answer, self._answer_bytes = [], 0
         connection.request("POST", stream.path, headers, message)
 
     def receive(self, connection: Connection, data: bytes) -> None:
         self._answer.append(data)
+        self._answer_bytes += len(data)
+        if self._answer_bytes > MAX_ANSWER_BYTES:
+            raise ProtocolError(f"the server's answer to an append is longer than {MAX_ANSWER_BYTES} bytes")
         if connection.ended:
-            self._session.receive_ack(inflated(connection.headers, b"".join(self._answer)))
+            self._session.receive_ack(inflated(connection.headers, b"".join(self._answer), MAX_ANSWER_BYTES))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.amounts import format_seconds
 from s2cli.client.local_probe import is_absent, is_outdated, probe, read_note
-from s2cli.errors import S2Error, UnreachableError
+from s2cli.errors import S2Error, UnreachableError, UsageError
 from s2cli.private_files import open_own
 from s2cli.wire.lock_file import LOCK_FILE
 
@@ -345,4 +345,6 @@ def _runs_s2(pid: int) -> bool:
 def _unusable(path: str, error: OSError) -> S2Error:
     if error.errno == errno.ENOSPC:
         return S2Error(f"cannot use {path} for the local server: the disk is full")
-    return S2Error(f"cannot use {path} for the local server: {error.strerror or error}")
+    why = (error.strerror or str(error)).lower()
+    hint = "HOME, XDG_DATA_HOME and XDG_RUNTIME_DIR say where its files are: s2 help environment"
+    return UsageError(f"cannot use {path} for the local server: {why}", hint=hint)

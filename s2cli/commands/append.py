@@ -161,7 +161,8 @@ def explain_condition(error: S2Error, args: Args, uri: str, durable: int) -> S2E
         )
     elif isinstance(error, FencingTokenMismatchError):
         fenced = f'is fenced by "{error.token}"' if error.token else "is not fenced"
-        error.message = f'{uri} {fenced}, and "{args.fencing_token}" was given'
+        given = "no token" if args.fencing_token is None else f'"{args.fencing_token}"'
+        error.message = f"{uri} {fenced}, and {given} was given"
     return error
 
 

@@ -35,7 +35,14 @@ def issue(args: Args) -> int:
     if args.output == "name":
         raise UsageError("-o name would leave out the token, which is shown only once")
     check_token_id(args.token_id)
-    token = api.issue_token(connect(args), _request(args), request_token(args))
+    request = _request(args)
+    scope = scope_of(request)
+    if "ops" not in scope and "op_groups" not in scope:
+        raise UsageError(
+            "the token would allow nothing",
+            hint="--ops read,append for some operations, --op-group-perms stream=rw for all of streams",
+        )
+    token = api.issue_token(connect(args), request, request_token(args))
     try:
         if args.output is None:
             console.print_line(token)  # alone, for $(…) and files

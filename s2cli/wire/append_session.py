@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from s2cli.wire.append_input import Records
     from s2cli.wire.lost_acks import Look
-    from s2cli.wire.protobuf import Ack
     from s2cli.wire.ranges import Range
 
 # What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
@@ -210,16 +209,21 @@ class AppendSession:
             if frame.status is not None:
                 if frame.status >= 400:
                     raise error_from_response(frame.status, frame.message)
+                if self._sent:
+                    raise ProtocolError(f"the server ended the session early, with status {frame.status}")
                 return
             self.advised |= frame.reconnect_advised
-            self._on_ack(decode_ack(frame.message))
+            self._on_ack(frame.message)
 
     def receive_ack(self, message: bytes) -> None:
         """The answer to a message that travelled by itself. Raises ProtocolError."""
-        self._on_ack(decode_ack(message))
+        self._on_ack(message)
 
-    def _on_ack(self, ack: Ack) -> None:
-        start, _, end, _, tail, tail_timestamp = ack
+    def _on_ack(self, message: bytes) -> None:
+        try:
+            start, _, end, _, tail, tail_timestamp = decode_ack(message)
+        except ProtocolError as error:
+            raise ProtocolError(f"the server's answer is not a valid acknowledgement: {error.message}") from error
         if not self._sent:
             raise ProtocolError("the server acknowledged a batch that was never sent")
         batch = self._in_flight[self._head]
@@ -227,6 +231,8 @@ class AppendSession:
             raise ProtocolError(f"the server acknowledged {end - start} records where {batch.count} were sent")
         if batch.start is not None and start != batch.start:
             raise ProtocolError(f"the server put a batch at sequence number {start} that demanded {batch.start}")
+        if tail < end:
+            raise ProtocolError(f"the server acknowledged records up to {end - 1} of a stream that ends before {tail}")
         self._sent -= 1
         self._head += 1
         self._settle_one(batch, start)

@@ -100,4 +100,4 @@ def test_commands_that_are_suggested_exist_and_that_were_typed_do_not():
             continue
         hint = typer_app.unknown_command(typed).hint
         for first in re.findall(r"s2 ([a-z-]+)", hint):
-            assert first in known | {"help", "--version"}, (typed, hint)
+            assert first in known | {"help", "--version", "--local"}, (typed, hint)

@@ -24,8 +24,8 @@ import zstandard
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PingFrame, SettingsFrame
 
-from s2cli.wire.frames import frame_header
-from s2cli.wire.protobuf import encode_records, encode_tail
+from s2cli.wire.frames import encode_terminal, frame_header
+from s2cli.wire.protobuf import encode_ack, encode_records, encode_tail
 
 MIB = 1 << 20
 TAIL = 1_000_000
@@ -46,14 +46,18 @@ class HostileServer:
         self._also_tail = also_tail
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def env(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.port}"
         return {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url, "S2_ACCESS_TOKEN": "t"}
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # of the close alone the thread hears nothing
         self._listener.close()
+        self._thread.join(PROMPT_S)
 
     def _run(self) -> None:
         while True:
@@ -182,6 +186,7 @@ FOLLOW = (*READ, "--follow", "--max-outage", "1s")
 EVENT_READ = (*READ, "--transport", "sse")
 CALL_READ = (*READ, "--transport", "unary")
 LIST = ("basins", "list")
+ACK = encode_ack(TAIL, 5, TAIL + 1, 5, TAIL + 1, 5)
 
 
 class Case:
@@ -212,6 +217,12 @@ class Case:
 
 def session(name: str, attack: Callable[[], Pieces], code: int = 1, said: str = "", *options: str) -> Case:
     return Case("s2s: " + name, (*READ, *options), attack, code, said, limit=LIMIT_S2S)
+
+
+def append(name: str, transport: str, attack: Callable[[], Pieces], said: str, code: int = 1) -> Case:
+    lines = str(Path(__file__).with_name("conftest.py"))
+    command = ("append", READ[1], lines, "--transport", transport)
+    return Case("append: " + name, command, attack, code, said, limit=LIMIT_S2S)
 
 
 CASES = [
@@ -294,6 +305,14 @@ CASES = [
         1,
         "records",
     ),
+    # Acknowledgements
+    append("an ack for others", "s2s", once(SESSION, frame(ACK)), "acknowledged"),
+    append("acks without end", "s2s", for_ever(SESSION, frame(b"") * 1000), "acknowledged"),
+    append("a session that ends well", "s2s", once(SESSION, encode_terminal(200, b"")), "ended the session"),
+    append("a page", "unary", once(answer(b"<html>" * 99)), "not a valid ack"),
+    append("an answer without end", "unary", for_ever(endless(), b"x" * 65536), "longer than"),
+    append("a bomb", "unary", once(answer(bomb("gzip", 512 * MIB), "content-encoding: gzip\r\n")), "longer than"),
+    append("a place that is no number", "unary", once(answer(b'{"seq_num_mismatch":"x"}', status=412)), "mismatch", 5),
     # Answers in JSON
     Case("json: gzip bomb", LIST, once(answer(bomb("gzip", 1024 * MIB), "content-encoding: gzip\r\n"))),
     Case("json: zstd bomb", LIST, once(answer(bomb("zstd", 4096 * MIB), "content-encoding: zstd\r\n"))),

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def s2(shared_server):
+def s2_unheard(shared_server):
     """Runs `s2` with a stdout that can only be read, or that is a pipe which nobody reads; exit code and stderr."""
 
     def run(*arguments, stdin=b"", closed=False):
@@ -36,41 +36,41 @@ def uri(shared_server, basin):
     return f"s2://{basin}/{shared_server.create_stream(basin)}"
 
 
-def test_an_append_prints_its_account_on_stderr(s2, uri):
-    code, said = s2("append", uri, "-o", "json", stdin=b"1\n2\n")
+def test_an_append_prints_its_account_on_stderr(s2_unheard, uri):
+    code, said = s2_unheard("append", uri, "-o", "json", stdin=b"1\n2\n")
     assert code == 1
     assert said[0].startswith(f"{uri}: 2 records durable at 0..1 ")
     assert "cannot write to standard output: bad file descriptor" in said[1]
 
 
-def test_why_an_append_failed_comes_first(s2, uri):
-    code, said = s2("append", uri, "-o", "json", "-m", "7", stdin=b"1\n")
+def test_why_an_append_failed_comes_first(s2_unheard, uri):
+    code, said = s2_unheard("append", uri, "-o", "json", "-m", "7", stdin=b"1\n")
     assert code == 5
     assert said[0].startswith(f"{uri}: 1 read, 1 sent, 0 durable ")
     assert "--match-seq-num" in said[1]
 
 
-def test_a_trim_and_a_fence_say_what_they_did(s2, uri):
-    code, said = s2("fence", uri, "t", "-o", "json")
+def test_a_trim_and_a_fence_say_what_they_did(s2_unheard, uri):
+    code, said = s2_unheard("fence", uri, "t", "-o", "json")
     assert code == 1
     assert said[0].startswith(f'{uri}: fencing token "t" appended at 0 // tail: 1 @ ')
-    code, said = s2("trim", uri, "1", "-o", "json")
+    code, said = s2_unheard("trim", uri, "1", "-o", "json")
     assert code == 1
     assert said[0].startswith(f"{uri}: trim point 1 appended at 1 // tail: 2 @ ")
 
 
 @pytest.mark.parametrize("command", [["tokens", "issue"], ["issue-access-token"], ["tokens", "issue", "-o", "table"]])
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_token_that_nobody_got_is_named(s2, basin, command, closed):
+def test_a_token_that_nobody_got_is_named(s2_unheard, basin, command, closed):
     name = f"{basin}/lost token"
-    code, said = s2(*command, name, "--op-group-perms", "account=r", "--basins-prefix", "", closed=closed)
+    code, said = s2_unheard(*command, name, "--op-group-perms", "account=r", "--basins-prefix", "", closed=closed)
     assert code == 1
     assert said[-1] == f"hint: it was issued, and is lost: s2 tokens revoke '{name}'"
 
 
 @pytest.mark.parametrize("output", ["json", "jsonl", "table", "name"])
 @pytest.mark.parametrize("closed", [False, True])
-def test_what_was_made_or_changed_is_told_before_it_is_printed(s2, unique_basin, output, closed):
+def test_what_was_made_or_changed_is_told_before_it_is_printed(s2_unheard, unique_basin, output, closed):
     basin = unique_basin()
     uri = f"s2://{basin}/s"
     config = ["--retention-policy", "1d"]
@@ -88,6 +88,6 @@ def test_what_was_made_or_changed_is_told_before_it_is_printed(s2, unique_basin,
         (["locations", "set-default", "local"], "the default location is local"),
     ):
         asked_for = [] if command[0].startswith("reconfigure-") else ["-o", output]
-        code, said = s2(*command, *asked_for, closed=closed)
+        code, said = s2_unheard(*command, *asked_for, closed=closed)
         assert (code, said[0]) == (0 if closed else 1, done), said
         assert closed or "cannot write to standard output" in said[1]

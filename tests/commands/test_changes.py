@@ -14,18 +14,6 @@ from s2cli.endpoints import Target
 
 
 @pytest.fixture
-def s2(run_s2, shared_server):
-    """The command line with the shared server as its endpoints, or with those that `at` has."""
-
-    def run(*arguments, code=0, at=shared_server, **options):
-        done = run_s2(*arguments, env=at.env(), **options)
-        assert done.returncode == code, done
-        return done
-
-    return run
-
-
-@pytest.fixture
 def front(shared_server):
     front = LossyFront(shared_server)
     yield front

@@ -18,17 +18,12 @@ def uri(shared_server):
     return f"s2://{basin}/stream"
 
 
-@pytest.fixture
-def s2(run_s2, shared_server):
-    return lambda *arguments, env=(), **options: run_s2(*arguments, env={**shared_server.env(), **dict(env)}, **options)
-
-
 def test_a_file_a_descriptor_or_the_environment(s2, uri, shared_server, tmp_path):
     file = tmp_path / "key"
     file.write_text(KEY + "\n")
-    assert s2("append", uri, "-k", str(file), stdin=b"one\n").returncode == 0
-    assert s2("append", uri, stdin=b"two\n", env={"S2_ENCRYPTION_KEY": KEY}).returncode == 0
-    assert s2("fence", uri, "", "--encryption-key-file", str(file)).returncode == 0
+    s2("append", uri, "-k", str(file), stdin=b"one\n")
+    s2("append", uri, stdin=b"two\n", env={"S2_ENCRYPTION_KEY": KEY})
+    s2("fence", uri, "", "--encryption-key-file", str(file))
     assert s2("tail", uri, "-n3", "-k", str(file)).stdout == b"one\ntwo\n"
     reading, writing = os.pipe()
     os.write(writing, KEY.encode())
@@ -48,7 +43,7 @@ def test_a_file_a_descriptor_or_the_environment(s2, uri, shared_server, tmp_path
 
 
 def test_a_key_on_the_command_line_is_refused_and_not_repeated(s2, uri):
-    done = s2("read", uri, "-k", KEY)
+    done = s2("read", uri, "-k", KEY, code=2)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"S2_ENCRYPTION_KEY" in done.stderr
     assert KEY.encode() not in done.stderr
@@ -58,18 +53,18 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(s2, uri):
 def test_what_is_no_key_is_refused_and_not_repeated(s2, uri, tmp_path, text):
     file = tmp_path / "key"
     file.write_text(text)
-    for done in (s2("read", uri, "-k", str(file)), s2("read", uri, env={"S2_ENCRYPTION_KEY": text})):
-        assert done.returncode == 2
+    for options, env in (["-k", str(file)], {}), ([], {"S2_ENCRYPTION_KEY": text}):
+        done = s2("read", uri, *options, env=env, code=2)
         assert text.encode() not in done.stderr
 
 
 def test_a_missing_key_is_asked_for(s2, uri):
     for done in (
-        s2("read", uri, "--follow"),
-        s2("read", uri, "--follow", "--transport", "sse"),
-        s2("append", uri, stdin=b"x\n"),
-        s2("append", uri, "--transport", "unary", stdin=b"x\n"),
-        s2("fence", uri, "token"),
+        s2("read", uri, "--follow", code=7),
+        s2("read", uri, "--follow", "--transport", "sse", code=7),
+        s2("append", uri, stdin=b"x\n", code=7),
+        s2("append", uri, "--transport", "unary", stdin=b"x\n", code=7),
+        s2("fence", uri, "token", code=7),
     ):
         assert done.returncode == 7
         assert b"missing encryption key" in done.stderr

@@ -24,15 +24,10 @@ def env(shared_server):
 
 
 @pytest.fixture
-def s2(run_s2, env):
-    return lambda *arguments, **options: run_s2(*arguments, env=env, **options)
-
-
-@pytest.fixture
 def uri(s2, basin):
     """A stream with five records, whose name a shell would take apart."""
     uri = f"s2://{basin}/it's größe 日本"
-    assert s2("append", "--create", uri, stdin=b"0\n1\n2\n3\n4\n").returncode == 0
+    s2("append", "--create", uri, stdin=b"0\n1\n2\n3\n4\n")
     return uri
 
 
@@ -89,10 +84,9 @@ def test_what_may_be_empty_is_no_error(s2, uri, options, output):
 
 
 def test_a_time_without_an_at_is_recognized(s2, uri):
-    result = s2("read", uri, "--from", "1795656191976")
-    assert result.returncode == 5
+    result = s2("read", uri, "--from", "1795656191976", code=5)
     assert b"--from @1795656191976" in result.stderr
-    assert b"@" not in s2("read", uri, "--from", "17").stderr
+    assert b"@" not in s2("read", uri, "--from", "17", code=5).stderr
     result = s2("read", uri, "--from", "4", "--to", "1795656191976")
     assert (result.returncode, result.stdout) == (0, b"4\n")
     assert b"--to @1795656191976" in result.stderr

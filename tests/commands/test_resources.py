@@ -17,18 +17,6 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-def s2(run_s2, shared_server):
-    """The command line with the shared server as its endpoints."""
-
-    def run(*arguments, code=0, **options):
-        done = run_s2(*arguments, env=shared_server.env(), **options)
-        assert done.returncode == code, done
-        return done
-
-    return run
-
-
-@pytest.fixture
 def name() -> str:
     """Of a basin that is not there yet."""
     return f"new-{os.getpid()}-{next(_numbers)}"

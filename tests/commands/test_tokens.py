@@ -13,6 +13,7 @@ from s2cli.commands import metrics, official_account, tokens
 from s2cli.errors import UsageError
 
 ROOT_TOKEN = "root-token-of-the-tests"
+AS_ROOT = {"S2_ACCESS_TOKEN": ROOT_TOKEN}
 SECRET = re.compile(rb"\S{20,}\n")
 
 
@@ -28,13 +29,8 @@ def guarded(tmp_path_factory, lite_process):
 
 
 @pytest.fixture
-def s2(run_s2, guarded):
-    def run(*arguments, code=0, token=ROOT_TOKEN, at=guarded, **options):
-        done = run_s2(*arguments, env={**at.env(), "S2_ACCESS_TOKEN": token}, **options)
-        assert done.returncode == code, done
-        return done
-
-    return run
+def env(guarded):
+    return {**guarded.env(), **AS_ROOT}
 
 
 # Access tokens
@@ -48,11 +44,11 @@ def test_the_token_stands_alone_on_stdout_and_works_until_it_is_revoked(s2, uniq
     assert done.stderr == b""
     token = done.stdout.decode().strip()
     s2("create", f"s2://{basin}/s")
-    s2("append", f"s2://{basin}/s", token=token, stdin=b"x\n")
-    assert s2("read", f"s2://{basin}/s", token=token).stdout == b"x\n"
-    s2("streams", "list", basin, token=token, code=4)
+    s2("append", f"s2://{basin}/s", env={"S2_ACCESS_TOKEN": token}, stdin=b"x\n")
+    assert s2("read", f"s2://{basin}/s", env={"S2_ACCESS_TOKEN": token}).stdout == b"x\n"
+    s2("streams", "list", basin, env={"S2_ACCESS_TOKEN": token}, code=4)
     assert s2("tokens", "revoke", "works").stderr == b"revoked access token works\n"
-    s2("read", f"s2://{basin}/s", token=token, code=4)
+    s2("read", f"s2://{basin}/s", env={"S2_ACCESS_TOKEN": token}, code=4)
     done = s2("tokens", "revoke", "works", code=3)
     assert done.stderr.decode().splitlines()[1] == "hint: s2 tokens list shows the access tokens"
 
@@ -131,7 +127,7 @@ def test_an_issue_whose_answer_was_lost_says_what_to_do(s2, guarded):
     front = LossyFront(guarded)
     front.to_lose = 1
     try:
-        done = s2("tokens", "issue", "lost", "--basins-prefix", "", "--ops", "read", at=front, code=5)
+        done = s2("tokens", "issue", "lost", "--basins-prefix", "", "--ops", "read", at=front, env=AS_ROOT, code=5)
     finally:
         front.close()
     lines = done.stderr.decode().splitlines()

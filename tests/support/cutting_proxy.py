@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 
+from support.ports import stop_accepting
 from support.waiting import TIMEOUT_S, unread_bytes, unsent_bytes
 
 from s2cli.wire.frames import FrameReader
@@ -31,10 +32,11 @@ class Link:
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self._lock = threading.Lock()
         self._cut = False
+        self._threads = [threading.Thread(target=way, daemon=True) for way in (self._pass_up, self._pass_down)]
 
     def start(self) -> None:
-        for name in (self._pass_up, self._pass_down):
-            threading.Thread(target=name, daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
     def _pass_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -115,6 +117,13 @@ class Link:
             self.server.shutdown(socket.SHUT_WR)
         return len(data)
 
+    def close(self) -> None:
+        self.cut(keep=False)
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
+        self.client.close()
+        self.server.close()
+
     def drop(self) -> None:
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_RDWR)
@@ -132,7 +141,8 @@ class CuttingProxy:
         self.refusals: list[bytes] = []  # the answers to the next POSTs, which do not get through
         self.links: list[Link] = []
         self._changed = threading.Condition()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -165,6 +175,6 @@ class CuttingProxy:
         return {"S2_ACCOUNT_ENDPOINT": self.url, "S2_BASIN_ENDPOINT": self.url, "S2_ACCESS_TOKEN": "ignored"}
 
     def close(self) -> None:
-        self._listener.close()
+        stop_accepting(self._listener, self._thread)
         for link in self.links:
-            link.cut(keep=False)
+            link.close()

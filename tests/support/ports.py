@@ -1,7 +1,11 @@
 """Ports that stay a test's own while nobody listens on them."""
 
+import contextlib
 import socket
 import sys
+import threading
+
+from support.waiting import TIMEOUT_S
 
 
 def reserve_port() -> socket.socket:
@@ -22,3 +26,12 @@ def choose_port() -> tuple[int, socket.socket | None]:
         return port, holder
     holder.close()
     return port, None
+
+
+def stop_accepting(listener: socket.socket, thread: threading.Thread) -> None:
+    """Closes a listener and ends the thread that waits for its connections: of a close alone that hears nothing."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()

@@ -89,7 +89,10 @@ def test_acknowledgements_fill_the_account():
         (ack(7, 8), "1 records where 2 were sent"),
         (ack(8, 10), "at sequence number 8 that demanded 7"),
         (ack(7, 9) + ack(9, 10), "never sent"),
-        (encode_frame(b"\xff"), "cut short"),
+        (ack(7, 9, tail=8), "up to 8 of a stream that ends before 8"),
+        (encode_frame(b"\xff"), "not a valid acknowledgement: .* cut short"),
+        (encode_frame(b"<html>"), "not a valid acknowledgement"),
+        (encode_terminal(200, b"{}"), "ended the session early, with status 200"),
     ],
 )
 def test_an_acknowledgement_that_does_not_fit_is_a_broken_protocol(answer, text):

@@ -59,8 +59,8 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
     """What the request says that it is for, and the web page that it is from. Raises ApiError `bad_header` where a
-    header that means one thing is there twice. Two hosts are also a request target, or an `:authority`, that names
-    another one than the header."""
+    header that means one thing is there twice. Two hosts are also a request target that names another one than the
+    header; what granian gives us of an `:authority` beside a `host` is nothing."""
     seen: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _SINGLE:

@@ -105,7 +105,7 @@ class Memory:
         # No more is taken in for readers; from appenders that have sent more than a little.
         self.is_short = False
         self.is_full_of_input = False
-        self.used_bytes = 0  # as the last audit found
+        self.used_bytes = 0  # as the last audit found, and with what it gave then
         self.ended_readers = 0
         self.now = now
         self._left_bytes = limit_bytes
@@ -211,6 +211,7 @@ class Memory:
             self._waiting.popleft()
             if not room.done():
                 self._left_bytes -= size_bytes
+                self.used_bytes += size_bytes
                 share.reserved_bytes = size_bytes
                 room.set_result(None)
 

@@ -20,16 +20,18 @@ from s2cli.server.store.interface import Chunk
 from s2cli.wire.frames import encode_frame
 from s2cli.wire.s2_pb2 import ReadBatch
 
-READERS = 60
-# Half of what it takes to make the answer for each reader at once.
-MAX_GROWTH_BYTES = 360 * MIB
+READERS = 20
+LIMIT_BYTES = 16 * MIB
+# What the budget lets readers have, and what the answer that is being made takes beside it. All of them at once would
+# take twice as much.
+MAX_GROWTH_BYTES = LIMIT_BYTES + 48 * MIB
 READ = "/v1/streams/stream/records"
 
 
 @pytest.fixture
 def small(make_server):
     """A server with little memory, and a stream: `(server, basin)`."""
-    server = make_server(data=None, options=("--memory-limit", str(16 * MIB)))
+    server = make_server(data=None, options=("--memory-limit", str(LIMIT_BYTES)))
     basin = server.create_basin()
     server.create_stream(basin)
     return server, basin

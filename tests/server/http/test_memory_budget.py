@@ -143,6 +143,26 @@ def test_readers_wait_for_room_in_their_order(clock):
     with_memory(clock, test)
 
 
+def test_those_that_wait_get_no_more_together_than_there_is(clock):
+    async def test(memory):
+        readers = [Reader(memory) for _ in range(9)]
+        waiting = [asyncio.ensure_future(memory.reserve(reader.share, 30 * MIB)) for reader in readers]
+        done = 0
+        while done < len(readers):
+            await asyncio.sleep(0)
+            clock[0] += AUDIT_PAUSE_S
+            memory.audit()
+            await asyncio.sleep(0)
+            assert sum(reader.share.reserved_bytes for reader in readers) <= 90 * MIB
+            # Two have what they needed; less than a half is in use then.
+            for reader in readers[done : done + 2]:
+                reader.share.clear()
+            done += 2
+        await asyncio.gather(*waiting)
+
+    with_memory(clock, test)
+
+
 def test_one_that_needs_more_than_there_is_goes_when_it_is_alone(clock):
     async def test(memory):
         await memory.reserve(Share(), 1000 * MIB)

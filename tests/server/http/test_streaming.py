@@ -1,5 +1,5 @@
-"""What streaming.py relies on, held against the hosts themselves: each test runs an application of its own on ours and on
-granian, which speaks HTTP/1.1 too."""
+"""What streaming.py relies on, held against the hosts themselves: each test runs an application of its own on ours and
+on granian, which speaks HTTP/1.1 too."""
 
 import asyncio
 
