@@ -48,7 +48,7 @@ SEAMS = {
     "httpx_sse": {"client/event_reader.py"},
     "h2": {"client/"},
     "hyperframe": {"client/"},
-    "rich": {"cli/cli/console.py", "cli/command_tree.py", "cli/help_pages.py", "commands/"},
+    "rich": {"cli/console.py", "cli/command_tree.py", "cli/help_pages.py", "commands/"},
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
 }

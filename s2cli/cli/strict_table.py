@@ -1,6 +1,6 @@
 """The table of the strict parser. Made by completions/generate; do not edit.
 
-From s2cli/cli/declared: the flags of each command with their parameter and what they take: True or False (a switch that
+From s2cli/declared: the flags of each command with their parameter and what they take: True or False (a switch that
 means this), "text", "many" (text, repeatable), a tuple of choices, a range of integers. Operands: parameter, kind,
 whether it must be there. The commands that are about records stand here, the others in strict_table_others: a start
 reads what it needs.

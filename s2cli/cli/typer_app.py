@@ -304,10 +304,10 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         guess = suggestions.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
         return UsageError(f"{path}: one operand too many: {extra}", hint=guess or hint)
     if param is not None:
-        from s2cli.cli import suggestions as guesses
+        from s2cli.cli import suggestions
 
         where = "" if path == PROGRAM else f"{path}: "
-        guess = guesses.count_hint(message.split("'")[1]) if message.startswith("'") else None
+        guess = suggestions.count_hint(message.split("'")[1]) if message.startswith("'") else None
         return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=guess or hint)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
 

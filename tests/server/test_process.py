@@ -16,11 +16,11 @@ from s2cli.errors import UsageError
 from s2cli.server import process as serve
 
 
-def refused(*options):
+def refused(*options, code=1):
     """The message with which the server refuses to start."""
     command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", "127.0.0.1", *map(str, options)]
     ended = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S)
-    assert ended.returncode == 1, ended
+    assert ended.returncode == code, ended
     assert ended.stdout == b""
     assert b"Traceback" not in ended.stderr
     return ended.stderr.decode()
@@ -65,8 +65,8 @@ def test_a_directory_that_another_server_has_is_refused(server):
 
 def test_a_directory_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    assert f"cannot use {tmp_path}/file/data" in refused("--data", tmp_path / "file" / "data", "--port", 0)
-    assert "cannot use /proc/data" in refused("--data", "/proc/data", "--port", 0)
+    assert f"cannot use {tmp_path}/file/data" in refused("--data", tmp_path / "file" / "data", "--port", 0, code=2)
+    assert "cannot use /proc/data" in refused("--data", "/proc/data", "--port", 0, code=2)
 
 
 def test_data_of_a_newer_version_is_refused(server):
@@ -145,7 +145,7 @@ def ask(connection, path):
 
 
 def await_refusal(server):
-    def refused():
+    def refused(, code=1):
         try:
             server.request("GET", "/health")
         except ConnectionRefusedError:

@@ -36,7 +36,7 @@ def test_a_root_token_that_is_none_is_refused(run_s2, tmp_path, content):
 
 def test_a_missing_file_is_said(run_s2, tmp_path):
     result = run_s2("lite", "--memory", "--port", 0, "--root-token-file", tmp_path / "none")
-    assert (result.returncode, b"cannot read the root token" in result.stderr) == (1, True), result
+    assert (result.returncode, b"cannot read the root token" in result.stderr) == (2, True), result
 
 
 def test_the_root_token_may_come_from_the_environment(monkeypatch, make_server):

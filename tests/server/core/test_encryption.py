@@ -12,8 +12,8 @@ from support.s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
+from s2cli.server.api.identity import identify
 from s2cli.server.core.encryption import CIPHERS, Seal
-from s2cli.server.core.idempotency import identify
 from s2cli.server.store.interface import Chunk
 from s2cli.server.store.sqlite.checksum import checksum
 from s2cli.wire.s2_pb2 import ReadBatch

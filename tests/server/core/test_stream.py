@@ -10,9 +10,12 @@ from support.waiting import TIMEOUT_S
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import parse_proto
 from s2cli.server.core import registry as registry_module
+from s2cli.server.core.cleanup import Cleanup
 from s2cli.server.core.meters import Meters
-from s2cli.server.core.registry import CROWDED_S, StreamRegistry
+from s2cli.server.core.registry import StreamRegistry
+from s2cli.server.core.resources import Resources
 from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
+from s2cli.server.core.stream_context import CROWDED_S
 from s2cli.server.store.interface import StreamRow
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
@@ -58,9 +61,11 @@ class FakeServer:
     def __init__(self):
         self.store = FakeStore()
         self.now_ms = NOW_MS
-        self.clock_ms = lambda: self.now_ms
-        self.meters = Meters(self)
-        self.streams = StreamRegistry(self)
+        self.meters = Meters(self.store, lambda: self.now_ms)
+        self.streams = StreamRegistry(self.store, lambda: self.now_ms, self.meters)
+        changing = asyncio.Lock()
+        cleanup = Cleanup(self.store, self.streams, changing)
+        self.resources = Resources(self.store, lambda: self.now_ms, self.streams, cleanup, changing)
 
     def add(self, name="stream", mode="client-prefer", uncapped=False, retention=None):
         config = {
@@ -193,7 +198,7 @@ def test_a_stream_is_what_the_protocol_says(steps, mode, uncapped):
         assert (stream.tail_seq_num, stream.tail_timestamp) == (len(expected), last)
         assert stream.trim_point == trim_point
         assert stream.fencing_token == token
-        assert stream.pending_bytes == server.streams.pending_bytes == 0
+        assert stream.pending_bytes == server.streams.context.pending_bytes == 0
         first = 0
         for append in server.store.stored:
             chunk = append.chunk
@@ -288,7 +293,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
         again = await server.streams.open("basin", "stream", None)
         assert again is not stream
         assert again.lane is not stream.lane
-        assert (again.next_seq_num, again.pending_bytes, server.streams.pending_bytes) == (1, 0, 0)
+        assert (again.next_seq_num, again.pending_bytes, server.streams.context.pending_bytes) == (1, 0, 0)
         again.admit(batch(b"d", match_seq_num=1), owner)
 
     with_stream(run)
@@ -296,7 +301,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
 
 def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
     now_s = [1000.0]
-    monkeypatch.setattr("s2cli.server.core.registry.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("s2cli.server.core.stream_context.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     async def run(server, stream):
         server.add("other")

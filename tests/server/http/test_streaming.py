@@ -30,9 +30,16 @@ class Ours:
         await self._host.finished(TIMEOUT_S)
 
 
+class Unmarked(Http2):
+    """Takes what comes straight to granian: requests that no connection of ours has marked as its own."""
+
+    async def _answer(self, scope, receive, send):
+        await self._shared.application(scope, receive, send)
+
+
 class Granian:
     def __init__(self, application):
-        self._host = Http2(Connections(application, None, Memory()), 10)
+        self._host = Unmarked(Connections(application, None, Memory()), 10)
 
     def open(self):
         return asyncio.open_unix_connection(self._host._place.address, limit=1 << 16)

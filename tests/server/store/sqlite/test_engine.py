@@ -144,8 +144,8 @@ def test_timestamps_are_found_by_bisection(tmp_path):
 
 WRITER = """
 import asyncio, pathlib, sys
-from s2cli.server.engines.sqlite import SqliteStore
-from s2cli.server.store import Append, Chunk, Lane, StreamRow
+from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.interface import Append, Chunk, Lane, StreamRow
 
 async def main():
     store = await SqliteStore.open(pathlib.Path(sys.argv[1]))

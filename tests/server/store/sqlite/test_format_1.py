@@ -36,7 +36,7 @@ def expected(place):
 @pytest.fixture
 def start(place, expected, make_thread_server, monkeypatch):
     """Starts a server on it, in whose clock a second has passed since it was written."""
-    monkeypatch.setattr("s2cli.server.process._clock_ms", lambda: expected["written_at_ms"] + 1000)
+    monkeypatch.setattr("s2cli.server.api.server._clock_ms", lambda: expected["written_at_ms"] + 1000)
     return lambda: make_thread_server(data=place / "data", root_token=expected["root_token"])
 
 
@@ -167,7 +167,7 @@ def test_the_code_before_refuses_an_upgraded_directory(place, monkeypatch):
 # Kills itself before the statement with that number.
 UPGRADE = """
 import os, pathlib, signal, sqlite3, sys
-from s2cli.server.engines import sqlite_format
+from s2cli.server.store.sqlite import schema
 
 left = int(sys.argv[2])
 
@@ -184,7 +184,7 @@ class Connection(sqlite3.Connection):
 
 connect = sqlite3.connect
 sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Connection, **options)
-sqlite_format.open_writer(pathlib.Path(sys.argv[1]), durable=True).close()
+schema.open_writer(pathlib.Path(sys.argv[1]), durable=True).close()
 """
 
 

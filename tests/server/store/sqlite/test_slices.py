@@ -9,7 +9,7 @@ import pytest
 from s2cli.errors import ApiError
 from s2cli.server.api import metric_handlers
 from s2cli.server.api.server import Server
-from s2cli.server.core import cleanup, counters
+from s2cli.server.core import cleanup, meters
 from s2cli.server.core.meters import Meter
 from s2cli.server.core.turnstile import in_one_go
 from s2cli.server.store.interface import BasinRow, Point, StreamRow
@@ -240,10 +240,10 @@ def test_what_was_counted_of_many_streams_is_gathered_and_written_in_parts(tmp_p
             meter.append_ops, meter.append_bytes = 1, 10
         ticking = asyncio.ensure_future(tick())
         await server.meters.gather()
-        assert turns > MANY / counters.METERS_IN_A_ROW / 2
+        assert turns > MANY / meters.METERS_IN_A_ROW / 2
         await server.meters.flush()
         ticking.cancel()
-        assert max(sizes) <= counters.POINTS_IN_A_ROW
+        assert max(sizes) <= meters.POINTS_IN_A_ROW
         assert sum(sizes) == MANY + 3  # each stream's, and of the basin what is stored, operations and bytes
         assert await store.counted("basin", "", ["append_ops:"], 0, MINUTE + 1, 1) == {
             "append_ops:express": {MINUTE: MANY}
@@ -264,14 +264,14 @@ def test_of_what_the_store_did_not_take_nothing_is_lost_nor_counted_twice(tmp_pa
 
         store.add_counts = stumble
         for _ in range(3):
-            for number in range(counters.POINTS_IN_A_ROW):
+            for number in range(meters.POINTS_IN_A_ROW):
                 server.meters.operation(f"op-{number}", "basin")
                 server.meters.operation(f"op-{number}", "other")
             with contextlib.suppress(ApiError):
                 await server.meters.flush()
         for basin in "basin", "other":
             found = await store.counted(basin, "", ["op:"], 0, MINUTE + 1, 1)
-            assert found == {f"op:op-{number}": {MINUTE: 3} for number in range(counters.POINTS_IN_A_ROW)}
+            assert found == {f"op:op-{number}": {MINUTE: 3} for number in range(meters.POINTS_IN_A_ROW)}
 
     with_store(tmp_path, run)
 
