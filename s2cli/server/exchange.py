@@ -107,8 +107,9 @@ async def decode_body(
     """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
     Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
     the client left."""
-    body, encoding = await _read_body(scope, receive, code, limit)
     share = share_of(scope)
+    body, encoding = await _read_body(share, scope, receive, code, limit)
+    share.collected_bytes = len(body)  # it, or what is made of it, until it is answered
     if encoding is not None:
         # What it inflates to, and what is made of that.
         await server.memory.reserve(share, 2 * limit)
@@ -121,7 +122,9 @@ async def decode_body(
         raise ApiError(code, error.message) from error
 
 
-async def _read_body(scope: Scope, receive: Receive, too_large: str, limit: int) -> tuple[bytes, str | None]:
+async def _read_body(
+    share: Share, scope: Scope, receive: Receive, too_large: str, limit: int
+) -> tuple[bytes, str | None]:
     """The body as it comes, and what it is to be inflated from."""
     length = encoding = None
     for name, value in scope["headers"]:
@@ -143,7 +146,9 @@ async def _read_body(scope: Scope, receive: Receive, too_large: str, limit: int)
     # The host of HTTP/2 says `more_body` although it gave everything; asking again would cost a round trip through its
     # threads.
     if message is None or len(body) != length or length > limit:
-        body = await _timely(share_of(scope), first, receive, too_large, limit, length)
+        body = await _timely(share, first, receive, too_large, limit, length)
+    else:
+        share.body_bytes += length
     return body, None if encoding == "identity" else encoding
 
 
