@@ -19,7 +19,8 @@ S2Error                         what failed; `hint` says what to type next      
     ├── MissingKeyError         the stream is encrypted, and there was no key
     └── MissingTimestampError   the stream wants timestamps, and a record had none
 
-Errors of other libraries become one of these at a single seam each (client/unary, client/connection, server/store/sqlite).
+Errors of other libraries become one of these at a single seam each (client/unary, client/connection,
+server/store/sqlite).
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli import __version__
 from s2cli.errors import S2Error
+from s2cli.server import heap
 from s2cli.server.api.app import application
 from s2cli.server.api.server import Server
 from s2cli.server.client_log import CLIENT_LOG
@@ -117,7 +117,7 @@ class Options:
 def run(options: Options, on_ready: Callable[[str | None], None]) -> None:
     """Serves until a signal says stop. Calls `on_ready` with the origin (None without TCP) once requests are answered.
     Raises S2Error if it cannot begin."""
-    _keep_freed_memory()
+    heap.keep_freed()
     # How long a thread may keep the interpreter when another wants it. With the default of 5 ms a commit beside a busy
     # loop takes 15 ms; 1e-4 costs a bulk load 10 %.
     sys.setswitchinterval(5e-4)
@@ -160,6 +160,8 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             root_token=options.root_token,
             memory_limit_bytes=options.memory_limit_bytes,
         )
+        if (own := heap.bounded(options.memory_limit_bytes)) is not None:
+            server.memory.added_bytes = own.added_bytes
         server.cors = options.cors
         domains = [] if options.base_domain is None else [options.base_domain]
         server.host_names = HostNames([options.host], domains, options.allowed_hosts)
@@ -305,16 +307,3 @@ def _on_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any])
     if isinstance(context.get("exception"), asyncio.InvalidStateError) and "shutdown_glue" in repr(context):
         return
     client_log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc keep large blocks for the next batch. Given back, their pages fault anew each time, which costs reads
-    of 100 kB records a third of their throughput."""
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return  # another C library
-    mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD, at its maximum
-    mallopt(-1, 64 * 1024 * 1024)  # M_TRIM_THRESHOLD

@@ -145,7 +145,7 @@ def ask(connection, path):
 
 
 def await_refusal(server):
-    def refused(, code=1):
+    def refused():
         try:
             server.request("GET", "/health")
         except ConnectionRefusedError:

@@ -86,9 +86,11 @@ async def append_one(
         if batch.commands:
             grant.require_commands(batch.commands, basin, name)
     if media.request_token is not None:
+        share_of(scope).collected_bytes += len(data)  # it is kept, beside the batch
         await _append_once(server, scope, send, (basin, name, layer), (data, batch), media)
         return
-    stream, seal = await _opened(server, basin, name, grant, layer, media)
+    del data  # whoever waits for room holds the batch alone
+    stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
     request = _Request(send, as_protobuf=media.wants_protobuf)
     await _admit(stream, batch, request, seal)
     for sent in await request.answered:
@@ -96,14 +98,14 @@ async def append_one(
 
 
 async def _opened(
-    server: Server, basin: str, name: str, grant: Grant | None, layer: Layer | None, media: Media
+    server: Server, basin: str, name: str, grant: Grant | None, layer: Layer | None, media: Media, batch: Batch
 ) -> tuple[Stream, Seal | None]:
-    """The stream of a unary append, with room for it, and what seals it. Whoever asks may still append when it is
-    there."""
+    """The stream of a unary append, with room for the batch, and what seals it. Whoever asks may still append when both
+    are there."""
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
     seal = None if stream.cipher is None else seal_of(stream, media.encryption_key)
-    if not stream.has_room:
-        await stream.room()
+    if not stream.has_room_for(batch.metered_bytes):
+        await stream.room(batch.metered_bytes)
     if grant is not None:
         grant.check_valid(server.clock_ms())
     return stream, seal
@@ -176,7 +178,7 @@ async def _append_once(
                 return draft.reply(200, encode_ack(*positions), [], PROTOBUF)
             return draft.reply(200, _JSON_ACK % positions, [], JSON)
 
-        stream, seal = await _opened(server, basin, name, grant, layer, media)
+        stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
         owner = _Waiting()
         await _admit(stream, batch, owner, seal, reply)
         return await owner.reply
@@ -310,43 +312,57 @@ class _Session:
         await self.outlet.end()
 
     async def _take_inputs(self) -> None:
-        frames = FrameReader(inflates=False)
-        stream, inbox, outlet, share = self._stream, self._inbox, self.outlet, self._share
-        admitted = 0
+        frames, inbox = FrameReader(inflates=False), self._inbox
         try:
-            while data := await inbox.read():
-                began_s = time.monotonic()
-                for frame in frames.frames(data):
-                    self._begun_s = None  # what this one waits for from now on is not its client
-                    if self._error is not None:
-                        return  # one piece of a body may hold thousands of inputs
-                    share.collected_bytes = len(data) + len(frame.message)
-                    if frame.status is not None:
-                        raise ApiError("bad_frame", "a terminal frame from the client")
-                    batch = await self._batch(frame)
-                    if batch.commands and self._grant is not None:
-                        self._grant.require_commands(batch.commands, *stream.key)
-                    if not stream.has_room:
-                        await stream.room()
-                    if outlet.blocked:
-                        await outlet.drained()
-                    if self._error is not None:
-                        return  # the session has ended while this one waited
-                    await _admit(stream, batch, self, self._seal)
-                    if share.reserved_bytes:
-                        self._server.memory.keep(share, 0)
-                    self._unsettled += 1
-                    admitted += 1
-                    if admitted % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
-                        await asyncio.sleep(0)
-                        began_s = time.monotonic()
-                share.collected_bytes = frames.size_bytes
-                if self._begun_s is None and not frames.at_boundary:
-                    self._expect_frame()
+            # What a piece has brought is let go of before the next one is waited for.
+            while await self._take_piece(frames):
+                pass
         except FrameError as error:
             raise ApiError("bad_frame", error.message) from error
-        if inbox.ended and not frames.at_boundary:
+        if self._error is None and inbox.ended and not frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
+
+    async def _take_piece(self, frames: FrameReader) -> bool:
+        """The inputs in the next piece of the body; whether there was one, and more may follow."""
+        share = self._share
+        data = await self._inbox.read()
+        if not data:
+            return False
+        began_s = time.monotonic()
+        for number, frame in enumerate(frames.frames(data), 1):
+            self._begun_s = None  # what this one waits for from now on is not its client
+            if self._error is not None:
+                return False  # one piece of a body may hold thousands of inputs
+            share.collected_bytes = len(data) + len(frame.message)
+            if frame.status is not None:
+                raise ApiError("bad_frame", "a terminal frame from the client")
+            if not await self._take_input(frame):
+                return False
+            if number % INPUTS_IN_A_ROW == 0 or time.monotonic() - began_s > TURN_S:
+                await asyncio.sleep(0)
+                began_s = time.monotonic()
+        share.collected_bytes = frames.size_bytes
+        if self._begun_s is None and not frames.at_boundary:
+            self._expect_frame()
+        return True
+
+    async def _take_input(self, frame: Frame) -> bool:
+        """Admits the batch in the frame; not where the session has ended while it waited."""
+        stream = self._stream
+        batch = await self._batch(frame)
+        if batch.commands and self._grant is not None:
+            self._grant.require_commands(batch.commands, *stream.key)
+        if not stream.has_room_for(batch.metered_bytes):
+            await stream.room(batch.metered_bytes)
+        if self.outlet.blocked:
+            await self.outlet.drained()
+        if self._error is not None:
+            return False
+        await _admit(stream, batch, self, self._seal)
+        if self._share.reserved_bytes:
+            self._server.memory.keep(self._share, 0)
+        self._unsettled += 1
+        return True
 
     async def _batch(self, frame: Frame) -> Batch:
         turnstile, memory = self._server.turnstile, self._server.memory

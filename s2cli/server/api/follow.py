@@ -14,7 +14,7 @@ import random
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.api.framing import Cursor, Shared
+from s2cli.server.api.framing import PIECE_BYTES, Cursor, Shared
 from s2cli.server.core.range_scan import Limits
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.server.http.memory_budget import Share
@@ -23,7 +23,7 @@ from s2cli.wire.protobuf import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from s2cli.server.api.framing import Packer
     from s2cli.server.api.server import Server
@@ -131,11 +131,11 @@ class ReadSession:
                 await memory.reserve(share, _size(page) * times)
             # Without a page: trimmed up to the end.
             cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
-            is_large = not self._sends_stored and _size(page) > LARGE_BYTES
+            walk = self._walk(_size(page))
             del page  # a client that does not read must not hold it as a whole
             while True:
                 steps = self._message(cursor)
-                if not (await self._server.rendering.walk(steps) if is_large else in_one_go(steps)):
+                if not (in_one_go(steps) if walk is None else await walk(steps)):
                     break
                 if self._outlet.blocked:
                     await self._outlet.drained()
@@ -149,6 +149,12 @@ class ReadSession:
                 stream.followers.follow(self)
             elif stored:
                 stream.followers.unfollow(self)
+
+    def _walk(self, size_bytes: int) -> Callable[[Steps[bool]], Awaitable[bool]] | None:
+        """How messages of so many bytes are made and sent one at a time, among those of all readers; None for few."""
+        if self._sends_stored:
+            return self._server.sending.walk if size_bytes > PIECE_BYTES else None
+        return self._server.rendering.walk if size_bytes > LARGE_BYTES else None
 
     def _message(self, cursor: Cursor) -> Steps[bool]:
         """Sends the next message; whether there was one."""
@@ -232,7 +238,7 @@ class ReadSession:
             return
         if not (self._sends_shared and self._send_shared()):
             chunks = self._new_chunks()
-            if not self._sends_stored and _size(chunks) > LARGE_BYTES:
+            if self._walk(_size(chunks)) is not None:
                 self._live = False  # there may be many of us: the wave goes on, and we one after the other
                 self._wake()
                 return

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
 PIECE_BYTES = 128 * 1024
+# Of a message; more are joined before they are cut into pieces, which is quicker then.
+MAX_PARTS = 32
 # What a tail at the end of a message may take.
 TAIL_BYTES = 32
 
@@ -104,15 +106,27 @@ class Packer(ABC):
     def flush(self) -> None:
         if not self._waiting_bytes:
             return
-        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        waiting, left_bytes = self._waiting, self._waiting_bytes
+        self._waiting, self._waiting_bytes = [], 0
         # A rest of less than half a piece goes with the last one.
-        at = 0
-        while len(data) - at > PIECE_BYTES + PIECE_BYTES // 2:
-            self._outlet.write(data[at : at + PIECE_BYTES])
-            at += PIECE_BYTES
-        self._outlet.write(data[at:] if at else data)
+        if left_bytes <= PIECE_BYTES + PIECE_BYTES // 2:
+            self._outlet.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            return
+        if len(waiting) > MAX_PARTS:
+            waiting = [b"".join(waiting)]
+        # Each is copied out of its parts at once: a block of a megabyte that comes and goes between pieces that stay
+        # leaves holes.
+        piece: list[memoryview] = []
+        room_bytes = PIECE_BYTES
+        for part in waiting:
+            view = memoryview(part)
+            while len(view) > room_bytes and left_bytes > PIECE_BYTES + PIECE_BYTES // 2:
+                self._outlet.write(b"".join([*piece, view[:room_bytes]]))
+                view = view[room_bytes:]
+                piece, room_bytes, left_bytes = [], PIECE_BYTES, left_bytes - PIECE_BYTES
+            piece.append(view)
+            room_bytes -= len(view)
+        self._outlet.write(b"".join(piece))
 
 
 class Shared:

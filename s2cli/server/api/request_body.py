@@ -30,8 +30,9 @@ async def decode_body(
     """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
     Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
     the client left."""
-    body, encoding = await read_body(scope, receive, code, limit)
     share = share_of(scope)
+    body, encoding = await read_body(share, scope, receive, code, limit)
+    share.collected_bytes = len(body)  # it, or what is made of it, until it is answered
     if encoding is not None:
         # What it inflates to, and what is made of that.
         await server.memory.reserve(share, 2 * limit)

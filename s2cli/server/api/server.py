@@ -69,6 +69,8 @@ class Server:
         self.turnstile = Turnstile()
         # Of what readers get: those who write do not wait for it.
         self.rendering = Turnstile()
+        # Of what they get as it is stored: none of them waits for what is made for others.
+        self.sending = Turnstile()
         self.memory = Memory(memory_limit_bytes)
         self.memory.elsewhere_bytes = self._bytes_of_streams
         self.meters = Meters(store, clock_ms)

@@ -8,8 +8,9 @@ not sealed at all.
 Whoever can write to the disk, and has no key, can make no data record, and none that he finds there opens in another
 place: what is encrypted is bound to its stream (its random `uid`, which a stream that is created again under the same
 name does not have, and its name), to its place there, and to the columns that stand beside it. He can still take
-records away, turn back the whole directory, write command records where they are alone in their chunk, and declare a
-stream to be one in the clear.
+records away, turn back the whole directory, write command records where they are alone in their chunk, declare a stream
+to be one in the clear, and make it one of format 1 by taking away its `uid`: then nothing opens in it that was sealed
+since, but chunks do that a server of that time sealed under its name.
 
 The column `kind` of a chunk says how it is sealed: 1 and 2 are the ciphers as in format 1, where a chunk was bound to
 the stream's name and its first sequence number alone; 3 and 4 are the same ciphers as they are used today. The former

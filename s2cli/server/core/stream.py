@@ -31,6 +31,10 @@ MAX_PENDING_BYTES = 2 * 1024 * 1024
 # The same while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
 MAX_PENDING_BYTES_CROWDED = 640 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
+# A small batch need not stand in the line of large ones that wait for room: so much more is for these. The last of the
+# large ones may take a half of it.
+SMALL_BATCH_BYTES = 4 * 1024
+MAX_PENDING_BYTES_SMALL = 2 * 1024 * 1024
 # For ever, nearly: the end of the time that the engine can write down.
 MAX_RETENTION_MS = 1 << 62
 
@@ -195,9 +199,19 @@ class Stream:
             return False
         return self.pending_bytes >= MAX_PENDING_BYTES or self._context.is_crowded
 
-    async def room(self) -> None:
+    def has_room_for(self, batch_bytes: int) -> bool:
+        """The same for a batch of that metered size."""
+        if self.has_room:
+            return True
+        return (
+            batch_bytes <= SMALL_BATCH_BYTES
+            and self.pending_bytes < MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL
+            and self._context.pending_bytes < MAX_PENDING_BYTES_TOTAL + MAX_PENDING_BYTES_SMALL
+        )
+
+    async def room(self, batch_bytes: int) -> None:
         """Wait until there is room for another append, here and in the whole server."""
-        while not self.has_room and self.failure is None:
+        while not self.has_room_for(batch_bytes) and self.failure is None:
             waiter = asyncio.get_running_loop().create_future()
             waiters = self._room_waiters if self._is_full else self._context.room_waiters
             waiters.append(waiter)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Smaller bodies are decoded where they come: the worst of them takes a millisecond.
 LARGE_BYTES = 8 * 1024
-# What took less is followed by no turn.
+# What took less, together with what came before it, is followed by no turn.
 TURN_S = 0.001
 # What took less is followed by a turn alone: the batches of a bulk load do, and would lose by pauses.
 PAUSE_S = 0.01
@@ -32,10 +32,11 @@ PAUSE_S = 0.01
 class Turnstile:
     """Lets one piece of work through at a time."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_took_s")
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
+        self._took_s = 0.0  # since the last turn for the others
 
     async def walk(self, steps: Steps[Result]) -> Result:
         """What `steps` returns, or raises."""
@@ -54,11 +55,18 @@ class Turnstile:
                 if took_s >= TURN_S:
                     await asyncio.sleep(took_s if took_s >= PAUSE_S else 0)
         finally:
-            if took_s < PAUSE_S:
-                self._lock.release()  # whoever is next has it in the next turn
+            self._took_s += took_s
+            # Whose work it was need not wait; whoever is next does.
+            if took_s >= PAUSE_S:
+                asyncio.get_running_loop().call_later(took_s, self._release)
+            elif self._took_s >= TURN_S:
+                asyncio.get_running_loop().call_soon(self._release)
             else:
-                # Whose work it was need not wait; whoever is next does.
-                asyncio.get_running_loop().call_later(took_s, self._lock.release)
+                self._lock.release()
+
+    def _release(self) -> None:
+        self._took_s = 0.0
+        self._lock.release()
 
     async def pass_by(self, size_bytes: int, steps: Steps[Result]) -> Result:
         """The same for what is made of so many bytes: of few it is made at once, and so is what comes before the first

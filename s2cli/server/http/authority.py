@@ -7,6 +7,8 @@ import re
 
 # What a name may hold once a browser has been at it, and what names of services have beside that.
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_-])?")
+# As long as one may be in DNS.
+_MAX_NAME_CHARACTERS = 253
 _PORT = re.compile(r"(?::([0-9]{0,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -26,7 +28,7 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
     else:
         name, colon, rest = text.partition(":")
         name, rest = name.removesuffix("."), colon + rest
-        if _NAME.fullmatch(name) is None or ".." in name:
+        if len(name) > _MAX_NAME_CHARACTERS or _NAME.fullmatch(name) is None or ".." in name:
             return None
     port = _PORT.fullmatch(rest)
     if port is None:

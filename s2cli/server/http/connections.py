@@ -1,9 +1,11 @@
-"""The open connections of a host, of whatever protocol: when each has had its time, and when none is left."""
+"""The open connections of a host, of whatever protocol: what they receive into, when each has had its time, and when
+none is left."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +14,41 @@ if TYPE_CHECKING:
 
     from s2cli.server.http.asgi import Application
     from s2cli.server.http.memory_budget import Memory
+
+# Of what a connection receives at once.
+RECEIVE_BYTES = 256 * 1024
+# The same where there is no room, from one that has little here: enough for a small append.
+LEAST_RECEIVE_BYTES = 1024
+
+
+class Receiver(asyncio.BufferedProtocol):
+    """A connection that receives into the buffer of its host, and where the budget has no room no more than each may
+    always send: whatever waits in the kernel, thousands of them take no more than that in one turn of the loop."""
+
+    def __init__(self, shared: Connections) -> None:
+        self.shared = shared
+
+    @abstractmethod
+    def data_received(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def input_bytes(self) -> int:
+        """What it holds of what it has received."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer, memory = self.shared.buffer, self.shared.memory
+        if not memory.is_full_of_input:
+            return buffer
+        return buffer[: max(LEAST_RECEIVE_BYTES, memory.least_read_bytes - self.input_bytes())]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.shared.memory.spend_input(nbytes)
+        self.data_received(bytes(self.shared.buffer[:nbytes]))
+
+    def is_beyond_least(self) -> bool:
+        """Whether it has to wait for room, with what it holds."""
+        memory = self.shared.memory
+        return memory.is_full_of_input and self.input_bytes() >= memory.least_read_bytes
 
 
 class OpenConnection(Protocol):
@@ -45,10 +82,15 @@ class Connections:
         self.application = application
         self.memory = memory
         self.on_preface = on_preface
+        self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time
         # Those of HTTP/2, too.
         self.open: set[OpenConnection] = set()
+        # Those that are accepted, and will be open in a moment.
+        self.arriving: set[OpenConnection] = set()
+        # Those without a request under way; the first one has been so for longest.
+        self._idle: dict[OpenConnection, None] = {}
         self.ending = False
         self._none_left = asyncio.Event()
         self._date = b""
@@ -61,6 +103,29 @@ class Connections:
             self._date_s = now_s
             self._date = b"date: %b\r\n" % formatdate(now_s, usegmt=True).encode()
         return self._date
+
+    def opened(self, connection: OpenConnection) -> None:
+        self.arriving.discard(connection)
+        self.open.add(connection)
+        self.rests(connection)
+
+    def rests(self, connection: OpenConnection) -> None:
+        """No request is under way on it."""
+        self._idle[connection] = None
+
+    def works(self, connection: OpenConnection) -> None:
+        """One is."""
+        self._idle.pop(connection, None)
+
+    def make_room(self) -> bool:
+        """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
+        one."""
+        connection = next(iter(self._idle), None)
+        if connection is None:
+            return False
+        self.closed(connection)
+        connection.abort()
+        return True
 
     def expire(self) -> None:
         """Ends the connections that have had their time. To be called every few seconds."""
@@ -78,6 +143,7 @@ class Connections:
 
     def closed(self, connection: OpenConnection) -> None:
         self.open.discard(connection)
+        self._idle.pop(connection, None)
         self._look_for_none()
 
     def _look_for_none(self) -> None:

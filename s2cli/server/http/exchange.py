@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
-from s2cli.server.http.memory_budget import Share, share_of
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -71,7 +71,9 @@ def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
     return seen.get(b"host"), seen.get(b"origin")
 
 
-async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int) -> tuple[bytes, str | None]:
+async def read_body(
+    share: Share, scope: Scope, receive: Receive, too_large: str, limit: int
+) -> tuple[bytes, str | None]:
     """The body as it comes, and what it is to be inflated from. Raises an ApiError, beyond the limit with the code
     `too_large`; DisconnectedError if the client left."""
     length = encoding = None
@@ -94,7 +96,9 @@ async def read_body(scope: Scope, receive: Receive, too_large: str, limit: int) 
     # The host of HTTP/2 says `more_body` although it gave everything; asking again would cost a round trip through its
     # threads.
     if message is None or len(body) != length or length > limit:
-        body = await _timely(share_of(scope), first, receive, too_large, limit, length)
+        body = await _timely(share, first, receive, too_large, limit, length)
+    else:
+        share.body_bytes += length
     return body, None if encoding == "identity" else encoding
 
 

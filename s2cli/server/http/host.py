@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import resource
+import select
 import socket
 import stat
 import sys
@@ -56,7 +57,7 @@ class Host:
         self._listener = listener
         self._connections = Connections(application, self._speak_http2, memory or Memory())
         self._max_connections = connection_limit()
-        self._arriving: set[asyncio.Task[Any]] = set()
+        self._arriving: dict[asyncio.Task[Any], Connection] = {}
         self._expiry: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._http2: Http2 | None = None
@@ -71,10 +72,14 @@ class Host:
         self._expiry = self._loop.call_later(EXPIRY_CHECK_S, self._expire)
 
     def _accept(self) -> None:
-        for _ in range(MAX_ACCEPTED):
+        for number in range(MAX_ACCEPTED):
             if self._taken() >= self._max_connections:
-                self._wait()
-                return
+                # One in a turn of the loop, in which the other one goes.
+                if number or not self._is_asked():
+                    return
+                if not self._connections.make_room():
+                    self._wait()
+                    return
             try:
                 accepted, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -85,19 +90,28 @@ class Host:
                     return
                 continue  # this one is gone already
             accepted.setblocking(False)
-            arriving = self._loop.create_task(
-                self._loop.connect_accepted_socket(lambda: Connection(self._connections), accepted)
-            )
-            self._arriving.add(arriving)
-            arriving.add_done_callback(self._arrived)
+            self._begin(accepted)
+
+    def _begin(self, accepted: socket.socket) -> None:
+        connection = Connection(self._connections)
+        self._connections.arriving.add(connection)
+        arriving = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
+        self._arriving[arriving] = connection
+        arriving.add_done_callback(self._arrived)
+
+    def _is_asked(self) -> bool:
+        """Whether somebody waits to be accepted. Not every call of `_accept` says so."""
+        asked = select.poll()
+        asked.register(self._listener, select.POLLIN)
+        return bool(asked.poll(0))
 
     def _taken(self) -> int:
         """The descriptors that connections take."""
         extra = 0 if self._http2 is None else self._http2.extra_descriptors
-        return len(self._connections.open) + len(self._arriving) + extra
+        return len(self._connections.open) + len(self._connections.arriving) + extra
 
     def _arrived(self, arriving: asyncio.Task[Any]) -> None:
-        self._arriving.discard(arriving)
+        self._connections.arriving.discard(self._arriving.pop(arriving))
         if not arriving.cancelled() and not isinstance(arriving.exception(), OSError):
             arriving.result()  # what is not of the network is said in the log
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.connections import Receiver
 from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
 from s2cli.server.http.http1_exchange import Exchange
 from s2cli.server.http.http1_head import origin_form, without_upgrade
-from s2cli.server.http.memory_budget import LEAST_READ_BYTES, Share
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -62,11 +63,11 @@ class _RefusedError(Exception):
         self.status = status
 
 
-class Connection(asyncio.Protocol):
+class Connection(Receiver):
     """One connection. Its requests are answered one after the other."""
 
     def __init__(self, shared: Connections) -> None:
-        self.shared = shared
+        super().__init__(shared)
         self.transport: Any = None  # asyncio.Transport, once there is one
         # None while the transport has room for more.
         self.room: Future[None] | None = None
@@ -105,16 +106,15 @@ class Connection(asyncio.Protocol):
         self._is_short_of_memory = False  # and so not read
         self.is_ending = False
         self.taken_mark = 0
-        self.still_since_s = 0.0
+        self.marked_s = math.inf
 
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
-        self.still_since_s = self._memory.now()
         self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
-        self.shared.open.add(self)
+        self.shared.opened(self)
         self._memory.holders.add(self)
         if self.shared.ending:
             self.transport.close()
@@ -129,7 +129,6 @@ class Connection(asyncio.Protocol):
         self.shared.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        self._memory.spend_input(len(data))
         if not self._speaks_http1:
             self._begin = data = self._begin + data
             if PREFACE.startswith(data[: len(PREFACE)]):
@@ -146,7 +145,7 @@ class Connection(asyncio.Protocol):
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
-        if self._memory.is_full_of_input and self.unsettled_bytes() + self.share.collected_bytes > LEAST_READ_BYTES:
+        if self.is_beyond_least():
             self._is_short_of_memory = True
             self.hold_reading()
 
@@ -320,6 +319,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, exchange: Exchange) -> None:
         self._current = exchange
+        self.shared.works(self)
         self.deadline_s = math.inf
         exchange.begin()
 
@@ -341,6 +341,7 @@ class Connection(asyncio.Protocol):
         self.deadline_s = self.shared.now() + KEEP_ALIVE_S
         if self.is_lost:
             return
+        self.shared.rests(self)
         if not exchange.is_complete:
             self._linger()
         elif self.is_closing_after(exchange):
@@ -400,12 +401,12 @@ class Connection(asyncio.Protocol):
                 size_bytes += exchange.untaken_bytes
         return size_bytes
 
+    def input_bytes(self) -> int:
+        return self.unsettled_bytes() + self.share.collected_bytes
+
     def taken_bytes(self) -> int:
         unsent_bytes: int = self.transport.get_write_buffer_size()
         return self.written_bytes - unsent_bytes
-
-    def end_reader(self) -> None:
-        self.abort()
 
     def may_read(self) -> None:
         if self._is_short_of_memory:
@@ -445,3 +446,5 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self.transport.abort()
+
+    end_reader = abort

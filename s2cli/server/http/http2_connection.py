@@ -12,9 +12,10 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
+from s2cli.server.http.connections import Receiver
 from s2cli.server.http.http1_connection import LINGER_S, MAX_UNSENT_BYTES
 from s2cli.server.http.http2_frames import RequestFrames, ResponseFrames, reset
-from s2cli.server.http.memory_budget import LEAST_READ_BYTES, Share
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ STALL_S = 600.0
 RESET_DELAY_S = 0.5
 
 
-class End(asyncio.Protocol):
+class End(asyncio.BaseProtocol):
     """One of the two ends of a connection that is passed on: what it receives, the other one sends."""
 
     def __init__(self, other: End | None = None) -> None:
@@ -70,14 +71,14 @@ class Stream:
         "is_closed",
         "is_ending",
         "is_running",
+        "marked_s",
         "passed_bytes",
         "received_bytes",
         "share",
-        "still_since_s",
         "taken_mark",
     )
 
-    def __init__(self, client: Client, number: int, now_s: float) -> None:
+    def __init__(self, client: Client, number: int) -> None:
         self._client = client
         self._number = number
         self.handed_bytes = 0
@@ -89,7 +90,7 @@ class Stream:
         self.share = Share()
         self.is_ending = False
         self.taken_mark = 0
-        self.still_since_s = now_s
+        self.marked_s = math.inf
 
     def unsent_bytes(self) -> int:
         waiting_bytes = self.handed_bytes - self.passed_bytes
@@ -108,10 +109,12 @@ class Stream:
 
     def begin(self) -> None:
         self.is_running = True
+        self._client.running += 1
 
     def end(self) -> None:
         """The application has ended. Until then it holds what it holds."""
         self.is_running = False
+        self._client.running -= 1
         self._client.memory.keep(self.share, 0)
         self.share.clear()
         if self.is_closed:
@@ -121,19 +124,20 @@ class Stream:
         """Its connection is told."""
 
 
-class Client(End):
+class Client(End, Receiver):
     """The client's end: one of the connections of the host."""
 
     def __init__(self, shared: Connections, name: bytes, transport: Any, on_lost: Callable[[Client], None]) -> None:
-        super().__init__()
+        End.__init__(self)
+        Receiver.__init__(self, shared)
         self.name = name
         self.streams: dict[int, Stream] = {}
+        self.running = 0  # of them, that the application is at
         self.share = Share()
         self.is_ending = False
         self.taken_mark = 0
-        self._shared = shared
         self.memory = shared.memory
-        self.still_since_s = self.memory.now()
+        self.marked_s = math.inf
         self._on_lost = on_lost
         self._requests = RequestFrames(name, self)
         self.responses = ResponseFrames(self)
@@ -156,11 +160,10 @@ class Client(End):
 
     def data_received(self, data: bytes) -> None:
         assert self.other is not None
-        self.memory.spend_input(len(data))
         self.other.transport.write(self._requests.passed(data))
         if self._ending_requests:
             self._end_requests()
-        if self.memory.is_full_of_input and self._all_unsettled_bytes() > LEAST_READ_BYTES:
+        if self.is_beyond_least():
             self._is_short_of_memory = True
             self.transport.pause_reading()
 
@@ -174,7 +177,8 @@ class Client(End):
     # What passes.
 
     def on_request(self, stream: int) -> None:
-        added = self.streams[stream] = Stream(self, stream, self.memory.now())
+        self.shared.works(self)
+        added = self.streams[stream] = Stream(self, stream)
         self.memory.holders.add(added)
 
     def on_request_data(self, stream: int, size_bytes: int) -> None:
@@ -188,6 +192,8 @@ class Client(End):
     def on_closed(self, stream: int) -> None:
         if (known := self.streams.pop(stream, None)) is not None:
             known.is_closed = True
+            if not self.streams and not self.is_lost:
+                self.shared.rests(self)
             if not known.is_running:
                 self.forget(known)
 
@@ -204,7 +210,7 @@ class Client(End):
         size_bytes: int = 0 if self.other is None else self.other.transport.get_write_buffer_size()
         return size_bytes
 
-    def _all_unsettled_bytes(self) -> int:
+    def input_bytes(self) -> int:
         return self.unsettled_bytes() + sum(stream.unsettled_bytes() for stream in self.streams.values())
 
     def taken_bytes(self) -> int:
@@ -227,7 +233,7 @@ class Client(End):
         self._ending_requests.append(number)
         self._end_requests()
         # The client is told when nothing of the stream is under way any more.
-        self._shared.loop.call_later(RESET_DELAY_S, self._end_response, number)
+        self.shared.loop.call_later(RESET_DELAY_S, self._end_response, number)
 
     def _end_requests(self) -> None:
         if self.other is not None and self._requests.at_boundary:
@@ -265,14 +271,14 @@ class Client(End):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.deadline_s = self._shared.now() + STALL_S
+        self.deadline_s = self.shared.now() + STALL_S
 
     def resume_writing(self) -> None:
         self.deadline_s = math.inf
         super().resume_writing()
 
     def finish(self) -> None:
-        self.deadline_s = self._shared.now() + LINGER_S
+        self.deadline_s = self.shared.now() + LINGER_S
         super().finish()
 
     def expire(self) -> None:
@@ -285,7 +291,7 @@ class Client(End):
         self.transport.abort()
 
 
-class Server(End):
+class Server(End, asyncio.Protocol):
     """granian's end."""
 
     def __init__(self, client: Client) -> None:

@@ -23,6 +23,7 @@ from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
 from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.exchange import encode_json, send_json
 from s2cli.server.http.http2_connection import Client, Server
 from s2cli.server.http.http2_frames import STREAM_HEADER
 
@@ -40,6 +41,11 @@ EXTRA_DESCRIPTORS = 2
 # The path of a Unix socket ends there on macOS; the name in it takes 15 bytes.
 MAX_PATH_BYTES = 103
 
+# Exchanges of all connections, as many as there may be over HTTP/1.1. Beyond it none gets more than its part.
+MAX_EXCHANGES = 4096
+_BUSY = encode_json(
+    {"code": "unavailable", "message": "too many requests are under way over HTTP/2", "error": "unavailable"}
+)
 # Of a request. Each stream may hold so much, and out of the table of headers a client sends it in a few bytes.
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -91,6 +97,7 @@ class Http2:
         self._shared = shared
         self._place = _PrivatePlace()
         self._clients: dict[bytes, Client] = {}
+        self._running = 0  # exchanges
         self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
         self._serving = shared.loop.create_task(self._server.serve())
         self._opening: set[asyncio.Task[None]] = set()
@@ -111,8 +118,8 @@ class Http2:
         client = self._clients[name] = Client(self._shared, name, transport, self._left)
         self.extra_descriptors += EXTRA_DESCRIPTORS
         transport.set_protocol(client)
-        self._shared.open.discard(connection)
-        self._shared.open.add(client)
+        self._shared.opened(client)
+        self._shared.closed(connection)
         self._shared.memory.holders.discard(connection)
         self._shared.memory.holders.add(client)
         opening = self._shared.loop.create_task(self._open(client, begin))
@@ -144,10 +151,13 @@ class Http2:
         connection, _, number = mark.partition(b".")
         client = self._clients.get(connection)
         stream = None if client is None else client.streams.get(int(number))
-        if stream is None:
+        if client is None or stream is None:
             # It has gone, or its client has kept the mark from us.
             await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if self._running >= MAX_EXCHANGES and client.running >= MAX_EXCHANGES // len(self._clients):
+            await send_json(send, 503, _BUSY)
             return
         stream.share.put_into(scope)
         memory = self._shared.memory
@@ -159,10 +169,12 @@ class Http2:
             memory.spend(size_bytes)
             return send(message)
 
+        self._running += 1
         stream.begin()
         try:
             await self._shared.application(scope, receive, send_counted)
         finally:
+            self._running -= 1
             stream.end()
 
     def stop(self) -> None:

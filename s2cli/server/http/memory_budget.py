@@ -3,17 +3,18 @@ durable. Clients decide how many they are, and how slowly they take and finish; 
 their sum without one.
 
 Nothing is booked piece by piece. Whoever is about to take memory reserves it; once the reserve is used up an audit asks
-every holder what it really holds. Where the budget is short, readers get no more, and those that have taken nothing for
-longest are ended; appenders are only not read, except that each may always have a little.
+every holder what it really holds. Where the budget is short, readers get no more, and those that take the longest for
+what waits for them are ended; appenders are only not read, except that each may always have a little.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s2cli.server.client_log import CLIENT_LOG
 
@@ -29,10 +30,13 @@ MIB = 1024 * 1024
 DEFAULT_LIMIT_BYTES = 256 * MIB
 # Of a holder, beside what it counts: objects, tasks and buffers. Measured as the resident memory of idle sessions.
 HOLDER_BYTES = 16 * 1024
-# What each connection may always send, so that a small append goes on beside large ones.
+# What each connection may always send, so that a small append goes on beside large ones; less where they are many.
 LEAST_READ_BYTES = 64 * 1024
-# A reader that took something within this time is not ended for memory.
+# A reader's pace is known after so long, and counts until so much later.
 LEAST_STALL_S = 1.0
+PACE_S = 10.0
+# A reader that takes what waits for it within this time is not ended for memory.
+PATIENCE_S = 10.0
 # Between audits, where one after the other would be due.
 AUDIT_PAUSE_S = 0.05
 
@@ -66,12 +70,13 @@ def share_of(scope: Scope) -> Share:
 
 
 class Holder(Protocol):
-    """A connection, or an exchange on one that has several. The budget keeps the two marks."""
+    """A connection, or an exchange on one that has several. The budget keeps the two marks: what its reader had taken,
+    and when; inf while nothing waits for it, as at first."""
 
     share: Share
     is_ending: bool
     taken_mark: int
-    still_since_s: float
+    marked_s: float
 
     def unsent_bytes(self) -> int:
         """What its reader has yet to take."""
@@ -94,6 +99,17 @@ class Holder(Protocol):
         ...
 
 
+class _Slow(NamedTuple):
+    """A reader that may be ended, in the order in which they are: by its pace for what waits for it, then by how long
+    that has been so."""
+
+    pace: float
+    since_s: float
+    unsent_bytes: int
+    got_bytes: int
+    holder: Holder
+
+
 class Memory:
     """The budget, in the running loop."""
 
@@ -102,6 +118,8 @@ class Memory:
         self.holders: set[Holder] = set()
         # What others hold: appends that are on their way to the disk, chunks for followers.
         self.elsewhere_bytes: Callable[[], int] = lambda: 0
+        # By how much the process has grown: what is freed is not gone, and may be of no use for what comes.
+        self.added_bytes: Callable[[], int] = lambda: 0
         # No more is taken in for readers; from appenders that have sent more than a little.
         self.is_short = False
         self.is_full_of_input = False
@@ -109,8 +127,7 @@ class Memory:
         self.ended_readers = 0
         self.now = now
         self._left_bytes = limit_bytes
-        # A half: whoever begins appends and does not finish them keeps nobody from reading.
-        self._input_left_bytes = limit_bytes // 2
+        self._input_left_bytes = self._most_input_bytes
         self._waiting: deque[tuple[int, Share, Future[None]]] = deque()
         self._audited_s = -AUDIT_PAUSE_S
         self._due: asyncio.TimerHandle | None = None
@@ -126,6 +143,17 @@ class Memory:
         self._input_left_bytes -= size_bytes
         if self._input_left_bytes < 0:
             self._audit_soon()
+
+    @property
+    def _most_input_bytes(self) -> int:
+        """A half, with what each may always send: whoever begins appends and does not finish them keeps nobody from
+        reading."""
+        return self.limit_bytes // 2 - self.limit_bytes // 8
+
+    @property
+    def least_read_bytes(self) -> int:
+        """What each holder may have sent although there is no room for more."""
+        return min(LEAST_READ_BYTES, self.limit_bytes // 8 // (len(self.holders) or 1))
 
     async def reserve(self, share: Share, size_bytes: int) -> None:
         """Waits until there is room for so much for a reader. What he had reserved is given back first: two that wait
@@ -149,9 +177,10 @@ class Memory:
         pause_s = self._audited_s + AUDIT_PAUSE_S - self.now()
         if pause_s <= 0:
             self.audit()
-        elif self._due is None:
-            self.is_full_of_input = self._input_left_bytes < 0
-            self.is_short = self._left_bytes < 0
+            return
+        self.is_full_of_input = self.is_full_of_input or self._input_left_bytes < 0
+        self.is_short = self.is_short or self._left_bytes < 0
+        if self._due is None:
             self._due = asyncio.get_running_loop().call_later(pause_s, self.audit)
 
     def audit(self) -> None:
@@ -162,7 +191,7 @@ class Memory:
         now_s = self._audited_s = self.now()
         used_bytes = self.elsewhere_bytes() + len(self.holders) * HOLDER_BYTES
         input_bytes = ending_bytes = 0
-        still: list[tuple[float, int, Holder]] = []
+        slow: list[_Slow] = []
         for holder in self.holders:
             unsent_bytes, taken_bytes = holder.unsent_bytes(), holder.taken_bytes()
             share = holder.share
@@ -170,18 +199,24 @@ class Memory:
             used_bytes += unsent_bytes + share.reserved_bytes
             if holder.is_ending:
                 ending_bytes += unsent_bytes
-            elif not unsent_bytes or taken_bytes != holder.taken_mark:
-                holder.taken_mark, holder.still_since_s = taken_bytes, now_s
-            else:
-                still.append((holder.still_since_s, -unsent_bytes, holder))
+                continue
+            since_s, got_bytes = now_s - holder.marked_s, taken_bytes - holder.taken_mark
+            if not unsent_bytes:
+                holder.marked_s = math.inf
+            elif since_s < 0 or (got_bytes and since_s >= PACE_S):
+                holder.taken_mark, holder.marked_s = taken_bytes, now_s
+            elif since_s >= LEAST_STALL_S and unsent_bytes * since_s > got_bytes * PATIENCE_S:
+                slow.append(_Slow(got_bytes / since_s / unsent_bytes, -since_s, unsent_bytes, got_bytes, holder))
         used_bytes += input_bytes
+        # Holes between what is in use count, but never so much that there is no room left: other things grow, too.
+        used_bytes += min(max(0, self.added_bytes() - used_bytes), self.limit_bytes // 4)
         # What is let go of counts until it is gone, which takes a moment: nobody gets it before.
         excess_bytes = self._excess_bytes(used_bytes) - ending_bytes
         if excess_bytes > 0:
-            self._end_stalled(still, now_s, excess_bytes)
+            self._end_slow(slow, excess_bytes)
         self.used_bytes = used_bytes
         self._left_bytes = self.limit_bytes - used_bytes
-        self._input_left_bytes = min(self._left_bytes, self.limit_bytes // 2 - input_bytes)
+        self._input_left_bytes = min(self._left_bytes, self._most_input_bytes - input_bytes)
         was_full, self.is_full_of_input = self.is_full_of_input, self._input_left_bytes <= 0
         self.is_short = self._left_bytes <= 0
         self._give_room()
@@ -215,19 +250,20 @@ class Memory:
                 share.reserved_bytes = size_bytes
                 room.set_result(None)
 
-    def _end_stalled(self, still: list[tuple[float, int, Holder]], now_s: float, excess_bytes: int) -> None:
-        """Ends readers, those first that have taken nothing for longest, until so much is let go of."""
+    def _end_slow(self, slow: list[_Slow], excess_bytes: int) -> None:
+        """Ends readers, the slowest first, until so much is let go of."""
         freed_bytes = 0
-        still.sort(key=lambda one: one[:2])
-        for since_s, unsent_bytes, holder in still:
-            if freed_bytes >= excess_bytes or now_s - since_s < LEAST_STALL_S:
+        slow.sort(key=lambda one: one[:3])
+        for one in slow:
+            if freed_bytes >= excess_bytes:
                 break
-            freed_bytes -= unsent_bytes
+            freed_bytes += one.unsent_bytes
             self.ended_readers += 1
             log.warning(
-                "short of memory: ended a reader that had taken nothing of %d bytes for %.0f s",
-                -unsent_bytes,
-                now_s - since_s,
+                "short of memory: ended a reader that had taken %d bytes in %.0f s, of %d that waited for it",
+                one.got_bytes,
+                -one.since_s,
+                one.unsent_bytes,
             )
-            holder.is_ending = True
-            holder.end_reader()
+            one.holder.is_ending = True
+            one.holder.end_reader()

@@ -14,7 +14,12 @@ from s2cli.server.core.cleanup import Cleanup
 from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import StreamRegistry
 from s2cli.server.core.resources import Resources
-from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED
+from s2cli.server.core.stream import (
+    MAX_PENDING_BYTES,
+    MAX_PENDING_BYTES_CROWDED,
+    MAX_PENDING_BYTES_SMALL,
+    SMALL_BATCH_BYTES,
+)
 from s2cli.server.core.stream_context import CROWDED_S
 from s2cli.server.store.interface import StreamRow
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
@@ -313,7 +318,7 @@ def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
         assert stream.has_room
         server.store.write(1)
         assert not stream.has_room
-        waiting = asyncio.ensure_future(stream.room())
+        waiting = asyncio.ensure_future(stream.room(300_000))
         await asyncio.sleep(0)
         assert not waiting.done()
         server.store.write(1)
@@ -331,7 +336,7 @@ def test_a_bulk_append_waits_for_room():
         while stream.has_room:
             stream.admit(batch(bytes(300_000)), FakeOwner())
         assert MAX_PENDING_BYTES <= stream.pending_bytes < MAX_PENDING_BYTES + 310_000
-        waiting = asyncio.ensure_future(stream.room())
+        waiting = asyncio.ensure_future(stream.room(300_000))
         await asyncio.sleep(0)
         assert not waiting.done()
         # Others have room.
@@ -343,6 +348,26 @@ def test_a_bulk_append_waits_for_room():
     with_stream(run)
 
 
+def test_a_small_append_does_not_stand_in_the_line_of_bulk_ones():
+    async def run(server, stream):
+        while stream.has_room:
+            stream.admit(batch(bytes(300_000)), FakeOwner())
+        bulk = asyncio.ensure_future(stream.room(300_000))
+        await asyncio.sleep(0)
+        assert not bulk.done()
+        assert stream.has_room_for(SMALL_BATCH_BYTES)
+        assert not stream.has_room_for(SMALL_BATCH_BYTES + 1)
+        # But they do not go on for ever.
+        small = batch(bytes(SMALL_BATCH_BYTES - 8))
+        while stream.has_room_for(small.metered_bytes):
+            stream.admit(small, FakeOwner())
+        assert stream.pending_bytes < MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL + 2 * SMALL_BATCH_BYTES
+        server.store.write(100_000)
+        await asyncio.wait_for(bulk, TIMEOUT_S)
+
+    with_stream(run)
+
+
 def test_the_server_has_one_bound_for_all_streams(monkeypatch):
     async def run(server, stream):
         monkeypatch.setattr("s2cli.server.core.stream.MAX_PENDING_BYTES_TOTAL", 1000)
@@ -350,7 +375,7 @@ def test_the_server_has_one_bound_for_all_streams(monkeypatch):
         server.add("other")
         other = await server.streams.open("basin", "other", None)
         stream.admit(batch(bytes(1000)), FakeOwner())
-        waiting = asyncio.ensure_future(other.room())
+        waiting = asyncio.ensure_future(other.room(300_000))
         await asyncio.sleep(0)
         assert not waiting.done()
         server.store.write()

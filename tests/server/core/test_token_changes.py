@@ -94,7 +94,7 @@ def test_an_append_whose_body_comes_after_its_token_is_revoked_admits_nothing(gu
 def test_nor_does_one_that_waits_for_room_meanwhile(make_thread_server, monkeypatch, headers):
     waiting, go_on = threading.Event(), threading.Event()
 
-    async def room(stream):
+    async def room(stream, batch_bytes):
         waiting.set()
         await asyncio.to_thread(go_on.wait, TIMEOUT_S)
 
@@ -102,7 +102,7 @@ def test_nor_does_one_that_waits_for_room_meanwhile(make_thread_server, monkeypa
     assert ask(server, ROOT, "POST", "/v1/basins", {"basin": BASIN}).status == 201
     stream = new_stream(server)
     name, token = issue(server, scope=scope("append"))
-    monkeypatch.setattr(Stream, "has_room", False)
+    monkeypatch.setattr(Stream, "has_room_for", lambda stream, batch_bytes: False)
     monkeypatch.setattr(Stream, "room", room)
     with ThreadPoolExecutor() as threads:
         path = f"/v1/streams/{stream}/records"

@@ -67,6 +67,34 @@ def test_one_at_a_time_and_others_in_between(monkeypatch, step_s, pause_s):
     assert paused == pytest.approx([pause_s] * 6)
 
 
+def test_many_that_are_ready_at_once_share_no_turn_of_the_loop(monkeypatch):
+    """However short each of them is: together they may take long."""
+    now_s = 0.0
+    turns = []
+
+    class Clock:
+        monotonic = staticmethod(lambda: now_s)
+
+    def step():
+        nonlocal now_s
+        now_s += turnstile.TURN_S * 0.6
+        turns[-1] += 1
+        return
+        yield
+
+    async def main():
+        one = Turnstile()
+        working = asyncio.gather(*(one.walk(step()) for _ in range(100)))
+        while not working.done():
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(turnstile, "time", Clock)
+    asyncio.run(main())
+    assert sum(turns) == 100
+    assert max(turns) == 2
+
+
 def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
     def at_once():
         return 5

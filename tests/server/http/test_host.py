@@ -91,6 +91,52 @@ def test_full_duplex_over_h2_by_prior_knowledge_on_the_same_port(serve):
         client.until(lambda event: isinstance(event, h2.events.StreamEnded))
 
 
+def test_exchanges_over_h2_have_a_bound_and_each_connection_its_part(serve, monkeypatch):
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    status = {}
+
+    def begin(client):
+        stream_id = client.open()
+        events = client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        head = next(event for event in events if isinstance(event, h2.events.ResponseReceived))
+        status[stream_id] = dict(head.headers)[b":status"]
+        return stream_id
+
+    with connect(listener) as one, connect(listener) as two:
+        first = H2Client(one)
+        begin(first)
+        monkeypatch.setattr("s2cli.server.http.http2_relay.MAX_EXCHANGES", 4)
+        ends = [begin(first) for _ in range(5)]
+        assert [status[stream_id] for stream_id in ends] == [b"200"] * 3 + [b"503"] * 2
+        second = H2Client(two)
+        ends = [begin(second) for _ in range(3)]
+        assert [status[stream_id] for stream_id in ends] == [b"200"] * 2 + [b"503"]
+        # What has ended counts no more.
+        second.send(ends[0], b"", end=True)
+        second.until(lambda event: isinstance(event, h2.events.StreamEnded))
+        assert status[begin(second)] == b"200"
+
+
+def test_a_connection_over_h2_is_idle_without_a_stream_and_makes_room(serve, monkeypatch):
+    monkeypatch.setattr("s2cli.server.http.host.connection_limit", lambda: 6)
+    listener = listen_tcp("127.0.0.1", 0)
+    serve(echo, listener)
+    with connect(listener) as one, connect(listener) as two, connect(listener) as three:
+        working, idle = H2Client(one), H2Client(two)
+        stream_id = working.open()
+        working.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+        ended = idle.open()
+        idle.send(ended, b"", end=True)
+        idle.until(lambda event: isinstance(event, h2.events.StreamEnded))
+        three.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        read_until(three, b"END")
+        with pytest.raises((AssertionError, ConnectionResetError)):
+            idle.until(lambda event: False)
+        working.send(stream_id, b"", end=True)
+        working.until(lambda event: isinstance(event, h2.events.StreamEnded))
+
+
 def test_a_stopped_host_lets_running_exchanges_end(serve):
     listener = listen_tcp("127.0.0.1", 0)
     address = address_of(listener)

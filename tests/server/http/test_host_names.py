@@ -27,7 +27,7 @@ ACCEPTED = (
     *("s2", "s2:8080", "my_service", "S2.", "host.docker.internal", "host.docker.internal.:8080"),
     *("own.lan", "OWN.lan:1", "s2.test", "basin.s2.test:8080", "a.b.s2.test."),
     *("named.example", "Named.Example.:80", "under.example", "a.under.example", "b.a.under.example:1"),
-    *("", "s2:"),
+    *("", "s2:", "a" * 253 + ":80"),
 )
 REFUSED = (
     *("evil.example", "evil.example:8080", "EVIL.example", "evil.example."),
@@ -49,6 +49,7 @@ REFUSED = (
         "localhost, evil.com",
         "localhost evil.com",
     ),
+    *("a" * 254, "a" * 60_000),
     *(".localhost", "..", ".", "localhost..", "a..localhost", "1.2.3", "1.2.3.4.5", "0x7f.0.0.1", "127.0.0.256"),
     *("xs2.test", "s2.test.evil.com", "a.named.example", "xnamed.example", "xunder.example", "under.example.evil.com"),
     *("l\xf6calhost.example", "localhost\0.example", "evil.docker.internal", "host.docker.internal.evil.com"),

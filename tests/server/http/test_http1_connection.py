@@ -598,19 +598,49 @@ def test_a_client_that_never_stops_sending_after_its_answer_is_cut_off(serve):
         until(lambda: not thread.hosts[0]._connections.open)
 
 
-def test_beyond_the_limit_connections_wait_for_others_to_end(serve, monkeypatch):
+def test_beyond_the_limit_connections_wait_for_those_with_a_request_under_way(serve, monkeypatch):
     monkeypatch.setattr(host_module, "connection_limit", lambda: 2)
     listener = listen_tcp("127.0.0.1", 0)
     address = listener.getsockname()
-    thread = serve(mirror, listener)
+    thread = serve(echo, listener)
     with connect(address) as one, connect(address) as two, connect(address) as three:
         for connection in one, two:
-            connection.sendall(GET % 1)
-            read_until(connection, b"$")
+            connection.sendall(POST)
+            read_until(connection, b"\r\n\r\n")
         three.sendall(GET % 3)
         until(lambda: thread.hosts[0]._pause is not None)
         one.close()
-        assert read_until(three, b"$").endswith(b"GET|/3||x|$")
+        read_until(three, b"END")
+        two.sendall(b"0\r\n\r\n")
+        read_until(two, b"END")
+
+
+def test_beyond_the_limit_the_one_that_is_idle_for_longest_makes_room(serve, monkeypatch):
+    monkeypatch.setattr(host_module, "connection_limit", lambda: 3)
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    serve(echo, listener)
+
+    def get(connection):
+        connection.sendall(GET % 1)
+        read_until(connection, b"END\r\n0\r\n\r\n")
+
+    with connect(address) as working, contextlib.ExitStack() as stack:
+        working.sendall(POST)
+        read_until(working, b"\r\n\r\n")
+        first = stack.enter_context(connect(address))
+        get(first)
+        second = stack.enter_context(connect(address))
+        get(second)
+        get(first)
+        third = stack.enter_context(connect(address))
+        get(third)
+        assert everything(second) == b""
+        fourth = stack.enter_context(connect(address))
+        fourth.sendall(b"GET /half")
+        assert everything(first) == b""
+        working.sendall(b"0\r\n\r\n")
+        read_until(working, b"END\r\n0\r\n\r\n")
 
 
 def test_a_host_without_descriptors_accepts_again_when_there_are_some(serve, monkeypatch):

@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import gzip
 import json
+import math
+import os
 import re
+import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -20,7 +24,9 @@ from hypothesis import strategies as st
 from support.s2s import append_input, open_append
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.server import heap
 from s2cli.server.api import append
+from s2cli.server.heap import Heap, resident_bytes
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES
 from s2cli.server.http.http2_frames import (
     CONTINUATION,
@@ -34,7 +40,16 @@ from s2cli.server.http.http2_frames import (
     ResponseFrames,
     reset,
 )
-from s2cli.server.http.memory_budget import AUDIT_PAUSE_S, HOLDER_BYTES, LEAST_STALL_S, MIB, Memory, Share
+from s2cli.server.http.memory_budget import (
+    AUDIT_PAUSE_S,
+    HOLDER_BYTES,
+    LEAST_READ_BYTES,
+    LEAST_STALL_S,
+    MIB,
+    PACE_S,
+    Memory,
+    Share,
+)
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, encode_frame
 
 
@@ -45,7 +60,7 @@ class Reader:
         self.share = Share()
         self.is_ending = False
         self.taken_mark = 0
-        self.still_since_s = memory.now()
+        self.marked_s = math.inf
         self.unsent, self.taken, self.input = unsent_bytes, taken_bytes, input_bytes
         self.ended = self.told = 0
         self._memory = memory
@@ -107,6 +122,47 @@ def test_who_takes_something_now_and_then_is_not_ended(clock):
             slow.taken += 1
             memory.audit()
         assert (slow.ended, stalled.ended, idle.ended) == (0, 1, 0)
+
+    with_memory(clock, test)
+
+
+def test_who_trickles_is_ended_when_others_go_on_at_their_pace(clock):
+    async def test(memory):
+        memory.audit()
+        trickling, fair, fast = Reader(memory, 60 * MIB), Reader(memory, 20 * MIB), Reader(memory, 20 * MIB)
+        memory.audit()
+        for _ in range(25):
+            clock[0] += LEAST_STALL_S / 10
+            trickling.taken += 1
+            fair.taken += MIB // 4
+            fast.taken += MIB
+            memory.audit()
+        assert (trickling.ended, fair.ended, fast.ended) == (1, 0, 0)
+
+    with_memory(clock, test)
+
+
+def test_who_was_fast_and_takes_no_more_is_ended_after_a_while(clock):
+    async def test(memory):
+        reader = Reader(memory, 95 * MIB)
+        memory.audit()
+        reader.taken = 1000 * MIB
+        while not reader.ended:
+            clock[0] += LEAST_STALL_S
+            memory.audit()
+        assert clock[0] <= PACE_S + 2 * LEAST_STALL_S
+
+    with_memory(clock, test)
+
+
+def test_a_reader_for_which_nothing_waited_is_not_ended_as_soon_as_something_does(clock):
+    async def test(memory):
+        reader = Reader(memory)
+        memory.audit()
+        clock[0] = 1000.0
+        reader.unsent = 100 * MIB
+        memory.audit()
+        assert (memory.is_short, reader.ended) == (True, 0)
 
     with_memory(clock, test)
 
@@ -184,6 +240,40 @@ def test_appenders_hold_a_half_at_most_and_are_told_when_there_is_room(clock):
     with_memory(clock, test)
 
 
+def test_that_there_is_no_room_is_known_before_the_next_audit(clock):
+    async def test(memory):
+        memory.spend(101 * MIB)  # brings one, and another one later
+        memory.spend(101 * MIB)
+        assert (memory.is_short, memory.is_full_of_input) == (True, False)
+        memory.spend_input(60 * MIB)
+        assert memory.is_full_of_input
+
+    with_memory(clock, test)
+
+
+def test_what_each_may_always_send_has_a_sum(clock):
+    async def test(memory):
+        Reader(memory)
+        assert memory.least_read_bytes == LEAST_READ_BYTES
+        for _ in range(999):
+            Reader(memory)
+        assert 1000 * memory.least_read_bytes <= memory.limit_bytes // 8 < 1001 * (memory.least_read_bytes + 1)
+
+    with_memory(clock, test)
+
+
+def test_what_the_process_has_beside_counts_up_to_a_quarter(clock):
+    async def test(memory):
+        Reader(memory, 60 * MIB)
+        for added_bytes, used_bytes in ((0, 60), (50, 60), (75, 75), (1000, 85)):
+            memory.added_bytes = lambda added_bytes=added_bytes: added_bytes * MIB
+            memory.audit()
+            assert memory.used_bytes // MIB == used_bytes
+        await memory.reserve(Share(), 10 * MIB)
+
+    with_memory(clock, test)
+
+
 def test_audits_are_few_however_much_comes(clock):
     async def test(memory):
         audits = []
@@ -196,6 +286,29 @@ def test_audits_are_few_however_much_comes(clock):
         assert len(audits) == 1
 
     with_memory(clock, test)
+
+
+def test_what_is_free_is_given_back_once_the_process_is_too_large(monkeypatch):
+    size_bytes, given_back = [100 * MIB], []
+
+    def trim(kept_bytes):
+        given_back.append(kept_bytes)
+        size_bytes[0] -= 30 * MIB
+
+    monkeypatch.setattr(heap, "resident_bytes", lambda: size_bytes[0])
+    monkeypatch.setattr(heap, "PAUSE_FACTOR", 0)
+    own = Heap(trim, 80 * MIB)
+    size_bytes[0] += 70 * MIB
+    assert (own.added_bytes(), given_back) == (70 * MIB, [])
+    size_bytes[0] += MIB
+    assert (own.added_bytes(), given_back) == (41 * MIB, [0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_the_size_of_this_process():
+    assert MIB < resident_bytes() < 4096 * MIB
+    own = heap.bounded(MIB)
+    assert own is None or own.added_bytes() <= 64 * MIB
 
 
 # The frames of HTTP/2.
@@ -371,6 +484,42 @@ def test_appenders_that_do_not_go_on_hold_no_small_append_up(small):
         assert server.request("GET", f"{READ}?seq_num=0&count=1", basin=basin).status == 200
     assert peak_bytes(server) - began_bytes < 96 * MIB  # of 150 that were sent
     assert metric(server, "s2_readers_ended_for_memory_total") == 0
+
+
+def test_bodies_that_come_at_once_are_read_as_far_as_there_is_room(small):
+    server, basin = small
+    began_bytes = peak_bytes(server)
+    body = b'{"records":[{"body":"' + b"x" * 200_000 + b'"}]}'
+    request = (
+        f"POST {READ} HTTP/1.1\r\nhost: x\r\ns2-basin: {basin}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    with contextlib.ExitStack() as stack:
+        senders = [stack.enter_context(socket.socket()) for _ in range(600)]
+        for sender in senders:
+            sender.connect((server.host, server.port))
+            sender.setblocking(False)
+        # The kernel has as much of it as it takes before the server looks.
+        os.kill(server.pid, signal.SIGSTOP)
+        for sender in senders:
+            with contextlib.suppress(BlockingIOError):
+                sender.send(request)
+        os.kill(server.pid, signal.SIGCONT)
+        for _ in range(5):
+            small_body = {"records": [{"body": "x" * 1000}]}
+            assert server.request("POST", READ, basin=basin, json_body=small_body).status == 200
+    assert peak_bytes(server) - began_bytes < 64 * MIB  # of 120 that were sent
+
+
+def test_a_session_holds_nothing_of_what_it_has_appended(small):
+    server, basin = small
+    began_bytes = peak_bytes(server)
+    with contextlib.ExitStack() as stack:
+        for number in range(60):
+            session = stack.enter_context(open_append(server, basin))
+            session.send_bytes(encode_frame(append_input(bytes(1_000_000), b"x")))
+            assert session.ack()[1] == 6 + 2 * (number + 1)
+    assert peak_bytes(server) - began_bytes < 48 * MIB  # of 60 that were sent
 
 
 def test_what_frames_inflate_to_is_reserved_first(make_thread_server, monkeypatch):
