@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RECEIVE_BYTES = 256 * 1024
 # The same where there is no room, from one that has little here: enough for a small append.
 LEAST_RECEIVE_BYTES = 1024
+# A connection that has been idle for less is between two requests, and makes room for nobody.
+LEAST_IDLE_S = 1.0
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -89,8 +91,8 @@ class Connections:
         self.open: set[OpenConnection] = set()
         # Those that are accepted, and will be open in a moment.
         self.arriving: set[OpenConnection] = set()
-        # Those without a request under way; the first one has been so for longest.
-        self._idle: dict[OpenConnection, None] = {}
+        # Those without a request under way, and since when; the first one has been so for longest.
+        self._idle: dict[OpenConnection, float] = {}
         self.ending = False
         self._none_left = asyncio.Event()
         self._date = b""
@@ -111,7 +113,7 @@ class Connections:
 
     def rests(self, connection: OpenConnection) -> None:
         """No request is under way on it."""
-        self._idle[connection] = None
+        self._idle[connection] = self.now()
 
     def works(self, connection: OpenConnection) -> None:
         """One is."""
@@ -121,7 +123,7 @@ class Connections:
         """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
         one."""
         connection = next(iter(self._idle), None)
-        if connection is None:
+        if connection is None or self.now() - self._idle[connection] < LEAST_IDLE_S:
             return False
         self.closed(connection)
         connection.abort()

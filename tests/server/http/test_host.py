@@ -120,6 +120,7 @@ def test_exchanges_over_h2_have_a_bound_and_each_connection_its_part(serve, monk
 
 def test_a_connection_over_h2_is_idle_without_a_stream_and_makes_room(serve, monkeypatch):
     monkeypatch.setattr("s2cli.server.http.host.connection_limit", lambda: 6)
+    monkeypatch.setattr("s2cli.server.http.connections.LEAST_IDLE_S", 0)
     listener = listen_tcp("127.0.0.1", 0)
     serve(echo, listener)
     with connect(listener) as one, connect(listener) as two, connect(listener) as three:

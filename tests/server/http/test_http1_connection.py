@@ -11,6 +11,7 @@ import pytest
 from support.hosting import POST, connect, echo, read_until
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.server.http import connections
 from s2cli.server.http import host as host_module
 from s2cli.server.http.host import listen_tcp
 from s2cli.server.http.http1_body import SMALL_PIECE_BYTES
@@ -615,8 +616,31 @@ def test_beyond_the_limit_connections_wait_for_those_with_a_request_under_way(se
         read_until(two, b"END")
 
 
+def test_beyond_the_limit_one_that_is_between_two_requests_stays(serve, monkeypatch):
+    """Or whoever piles up requests would close the connections of everybody else."""
+    monkeypatch.setattr(host_module, "connection_limit", lambda: 2)
+    monkeypatch.setattr(connections, "LEAST_IDLE_S", TIMEOUT_S)
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    thread = serve(echo, listener)
+    with connect(address) as working, connect(address) as resting, connect(address) as late:
+        working.sendall(POST)
+        read_until(working, b"\r\n\r\n")
+        resting.sendall(GET % 1)
+        read_until(resting, b"END\r\n0\r\n\r\n")
+        late.sendall(GET % 2)
+        until(lambda: thread.hosts[0]._pause is not None)
+        resting.sendall(GET % 3)
+        read_until(resting, b"END\r\n0\r\n\r\n")
+        working.sendall(b"0\r\n\r\n")
+        read_until(working, b"END\r\n0\r\n\r\n")
+        working.close()
+        read_until(late, b"END\r\n0\r\n\r\n")
+
+
 def test_beyond_the_limit_the_one_that_is_idle_for_longest_makes_room(serve, monkeypatch):
     monkeypatch.setattr(host_module, "connection_limit", lambda: 3)
+    monkeypatch.setattr(connections, "LEAST_IDLE_S", 0)
     listener = listen_tcp("127.0.0.1", 0)
     address = listener.getsockname()
     serve(echo, listener)
