@@ -11,13 +11,13 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client.append_position import Placing
-from s2cli.client.append_transports import CallCarrier, FrameCarrier
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.append_position import AppendPosition
+from s2cli.client.append_transports import SessionTransport, UnaryTransport
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
 from s2cli.client.signals import Interrupted
 from s2cli.client.sockets import LostError, describe
-from s2cli.client.transports import APPEND_WAYS, S2S, Ways
+from s2cli.client.transports import APPEND_WAYS, S2S, TransportChoice
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
@@ -90,8 +90,8 @@ class AppendLoop:
         self._detail = detail
         self._tick = tick
         self._next_tick = time.monotonic() + TICK_S
-        self._outage = self._waiter.outage = Outage(options.max_outage_s, notice)
-        self._placing = Placing(stream, session, self._waiter, options, detail)
+        self._retry = self._waiter.outage = RetryPolicy(options.max_outage_s, notice)
+        self._position = AppendPosition(stream, session, self._waiter, options, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
         self._input_open = inputs is not None
         self._input_poll = select.poll()
@@ -101,11 +101,11 @@ class AppendLoop:
         self._mismatches = 0  # since the last progress
         self._rest_since = 0.0  # when the batch that is not full got its first record
         self._advice = Advice()
-        self._ways = Ways(options.transport, APPEND_WAYS, notice)
-        self._carrier = self._new_carrier()
+        self._transports = TransportChoice(options.transport, APPEND_WAYS, notice)
+        self._transport = self._new_transport()
 
-    def _new_carrier(self) -> FrameCarrier | CallCarrier:
-        carrier = FrameCarrier if self._ways.current == S2S else CallCarrier
+    def _new_transport(self) -> SessionTransport | UnaryTransport:
+        carrier = SessionTransport if self._transports.current == S2S else UnaryTransport
         return carrier(self._stream, self._session)
 
     def add(self, records: Records) -> None:
@@ -121,9 +121,9 @@ class AppendLoop:
         """One connection; whether it was the last one."""
         self._in_session = False
         try:
-            if self._placing.began and self._is_idle():
+            if self._position.began and self._is_idle():
                 self._wait_for_input()
-            if not self._is_done() or not self._placing.began or self._missing() is not None:
+            if not self._is_done() or not self._position.began or self._missing() is not None:
                 self._connect_and_converse()
         except Interrupted:
             self._on_signal()
@@ -131,7 +131,7 @@ class AppendLoop:
             self._detail("the server asked for a new connection")
         except S2Error as error:
             try:
-                self._on_error(self._stream.explain(self._ways.judge(error)))
+                self._on_error(self._stream.explain(self._transports.classify(error)))
             except Interrupted:
                 self._on_signal()
         else:
@@ -139,7 +139,7 @@ class AppendLoop:
         return False
 
     def _connect_and_converse(self) -> None:
-        self._outage.expect()
+        self._retry.expect()
         connection = self._stream.connect(self._waiter)
         try:
             self._prepare(connection)
@@ -153,7 +153,7 @@ class AppendLoop:
 
     def _missing(self) -> S2Error | None:
         """The error of a stream that was not there, and that nothing was appended to."""
-        return None if self._session.lines else self._placing.missing
+        return None if self._session.lines else self._position.missing
 
     # Before and after a session
 
@@ -167,22 +167,22 @@ class AppendLoop:
     def _wait_for_input(self) -> None:
         """Reads it, too: whether there is anything to send decides whether a server is wanted at all."""
         started = time.monotonic()
-        self._outage.calm()
+        self._retry.calm()
         while not self._waiter.wait(self._input_fd, select.POLLIN, 3600):
             pass
         if time.monotonic() - started > 1:
-            self._outage.restart()
+            self._retry.restart()
         self._read()
 
     def _prepare(self, connection: Connection) -> None:
         """Finds out where the next batch belongs, and after a loss what became of those under way."""
-        placing = self._placing
-        if self._ways.settle(self._stream, connection, self._waiter):
-            self._carrier = self._new_carrier()
-        if not placing.began:
-            placing.begin(connection)
-        if self._session.needs_look() and placing.look(connection):
-            self._outage.progress()
+        position = self._position
+        if self._transports.fall_back(self._stream, connection, self._waiter):
+            self._transport = self._new_transport()
+        if not position.began:
+            position.begin(connection)
+        if self._session.needs_resolution() and position.resolve_lost_acks(connection):
+            self._retry.progress()
             self._mismatches = 0
 
     def _on_error(self, error: S2Error) -> None:
@@ -192,7 +192,7 @@ class AppendLoop:
             if self._in_session and not error.unprocessed:
                 session.lose()
             # That an idle connection goes away is nothing to talk about.
-            self._outage.failed(error, self._waiter, quiet=self._placing.began and self._is_idle())
+            self._retry.failed(error, self._waiter, quiet=self._position.began and self._is_idle())
             return
         retryable = isinstance(error, ApiError) and error.retryable
         if self._in_session:
@@ -203,7 +203,7 @@ class AppendLoop:
         elif not retryable:
             raise error
         if retryable or self._mismatches:
-            self._outage.failed(error, self._waiter)
+            self._retry.failed(error, self._waiter)
         if isinstance(error, SeqNumMismatchError):
             self._mismatches += 1
 
@@ -212,7 +212,7 @@ class AppendLoop:
         interrupts = self._interrupts
         interrupts.seen = interrupts.count
         self._input_open = False
-        if interrupts.count > 1 or not self._placing.began or self._is_done():
+        if interrupts.count > 1 or not self._position.began or self._is_done():
             raise Stopped
         self._waiter.deadline = time.monotonic() + DRAIN_S
         self._notice(
@@ -223,9 +223,9 @@ class AppendLoop:
 
     def _converse(self, connection: Connection) -> None:
         """One append session, until everything is durable. Raises what ends it before."""
-        session, source, interrupts, outage = self._session, self._source, self._interrupts, self._outage
-        self._carrier.begin(connection)
-        self._ways.on_request()
+        session, source, interrupts, outage = self._session, self._source, self._interrupts, self._retry
+        self._transport.begin(connection)
+        self._transports.on_request()
         self._in_session = True
         poll = select.poll()
         if interrupts.fd >= 0:
@@ -287,13 +287,13 @@ class AppendLoop:
             return True
         while ready and session.can_add:
             session.add(ready.pop(0))
-        self._carrier.send(connection)
-        done = self._carrier.ends_with_input and not (self._input_open or ready or self._source.has_rest)
+        self._transport.send(connection)
+        done = self._transport.ends_with_input and not (self._input_open or ready or self._source.has_rest)
         return done and not session.unsent and not connection.pending
 
     def _patience_s(self, connection: Connection) -> float:
         """How long the next thing from the server may take."""
-        head_s = self._ways.head_s
+        head_s = self._transports.head_s
         return head_s if head_s is not None and connection.status is None else SILENCE_S
 
     def _wants_input(self, connection: Connection) -> bool:
@@ -314,11 +314,11 @@ class AppendLoop:
                 return 0  # nothing can join the last batch any more
             if self._options.linger_ms is not None:
                 ends.append(self._rest_since + self._options.linger_ms / 1000)
-            elif wants_input and self._session.in_flight < self._carrier.eager_batches:
+            elif wants_input and self._session.in_flight < self._transport.eager_batches:
                 return 0  # if the input has nothing more right now, the batch leaves as it is
         ends.append(connection.keep_alive(now))
         if self._session.in_flight:
-            ends += (heard + self._patience_s(connection), self._outage.until)
+            ends += (heard + self._patience_s(connection), self._retry.until)
         end = min((end for end in ends if end is not None), default=None)
         return None if end is None else max(0.0, (end - now) * 1000)
 
@@ -329,11 +329,15 @@ class AppendLoop:
             return True
         if self._options.linger_ms is not None:
             return now >= self._rest_since + self._options.linger_ms / 1000
-        return looked and self._session.in_flight < self._carrier.eager_batches
+        return looked and self._session.in_flight < self._transport.eager_batches
 
     def _leaves_at_once(self) -> bool:
         """Whether what was just read is all that the input has right now, and need not wait for more."""
-        if self._options.linger_ms is not None or self._session.in_flight >= self._carrier.eager_batches or self._ready:
+        if (
+            self._options.linger_ms is not None
+            or self._session.in_flight >= self._transport.eager_batches
+            or self._ready
+        ):
             return False
         # Asked here and not in the next turn of the loop: a quarter of the time from a line to its sending.
         return not self._input_poll.poll(0)
@@ -366,15 +370,15 @@ class AppendLoop:
         """Takes what has come; whether anything has."""
         data = connection.on_ready(ready)
         if connection.status not in (None, 200):
-            body = read_refusal(connection, data, self._outage.patience_s(REFUSAL_S))
+            body = read_refusal(connection, data, self._retry.patience_s(REFUSAL_S))
             raise self._stream.error(connection.status or 0, body, connection.headers)
         session = self._session
         if data or connection.ended:
             before = session.durable
-            self._carrier.receive(connection, data)
+            self._transport.receive(connection, data)
             if session.durable > before:
-                self._ways.on_data()
-                self._outage.progress()
+                self._transports.on_data()
+                self._retry.progress()
                 self._mismatches = 0
             if session.advised and not self._advice.is_heeded():
                 session.advised = False
@@ -384,7 +388,7 @@ class AppendLoop:
         if connection.ended and session.in_flight > session.unsent:
             raise LostError("the server ended the session before it acknowledged everything")
         if connection.ended and not self._is_done():
-            if self._carrier.ends_with_input:
+            if self._transport.ends_with_input:
                 raise LostError("the server ended the session")
             if not connection.reusable:
                 raise _Advised

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from s2cli.wire.append_session import AppendSession
 
 
-class Placing:
+class AppendPosition:
     """Asks the server the questions that an AppendSession has. `missing` is the error of a stream that was not there,
     where the first batch may make it."""
 
@@ -69,20 +69,20 @@ class Placing:
             return 0
         return self._stream.check_tail(connection, self._waiter)[0]  # somebody else was faster
 
-    def look(self, connection: Connection) -> int:
+    def resolve_lost_acks(self, connection: Connection) -> int:
         """After a loss: finds out which batches are durable; how many. Raises what ends the append."""
-        look = self._session.look()
+        resolver = self._session.lost_acks()
         try:
-            look.on_tail(self._stream.check_tail(connection, self._waiter)[0])
-            while look.wanted is not None:
-                look.on_records(self._stream.read(connection, self._waiter, *look.wanted))
+            resolver.on_tail(self._stream.check_tail(connection, self._waiter)[0])
+            while resolver.wanted is not None:
+                resolver.on_records(self._stream.read(connection, self._waiter, *resolver.wanted))
         except RangeNotSatisfiableError:
-            look.recreated = True  # the tail has moved back while we read
+            resolver.recreated = True  # the tail has moved back while we read
         except S2Error as error:
             if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
                 raise
-            look.give_up(f"the stream cannot be looked at: {error.message}")
+            resolver.give_up(f"the stream cannot be looked at: {error.message}")
         pending = self._session.in_flight
-        found = self._session.settle(look)
+        found = self._session.resolve(resolver)
         self._detail(f"looked at {pending} batches that were under way: {found} had arrived")
         return found

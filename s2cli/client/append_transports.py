@@ -16,7 +16,7 @@ SEND_BYTES = 1024 * 1024  # of batches that are joined to one send
 MAX_ANSWER_BYTES = 64 * 1024  # to a call: six numbers, and fields that we do not know
 
 
-class FrameCarrier:
+class SessionTransport:
     """A session. With `eager_batches` under way, a batch that is not full waits for more lines: a hosted stream takes
     200 batches a second, and a queue of tiny ones would grow without end."""
 
@@ -44,7 +44,7 @@ class FrameCarrier:
             self._session.receive(data)
 
 
-class CallCarrier:
+class UnaryTransport:
     """One call at a time."""
 
     __slots__ = ("_answer", "_answer_bytes", "_session", "_stream")

@@ -10,7 +10,7 @@ from s2cli.client.malloc import keep_freed_memory
 from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import PROTOBUF, inflated
-from s2cli.client.transports import READ_WAYS, SSE, UNARY, Ways
+from s2cli.client.transports import READ_WAYS, SSE, UNARY, TransportChoice
 from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.client.connection import Connection, Headers
-    from s2cli.client.retry import Outage, Waiter
+    from s2cli.client.retry import RetryPolicy, Waiter
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.read_session import Delivered, ReadSession
 
@@ -40,7 +40,16 @@ class ReadLoop:
     as it likes. `notice` tells a person."""
 
     __slots__ = (
-        "_advice", "_blocked", "_notice", "_outage", "_output_fd", "_session", "_stream", "_waiter", "_ways", "_write",
+        "_advice",
+        "_blocked",
+        "_notice",
+        "_output_fd",
+        "_retry",
+        "_session",
+        "_stream",
+        "_transports",
+        "_waiter",
+        "_write",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +59,7 @@ class ReadLoop:
         write: Callable[[list[Delivered]], None],
         output_fd: int,
         waiter: Waiter,
-        outage: Outage,
+        outage: RetryPolicy,
         notice: Callable[[str], None],
         transport: str = "auto",
     ) -> None:
@@ -59,10 +68,10 @@ class ReadLoop:
         self._write = write
         self._output_fd = output_fd
         self._waiter = waiter
-        self._outage = outage
+        self._retry = outage
         self._notice = notice
         self._advice = Advice()
-        self._ways = Ways(transport, READ_WAYS, notice)
+        self._transports = TransportChoice(transport, READ_WAYS, notice)
         self._blocked = False  # the output has blocked since the connection was made
 
     def run(self) -> None:
@@ -71,52 +80,54 @@ class ReadLoop:
             connection: Connection | None = None
             try:
                 self._blocked = False
-                self._outage.expect()
+                self._retry.expect()
                 connection = self._stream.connect(self._waiter)
-                if not self._ways.settle(self._stream, connection, self._waiter) and self._read(connection):
+                if not self._transports.fall_back(self._stream, connection, self._waiter) and self._read(connection):
                     return
             except RangeNotSatisfiableError as error:
                 self._session.on_unsatisfiable(error)
             except S2Error as error:
-                error = self._stream.explain(self._ways.judge(error))
+                error = self._stream.explain(self._transports.classify(error))
                 if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
                     raise error from error.__cause__
-                self._outage.failed(error, self._waiter, quiet=self._blocked)
+                self._retry.failed(error, self._waiter, quiet=self._blocked)
             finally:
                 if connection is not None:
                     connection.close()
 
     def _read(self, connection: Connection) -> bool:
         """What one connection brings; whether the read is over."""
-        self._ways.on_request()
-        if self._ways.current == UNARY:
+        self._transports.on_request()
+        if self._transports.current == UNARY:
             return self._ask(connection)
-        return self._converse(connection, self._take_events() if self._ways.current == SSE else self._take_frames())
+        return self._converse(
+            connection, self._take_events() if self._transports.current == SSE else self._take_frames()
+        )
 
     def _converse(self, connection: Connection, take: Taker) -> bool:
         """One read session, whose bytes go to `take`; whether the read is over."""
         stream, session = self._stream, self._session
         connection.expect_bulk()
-        is_events = self._ways.current == SSE
+        is_events = self._transports.current == SSE
         headers: Headers = EVENT_HEADERS if is_events else stream.accepts + SESSION_HEADERS
         connection.request("GET", f"{stream.path}?{session.query()}", stream.headers + headers, b"")
         poll = self._new_poll()
-        patience = Patience(self._ways.head_s)
+        patience = Patience(self._transports.head_s)
         while True:
             self._expect(waits=session.follow and connection.status == 200)
             data = self._receive(connection, poll, patience)
             if data is None:
                 return True
             if connection.status not in (None, 200):
-                body = read_refusal(connection, data, self._outage.patience_s(REFUSAL_S))
+                body = read_refusal(connection, data, self._retry.patience_s(REFUSAL_S))
                 raise stream.error(connection.status or 0, body, connection.headers)
             if is_events and connection.status == 200 and not is_event_stream(connection.headers):
                 raise ProtocolError("the server's answer is no event stream")
             if data:
                 if session.follow:
-                    self._outage.progress()
+                    self._retry.progress()
                 else:
-                    self._outage.hear()
+                    self._retry.hear()
                 delivered = session.delivered
                 messages, pending_bytes = take(data)
                 if session.error is not None:
@@ -140,9 +151,9 @@ class ReadLoop:
         """Before something is waited for. Where the server itself `waits` for records, it may be silent for a while:
         what lasts longer is a lost connection, and the outage begins there."""
         if waits:
-            self._outage.calm()
+            self._retry.calm()
         else:
-            self._outage.expect()
+            self._retry.expect()
 
     def _take_frames(self) -> Taker:
         session = self._session
@@ -150,7 +161,7 @@ class ReadLoop:
         def take(data: bytes) -> tuple[int, int]:
             for batches in session.receive(data):
                 self._deliver(batches)
-            self._ways.on_data()
+            self._transports.on_data()
             return session.messages, session.pending_bytes
 
         return take
@@ -168,7 +179,7 @@ class ReadLoop:
             nonlocal messages
             for name, text in reader.events(data):
                 messages += 1
-                self._ways.on_data()
+                self._transports.on_data()
                 if name == "batch":
                     self._deliver(session.receive_batch(sse.decode_batch(text)))
                 elif name == "ping":
@@ -196,12 +207,12 @@ class ReadLoop:
         ready = 0
         end = patience.heard + limit_s
         while not ready and (now := time.monotonic()) < end:
-            for fd, found in poll.poll(max(0.0, min(end, self._outage.until) - now) * 1000):
+            for fd, found in poll.poll(max(0.0, min(end, self._retry.until) - now) * 1000):
                 if fd != connection.fd:
                     return None
                 ready = found
             if not ready:
-                self._outage.check()
+                self._retry.check()
         if not ready:
             raise LostError(f"the server sent nothing for {format_seconds(limit_s)}")
         return connection.on_ready(ready)
@@ -228,7 +239,7 @@ class ReadLoop:
                 return True
             batches = session.receive_message(message)
             if session.follow:
-                self._outage.progress()
+                self._retry.progress()
             self._deliver(batches)
             empty = 0 if batches else empty + 1
             patience.on_data(0, 0, empty, counts=True)
@@ -247,7 +258,7 @@ class ReadLoop:
                 return False
 
     def _call_for_next(self, connection: Connection, seq_num: int) -> bytes | None:
-        self._outage.expect()
+        self._retry.expect()
         try:
             return self._call(connection, f"seq_num={seq_num}&count=1")
         except RangeNotSatisfiableError:
@@ -270,8 +281,8 @@ class ReadLoop:
                 pieces.append(piece)
                 size += len(piece)
                 patience.on_data(0, size, 0, counts=True)
-                self._outage.hear()
-                self._outage.expect()
+                self._retry.hear()
+                self._retry.expect()
             if size > MAX_MESSAGE_BYTES:
                 raise ProtocolError(f"the server's answer is longer than {MAX_MESSAGE_BYTES} bytes")
         body = inflated(connection.headers, b"".join(pieces))
@@ -285,7 +296,7 @@ class ReadLoop:
             self._session.gap = None
             self._notice(f"the records {first} to {last} are gone, trimmed or expired before they could be read")
         if batches:
-            self._outage.progress()
+            self._retry.progress()
             now = time.monotonic()
             self._write(batches)
             self._blocked |= time.monotonic() - now > BLOCKED_S

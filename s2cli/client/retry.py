@@ -25,7 +25,7 @@ NOTICE_S = 2.5
 NEVER = float("inf")
 
 
-class Outage:
+class RetryPolicy:
     """The time since something was wanted from the server and did not come: failures and silence alike. `limit_s` and
     `max_attempts` are None where they do not end it; `option` is what chooses the limit.
 
@@ -156,7 +156,7 @@ class Waiter:
     def __init__(self, interrupts: Interrupts) -> None:
         self.interrupts = interrupts
         self.deadline: float | None = None
-        self.outage: Outage | None = None
+        self.outage: RetryPolicy | None = None
 
     def wait(self, fd: int, events: int, timeout_s: float) -> int:
         """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and

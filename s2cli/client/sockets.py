@@ -161,7 +161,7 @@ def _addresses(peer: Peer, waiter: Waiter) -> list[tuple[int, object]]:
     except UnicodeError as error:
         raise UnreachableError(f'"{peer.host}" is no host name') from error
     try:
-        found = _look_up(host, peer, waiter)
+        found = _resolve_host(host, peer, waiter)
     except _socket.gaierror as error:
         message = f"cannot look up the address of {peer.host}: {describe(error)}"
         if error.errno == _socket.EAI_AGAIN:
@@ -172,7 +172,7 @@ def _addresses(peer: Peer, waiter: Waiter) -> list[tuple[int, object]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _look_up(host: bytes, peer: Peer, waiter: Waiter) -> list[AddressInfo]:
+def _resolve_host(host: bytes, peer: Peer, waiter: Waiter) -> list[AddressInfo]:
     """What getaddrinfo() gives, within a time limit. It cannot be interrupted: whoever asks the network does so in a
     thread, which is left alone where it takes too long."""
 

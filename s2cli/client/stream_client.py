@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from s2cli.client.connection import Connection, Headers, Response
-    from s2cli.client.retry import Outage, Waiter
+    from s2cli.client.retry import RetryPolicy, Waiter
     from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 
@@ -199,7 +199,7 @@ class StreamClient:
 
 
 def keep_trying(
-    stream: StreamClient, waiter: Waiter, outage: Outage, call: Callable[[Connection, Waiter], Answer]
+    stream: StreamClient, waiter: Waiter, outage: RetryPolicy, call: Callable[[Connection, Waiter], Answer]
 ) -> Answer:
     """What `call` returns in the end. Raises what cannot get better, or UnreachableError when the outage lasts."""
     waiter.outage = outage

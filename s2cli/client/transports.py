@@ -18,21 +18,21 @@ READ_WAYS = (S2S, SSE, UNARY)
 APPEND_WAYS = (S2S, UNARY)
 
 # So many sessions in a row from which nothing came, while single calls are answered: something in between breaks them.
-STRIKES = 2
+MAX_FAILURES_IN_A_ROW = 2
 # A server begins to answer a session at once (protocol section 6.3).
 HEAD_S = 5.0
 
 
-class Ways:
-    """`current` is the way that is used now: the `chosen` one, or with "auto" the first of `order` that works."""
+class TransportChoice:
+    """`current` is the transport in use: the `chosen` one, or with "auto" the first of `order` that works."""
 
-    __slots__ = ("_left", "_notice", "_strikes", "_why", "current", "heard")
+    __slots__ = ("_failures_in_a_row", "_left", "_notice", "_why", "current", "heard")
 
     def __init__(self, chosen: str, order: tuple[str, ...], notice: Callable[[str], None]) -> None:
         self.current = order[0] if chosen == AUTO else chosen
         self._left = order[1:] if chosen == AUTO else ()
         self._notice = notice
-        self._strikes = 0
+        self._failures_in_a_row = 0
         self._why = ""
         self.heard = True  # something came in the session that runs
 
@@ -48,29 +48,30 @@ class Ways:
     def on_data(self) -> None:
         """Something of what a session is for has come."""
         self.heard = True
-        self._strikes = 0
+        self._failures_in_a_row = 0
 
-    def judge(self, error: S2Error) -> S2Error:
+    def classify(self, error: S2Error) -> S2Error:
         """What the error is that ended a session: one that is no answer of an S2 server is a loss like any other, as
-        long as there is another way to try."""
+        long as there is another transport to try."""
         if not self._left or self.heard:
             return error
         self.heard = True
         foreign = isinstance(error, ApiError) and error.code == "unknown"
         if isinstance(error, LostError) or (foreign and getattr(error, "retryable", False)):
             # It may be the server that was gone for a moment.
-            self._strikes += 1
+            self._failures_in_a_row += 1
         elif foreign or isinstance(error, ProtocolError):
-            self._strikes = STRIKES
+            self._failures_in_a_row = MAX_FAILURES_IN_A_ROW
             error = LostError(error.message)
         else:
             return error
         self._why = error.message
         return error
 
-    def settle(self, stream: StreamClient, connection: Connection, waiter: Waiter) -> bool:
-        """Before a session: whether another way is taken from now on. Raises what the server is lost by."""
-        if self._strikes < STRIKES or not self._left:
+    def fall_back(self, stream: StreamClient, connection: Connection, waiter: Waiter) -> bool:
+        """Before a session: whether another transport is used from now on. Raises LostError where the server itself is
+        not there."""
+        if self._failures_in_a_row < MAX_FAILURES_IN_A_ROW or not self._left:
             return False
         try:
             stream.check_tail(connection, waiter)
@@ -79,7 +80,7 @@ class Ways:
         except ApiError as error:
             if error.code == "unknown":
                 raise LostError(error.message) from error
-        self._strikes = 0
+        self._failures_in_a_row = 0
         before, self.current, self._left = self.current, self._left[0], self._left[1:]
         self._notice(
             f"single calls are answered, but no {before} session gets through ({self._why}): "

@@ -8,7 +8,7 @@ import time
 
 from s2cli.amounts import format_seconds
 from s2cli.client import connection as duplex
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import inflated
@@ -93,7 +93,7 @@ class Connection:
             all_headers.append(("content-type", "application/json"))
         waiter = Waiter(Interrupts())  # never entered: a signal ends the command as it is
         waiter.deadline = deadline = time.monotonic() + self._timeout_s
-        waiter.outage = Outage(self._timeout_s, self._tell, option="--timeout")
+        waiter.outage = RetryPolicy(self._timeout_s, self._tell, option="--timeout")
         waiter.outage.expect()
         attempt = 0
         uncertain = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient, keep_trying
 from s2cli.commands.connect import open_settings
@@ -21,9 +21,9 @@ def run(args: Args) -> int:
     uri = settings.stream_uri(args.uri)
     stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
     if args.max_outage_s is not None:
-        outage = Outage(args.max_outage_s, console.notice)
+        outage = RetryPolicy(args.max_outage_s, console.notice)
     else:
-        outage = Outage(stream.timeout_s, console.notice, max_attempts=ATTEMPTS, option="--timeout")
+        outage = RetryPolicy(stream.timeout_s, console.notice, max_attempts=ATTEMPTS, option="--timeout")
     seq_num, timestamp = keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)
     if args.output is None:
         console.print_line(f"{seq_num} @ {timestamp}")

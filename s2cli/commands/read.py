@@ -6,7 +6,7 @@ import time
 
 from s2cli.cli import console
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import DEFAULT_LIMIT_S, Outage, Waiter
+from s2cli.client.retry import DEFAULT_LIMIT_S, RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.connect import open_settings, stream_config_header
@@ -82,7 +82,7 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     limit_s = args.max_outage_s
     if limit_s is None and not args.follow:
         limit_s = DEFAULT_LIMIT_S
-    outage = Outage(limit_s, console.notice)
+    outage = RetryPolicy(limit_s, console.notice)
     tail = None
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
         tail = _find_tail(stream, waiter, outage)
@@ -106,7 +106,7 @@ def _needs_tail(position: Position) -> bool:
     return position.kind in ("tail_offset", "end")
 
 
-def _find_tail(stream: StreamClient, waiter: Waiter, outage: Outage) -> int | None:
+def _find_tail(stream: StreamClient, waiter: Waiter, outage: RetryPolicy) -> int | None:
     """None where the token does not allow to ask: then the server decides where the tail is."""
     try:
         return keep_trying(stream, waiter, outage, stream.check_tail)[0]

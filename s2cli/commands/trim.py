@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import is_forbidden, keep_trying
 from s2cli.commands.append import max_outage_s
@@ -49,7 +49,7 @@ def _is_meant(args: Args, uri: str, stream: StreamClient) -> bool:
 
 
 def _find_tail(args: Args, stream: StreamClient) -> int:
-    outage = Outage(max_outage_s(args), console.notice)
+    outage = RetryPolicy(max_outage_s(args), console.notice)
     try:
         return keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)[0]
     except S2Error as error:

@@ -2,7 +2,7 @@
 
 No socket and no clock. The owner of a connection calls start() when a session begins, take() for bytes to send and
 receive() with bytes that came, and lose() when the connection breaks. Where something may have arrived without our
-knowing, doubtful() says so, and look() with settle() finds out (wire/lost_acks.py) before anything is sent again.
+knowing, doubtful() says so, and lost_acks() with resolve() finds out (wire/lost_acks.py) before anything is sent again.
 
 While we write alone every batch demands the one sequence number where it belongs, so that a late copy of it is refused.
 Once another writer is seen, batches go without demands: shared mode.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from s2cli.wire.append_input import Records
-    from s2cli.wire.lost_acks import Look
+    from s2cli.wire.lost_acks import LostAckResolver
     from s2cli.wire.ranges import Range
 
 # What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
@@ -235,7 +235,7 @@ class AppendSession:
             raise ProtocolError(f"the server acknowledged records up to {end - 1} of a stream that ends before {tail}")
         self._sent -= 1
         self._head += 1
-        self._settle_one(batch, start)
+        self._mark_durable(batch, start)
         self.tail = tail, tail_timestamp
         if self._next is None and not self._shared:
             self._next = end
@@ -246,7 +246,7 @@ class AppendSession:
             del self._in_flight[: self._head]
             self._head = 0
 
-    def _settle_one(self, batch: PendingBatch, start: int) -> None:
+    def _mark_durable(self, batch: PendingBatch, start: int) -> None:
         """Counts a batch as durable from `start` on; it has been taken out of those in flight."""
         records = batch.records
         self._bytes -= records.encoded_bytes + BATCH_OVERHEAD_BYTES
@@ -294,49 +294,51 @@ class AppendSession:
             return True
         raise error
 
-    def needs_look(self) -> bool:
+    def needs_resolution(self) -> bool:
         """Whether the stream has to be looked at before anything is sent: where batches are doubtful, and either a
         fencing token refuses to have them sent again or the user did not ask to send again blindly."""
         return self.doubtful and (self._fenced is not None or not (self._shared and self.policy == RESEND))
 
-    def look(self) -> Look:
-        """What finds out which of the doubtful batches are durable; settle() takes it when it is done."""
+    def lost_acks(self) -> LostAckResolver:
+        """What finds out which of the doubtful batches are durable; resolve() takes it when it is done."""
         if self._floor is None:
             raise self._undecided("the connection was lost before anything told where they belong")
-        from s2cli.wire.lost_acks import Look
+        from s2cli.wire.lost_acks import LostAckResolver
 
-        return Look([batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared)
+        return LostAckResolver(
+            [batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared
+        )
 
-    def settle(self, look: Look) -> int:
-        """Takes what a look found; the number of batches that turned out to be durable. Raises where the append
+    def resolve(self, resolver: LostAckResolver) -> int:
+        """Takes what the resolver found; the number of batches that turned out to be durable. Raises where the append
         cannot go on."""
-        if look.recreated:
-            raise self._recreated(look.tail)
-        if look.undecided is not None:
-            raise self._undecided(look.undecided)
+        if resolver.recreated:
+            raise self._recreated(resolver.tail)
+        if resolver.undecided is not None:
+            raise self._undecided(resolver.undecided)
         rest = self._unacknowledged()
         self._in_flight, self._head, self._sent = [], 0, 0
         found = 0
         for batch in rest:
-            start = look.found.get(batch.line)
+            start = resolver.found.get(batch.line)
             if start is None:
                 self._in_flight.append(batch)
                 continue
             found += 1
-            self._settle_one(batch, start)
+            self._mark_durable(batch, start)
             if self._in_flight:
                 _add_lines(self.durable_beyond, batch)
             _add_lines(self.recognized, batch)
             if not self._shared:
                 self._floor = start + batch.count
         if self._shared:
-            self._floor = look.tail
-        elif look.foreign:
+            self._floor = resolver.tail
+        elif resolver.foreign:
             # Whatever copies are on their way demand places that are taken: they can do no more harm.
             for batch in self._in_flight:
                 batch.doubtful = False
-            self._share(SeqNumMismatchError(look.tail))
-            self._floor = look.tail
+            self._share(SeqNumMismatchError(resolver.tail))
+            self._floor = resolver.tail
         if self._fenced is not None and self._in_flight:
             raise self._fenced
         self._fenced = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s2cli.wire.pending_batch import PendingBatch
 
 
-class Look:
+class LostAckResolver:
     """`batches` are the doubtful ones, in order; nothing of them lies below `floor`.
 
     While we write alone, a batch is durable if and only if the records at exactly its place equal it. In shared mode
@@ -40,7 +40,7 @@ class Look:
         self._shared = shared
         self._cursor = floor  # what is still to be read begins here
         self._end = floor
-        self._alone = _Places(batches)
+        self._alone = _ExpectedPlaces(batches)
         self._search: _Search | None = None
         self.tail = floor
         self.found: dict[int, int] = {}  # first line of a batch that is durable -> its sequence number
@@ -102,7 +102,7 @@ class Look:
             self.foreign |= len(self.found) < len(self._batches) and self.tail > self._alone.found_end
 
 
-class _Places:
+class _ExpectedPlaces:
     """Compares records with the batches that belong at exactly these places, one after the other."""
 
     __slots__ = ("_at", "_batches", "_index", "_keys", "end", "found", "found_end")

@@ -10,10 +10,10 @@ from support.waiting import TIMEOUT_S
 from s2cli.client import append_loop
 from s2cli.client.append_loop import AppendLoop
 from s2cli.client.append_options import AppendOptions
-from s2cli.client.append_transports import FrameCarrier
+from s2cli.client.append_transports import SessionTransport
 from s2cli.client.input_files import InputFiles
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient, parse_tail
 from s2cli.endpoints import Target
@@ -222,16 +222,16 @@ def test_batches_grow_while_many_are_under_way(server, append):
         exchange = server.accept()
         exchange.answer_tail(0)
         exchange.open_session()
-        for number in range(FrameCarrier.eager_batches):
+        for number in range(SessionTransport.eager_batches):
             append.write(b"x\n")
             exchange.wait_for_inputs(number + 1)
         for _ in range(50):
             append.write(b"y\n")
         append.end_input()
-        exchange.wait_for_inputs(FrameCarrier.eager_batches + 1)
-        for number in range(FrameCarrier.eager_batches + 1):
+        exchange.wait_for_inputs(SessionTransport.eager_batches + 1)
+        for number in range(SessionTransport.eager_batches + 1):
             exchange.ack(number)
-        assert [len(message.records) for message in exchange.inputs] == [1] * FrameCarrier.eager_batches + [50]
+        assert [len(message.records) for message in exchange.inputs] == [1] * SessionTransport.eager_batches + [50]
 
     server.run(script)
     append.loop.run()
@@ -440,7 +440,7 @@ def read_everything(server, session, **options):
         lambda batches: bodies.extend(body for batch in batches for body in batch.bodies),
         -1,
         Waiter(Interrupts()),
-        Outage(5, said.append),
+        RetryPolicy(5, said.append),
         said.append,
     )
     loop.run()

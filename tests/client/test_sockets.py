@@ -12,7 +12,7 @@ from support.ports import reserve_port
 from support.waiting import TIMEOUT_S
 
 from s2cli.client import proxy_variables
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupted, Interrupts
 from s2cli.client.sockets import LostError, Peer, PlainSocket, connect
 from s2cli.errors import ApiError, UnreachableError, UsageError
@@ -239,7 +239,7 @@ def clock(monkeypatch):
 
 def test_an_outage_backs_off_says_so_once_and_ends(clock):
     told = []
-    outage = Outage(10, told.append)
+    outage = RetryPolicy(10, told.append)
 
     def fail_on_and_on():
         while True:
@@ -256,7 +256,7 @@ def test_an_outage_backs_off_says_so_once_and_ends(clock):
 
 def test_progress_ends_an_outage_and_says_so(clock):
     told = []
-    outage = Outage(None, told.append)
+    outage = RetryPolicy(None, told.append)
     outage.progress()
     outage.failed(LostError("down"), clock)
     outage.failed(LostError("still down"), clock)
@@ -269,7 +269,7 @@ def test_progress_ends_an_outage_and_says_so(clock):
 
 def test_a_reason_whose_numbers_change_is_told_once(clock):
     told = []
-    outage = Outage(None, told.append)
+    outage = RetryPolicy(None, told.append)
     for missing in ("7.9", "10.8", "5"):
         outage.failed(ApiError("unavailable", f"the disk is full: {missing} MiB must be free"), clock)
     outage.failed(ApiError("unavailable", "the server is shutting down"), clock)
@@ -283,6 +283,6 @@ def test_a_reason_whose_numbers_change_is_told_once(clock):
 
 
 def test_a_server_says_how_long_to_wait(clock):
-    outage = Outage(None, lambda text: None)
+    outage = RetryPolicy(None, lambda text: None)
     outage.failed(ApiError("rate_limited", "slow down", retry_after_ms=7000), clock)
     assert clock.slept == [7]

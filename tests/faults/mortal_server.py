@@ -39,16 +39,16 @@ class MortalStore:
         self._pass("changed")
 
     @property
-    def settle(self):
-        return self._store.settle
+    def on_written(self):
+        return self._store.on_written
 
-    @settle.setter
-    def settle(self, settle) -> None:
+    @on_written.setter
+    def on_written(self, on_written) -> None:
         def settle_or_die(appends, error):
             self._pass("committed")
-            settle(appends, error)
+            on_written(appends, error)
 
-        self._store.settle = settle_or_die
+        self._store.on_written = settle_or_die
 
 
 def main(data: str, moment: str, number: str) -> None:

@@ -13,7 +13,7 @@ from support.waiting import TIMEOUT_S, is_asleep, until, until_readable
 from s2cli.client import read_loop
 from s2cli.client import session as client_session
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.stream_client import StreamClient
 from s2cli.endpoints import Target
@@ -159,7 +159,7 @@ def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, 
         written.extend(record.body for batch in batches for record in batch.records)
 
     session = ReadSession(("seq_num", 0), follow=True, count=3)
-    outage = Outage(None, told.append)
+    outage = RetryPolicy(None, told.append)
     loop = ReadLoop(client, session, write, -1, Waiter(Interrupts()), outage, told.append)
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
@@ -179,7 +179,7 @@ def test_a_silent_server_is_noticed(basin, shared_server, make_proxy, monkeypatc
     target = Target(account_url=proxy.url, basin_url=proxy.url)
     told = []
     session = ReadSession(("seq_num", 0), follow=True)
-    outage = Outage(None, told.append)
+    outage = RetryPolicy(None, told.append)
     client = StreamClient(target, basin, "stream", TIMEOUT_S)
     loop = ReadLoop(client, session, lambda batches: None, -1, Waiter(Interrupts()), outage, told.append)
     thread = threading.Thread(target=loop.run, daemon=True)

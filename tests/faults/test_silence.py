@@ -15,7 +15,7 @@ import pytest
 
 from s2cli.client import retry as outages
 from s2cli.client import sockets
-from s2cli.client.retry import Outage, Waiter
+from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.signals import Interrupts
 from s2cli.client.sockets import LostError, Peer
 from s2cli.errors import UnreachableError
@@ -199,7 +199,7 @@ def test_a_name_server_that_never_answers(monkeypatch):
     names = {name: getattr(_socket, name) for name in dir(_socket)} | {"getaddrinfo": getaddrinfo}
     monkeypatch.setattr(sockets, "_socket", SimpleNamespace(**names))
     waiter = Waiter(Interrupts())
-    waiter.outage = Outage(0.2, lambda _text: None)
+    waiter.outage = RetryPolicy(0.2, lambda _text: None)
     waiter.outage.expect()
     with pytest.raises(UnreachableError, match=r"gave up after 0\.2 s"):
         sockets.connect(Peer("https", "s2.example", 443), waiter)
@@ -241,7 +241,7 @@ def clock(monkeypatch):
 
 def test_only_time_in_which_something_is_wanted_counts(clock):
     said = []
-    outage = Outage(10.0, said.append)
+    outage = RetryPolicy(10.0, said.append)
     clock.now += 1000
     outage.check()
     outage.expect()
@@ -269,7 +269,7 @@ def test_only_time_in_which_something_is_wanted_counts(clock):
 
 
 def test_a_limit_of_nothing_allows_one_attempt(clock):
-    outage = Outage(0.0, lambda _text: None)
+    outage = RetryPolicy(0.0, lambda _text: None)
     outage.expect()
     clock.now += 60
     outage.check()
@@ -278,7 +278,7 @@ def test_a_limit_of_nothing_allows_one_attempt(clock):
 
 
 def test_patience_ends_with_the_outage(clock):
-    outage = Outage(10.0, lambda _text: None)
+    outage = RetryPolicy(10.0, lambda _text: None)
     assert outage.patience_s(20) == 20
     outage.expect()
     clock.now += 7

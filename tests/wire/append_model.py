@@ -104,18 +104,18 @@ class Writer:
 
     def connect(self) -> Wire:
         """Looks, where that is needed, and opens a session."""
-        if self.session.needs_look():
-            self.look()
+        if self.session.needs_resolution():
+            self.lost_acks()
         self.wire = Wire(self.stream)
         self.session.start()
         return self.wire
 
     def look(self) -> int:
-        look = self.session.look()
+        look = self.session.lost_acks()
         look.on_tail(self.stream.tail)
         while look.wanted is not None:
             look.on_records(self.stream.read(*look.wanted))
-        return self.session.settle(look)
+        return self.session.resolve(look)
 
     def send(self, limit_bytes: int = 1 << 30) -> None:
         self.wire.send(b"".join(self.session.take(limit_bytes)))

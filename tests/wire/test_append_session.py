@@ -1,4 +1,5 @@
-"""AppendSession and Look: what is sent, what is believed to be durable, and what is sent again after a loss."""
+"""AppendSession and LostAckResolver: what is sent, what is believed to be durable, and what is sent again after a
+loss."""
 
 import random
 
@@ -130,9 +131,9 @@ def test_without_a_tail_a_loss_before_the_first_ack_is_undecided():
     session.start()
     session.take(1 << 30)
     session.lose()
-    assert session.needs_look()
+    assert session.needs_resolution()
     with pytest.raises(UndecidedError, match="lines 1 to 2"):
-        session.look()
+        session.lost_acks()
 
 
 def test_a_tail_at_the_first_unacknowledged_place_sends_the_same_bytes_again():
@@ -171,7 +172,7 @@ def test_a_copy_that_arrives_late_is_refused():
     late.deliver()  # before what was sent again
     writer.wire.deliver()
     writer.receive()  # a mismatch: it may be our own copy that stands there
-    assert writer.session.needs_look()
+    assert writer.session.needs_resolution()
     assert not writer.session.shared
     writer.finish()
     assert stream.bodies == [b"a", b"b"]
@@ -324,12 +325,12 @@ def test_what_may_not_be_read_is_undecided():
     writer, wire = unacknowledged(Stream(), [b"a"])
     wire.deliver()
     writer.cut(keep=False)
-    look = writer.session.look()
+    look = writer.session.lost_acks()
     look.on_tail(1)
     look.give_up("the stream cannot be looked at: forbidden")
     assert look.wanted is None
     with pytest.raises(UndecidedError, match=r"line 1 .*forbidden") as caught:
-        writer.session.settle(look)
+        writer.session.resolve(look)
     assert caught.value.reason == "the stream cannot be looked at: forbidden"
 
 
@@ -361,7 +362,7 @@ def test_a_fence_after_a_loss_is_looked_at_first():
     stream.token = "other"
     writer.wire.deliver()
     writer.receive()
-    assert writer.session.needs_look()
+    assert writer.session.needs_resolution()
     with pytest.raises(FencingTokenMismatchError):
         writer.connect()
     assert (writer.session.durable, writer.session.next_line) == (1, 2)
@@ -431,7 +432,7 @@ def test_resend_asks_nothing_and_names_what_it_repeats():
     writer.wire.deliver()
     writer.receive(1)
     writer.cut(keep=False)
-    assert not session.needs_look()
+    assert not session.needs_resolution()
     writer.finish()
     assert stream.bodies == [b"a", b"b", b"b"]
     assert session.repeated == [(2, 2)]
@@ -443,13 +444,13 @@ def test_resend_looks_where_a_fence_refuses_what_it_would_send_again():
     session.start()
     session.take(1 << 30)
     session.lose()
-    assert not session.needs_look()
+    assert not session.needs_resolution()
     session.start()
     session.take(1 << 30)
     assert session.refused(FencingTokenMismatchError("new"))
-    assert session.needs_look()
+    assert session.needs_resolution()
     with pytest.raises(UndecidedError, match="line 1 "):
-        session.look()  # no acknowledgement ever told where it belongs
+        session.lost_acks()  # no acknowledgement ever told where it belongs
 
 
 def test_advice_to_reconnect_is_noticed():

@@ -12,7 +12,7 @@ from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.api.addressing import basin_of
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.identity import grant_of, put_grant
-from s2cli.server.api.introduction import published_error_response
+from s2cli.server.api.introduction import introduction_error_response
 from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import send_metrics
 from s2cli.server.api.request import Request
@@ -141,7 +141,7 @@ async def _serve_records(
     except S2Error as error:
         if not route.published:
             raise
-        return await _send_published(send, error)
+        return await _send_introduction_error(send, error)
     return 200
 
 
@@ -170,7 +170,7 @@ async def _control(server: Server, scope: Scope, receive: Receive, send: Send, p
     except S2Error as error:
         if not route.published:
             raise
-        return await _send_published(send, error)
+        return await _send_introduction_error(send, error)
 
 
 async def _serve_control(
@@ -283,8 +283,8 @@ async def _send_empty(send: Send, status: int, *headers: tuple[bytes, bytes]) ->
     return status
 
 
-async def _send_published(send: Send, error: S2Error) -> int:
-    status, body, headers = published_error_response(error)
+async def _send_introduction_error(send: Send, error: S2Error) -> int:
+    status, body, headers = introduction_error_response(error)
     await send_json(send, status, body, headers)
     return status
 

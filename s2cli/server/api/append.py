@@ -132,7 +132,7 @@ class _Request:
         self._as_protobuf = as_protobuf
         self.answered: Future[tuple[Awaitable[None], ...]] = asyncio.get_running_loop().create_future()
 
-    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         if self.answered.done():
             return False
         if error is not None:
@@ -195,7 +195,7 @@ class _Waiting:
     def __init__(self) -> None:
         self.reply: Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         if self.reply.done():
             return False
         if error is None and admitted.reply is not None:
@@ -225,7 +225,7 @@ async def append_session(
         await session.run()
     finally:
         server.meters.totals.append_sessions -= 1
-        server.look_for_appenders()
+        server.check_appenders_left()
         server.off_drain(on_drain)
         if grant is not None:
             grant.unwatch(session.end)
@@ -387,9 +387,9 @@ class _Session:
         loop = asyncio.get_running_loop()
         self._begun_s = loop.time()
         if self._frame_expiry is None:
-            self._frame_expiry = loop.call_later(FRAME_TIMEOUT_S, self._look_for_frame)
+            self._frame_expiry = loop.call_later(FRAME_TIMEOUT_S, self._check_for_frame)
 
-    def _look_for_frame(self) -> None:
+    def _check_for_frame(self) -> None:
         # One timer for all frames: most are complete with the next piece.
         self._frame_expiry = None
         if self._begun_s is None:
@@ -399,9 +399,9 @@ class _Session:
         if left_s <= 0:
             self.end(ApiError("request_timeout", f"a frame was not complete after {FRAME_TIMEOUT_S:.0f} s"))
         else:
-            self._frame_expiry = loop.call_later(left_s, self._look_for_frame)
+            self._frame_expiry = loop.call_later(left_s, self._check_for_frame)
 
-    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         self._unsettled -= 1
         if error is not None:
             self.end(error)

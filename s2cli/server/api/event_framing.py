@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
 from s2cli.server.api.error_answers import error_response
-from s2cli.server.api.framing import Packer
+from s2cli.server.api.framing import Framer
 from s2cli.server.api.media import EVENT_STREAM
 from s2cli.server.api.read_query import MAX_U64
 from s2cli.server.api.record_json import expansion, render_records, render_tail
@@ -74,7 +74,7 @@ def resume(query: ReadQuery, after: LastEventId) -> None:
         query.size_bytes = max(0, query.size_bytes - after.size_bytes)
 
 
-class EventPacker(Packer):
+class EventFramer(Framer):
     """Batches as events. Their ids count on from `after`."""
 
     __slots__ = ("_as_base64", "_clock_ms", "_count", "_size_bytes")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable
 
-    from s2cli.server.api.framing import Packer
+    from s2cli.server.api.framing import Framer
     from s2cli.server.api.server import Server
     from s2cli.server.core.encryption import Seal
     from s2cli.server.core.range_scan import ReadQuery
@@ -44,7 +44,7 @@ PATIENCE_S = 2.0
 
 
 class ReadSession:
-    """One session, from the first byte of its response to the last. Also a Follower. `pack` makes the Packer that
+    """One session, from the first byte of its response to the last. Also a Follower. `pack` makes the Framer that
     gives it its form."""
 
     def __init__(
@@ -54,7 +54,7 @@ class ReadSession:
         start: int,
         query: ReadQuery,
         send: Send,
-        pack: Callable[[Outlet], Packer],
+        pack: Callable[[Outlet], Framer],
         seal: Seal | None = None,
         share: Share | None = None,
     ) -> None:

@@ -72,7 +72,7 @@ class Cursor:
         return parts
 
 
-class Packer(ABC):
+class Framer(ABC):
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
     __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
@@ -148,7 +148,7 @@ class Shared:
             self.data = b"".join((frame_header(size_bytes), *parts))
 
 
-class FramePacker(Packer):
+class SessionFramer(Framer):
     """Messages as frames, compressed where the client wants that."""
 
     __slots__ = ("_compression",)

@@ -43,7 +43,7 @@ def _with(scope: Scope, parameter: bytes) -> Scope:
     return {**scope, "query_string": query + b"&" + parameter if query else parameter}
 
 
-def published_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+def introduction_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """The page knows neither 412 nor 422: a condition that failed is a 409, a value that breaks a rule a 400."""
     if isinstance(error, SeqNumMismatchError):
         return _condition_failed(error, "seq_num_mismatch", error.expected)

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.api.event_framing import EVENT_HEADERS, EventPacker, last_event_id, resume
+from s2cli.server.api.event_framing import EVENT_HEADERS, EventFramer, last_event_id, resume
 from s2cli.server.api.follow import PAGE_BYTES, ReadSession
-from s2cli.server.api.framing import FramePacker
+from s2cli.server.api.framing import SessionFramer
 from s2cli.server.api.identity import grant_of
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
 from s2cli.server.api.read_query import parse_read_query
@@ -24,7 +24,7 @@ from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from s2cli.server.api.framing import Packer
+    from s2cli.server.api.framing import Framer
     from s2cli.server.api.media import Media
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
@@ -199,10 +199,10 @@ async def read_session(
                 raise
             refusal = error
 
-    def pack(outlet: Outlet) -> Packer:
+    def pack(outlet: Outlet) -> Framer:
         if media.is_session:
-            return FramePacker(outlet, media.compression)
-        return EventPacker(outlet, after, server.clock_ms, as_base64=media.as_base64)
+            return SessionFramer(outlet, media.compression)
+        return EventFramer(outlet, after, server.clock_ms, as_base64=media.as_base64)
 
     session = ReadSession(server, stream, start, query, send, pack, seal, share_of(scope))
     if refusal is not None:

@@ -99,7 +99,7 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
     )
 
 
-def _published_record_routes(prefix: str) -> tuple[Route, ...]:
+def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
     one = prefix + "/{stream}"
     return (
         Route(
@@ -286,9 +286,9 @@ ROUTES: tuple[Route, ...] = (
         _DOCUMENT,
         answers=((200, "Document"),),
     ),
-    *_published_record_routes("/v1/streams"),
+    *_introduction_record_routes("/v1/streams"),
     *_stream_routes("/v1/basins/{basin}/streams", published=True),
-    *_published_record_routes("/v1/basins/{basin}/streams"),
+    *_introduction_record_routes("/v1/basins/{basin}/streams"),
 )
 
 # The names that stand in paths, and their rules.

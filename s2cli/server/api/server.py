@@ -103,11 +103,11 @@ class Server:
         """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
         client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
         self.advice = RECONNECT_ADVISED
-        self.look_for_appenders()
+        self.check_appenders_left()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
 
-    def look_for_appenders(self) -> None:
+    def check_appenders_left(self) -> None:
         """To be called when an append session has ended."""
         if self.advice and not self.meters.totals.append_sessions:
             self._appenders_left.set()
@@ -123,13 +123,13 @@ class Server:
     def exchange_ended(self) -> None:
         self.exchanges -= 1
         self.quiet_since = self.now()
-        self._look_for_quiet()
+        self._check_quiet()
 
     async def refuse(self) -> ApiError:
         """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are
         told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
         self._held += 1
-        self._look_for_quiet()
+        self._check_quiet()
         await self._listening_ended.wait()
         self._held -= 1
         return ApiError("server_draining", "the server is shutting down")
@@ -140,11 +140,11 @@ class Server:
 
     async def drained(self, timeout_s: float) -> None:
         """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
-        self._look_for_quiet()
+        self._check_quiet()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), timeout_s)
 
-    def _look_for_quiet(self) -> None:
+    def _check_quiet(self) -> None:
         if self.draining and self.exchanges <= self._held:
             self._quiet.set()
 

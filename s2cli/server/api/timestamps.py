@@ -10,7 +10,7 @@ from s2cli.errors import ApiError
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
 
 
-def parse_instant(value: object, name: str) -> str:
+def parse_timestamp(value: object, name: str) -> str:
     """An instant out of a JSON body as the same one in UTC. Raises ApiError `bad_json`."""
     match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -34,7 +34,7 @@ def parse_instant(value: object, name: str) -> str:
 
 
 def milliseconds_of(instant: str) -> int:
-    """Milliseconds since the epoch of what `parse_instant` gave; a part of one counts as a whole."""
+    """Milliseconds since the epoch of what `parse_timestamp` gave; a part of one counts as a whole."""
     seconds, _, fraction = instant[:-1].partition(".")
     whole = int(datetime.fromisoformat(seconds).replace(tzinfo=UTC).timestamp())
     return whole * 1000 - (-int(fraction.ljust(9, "0")) // 1_000_000 if fraction else 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server.api.request import Request, json_response, string_member
-from s2cli.server.api.timestamps import is_later, milliseconds_of, parse_instant
+from s2cli.server.api.timestamps import is_later, milliseconds_of, parse_timestamp
 from s2cli.server.api.visible_items import list_within
 from s2cli.server.core.auth import ROOT_ID, root_row
 from s2cli.server.core.scopes import Scope, parse_scope
@@ -46,7 +46,7 @@ async def issue_token(request: Request) -> Response:
         raise ApiError("bad_json", "`auto_prefix_streams` must be a boolean")
     expires_at = members.get("expires_at")
     if expires_at is not None:
-        expires_at = parse_instant(expires_at, "expires_at")
+        expires_at = parse_timestamp(expires_at, "expires_at")
     if members.get("scope") is None:
         raise ApiError("bad_json", "missing field `scope`")
     if auto_prefix and not scope.streams.is_prefix:

@@ -97,18 +97,18 @@ class Followers:
                 return
             pause_s = self._pause_end_s - time.monotonic()
             if pause_s >= LEAST_PAUSE_S:
-                self._due = asyncio.get_running_loop().call_later(pause_s, self._wave)
+                self._due = asyncio.get_running_loop().call_later(pause_s, self._notify)
                 return
-        self._wave()
+        self._notify()
 
     def fail(self) -> None:
         """The stream has gone: nobody gets less for it than what was durable before."""
         if self._due is not None:
-            self._wave()
+            self._notify()
         for follower in list(self._followers):
             follower.on_failure()
 
-    def _wave(self) -> None:
+    def _notify(self) -> None:
         if self._due is not None:
             self._due.cancel()
             self._due = None

@@ -64,7 +64,7 @@ class StreamRegistry:
         self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
-        store.settle = self._settle
+        store.on_written = self._on_written
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -184,7 +184,7 @@ class StreamRegistry:
         if (loading := self._loading.get(key)) is not None:
             loading.stale = True
 
-    def _settle(self, group: Sequence[Append], error: S2Error | None) -> None:
+    def _on_written(self, group: Sequence[Append], error: S2Error | None) -> None:
         """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each
         small append a turn of the loop."""
         touched: dict[Stream, None] = {}
@@ -199,7 +199,7 @@ class StreamRegistry:
             else:
                 stream.pending_bytes -= len(admitted.chunk.data)
         context = self.context
-        context.settled(size_bytes)
+        context.group_written(size_bytes)
         if error is not None:
             for stream in touched:
                 if self._known.get(stream.key) is stream:
@@ -209,7 +209,7 @@ class StreamRegistry:
         for admitted in group:
             assert isinstance(admitted, Admitted)
             try:
-                if admitted.owner.on_settled(admitted, error):
+                if admitted.owner.on_written(admitted, error):
                     owners[admitted.owner] = None
             except Exception:
                 log.exception(NOT_TOLD)

@@ -42,7 +42,7 @@ MAX_RETENTION_MS = 1 << 62
 class Owner(Protocol):
     """Whoever sent an append, to be told of its end on the event loop, without a task between."""
 
-    def on_settled(self, admitted: Admitted, error: S2Error | None) -> bool:
+    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         """The append is durable, or has failed. Whether `flush` is to be called after the whole group."""
         ...
 

@@ -38,7 +38,7 @@ class StreamContext:
         """Whether small appends go beside a bulk load."""
         return time.monotonic() < self._crowded_until_s
 
-    def settled(self, size_bytes: int) -> None:
+    def group_written(self, size_bytes: int) -> None:
         """A group of that many bytes is no longer pending."""
         self.pending_bytes -= size_bytes
         if size_bytes <= SMALL_BYTES < self.pending_bytes:

@@ -141,14 +141,14 @@ class Connections:
         self.ending = True
         for connection in list(self.open):
             connection.end_soon()
-        self._look_for_none()
+        self._check_none_left()
 
     def closed(self, connection: OpenConnection) -> None:
         self.open.discard(connection)
         self._idle.pop(connection, None)
-        self._look_for_none()
+        self._check_none_left()
 
-    def _look_for_none(self) -> None:
+    def _check_none_left(self) -> None:
         if self.ending and not self.open:
             self._none_left.set()
 

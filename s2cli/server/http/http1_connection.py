@@ -394,7 +394,7 @@ class Connection(Receiver):
         unsent_bytes: int = self.transport.get_write_buffer_size()
         return unsent_bytes + self.share.held_bytes
 
-    def unsettled_bytes(self) -> int:
+    def unacked_bytes(self) -> int:
         size_bytes = len(self._rest) + self._kept_bytes
         for exchange in {self._current, self._incoming}:
             if exchange is not None:
@@ -402,7 +402,7 @@ class Connection(Receiver):
         return size_bytes
 
     def input_bytes(self) -> int:
-        return self.unsettled_bytes() + self.share.collected_bytes
+        return self.unacked_bytes() + self.share.collected_bytes
 
     def taken_bytes(self) -> int:
         unsent_bytes: int = self.transport.get_write_buffer_size()

@@ -97,7 +97,7 @@ class Stream:
         # granian has a copy, and of the last piece we have one too: by measure of the resident memory a third more.
         return waiting_bytes + waiting_bytes // 3 + self.share.held_bytes
 
-    def unsettled_bytes(self) -> int:
+    def unacked_bytes(self) -> int:
         return self.received_bytes - self.share.body_bytes
 
     def taken_bytes(self) -> int:
@@ -170,7 +170,7 @@ class Client(End, Receiver):
     def pass_on(self, data: bytes) -> None:
         """Sends what the server has for the client."""
         self._passed_bytes += len(data)
-        self.transport.write(self.responses.look(data))
+        self.transport.write(self.responses.observe(data))
         if self._ending_responses:
             self._end_responses()
 
@@ -206,12 +206,12 @@ class Client(End, Receiver):
         size_bytes: int = self.transport.get_write_buffer_size()
         return size_bytes
 
-    def unsettled_bytes(self) -> int:
+    def unacked_bytes(self) -> int:
         size_bytes: int = 0 if self.other is None else self.other.transport.get_write_buffer_size()
         return size_bytes
 
     def input_bytes(self) -> int:
-        return self.unsettled_bytes() + sum(stream.unsettled_bytes() for stream in self.streams.values())
+        return self.unacked_bytes() + sum(stream.unacked_bytes() for stream in self.streams.values())
 
     def taken_bytes(self) -> int:
         return self._passed_bytes - self.unsent_bytes()

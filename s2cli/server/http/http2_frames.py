@@ -169,7 +169,7 @@ class ResponseFrames(Frames):
         super().__init__()
         self._streams = streams
 
-    def look(self, data: bytes) -> bytes:
+    def observe(self, data: bytes) -> bytes:
         """Counts, and gives back what may pass by now."""
         whole = self._with_held(data)
         streams = self._streams

@@ -95,7 +95,7 @@ class Http2:
 
     def __init__(self, shared: Connections, max_connections: int) -> None:
         self._shared = shared
-        self._place = _PrivatePlace()
+        self._place = _PrivateSocket()
         self._clients: dict[bytes, Client] = {}
         self._running = 0  # exchanges
         self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
@@ -191,7 +191,7 @@ class Http2:
         self._place.release()
 
 
-class _PrivatePlace:
+class _PrivateSocket:
     """A listening socket that only this process finds: without a name on Linux, elsewhere in a directory of ours."""
 
     def __init__(self) -> None:

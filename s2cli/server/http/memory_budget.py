@@ -52,7 +52,7 @@ class Share:
 
     def __init__(self) -> None:
         self.body_bytes = 0  # of the request, that it has taken, ever
-        self.collected_bytes = 0  # of these, that it has yet to settle
+        self.collected_bytes = 0  # of these, that it has yet to answer
         self.held_bytes = 0  # of the response, that the host has no room for
         self.reserved_bytes = 0  # of the response, that it has read, or is reading
 
@@ -82,7 +82,7 @@ class Holder(Protocol):
         """What its reader has yet to take."""
         ...
 
-    def unsettled_bytes(self) -> int:
+    def unacked_bytes(self) -> int:
         """What came from its appender, without what the share has of it."""
         ...
 
@@ -195,7 +195,7 @@ class Memory:
         for holder in self.holders:
             unsent_bytes, taken_bytes = holder.unsent_bytes(), holder.taken_bytes()
             share = holder.share
-            input_bytes += holder.unsettled_bytes() + share.collected_bytes
+            input_bytes += holder.unacked_bytes() + share.collected_bytes
             used_bytes += unsent_bytes + share.reserved_bytes
             if holder.is_ending:
                 ending_bytes += unsent_bytes

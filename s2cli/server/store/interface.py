@@ -178,7 +178,7 @@ class Store(Protocol):
     """The smallest interface that works. Coroutines raise `ApiError("storage", …)` where the disk says no. A `reply`
     is saved in the transaction of the change, and not where nothing was changed."""
 
-    settle: Settle
+    on_written: Settle
     clock_ms: Callable[[], int]
 
     async def close(self) -> None:
@@ -308,7 +308,7 @@ class Store(Protocol):
         ...
 
     def append(self, append: Append) -> None:
-        """Queue one chunk. `settle` gets it later, durable or failed; also where this store has failed already."""
+        """Queue one chunk. `on_written` gets it later, durable or failed; also where this store has failed already."""
         ...
 
     async def tail(self, stream_id: int) -> tuple[int, int] | None:

@@ -36,17 +36,17 @@ class FailingStore:
         return getattr(self._store, name)
 
     @property
-    def settle(self):
-        return self._store.settle
+    def on_written(self):
+        return self._store.on_written
 
-    @settle.setter
-    def settle(self, settle):
-        self._store.settle = settle
+    @on_written.setter
+    def on_written(self, on_written):
+        self._store.on_written = on_written
 
     def append(self, append):
         if self.failing:
             append.lane.broken = ApiError("storage", "broken")
-            self._store._loop.call_soon(self.settle, [append], ApiError("storage", "no room"))
+            self._store._loop.call_soon(self.on_written, [append], ApiError("storage", "no room"))
         else:
             self._store.append(append)
 

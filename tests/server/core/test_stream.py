@@ -59,7 +59,7 @@ class FakeStore:
         del self.queued[: len(group)]
         if error is None:
             self.stored += group
-        self.settle(group, error)
+        self.on_written(group, error)
 
 
 class FakeServer:
@@ -89,7 +89,7 @@ class FakeOwner:
         self.settled = []
         self.flushed = 0
 
-    def on_settled(self, admitted, error):
+    def on_written(self, admitted, error):
         self.settled.append((admitted, error))
         return True
 
@@ -239,7 +239,7 @@ def test_acks_and_the_tail_wait_for_the_disk():
 def test_one_owner_that_fails_keeps_nobody_else_waiting():
     async def run(server, stream):
         good, bad = FakeOwner(), FakeOwner()
-        bad.on_settled = bad.flush = None
+        bad.on_written = bad.flush = None
         for owner in (good, bad, good):
             stream.admit(batch(b"a"), owner)
         waiting = asyncio.ensure_future(stream.until_durable(3))

@@ -69,7 +69,7 @@ class Reader:
     def unsent_bytes(self):
         return self.unsent
 
-    def unsettled_bytes(self):
+    def unacked_bytes(self):
         return self.input
 
     def taken_bytes(self):
@@ -352,9 +352,9 @@ def pieces_of(wire, cuts):
 def test_what_the_server_sends_passes_unchanged_in_any_pieces(frames, cuts):
     wire = b"".join(frames)
     whole, cut = Seen(), Seen()
-    assert ResponseFrames(whole).look(wire) == wire
+    assert ResponseFrames(whole).observe(wire) == wire
     passing = ResponseFrames(cut)
-    assert b"".join(passing.look(piece) for piece in pieces_of(wire, cuts)) == wire
+    assert b"".join(passing.observe(piece) for piece in pieces_of(wire, cuts)) == wire
     assert cut.seen == whole.seen
     sizes = [len(one) - 9 for one in frames if one[3] == DATA]
     assert [event[2] for event in whole.seen if event[0] == "out"] == sizes
@@ -577,7 +577,7 @@ def test_a_session_whose_frames_are_whole_may_be_silent(make_thread_server, monk
         assert session.ack()[1] == 1
         # The timer of the frame that was begun fires at last.
         monkeypatch.setattr(append, "FRAME_TIMEOUT_S", 0)
-        sessions[0]._look_for_frame()
+        sessions[0]._check_for_frame()
         session.send_bytes(whole)
         assert session.ack()[1] == 2
 

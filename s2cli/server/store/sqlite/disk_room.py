@@ -77,7 +77,7 @@ class Room:
             log.warning("appends again: there is room in %s", self._directory)
             self._told = False
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Whether there is room again, after there was too little."""
         if self.may_grow() and self._free_bytes() >= self._needed_bytes:
             self.found()

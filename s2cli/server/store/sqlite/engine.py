@@ -52,7 +52,7 @@ Result = TypeVar("Result")
 class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
-    settle: Settle
+    on_written: Settle
     clock_ms: Callable[[], int]
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
@@ -73,7 +73,7 @@ class SqliteStore:
                 raise
             connection = open_writer(directory, durable=not temporary)
         self._room = Room(connection, directory, ballast)
-        self._writer = Writer(connection, loop, gate, self._room, self._settle_group)
+        self._writer = Writer(connection, loop, gate, self._room, self._group_written)
         self._reader = Reader(open_reader(directory), loop, gate)
         self._writer.start()
         self._reader.start()
@@ -108,9 +108,9 @@ class SqliteStore:
 
     def expire(self) -> None:
         self._writer.expire(self.clock_ms())
-        self._look_for_trims((0, 0))
+        self._check_trims((0, 0))
 
-    def _look_for_trims(self, after: tuple[int, int]) -> None:
+    def _check_trims(self, after: tuple[int, int]) -> None:
         found = self._reader.submit(partial(reader.unfinished_trims, after=after))
         found.add_done_callback(self._go_on_trimming)
 
@@ -121,13 +121,13 @@ class SqliteStore:
         if unfinished:
             self._writer.trim(unfinished)
         if after is not None:
-            self._look_for_trims(after)
+            self._check_trims(after)
 
     def append(self, append: Append) -> None:
         self._writer.put(append)
 
-    def _settle_group(self, group: Sequence[Append], error: S2Error | None) -> None:
-        self.settle(group, error)
+    def _group_written(self, group: Sequence[Append], error: S2Error | None) -> None:
+        self.on_written(group, error)
 
     # Reading.
 

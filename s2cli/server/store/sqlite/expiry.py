@@ -58,7 +58,7 @@ def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
     return True
 
 
-def first_look_ms(config: str, now_ms: int, *, before: str | None = None) -> int | None:
+def first_check_ms(config: str, now_ms: int, *, before: str | None = None) -> int | None:
     """When a stream with this config is to be looked at, if it is new, or if its config was `before` until now."""
     age_ms = min_age_ms(config)
     if not age_ms:

@@ -9,7 +9,7 @@ from typing import Any
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_STREAMS, BasinRow, StreamRow
-from s2cli.server.store.sqlite.expiry import first_look_ms, min_age_ms
+from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.schema import to_unsigned
 
@@ -99,7 +99,7 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
             row.created_at_ms,
             row.deleted_at_ms,
             row.request_key,
-            first_look_ms(config, row.created_at_ms),
+            first_check_ms(config, row.created_at_ms),
             row.uid,
         ),
     )
@@ -110,7 +110,7 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
     config = json.dumps(row.config)
     present = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
     if present is not None and min_age_ms(present[0]) != min_age_ms(config):
-        look_at = first_look_ms(config, now_ms, before=present[0])
+        look_at = first_check_ms(config, now_ms, before=present[0])
         connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
     connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
 

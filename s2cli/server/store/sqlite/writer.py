@@ -73,7 +73,7 @@ Item = Append | Operation | list[tuple[int, int]] | int | None
 
 
 class Writer:
-    """The thread and its connection. `settle` is called on the loop, once per group."""
+    """The thread and its connection. `on_written` is called on the loop, once per group."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Writer:
         loop: AbstractEventLoop,
         gate: Gate,
         room: Room,
-        settle: Callable[[list[Append], S2Error | None], None],
+        on_written: Callable[[list[Append], S2Error | None], None],
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
         self.commit_times = Histogram(COMMIT_TIMES_S)
@@ -89,7 +89,7 @@ class Writer:
         self._loop = loop
         self._gate = gate
         self._room = room
-        self._settle = settle
+        self._on_written = on_written
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._lanes = Lanes()
         self._operations: deque[Operation] = deque()
@@ -145,7 +145,7 @@ class Writer:
         if self._lanes:
             self._commit(self._lanes.next_group())
         if self._refused:
-            self._settle_refused()
+            self._refused_written()
         if self._log_bytes >= CHECKPOINT_BYTES:
             if self._bulk:
                 self._let_small_pass()
@@ -178,7 +178,7 @@ class Writer:
             with contextlib.suppress(Empty):
                 self._sort(self._queue.get(timeout=LOOK_S))
                 return
-            if self._room.look():
+            if self._room.check():
                 self._cleaner.vacuum()
                 return
         self._sort(self._queue.get())
@@ -225,7 +225,7 @@ class Writer:
                 self._commit_apart(group, behind, error)
             return
         self._room.found()
-        self._tell(self._settle, group, None)
+        self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         lanes = set()
         size_bytes = 0
@@ -371,12 +371,12 @@ class Writer:
         followers = [append for append in behind if append.lane in lanes]
         for lane in lanes:
             followers += self._lanes.break_lane(lane, after or error)
-        self._tell(self._settle, group, error)
+        self._tell(self._on_written, group, error)
         if followers:
-            self._tell(self._settle, followers, after or error)
+            self._tell(self._on_written, followers, after or error)
 
     def _refuse_everything(self) -> None:
-        self._settle_refused()
+        self._refused_written()
         self._refuse_all(self._lanes.take_all())
         while self._operations:
             self._tell(_resolve, self._operations.popleft().future, None, self._refusal())
@@ -387,14 +387,14 @@ class Writer:
         if appends:
             self._refuse(appends, (), self._refusal())
 
-    def _settle_refused(self) -> None:
+    def _refused_written(self) -> None:
         """What came on a lane that was broken by then."""
         refused, self._refused = self._refused, []
         by_lane: dict[Lane, list[Append]] = {}
         for append in refused:
             by_lane.setdefault(append.lane, []).append(append)
         for lane, appends in by_lane.items():
-            self._tell(self._settle, appends, lane.broken)
+            self._tell(self._on_written, appends, lane.broken)
 
     def _refusal(self) -> S2Error:
         if self.failure is not None:

@@ -141,11 +141,11 @@ def test_without_its_ballast_it_needs_room_for_that_too(room, tmp_path):
     assert "0.0 MiB are" not in room.shortage
     assert "2.0 MiB are" in room.shortage
     room.has(3.9)
-    assert not room.look()
+    assert not room.check()
     assert "4.0 MiB must be free" in room.shortage
     assert "3.9 MiB are" in room.shortage
     room.has(4.1)
-    assert room.look()
+    assert room.check()
     assert room.shortage is None
     assert room.may_grow()
 
@@ -154,10 +154,10 @@ def test_a_large_write_needs_more(room):
     room.has(5)
     room.lack(10 * disk_room.MIB)
     assert "24.0 MiB must be free" in room.shortage
-    assert not room.look()
+    assert not room.check()
     assert "24.0 MiB must be free" in room.shortage
     room.has(25)
-    assert room.look()
+    assert room.check()
 
 
 def test_the_bound_of_the_database_counts(room):
@@ -166,7 +166,7 @@ def test_the_bound_of_the_database_counts(room):
     room.lack()
     assert "0.0 MiB are" in room.shortage
     room._connection.execute(f"PRAGMA max_page_count={10 * disk_room.MIB // PAGE_BYTES}")
-    assert room.look()
+    assert room.check()
 
 
 def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
@@ -183,7 +183,7 @@ def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
         room.lack()
         assert len(caplog.records) == 2
         now_s[0] += disk_room.TELL_S
-        assert not room.look()
+        assert not room.check()
         assert len(caplog.records) == 3
 
 

@@ -33,9 +33,9 @@ class Engine:
         self.store = store
         self.settled = []
         self.changed = asyncio.Event()
-        store.settle = self._settle
+        store.on_written = self._on_written
 
-    def _settle(self, group, error):
+    def _on_written(self, group, error):
         self.settled += [(append, error) for append in group]
         self.changed.set()
 
@@ -154,13 +154,13 @@ async def main():
         row = StreamRow("some-basin", name, {}, 1)
         row = await store.insert_stream(row) or row
         lanes.append((Lane(row.id), (await store.tail(row.id) or (0, 0))[0]))
-    def settle(group, error):
+    def on_written(group, error):
         assert error is None
         for append in group:
             chunk = append.chunk
             sys.stdout.write(f"{append.lane.stream_id} {chunk.end_seq_num}\\n")
         sys.stdout.flush()
-    store.settle = settle
+    store.on_written = on_written
     number = 0
     while True:
         number += 1

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 
 class Owner:
-    def on_settled(self, admitted, error):
+    def on_written(self, admitted, error):
         return False
 
     def flush(self): ...

@@ -58,9 +58,9 @@ class Bench:
         self._changed = asyncio.Event()
         self._healthy = None
         self._next = 0
-        store.settle = self._settle
+        store.on_written = self._on_written
 
-    def _settle(self, group, error):
+    def _on_written(self, group, error):
         for append in group:
             assert append not in self.outcome, "settled twice"
             self.outcome[append] = error
@@ -312,8 +312,8 @@ def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then
         lanes = [await bench.lane(name) for name in "ab"]
         monkeypatch.setattr(chunks, "insert", fail)
         monkeypatch.setattr(bench.store._room, "may_grow", lambda: False)
-        settle = bench.store.settle
-        bench.store.settle = lambda group, error: (told.extend(group), settle(group, error))
+        on_written = bench.store.on_written
+        bench.store.on_written = lambda group, error: (told.extend(group), on_written(group, error))
         go_on = await hold(bench.store)
         # Each by itself may be written without the room that is kept aside, and the second lane comes first.
         appends = [bench.append(lane, 0, trim_point=1) for lane in lanes]
@@ -345,7 +345,7 @@ def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_a
         assert "0.0 MiB are" in error.message
         async with asyncio.timeout(TIMEOUT_S):
             while bench.store.failure is not None:
-                await bench.store._change(lambda _: bench.store._writer._room.look())
+                await bench.store._change(lambda _: bench.store._writer._room.check())
 
     with_bench(tmp_path, run)
 
