@@ -110,7 +110,7 @@ class Writer:
         self.session.start()
         return self.wire
 
-    def look(self) -> int:
+    def lost_acks(self) -> int:
         look = self.session.lost_acks()
         look.on_tail(self.stream.tail)
         while look.wanted is not None:
