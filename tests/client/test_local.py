@@ -17,7 +17,7 @@ import pytest
 from support.waiting import TIMEOUT_S, until
 
 from s2cli import __version__
-from s2cli.client import local, local_start
+from s2cli.client import local, local_probe, local_start
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.wire.lock_file import LOCK_FILE, encode_note
 
@@ -45,7 +45,7 @@ def ensure():
 
 
 def note():
-    found = local.read_note(local.data_dir())
+    found = local_probe.read_note(local.data_dir())
     assert found is not None
     return found
 
@@ -163,7 +163,7 @@ def test_it_ends_by_itself_when_idle(directory):
 def test_a_newer_client_replaces_an_older_server(monkeypatch):
     ensure()
     first = note()["pid"]
-    monkeypatch.setattr(local, "__version__", "999.0.0")
+    monkeypatch.setattr(local_probe, "__version__", "999.0.0")
     path = local.ensure_server()
     assert health(path) == b"HTTP/1.1 200 OK"
     assert note()["pid"] != first
@@ -173,7 +173,7 @@ def test_a_newer_client_replaces_an_older_server(monkeypatch):
 def test_an_older_client_uses_a_newer_server(monkeypatch):
     path = ensure()
     first = note()["pid"]
-    monkeypatch.setattr(local, "__version__", "0.0.1")
+    monkeypatch.setattr(local_probe, "__version__", "0.0.1")
     assert local.ensure_server() == path
     assert note()["pid"] == first
 
@@ -189,7 +189,7 @@ def test_an_older_client_uses_a_newer_server(monkeypatch):
     ],
 )
 def test_who_makes_room(theirs, started, outdated):
-    assert local.is_outdated({"version": theirs, "started": started}) is outdated
+    assert local_probe.is_outdated({"version": theirs, "started": started}) is outdated
 
 
 class Lite:
@@ -394,7 +394,15 @@ def test_the_way_to_a_running_server_imports_next_to_nothing():
         " ensure_server(); print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=TIMEOUT_S, check=True)
-    ours = {"__future__", "s2cli", "s2cli.client", "s2cli.client.local", "s2cli.wire", "s2cli.wire.lock_file"}
+    ours = {
+        "__future__",
+        "s2cli",
+        "s2cli.client",
+        "s2cli.client.local",
+        "s2cli.client.local_probe",
+        "s2cli.wire",
+        "s2cli.wire.lock_file",
+    }
     assert set(loaded.stdout.decode().split()) <= ours
 
 

@@ -79,7 +79,7 @@ CONTROLS = {*range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *
 @pytest.mark.parametrize("code", sorted({code + step for code in CONTROLS for step in (-1, 0, 1)}))
 def test_json_escapes_what_would_drive_a_terminal(code, place):
     text = f"a{chr(code)}z"
-    data = text_output.encode()
+    data = text.encode()
     records = make((data, []) if place == "body" else (b"", [(data, data)]))
     line = json_output.format_records(records, "\n", base64=False).decode()
     assert (text in line) == (code not in CONTROLS)
@@ -89,7 +89,7 @@ def test_json_escapes_what_would_drive_a_terminal(code, place):
 
 def test_json_leaves_typography_and_other_scripts_as_they_are():
     text = "“größe” — 10 °C … 日本語 العربية \u200d😀\u202f\u00a0"
-    assert text in json_output.format_records(make((text_output.encode(), [])), "\n", base64=False).decode()
+    assert text in json_output.format_records(make((text.encode(), [])), "\n", base64=False).decode()
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), PAIRS), min_size=1, max_size=5), st.booleans())

@@ -187,7 +187,7 @@ def test_request_timeout(make_thread_server, monkeypatch):
 
 def test_deletion_pending(make_thread_server, monkeypatch):
     for name in "remove_stream", "remove_basin":
-        monkeypatch.setattr(f"s2cli.server.core.cleanup.Upkeep.{name}", lambda self, row: None)
+        monkeypatch.setattr(f"s2cli.server.core.cleanup.Cleanup.{name}", lambda self, row: None)
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)

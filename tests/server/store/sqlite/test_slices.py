@@ -199,7 +199,7 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
             marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
             connection.set_progress_handler(None, 0)
             steps.append(count)
-            # As upkeep does, before it marks any more.
+            # As the cleanup does, before it marks any more.
             connection.execute("DELETE FROM stream WHERE deleted_at IS NOT NULL")
             return len(marked)
 
