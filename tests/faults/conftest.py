@@ -14,8 +14,8 @@ from support.waiting import TIMEOUT_S
 # `python -m s2cli` with another bound for how long an interrupted append waits.
 WITH_DRAIN_S = """
 import runpy, sys
-from s2cli.client import appending
-appending.DRAIN_S = float(sys.argv.pop(1))
+from s2cli.client import append_loop
+append_loop.DRAIN_S = float(sys.argv.pop(1))
 runpy.run_module("s2cli", run_name="__main__", alter_sys=True)
 """
 

@@ -14,7 +14,7 @@ def block(lines):
     return b"".join(line + b"\n" for line in lines)
 
 
-class RetryPolicy:
+class Outage:
     """An append whose first lines are acknowledged; the second ones went out and, with `arrives`, arrived, but no
     acknowledgement came back; and now nobody gets through to the server."""
 
@@ -54,7 +54,7 @@ class RetryPolicy:
 @pytest.fixture
 def make_outage(shared_server, basin, make_proxy, start_append):
     def make(*options, **more):
-        return RetryPolicy(shared_server, basin, make_proxy(shared_server), start_append, *options, **more)
+        return Outage(shared_server, basin, make_proxy(shared_server), start_append, *options, **more)
 
     return make
 
