@@ -13,7 +13,6 @@ from s2cli.server.api.routes import METRICS, READ, ROUTES
 from s2cli.server.core.cleanup import SWEEP_S
 from s2cli.server.core.encryption import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
 from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
-from s2cli.server.http import http2_relay
 from s2cli.server.http.content_coding import THRESHOLD_BYTES
 from s2cli.server.http.cors import REQUEST_HEADERS, RESPONSE_HEADERS
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
@@ -237,9 +236,7 @@ LIMITS = {
     "records in a stream": (
         f"2^{MAX_SEQ_NUM.bit_length() - 1}; with `aes-256-gcm` 2^{CIPHERS['aes-256-gcm'].end_seq_num.bit_length() - 1}"
     ),
-    "head of a request": (
-        f"{MAX_HEAD_BYTES // KIB} KiB, over HTTP/2 {http2_relay.MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers"
-    ),
+    "head of a request": f"{MAX_HEAD_BYTES // KIB} KiB; {MAX_HEADERS} headers",
     "time for a head; for a unary body; for a frame of an append session": (
         f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s; {FRAME_TIMEOUT_S:g} s"
     ),

@@ -31,10 +31,10 @@ log = logging.getLogger(CLIENT_LOG)
 # What begins a connection of HTTP/2 by prior knowledge.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# Of a request line and its headers, together: several times what browsers and proxies send. Each header takes some 150
-# bytes beside its own.
-MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 256
+# Of a request line and its headers, together: several times what browsers and proxies send. A request keeps its head
+# until it is answered, and each header takes some 150 bytes beside its own.
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 100
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
 # In one piece.

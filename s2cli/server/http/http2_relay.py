@@ -24,6 +24,7 @@ from granian.server.embed import Server as EmbeddedServer
 
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http.exchange import encode_json, send_json
+from s2cli.server.http.http1_connection import MAX_HEAD_BYTES
 from s2cli.server.http.http2_connection import Client, Server
 from s2cli.server.http.http2_frames import STREAM_HEADER
 
@@ -46,8 +47,6 @@ MAX_EXCHANGES = 4096
 _BUSY = encode_json(
     {"code": "unavailable", "message": "too many requests are under way over HTTP/2", "error": "unavailable"}
 )
-# Of a request. Each stream may hold so much, and out of the table of headers a client sends it in a few bytes.
-MAX_HEAD_BYTES = 16 * 1024
 
 _SETTINGS = HTTP2Settings(
     max_frame_size=256 * 1024,
@@ -55,6 +54,7 @@ _SETTINGS = HTTP2Settings(
     initial_stream_window_size=4 * MIB,
     initial_connection_window_size=64 * MIB,
     max_concurrent_streams=200,
+    # Out of the table of headers a client sends it in a few bytes.
     max_headers_size=MAX_HEAD_BYTES,
     max_send_buffer_size=MIB,
     keep_alive_interval=20_000,  # milliseconds
