@@ -17,7 +17,7 @@ from s2cli.client.retry import RetryPolicy, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
 from s2cli.client.signals import Interrupted
 from s2cli.client.sockets import LostError, describe
-from s2cli.client.transports import APPEND_WAYS, S2S, TransportChoice
+from s2cli.client.transports import APPEND_TRANSPORTS, S2S, TransportChoice
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ class AppendLoop:
         self._detail = detail
         self._tick = tick
         self._next_tick = time.monotonic() + TICK_S
-        self._retry = self._waiter.outage = RetryPolicy(options.max_outage_s, notice)
+        self._retry = self._waiter.retry = RetryPolicy(options.max_outage_s, notice)
         self._position = AppendPosition(stream, session, self._waiter, options, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
         self._input_open = inputs is not None
@@ -101,12 +101,12 @@ class AppendLoop:
         self._mismatches = 0  # since the last progress
         self._rest_since = 0.0  # when the batch that is not full got its first record
         self._advice = Advice()
-        self._transports = TransportChoice(options.transport, APPEND_WAYS, notice)
+        self._transports = TransportChoice(options.transport, APPEND_TRANSPORTS, notice)
         self._transport = self._new_transport()
 
     def _new_transport(self) -> SessionTransport | UnaryTransport:
-        carrier = SessionTransport if self._transports.current == S2S else UnaryTransport
-        return carrier(self._stream, self._session)
+        chosen = SessionTransport if self._transports.current == S2S else UnaryTransport
+        return chosen(self._stream, self._session)
 
     def add(self, records: Records) -> None:
         """A batch that is there from the start."""
@@ -223,7 +223,7 @@ class AppendLoop:
 
     def _converse(self, connection: Connection) -> None:
         """One append session, until everything is durable. Raises what ends it before."""
-        session, source, interrupts, outage = self._session, self._source, self._interrupts, self._retry
+        session, source, interrupts, retry = self._session, self._source, self._interrupts, self._retry
         self._transport.begin(connection)
         self._transports.on_request()
         self._in_session = True
@@ -237,11 +237,11 @@ class AppendLoop:
                 if self._is_done():
                     return
                 heard = time.monotonic()
-                outage.calm()
+                retry.calm()
             if self._send(connection):
                 connection.end()
             if session.in_flight:
-                outage.expect()
+                retry.expect()
             wants_input = self._wants_input(connection)
             if wants_input != polls_input:
                 # Not a mask of 0: a pipe whose writer is gone would report that again and again.
@@ -266,8 +266,8 @@ class AppendLoop:
                 heard = now
             elif session.in_flight and now - heard > self._patience_s(connection):
                 raise LostError(f"no acknowledgement within {format_seconds(self._patience_s(connection))}")
-            if session.in_flight and now >= outage.until:
-                outage.check()  # whatever comes: only an acknowledgement is progress
+            if session.in_flight and now >= retry.until:
+                retry.check()  # whatever comes: only an acknowledgement is progress
             if readable and self._input_open:
                 self._read()
                 if source.has_rest and self._leaves_at_once():

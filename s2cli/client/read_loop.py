@@ -10,7 +10,7 @@ from s2cli.client.malloc import keep_freed_memory
 from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, read_refusal
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import PROTOBUF, inflated
-from s2cli.client.transports import READ_WAYS, SSE, UNARY, TransportChoice
+from s2cli.client.transports import READ_TRANSPORTS, SSE, UNARY, TransportChoice
 from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
@@ -59,7 +59,7 @@ class ReadLoop:
         write: Callable[[list[Delivered]], None],
         output_fd: int,
         waiter: Waiter,
-        outage: RetryPolicy,
+        retry: RetryPolicy,
         notice: Callable[[str], None],
         transport: str = "auto",
     ) -> None:
@@ -68,10 +68,10 @@ class ReadLoop:
         self._write = write
         self._output_fd = output_fd
         self._waiter = waiter
-        self._retry = outage
+        self._retry = retry
         self._notice = notice
         self._advice = Advice()
-        self._transports = TransportChoice(transport, READ_WAYS, notice)
+        self._transports = TransportChoice(transport, READ_TRANSPORTS, notice)
         self._blocked = False  # the output has blocked since the connection was made
 
     def run(self) -> None:

@@ -149,14 +149,14 @@ class RetryPolicy:
 
 class Waiter:
     """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound) nor
-    past the end of the `outage`."""
+    past the time that `retry` allows."""
 
-    __slots__ = ("deadline", "interrupts", "outage")
+    __slots__ = ("deadline", "interrupts", "retry")
 
     def __init__(self, interrupts: Interrupts) -> None:
         self.interrupts = interrupts
         self.deadline: float | None = None
-        self.outage: RetryPolicy | None = None
+        self.retry: RetryPolicy | None = None
 
     def wait(self, fd: int, events: int, timeout_s: float) -> int:
         """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
@@ -164,7 +164,7 @@ class Waiter:
         end = time.monotonic() + timeout_s
         if self.deadline is not None:
             end = min(end, self.deadline)
-        interrupts, outage = self.interrupts, self.outage
+        interrupts, retry = self.interrupts, self.retry
         poll = select.poll()
         if interrupts.fd >= 0:
             poll.register(interrupts.fd, select.POLLIN)
@@ -175,9 +175,9 @@ class Waiter:
                 raise Interrupted
             left_s = end - time.monotonic()
             wait_s = left_s
-            if outage is not None:
-                outage.check()
-                wait_s = min(left_s, outage.until - time.monotonic())
+            if retry is not None:
+                retry.check()
+                wait_s = min(left_s, retry.until - time.monotonic())
             found = 0
             for ready_fd, ready in poll.poll(max(0, wait_s * 1000)):
                 if ready_fd == fd:

@@ -199,12 +199,12 @@ class StreamClient:
 
 
 def keep_trying(
-    stream: StreamClient, waiter: Waiter, outage: RetryPolicy, call: Callable[[Connection, Waiter], Answer]
+    stream: StreamClient, waiter: Waiter, retry: RetryPolicy, call: Callable[[Connection, Waiter], Answer]
 ) -> Answer:
     """What `call` returns in the end. Raises what cannot get better, or UnreachableError when the outage lasts."""
-    waiter.outage = outage
+    waiter.retry = retry
     while True:
-        outage.expect()
+        retry.expect()
         try:
             connection = stream.connect(waiter)
             try:
@@ -216,9 +216,9 @@ def keep_trying(
         except S2Error as error:
             if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
                 raise
-            outage.failed(error, waiter)
+            retry.failed(error, waiter)
         else:
-            outage.progress()
+            retry.progress()
             return answer
 
 

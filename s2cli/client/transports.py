@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from s2cli.client.stream_client import StreamClient
 
 AUTO, S2S, SSE, UNARY = "auto", "s2s", "sse", "unary"
-READ_WAYS = (S2S, SSE, UNARY)
-APPEND_WAYS = (S2S, UNARY)
+READ_TRANSPORTS = (S2S, SSE, UNARY)
+APPEND_TRANSPORTS = (S2S, UNARY)
 
 # So many sessions in a row from which nothing came, while single calls are answered: something in between breaks them.
 MAX_FAILURES_IN_A_ROW = 2

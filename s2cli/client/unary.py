@@ -93,8 +93,8 @@ class Connection:
             all_headers.append(("content-type", "application/json"))
         waiter = Waiter(Interrupts())  # never entered: a signal ends the command as it is
         waiter.deadline = deadline = time.monotonic() + self._timeout_s
-        waiter.outage = RetryPolicy(self._timeout_s, self._tell, option="--timeout")
-        waiter.outage.expect()
+        waiter.retry = RetryPolicy(self._timeout_s, self._tell, option="--timeout")
+        waiter.retry.expect()
         attempt = 0
         uncertain = False
         while True:

@@ -21,10 +21,10 @@ def run(args: Args) -> int:
     uri = settings.stream_uri(args.uri)
     stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
     if args.max_outage_s is not None:
-        outage = RetryPolicy(args.max_outage_s, console.notice)
+        retry = RetryPolicy(args.max_outage_s, console.notice)
     else:
-        outage = RetryPolicy(stream.timeout_s, console.notice, max_attempts=ATTEMPTS, option="--timeout")
-    seq_num, timestamp = keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)
+        retry = RetryPolicy(stream.timeout_s, console.notice, max_attempts=ATTEMPTS, option="--timeout")
+    seq_num, timestamp = keep_trying(stream, Waiter(Interrupts()), retry, stream.check_tail)
     if args.output is None:
         console.print_line(f"{seq_num} @ {timestamp}")
     else:

@@ -82,14 +82,14 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     limit_s = args.max_outage_s
     if limit_s is None and not args.follow:
         limit_s = DEFAULT_LIMIT_S
-    outage = RetryPolicy(limit_s, console.notice)
+    retry = RetryPolicy(limit_s, console.notice)
     tail = None
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
-        tail = _find_tail(stream, waiter, outage)
+        tail = _find_tail(stream, waiter, retry)
     session = _plan(args, start, end, tail, clamp=clamp, count=count, bodies_only=writer.bodies_only)
     report = ReadReport(args, target.command, str(uri), session, writer)
     try:
-        ReadLoop(stream, session, report.write, writer.fd, waiter, outage, console.notice, args.transport).run()
+        ReadLoop(stream, session, report.write, writer.fd, waiter, retry, console.notice, args.transport).run()
     except KeyboardInterrupt:
         report.interrupted()
         return ExitCode.INTERRUPTED
@@ -106,10 +106,10 @@ def _needs_tail(position: Position) -> bool:
     return position.kind in ("tail_offset", "end")
 
 
-def _find_tail(stream: StreamClient, waiter: Waiter, outage: RetryPolicy) -> int | None:
+def _find_tail(stream: StreamClient, waiter: Waiter, retry: RetryPolicy) -> int | None:
     """None where the token does not allow to ask: then the server decides where the tail is."""
     try:
-        return keep_trying(stream, waiter, outage, stream.check_tail)[0]
+        return keep_trying(stream, waiter, retry, stream.check_tail)[0]
     except S2Error as error:
         if is_forbidden(error):
             return None

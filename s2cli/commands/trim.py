@@ -49,9 +49,9 @@ def _is_meant(args: Args, uri: str, stream: StreamClient) -> bool:
 
 
 def _find_tail(args: Args, stream: StreamClient) -> int:
-    outage = RetryPolicy(max_outage_s(args), console.notice)
+    retry = RetryPolicy(max_outage_s(args), console.notice)
     try:
-        return keep_trying(stream, Waiter(Interrupts()), outage, stream.check_tail)[0]
+        return keep_trying(stream, Waiter(Interrupts()), retry, stream.check_tail)[0]
     except S2Error as error:
         if is_forbidden(error):
             error.hint = "the token must allow to ask for the tail, or --force trims without a look at it"

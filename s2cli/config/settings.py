@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TIMEOUT_S = 30.0
-WAYS_ON = (
+WHAT_TO_TRY = (
     "s2 --local … uses a server of your own on this machine; or export S2_ACCESS_TOKEN=… for s2.dev, or "
     "S2_ACCOUNT_ENDPOINT and S2_BASIN_ENDPOINT for another server"
 )
@@ -285,7 +285,7 @@ def _no_credential(official: files.OfficialConfig) -> AuthError:
         why = ": the token of the official tool lies in the keyring, which is not read"
     return AuthError(
         f"no access token, no endpoints and no profile{why}",
-        hint=WAYS_ON,
+        hint=WHAT_TO_TRY,
     )
 
 

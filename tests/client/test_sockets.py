@@ -239,11 +239,11 @@ def clock(monkeypatch):
 
 def test_an_outage_backs_off_says_so_once_and_ends(clock):
     told = []
-    outage = RetryPolicy(10, told.append)
+    retry = RetryPolicy(10, told.append)
 
     def fail_on_and_on():
         while True:
-            outage.failed(LostError("down"), clock)
+            retry.failed(LostError("down"), clock)
 
     with pytest.raises(UnreachableError, match="gave up after 10 s without progress: down") as caught:
         fail_on_and_on()
@@ -256,12 +256,12 @@ def test_an_outage_backs_off_says_so_once_and_ends(clock):
 
 def test_progress_ends_an_outage_and_says_so(clock):
     told = []
-    outage = RetryPolicy(None, told.append)
-    outage.progress()
-    outage.failed(LostError("down"), clock)
-    outage.failed(LostError("still down"), clock)
-    outage.progress()
-    outage.progress()
+    retry = RetryPolicy(None, told.append)
+    retry.progress()
+    retry.failed(LostError("down"), clock)
+    retry.failed(LostError("still down"), clock)
+    retry.progress()
+    retry.progress()
     assert told[:2] == ["down; trying again", "still down; trying again"]
     assert told[2].startswith("connected again after 0.")
     assert len(told) == 3
@@ -269,11 +269,11 @@ def test_progress_ends_an_outage_and_says_so(clock):
 
 def test_a_reason_whose_numbers_change_is_told_once(clock):
     told = []
-    outage = RetryPolicy(None, told.append)
+    retry = RetryPolicy(None, told.append)
     for missing in ("7.9", "10.8", "5"):
-        outage.failed(ApiError("unavailable", f"the disk is full: {missing} MiB must be free"), clock)
-    outage.failed(ApiError("unavailable", "the server is shutting down"), clock)
-    outage.progress()
+        retry.failed(ApiError("unavailable", f"the disk is full: {missing} MiB must be free"), clock)
+    retry.failed(ApiError("unavailable", "the server is shutting down"), clock)
+    retry.progress()
     assert told[:2] == [
         "the disk is full: 7.9 MiB must be free; trying again",
         "the server is shutting down; trying again",
@@ -283,6 +283,6 @@ def test_a_reason_whose_numbers_change_is_told_once(clock):
 
 
 def test_a_server_says_how_long_to_wait(clock):
-    outage = RetryPolicy(None, lambda text: None)
-    outage.failed(ApiError("rate_limited", "slow down", retry_after_ms=7000), clock)
+    retry = RetryPolicy(None, lambda text: None)
+    retry.failed(ApiError("rate_limited", "slow down", retry_after_ms=7000), clock)
     assert clock.slept == [7]

@@ -199,8 +199,8 @@ def test_a_name_server_that_never_answers(monkeypatch):
     names = {name: getattr(_socket, name) for name in dir(_socket)} | {"getaddrinfo": getaddrinfo}
     monkeypatch.setattr(sockets, "_socket", SimpleNamespace(**names))
     waiter = Waiter(Interrupts())
-    waiter.outage = RetryPolicy(0.2, lambda _text: None)
-    waiter.outage.expect()
+    waiter.retry = RetryPolicy(0.2, lambda _text: None)
+    waiter.retry.expect()
     with pytest.raises(UnreachableError, match=r"gave up after 0\.2 s"):
         sockets.connect(Peer("https", "s2.example", 443), waiter)
     monkeypatch.setattr(sockets, "LOOKUP_TIMEOUT_S", 0.1)

@@ -111,11 +111,11 @@ class Writer:
         return self.wire
 
     def lost_acks(self) -> int:
-        look = self.session.lost_acks()
-        look.on_tail(self.stream.tail)
-        while look.wanted is not None:
-            look.on_records(self.stream.read(*look.wanted))
-        return self.session.resolve(look)
+        resolver = self.session.lost_acks()
+        resolver.on_tail(self.stream.tail)
+        while resolver.wanted is not None:
+            resolver.on_records(self.stream.read(*resolver.wanted))
+        return self.session.resolve(resolver)
 
     def send(self, limit_bytes: int = 1 << 30) -> None:
         self.wire.send(b"".join(self.session.take(limit_bytes)))

@@ -325,12 +325,12 @@ def test_what_may_not_be_read_is_undecided():
     writer, wire = unacknowledged(Stream(), [b"a"])
     wire.deliver()
     writer.cut(keep=False)
-    look = writer.session.lost_acks()
-    look.on_tail(1)
-    look.give_up("the stream cannot be looked at: forbidden")
-    assert look.wanted is None
+    resolver = writer.session.lost_acks()
+    resolver.on_tail(1)
+    resolver.give_up("the stream cannot be looked at: forbidden")
+    assert resolver.wanted is None
     with pytest.raises(UndecidedError, match=r"line 1 .*forbidden") as caught:
-        writer.session.resolve(look)
+        writer.session.resolve(resolver)
     assert caught.value.reason == "the stream cannot be looked at: forbidden"
 
 
