@@ -17,7 +17,7 @@ from msgspec.json import Decoder
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.append_body import HEADERS_IN_A_ROW, check_count, of_bodies, of_records
 from s2cli.server.api.json_bodies import MAX_REASON_CHARACTERS, Scalar
-from s2cli.server.core.turnstile import in_one_go
+from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.names import check_fencing_token
 
 if TYPE_CHECKING:
@@ -42,12 +42,16 @@ class _Record(Struct):
     headers: Raw | UnsetType = UNSET
     body: Scalar = ""
 
+
+class _CountedRecord(_Record):
+    """One that stops the decoder where there are too many."""
+
     # In the message that is being decoded: one at a time is.
     made: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        _Record.made += 1
-        check_count(_Record.made)
+        _CountedRecord.made += 1
+        check_count(_CountedRecord.made)
 
 
 class _AppendInput(Struct):
@@ -56,7 +60,12 @@ class _AppendInput(Struct):
     fencing_token: Scalar = None
 
 
+class _LargeAppendInput(_AppendInput):
+    records: list[_CountedRecord] | Scalar | UnsetType = UNSET  # type: ignore[assignment]  # its records, counted
+
+
 _decode_append = Decoder(_AppendInput).decode
+_decode_large_append = Decoder(_LargeAppendInput).decode
 _decode_headers = Decoder(list[tuple[str, str]] | None).decode
 
 
@@ -74,9 +83,13 @@ def json_steps_base64(data: bytes) -> Steps[Batch]:
 def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
     """`parse_json` in steps."""
     try:
-        _Record.made = 0
         # As text: of what the decoder passes over it does not check the encoding.
-        message = _decode_append(data.decode())
+        text = data.decode()
+        if len(data) <= LARGE_BYTES:
+            message = _decode_append(text)
+        else:
+            _CountedRecord.made = 0
+            message = _decode_large_append(text)
     except RecursionError as error:
         raise _bad_json("it is nested too deeply") from error
     except (DecodeError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from s2cli.errors import ApiError
+from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, read_body
 from s2cli.server.http.memory_budget import share_of
 from s2cli.wire.compression import ContentError
@@ -33,6 +34,8 @@ async def decode_body(
     share = share_of(scope)
     body, encoding = await read_body(share, scope, receive, code, limit)
     share.collected_bytes = len(body)  # it, or what is made of it, until it is answered
+    if encoding is None and len(body) <= LARGE_BYTES:
+        return body, in_one_go(decode(body))  # as the turnstile would have it: most bodies are so
     if encoding is not None:
         # What it inflates to, and what is made of that.
         await server.memory.reserve(share, 2 * limit)
