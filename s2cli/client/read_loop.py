@@ -149,7 +149,7 @@ class ReadLoop:
 
     def _expect(self, *, waits: bool) -> None:
         """Before something is waited for. Where the server itself `waits` for records, it may be silent for a while:
-        what lasts longer is a lost connection, and the outage begins there."""
+        what lasts longer is a lost connection, and retries begin there."""
         if waits:
             self._retry.calm()
         else:

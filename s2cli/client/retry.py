@@ -160,7 +160,7 @@ class Waiter:
 
     def wait(self, fd: int, events: int, timeout_s: float) -> int:
         """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
-        UnreachableError where the outage has lasted too long."""
+        UnreachableError where the server has been away for too long."""
         end = time.monotonic() + timeout_s
         if self.deadline is not None:
             end = min(end, self.deadline)

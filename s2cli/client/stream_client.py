@@ -201,7 +201,7 @@ class StreamClient:
 def keep_trying(
     stream: StreamClient, waiter: Waiter, retry: RetryPolicy, call: Callable[[Connection, Waiter], Answer]
 ) -> Answer:
-    """What `call` returns in the end. Raises what cannot get better, or UnreachableError when the outage lasts."""
+    """What `call` returns in the end. Raises what no retry helps, or UnreachableError when the server stays away."""
     waiter.retry = retry
     while True:
         retry.expect()

@@ -1,4 +1,4 @@
-"""The ways to a stream: sessions of frames, server-sent events, single calls; and when `auto` gives one up."""
+"""Chooses the transport (S2S session, server-sent events, single calls), and falls back where a proxy breaks it."""
 
 from __future__ import annotations
 

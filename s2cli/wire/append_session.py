@@ -84,7 +84,7 @@ class AppendSession:
         self.seq_nums = Ranges()  # of the durable records: with gaps where others wrote in between
         self.tail: tuple[int, int] | None = None  # sequence number and timestamp, as of the last acknowledgement
         self.repeated: list[Range] = []  # lines that may be in the stream twice
-        # Lines that no acknowledgement but a look found: equal ones of another writer look the same
+        # Lines that no ack but the resolution of lost acks found: equal ones of another writer look the same
         self.recognized: list[Range] = []
         self.durable_beyond: list[Range] = []  # durable lines after one that is not: only where an end comes early
 
@@ -267,8 +267,8 @@ class AppendSession:
             raise self._undecided("the connection was lost before they were acknowledged (--on-lost-ack stop)")
 
     def refused(self, error: S2Error) -> bool:
-        """What an error means that the server answered: True to go on (after a look, where doubtful()), at once or
-        later as `error.retryable` says. Raises what ends the append."""
+        """What an error means that the server answered: True to go on (where doubtful(), after the lost acks are
+        resolved), at once or later as `error.retryable` says. Raises what ends the append."""
         first = self._in_flight[self._head] if self.in_flight else None
         exact = first is None or not first.doubtful
         if isinstance(error, ApiError) and error.retryable and not error.no_side_effect:
