@@ -97,6 +97,8 @@ def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
     records, fencing_token = message.records, message.fencing_token
     if not isinstance(records, list):
         raise _bad_json("missing field `records`" if records is UNSET else "`records` must be an array")
+    if len(records) > 1:
+        check_count(len(records))
     match_seq_num = _u64(message.match_seq_num, "match_seq_num")
     if fencing_token is not None:
         fencing_token = _text(fencing_token, "fencing_token")
