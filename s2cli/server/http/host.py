@@ -1,5 +1,5 @@
-"""The HTTP server: who may connect, and what becomes of a connection. HTTP/1.1 is ours (http1.py), HTTP/2 goes on to
-granian (http2.py).
+"""The HTTP server: who may connect, and what becomes of a connection. HTTP/1.1 is ours
+(http1_connection.py), HTTP/2 goes on to granian (http2_relay.py).
 
 One Host serves one listening socket; several share the same application.
 """

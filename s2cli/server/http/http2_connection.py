@@ -1,5 +1,5 @@
-"""A connection of HTTP/2 on its way to the host that serves it (http2.py): two ends that pass on what they receive, and
-the account of what waits in between.
+"""A connection of HTTP/2 on its way to the host that serves it (http2_relay.py): two ends that pass on what they
+receive, and the account of what waits in between.
 
 granian tells nobody what it has queued for a client. The frames that pass say what has been taken of each stream; the
 rest of what the application handed over is what waits. A stream that takes nothing for too long while memory is short

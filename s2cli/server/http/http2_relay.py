@@ -1,5 +1,5 @@
 """HTTP/2 by prior knowledge: granian, embedded in our own event loop. Nothing else imports it, and it is imported when
-the first client speaks HTTP/2: HTTP/1.1 is ours (http1.py).
+the first client speaks HTTP/2: HTTP/1.1 is ours (http1_connection.py).
 
 granian can only accept connections by itself. So it listens on a Unix socket that nobody else can reach, and what
 begins as HTTP/2 on our own listener is passed on to it byte by byte.

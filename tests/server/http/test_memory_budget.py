@@ -304,7 +304,7 @@ def test_what_is_free_is_given_back_once_the_process_is_too_large(monkeypatch):
     assert (own.added_bytes(), given_back) == (41 * MIB, [0])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the size of a process in /proc/self/statm")
 def test_the_size_of_this_process():
     assert MIB < resident_bytes() < 4096 * MIB
     own = heap.bounded(MIB)
