@@ -13,8 +13,12 @@ from s2cli.wire.protobuf import (
     encode_append,
     runs_of_field,
 )
-from s2cli.wire.s2_pb2 import AppendInput, AppendRecord, ReadBatch
+from s2cli.wire.s2_pb2 import AppendInput, AppendRecord, ReadBatch, SequencedRecord
 from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawAppendInput, RawRecords
+
+# Smaller batches become objects at once: 2 ms if they are headers and nothing else. So do records of a larger one.
+_BATCH_AT_ONCE_BYTES = 256 * 1024
+_RECORD_AT_ONCE_BYTES = 16 * 1024
 
 # So many records take little memory, whatever they are.
 MANY_PARTS = 100_000
@@ -23,7 +27,9 @@ MAX_BATCH_HEADERS = MAX_BATCH_BYTES // (HEADER_OVERHEAD_BYTES + 1)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from s2cli.wire.s2_pb2 import Header
 
     BodiesOnly = tuple[list[bytes], int | None, str | None]
 
@@ -127,6 +133,41 @@ def decode_read(data: bytes) -> ReadBatch:
         return ReadBatch.FromString(data)
     except DecodeError as error:
         raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+
+
+def records_in_runs(
+    data: bytes, most_headers: int, skip: int = 0
+) -> Iterator[tuple[Sequence[Header], SequencedRecord | None]]:
+    """The records of a ReadBatch after the first `skip`, so that others may have their turn in the middle of one: some
+    of its headers and None, at last the rest of them and the record. Raises ProtocolError."""
+    records: Iterable[SequencedRecord | bytes]
+    if len(data) <= _BATCH_AT_ONCE_BYTES:
+        records = decode_read(data).records[skip:]
+    else:
+        records = RawRecords.FromString(data).records[skip:]
+    for record in records:
+        if isinstance(record, bytes):
+            if len(record) > _RECORD_AT_ONCE_BYTES:
+                yield from _record_in_runs(record, most_headers)
+                continue
+            record = SequencedRecord.FromString(record)
+        headers = record.headers
+        count = len(headers)
+        if count <= most_headers:
+            yield headers, record
+            continue
+        for at in range(0, count, most_headers):
+            yield headers[at : at + most_headers], None if at + most_headers < count else record
+
+
+def _record_in_runs(record: bytes, most_headers: int) -> Iterator[tuple[Sequence[Header], SequencedRecord | None]]:
+    others: list[bytes] = []
+    for begin, end, is_headers in runs_of_field(record, 0x1A, most_headers):
+        if is_headers:
+            yield SequencedRecord.FromString(record[begin:end]).headers, None
+        else:
+            others.append(record[begin:end])
+    yield (), SequencedRecord.FromString(b"".join(others))
 
 
 def decode_received(data: bytes) -> ReadBatch:

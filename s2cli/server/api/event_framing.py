@@ -10,9 +10,8 @@ from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.framing import Framer
 from s2cli.server.api.media import EVENT_STREAM
 from s2cli.server.api.read_query import MAX_U64
-from s2cli.server.api.record_json import expansion, render_records, render_tail
+from s2cli.server.api.record_json import expansion, render_batch, render_tail
 from s2cli.server.http.exchange import header
-from s2cli.wire.messages import decode_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,14 +89,14 @@ class EventFramer(Framer):
         self._size_bytes = 0 if after is None else after.size_bytes
 
     def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
-        records = decode_read(b"".join(parts)).records
-        yield
-        self._count = min(self._count + len(records), MAX_U64)
+        batch = yield from render_batch(parts, tail, as_base64=self._as_base64)
+        self._count = min(self._count + batch.record_count, MAX_U64)
         self._size_bytes = min(self._size_bytes + metered_bytes, MAX_U64)
-        position = b"event: batch\nid: %d,%d,%d\ndata: " % (records[-1].seq_num, self._count, self._size_bytes)
-        data = yield from render_records(records, tail, as_base64=self._as_base64)
-        # JSON has no line ends of its own in it.
-        self._queue([position, data, b"\n\n"])
+        self._queue([b"event: batch\nid: %d,%d,%d\ndata: " % (batch.last_seq_num, self._count, self._size_bytes)])
+        for piece in batch.pieces:
+            self._queue([piece])
+            yield
+        self._queue([b"\n\n"])
 
     def beat(self, tail: tuple[int, int]) -> None:
         text = f'event: ping\ndata: {{"timestamp":{self._clock_ms()},"tail":{render_tail(tail)}}}\n\n'

@@ -72,8 +72,10 @@ async def read_one(
             parts.append(encode_tail(*tail))
         content_type, payload = PROTOBUF, b"".join(parts)
     else:
-        content_type, steps = JSON, render_batch(chunks, tail, as_base64=media.as_base64)
-        payload = await server.rendering.pass_by(_size(chunks), steps)
+        steps = render_batch([chunk.data for chunk in chunks], tail, as_base64=media.as_base64)
+        rendered = await server.rendering.pass_by(_size(chunks), steps)
+        content_type, payload = JSON, b"".join(rendered.pieces)
+        del rendered
     del chunks
     memory.keep(share, len(payload))
     payload, headers = await encode_payload(scope, payload)

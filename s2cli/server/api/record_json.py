@@ -1,27 +1,34 @@
 """Batches as JSON text (protocol sections 4.1 and 4.2), in steps: a megabyte of control characters takes 20 ms, and one
-of headers 200."""
+of headers 200. The text stays in pieces: of several megabytes each copy takes milliseconds, too."""
 
 from __future__ import annotations
 
 import base64
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from s2cli.wire.messages import decode_read
+from s2cli.wire.messages import records_in_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.store.interface import Chunk
-    from s2cli.wire.s2_pb2 import Header, SequencedRecord
 
-    Text = Callable[[bytes], str]
-
-# Of a record, in one step, some 2 ms; and of the text of records together.
+# Of a record, in one step, some 2 ms. Base64 takes three bytes together.
 HEADERS_IN_A_ROW = 2048
 TEXT_IN_A_ROW = 128 * 1024
+BYTES_IN_A_ROW = 3 * 64 * 1024
+# Of records together, where each header counts as so many: it takes as long.
 STEP_CHARACTERS = 256 * 1024
+HEADER_CHARACTERS = STEP_CHARACTERS // HEADERS_IN_A_ROW
+
+
+class Rendered(NamedTuple):
+    """A batch as JSON, in pieces. There is no line end in it."""
+
+    pieces: list[bytes]
+    record_count: int
+    last_seq_num: int
 
 
 def expansion(*, as_base64: bool) -> int:
@@ -29,68 +36,72 @@ def expansion(*, as_base64: bool) -> int:
     return 2 if as_base64 else 6
 
 
-def render_batch(chunks: Iterable[Chunk], tail: tuple[int, int] | None, *, as_base64: bool) -> Steps[bytes]:
-    """A ReadBatch as JSON. Without `as_base64` bytes that are no UTF-8 become U+FFFD."""
-    records: list[SequencedRecord] = []
-    for chunk in chunks:
+def render_batch(messages: Iterable[bytes], tail: tuple[int, int] | None, *, as_base64: bool) -> Steps[Rendered]:
+    """One batch of the records in these. Without `as_base64` bytes that are no UTF-8 become U+FFFD."""
+    text, long_text = (_as_base64, _long_base64) if as_base64 else (_as_text, _long_text)
+    pieces: list[bytes] = []
+    waiting = ['{"records":[']  # what is no piece yet
+    characters = count = last_seq_num = 0
+    many: list[bytes] = []  # the first headers of a record that has many
+    comma = ""
+    for message in messages:
         yield
-        records += decode_read(chunk.data).records
-    yield
-    return (yield from render_records(records, tail, as_base64=as_base64))
+        for headers, record in records_in_runs(message, HEADERS_IN_A_ROW):
+            # By hand: json.dumps over dictionaries takes 2.6 times as long.
+            some = ",".join([f"[{text(header.name)},{text(header.value)}]" for header in headers]) if headers else ""
+            if record is None:
+                many.append(f"{',' if many else ''}{some}".encode())
+                yield
+                continue
+            count += 1
+            last_seq_num = record.seq_num
+            body = record.body
+            item = f'{comma}{{"seq_num":{last_seq_num},"timestamp":{record.timestamp}'
+            comma = ","
+            if many:
+                pieces += (_joined(waiting, f'{item},"headers":['), *many)
+                many, item = [], f",{some}]" if some else "]"
+            elif some:
+                item = f'{item},"headers":[{some}]'
+            if len(body) > TEXT_IN_A_ROW:
+                pieces.append(_joined(waiting, f'{item},"body":"'))
+                yield from long_text(body, pieces)
+                item = '"}'
+            else:
+                item = f'{item},"body":{text(body)}}}' if body else item + "}"
+            waiting.append(item)
+            characters += len(item) + HEADER_CHARACTERS * len(headers)
+            if characters > STEP_CHARACTERS:
+                pieces.append(_joined(waiting))
+                characters = 0
+                yield
+    pieces.append(_joined(waiting, "]}" if tail is None else f'],"tail":{render_tail(tail)}}}'))
+    return Rendered(pieces, count, last_seq_num)
 
 
-def render_records(
-    records: Iterable[SequencedRecord], tail: tuple[int, int] | None, *, as_base64: bool
-) -> Steps[bytes]:
-    """The same of records. There is no line end in it."""
-    text = _as_base64 if as_base64 else _as_text
-    items = []
-    characters = 0
-    for record in records:
-        if len(record.headers) > HEADERS_IN_A_ROW:
-            headers = yield from _many_headers(record, text)
-        else:
-            headers = _headers(record.headers, text) if record.headers else ""
-        # By hand: json.dumps over dictionaries takes 2.6 times as long.
-        if headers:
-            headers = f',"headers":[{headers}]'
-        if len(record.body) > TEXT_IN_A_ROW and not as_base64:
-            body = f',"body":{(yield from _long_text(record.body))}'
-        else:
-            body = f',"body":{text(record.body)}' if record.body else ""
-        item = f'{{"seq_num":{record.seq_num},"timestamp":{record.timestamp}{headers}{body}}}'
-        items.append(item)
-        characters += len(item)
-        if characters > STEP_CHARACTERS:
-            characters = 0
-            yield
-    end = "" if tail is None else f',"tail":{render_tail(tail)}'
-    return f'{{"records":[{",".join(items)}]{end}}}'.encode()
+def _joined(waiting: list[str], last: str = "") -> bytes:
+    """What waits, with what comes last, as a piece."""
+    waiting.append(last)
+    piece = "".join(waiting).encode()
+    waiting.clear()
+    return piece
 
 
 def render_tail(tail: tuple[int, int]) -> str:
     return f'{{"seq_num":{tail[0]},"timestamp":{tail[1]}}}'
 
 
-def _many_headers(record: SequencedRecord, text: Text) -> Steps[str]:
-    parts = []
-    for at in range(0, len(record.headers), HEADERS_IN_A_ROW):
-        parts.append(_headers(record.headers[at : at + HEADERS_IN_A_ROW], text))
-        yield
-    return ",".join(parts)
-
-
-def _headers(headers: Iterable[Header], text: Text) -> str:
-    return ",".join([f"[{text(header.name)},{text(header.value)}]" for header in headers])
-
-
-def _long_text(data: bytes) -> Steps[str]:
+def _long_text(data: bytes, pieces: list[bytes]) -> Steps[None]:
     whole = data.decode("utf-8", "replace")
-    parts = []
     for at in range(0, len(whole), TEXT_IN_A_ROW):
-        parts.append(encode_basestring(whole[at : at + TEXT_IN_A_ROW])[1:-1])
+        pieces.append(encode_basestring(whole[at : at + TEXT_IN_A_ROW])[1:-1].encode())
         yield
-    return f'"{"".join(parts)}"'
+
+
+def _long_base64(data: bytes, pieces: list[bytes]) -> Steps[None]:
+    for at in range(0, len(data), BYTES_IN_A_ROW):
+        pieces.append(base64.b64encode(data[at : at + BYTES_IN_A_ROW]))
+        yield
 
 
 def _as_text(data: bytes) -> str:

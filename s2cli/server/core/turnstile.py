@@ -41,7 +41,6 @@ class Turnstile:
     async def walk(self, steps: Steps[Result]) -> Result:
         """What `steps` returns, or raises."""
         await self._lock.acquire()
-        took_s = 0.0
         try:
             while True:
                 began_s = time.monotonic()
@@ -51,14 +50,14 @@ class Turnstile:
                     result: Result = end.value
                     return result
                 finally:
-                    took_s = time.monotonic() - began_s
-                if took_s >= TURN_S:
-                    await asyncio.sleep(took_s if took_s >= PAUSE_S else 0)
+                    self._took_s += time.monotonic() - began_s
+                if self._took_s >= TURN_S:
+                    await asyncio.sleep(self._took_s if self._took_s >= PAUSE_S else 0)
+                    self._took_s = 0.0
         finally:
-            self._took_s += took_s
             # Whose work it was need not wait; whoever is next does.
-            if took_s >= PAUSE_S:
-                asyncio.get_running_loop().call_later(took_s, self._release)
+            if self._took_s >= PAUSE_S:
+                asyncio.get_running_loop().call_later(self._took_s, self._release)
             elif self._took_s >= TURN_S:
                 asyncio.get_running_loop().call_soon(self._release)
             else:

@@ -1,5 +1,6 @@
 """What is made of large chunks for readers: the same text as ever, in small steps, one reader after the other."""
 
+import base64
 import json
 import re
 import socket
@@ -12,13 +13,13 @@ from support.waiting import TIMEOUT_S
 
 from s2cli.server.api.framing import Cursor
 from s2cli.server.api.read_query import parse_read_query
-from s2cli.server.api.record_json import TEXT_IN_A_ROW, expansion, render_batch
+from s2cli.server.api.record_json import HEADERS_IN_A_ROW, TEXT_IN_A_ROW, expansion, render_batch
 from s2cli.server.core.range_scan import Limits
 from s2cli.server.core.turnstile import in_one_go
 from s2cli.server.http.memory_budget import MIB
 from s2cli.server.store.interface import Chunk
 from s2cli.wire.frames import encode_frame
-from s2cli.wire.s2_pb2 import ReadBatch
+from s2cli.wire.s2_pb2 import Header, ReadBatch
 
 READERS = 20
 LIMIT_BYTES = 16 * MIB
@@ -59,6 +60,10 @@ def chunk_of(body=b"", headers=0):
     return Chunk(7, 1, 8 + len(body) + 3 * headers, 9, batch.SerializeToString())
 
 
+def rendered(chunk, *, as_base64=False):
+    return b"".join(in_one_go(render_batch([chunk.data], None, as_base64=as_base64)).pieces)
+
+
 def count_of(steps):
     return sum(1 for _ in steps)
 
@@ -74,23 +79,55 @@ def count_of(steps):
 )
 def test_long_text_is_the_same_in_pieces(body):
     chunk = chunk_of(body)
-    payload = in_one_go(render_batch([chunk], None, as_base64=False))
+    payload = rendered(chunk)
     (record,) = json.loads(payload)["records"]
     assert record == {"seq_num": 7, "timestamp": 9, "body": body.decode("utf-8", "replace")}
     assert len(payload) <= len(chunk.data) * expansion(as_base64=False) + 100
 
 
 def test_many_headers_are_the_same_in_pieces():
-    payload = in_one_go(render_batch([chunk_of(headers=10_001)], None, as_base64=False))
-    assert json.loads(payload)["records"][0]["headers"] == [["a", ""]] * 10_001
+    for headers in (HEADERS_IN_A_ROW, HEADERS_IN_A_ROW + 1, 10_001, 100_000):
+        for body in (b"", b"x", b"x" * 2 * TEXT_IN_A_ROW):
+            (record,) = json.loads(rendered(chunk_of(body, headers)))["records"]
+            expected = {"seq_num": 7, "timestamp": 9, "headers": [["a", ""]] * headers, "body": body.decode()}
+            assert record == {name: value for name, value in expected.items() if value}
+
+
+def test_long_bodies_are_the_same_in_base64():
+    body = bytes(range(256)) * 2000
+    (record,) = json.loads(rendered(chunk_of(body), as_base64=True))["records"]
+    assert base64.b64decode(record["body"], validate=True) == body
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 20_000])
+def test_many_records_are_the_same_in_steps(size):
+    batch = ReadBatch()
+    for number in range(500):
+        record = batch.records.add(seq_num=number, timestamp=9, body=b"x" * size)
+        for _ in range(number % 7):
+            record.headers.add(name=b"a", value=b"b")
+    data = batch.SerializeToString()
+    made = in_one_go(render_batch([data, data], (1000, 9), as_base64=False))
+    assert (made.record_count, made.last_seq_num) == (1000, 499)
+    got = json.loads(b"".join(made.pieces))
+    assert got["tail"] == {"seq_num": 1000, "timestamp": 9}
+    texts = [(one["seq_num"], one.get("headers", []), one.get("body", "")) for one in got["records"]]
+    assert texts == [(number, [["a", "b"]] * (number % 7), "x" * size) for number in range(500)] * 2
 
 
 def test_what_takes_long_is_made_in_steps():
     many, control = chunk_of(headers=300_000), chunk_of(b"\x01" * 1_000_000)
-    assert count_of(render_batch([many], None, as_base64=False)) > 100
-    assert count_of(render_batch([control], None, as_base64=False)) > 7
+    assert count_of(render_batch([many.data], None, as_base64=False)) > 100
+    assert count_of(render_batch([control.data], None, as_base64=False)) > 7
+    few_each = ReadBatch()
+    for number in range(1000):
+        few_each.records.add(seq_num=7 + number, timestamp=9).headers.extend([Header(name=b"a")] * 300)
+    several = Chunk(7, 1000, 908_000, 9, few_each.SerializeToString())
+    assert count_of(render_batch([several.data], None, as_base64=False)) > 100
     query = parse_read_query({"query_string": b"seq_num=0&bytes=100000"})
     assert count_of(Limits(query, Uncounted()).steps(many, 0)) > 50
+    query = parse_read_query({"query_string": b"seq_num=0&bytes=900000"})
+    assert count_of(Limits(query, Uncounted()).steps(several, 0)) > 50
     assert count_of(Cursor([many], 0, Limits(query, Uncounted())).message()) > 50
 
 

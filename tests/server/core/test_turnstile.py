@@ -95,6 +95,33 @@ def test_many_that_are_ready_at_once_share_no_turn_of_the_loop(monkeypatch):
     assert max(turns) == 2
 
 
+def test_many_short_steps_of_one_share_no_turn_of_the_loop(monkeypatch):
+    """None of them is worth a turn, and together they may take long."""
+    now_s = 0.0
+    turns = []
+
+    class Clock:
+        monotonic = staticmethod(lambda: now_s)
+
+    def steps():
+        nonlocal now_s
+        for _ in range(100):
+            now_s += turnstile.TURN_S * 0.6
+            turns[-1] += 1
+            yield
+
+    async def main():
+        working = asyncio.ensure_future(Turnstile().walk(steps()))
+        while not working.done():
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(turnstile, "time", Clock)
+    asyncio.run(main())
+    assert sum(turns) == 100
+    assert max(turns) == 2
+
+
 def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
     def at_once():
         return 5
