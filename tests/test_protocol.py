@@ -22,7 +22,7 @@ from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
 from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
 from s2cli.wire import frames, names, protobuf, s2_pb2
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, SYSTEM_DEFAULTS
-from s2cli.wire.operations import OP_GROUPS
+from s2cli.wire.names import OP_GROUPS
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = (ROOT / "proto" / "PROTOCOL.md").read_text()

@@ -12,12 +12,10 @@ import time
 
 from s2cli.amounts import format_seconds
 from s2cli.client.append_position import AppendPosition
-from s2cli.client.append_transports import SessionTransport, UnaryTransport
-from s2cli.client.retry import RetryPolicy, Waiter
+from s2cli.client.retry import Interrupted, RetryPolicy, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
-from s2cli.client.signals import Interrupted
 from s2cli.client.sockets import LostError, describe
-from s2cli.client.transports import APPEND_TRANSPORTS, S2S, TransportChoice
+from s2cli.client.transports import APPEND_TRANSPORTS, S2S, SessionTransport, TransportChoice, UnaryTransport
 from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
@@ -25,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from s2cli.client.append_options import AppendOptions
+    from s2cli.client.append_position import Creation
     from s2cli.client.connection import Connection
     from s2cli.client.input_files import InputFiles
-    from s2cli.client.signals import Interrupts
+    from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_input import Records
     from s2cli.wire.append_session import AppendSession
@@ -52,6 +50,29 @@ if TYPE_CHECKING:
 INPUT_BYTES = 64 * 1024  # of one read of the input: more is no faster, and takes its tenfold while it is lines
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
 TICK_S = 0.5
+
+
+class AppendOptions:
+    """`linger_ms` None: a batch leaves when it is full or when the input pauses."""
+
+    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s", "transport")
+
+    def __init__(
+        self,
+        *,
+        inflight_bytes: int,
+        linger_ms: int | None = None,
+        max_outage_s: float = 60.0,
+        create: Creation | None = None,
+        create_on_append: bool = False,
+        transport: str = "auto",
+    ) -> None:
+        self.inflight_bytes = inflight_bytes
+        self.linger_ms = linger_ms
+        self.max_outage_s = max_outage_s
+        self.create = create
+        self.transport = transport
+        self.create_on_append = create_on_append  # a missing stream may be made by the first batch
 
 
 class Stopped(Exception):
@@ -91,7 +112,7 @@ class AppendLoop:
         self._tick = tick
         self._next_tick = time.monotonic() + TICK_S
         self._retry = self._waiter.retry = RetryPolicy(options.max_outage_s, notice)
-        self._position = AppendPosition(stream, session, self._waiter, options, detail)
+        self._position = AppendPosition(stream, session, self._waiter, options.create, options.create_on_append, detail)
         self._ready: list[Records] = []  # batches that wait until the session takes them
         self._input_open = inputs is not None
         self._input_poll = select.poll()

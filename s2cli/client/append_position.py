@@ -9,38 +9,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.append_options import AppendOptions
     from s2cli.client.connection import Connection
     from s2cli.client.retry import Waiter
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_session import AppendSession
+
+    Creation = tuple[dict[str, object], str]  # the config and the request token of a stream that is missing
 
 
 class AppendPosition:
     """Asks the server the questions that an AppendSession has. `missing` is the error of a stream that was not there,
     where the first batch may make it."""
 
-    __slots__ = ("_detail", "_options", "_session", "_stream", "_waiter", "began", "missing")
+    __slots__ = ("_create", "_create_on_append", "_detail", "_session", "_stream", "_waiter", "began", "missing")
 
     def __init__(
         self,
         stream: StreamClient,
         session: AppendSession,
         waiter: Waiter,
-        options: AppendOptions,
+        create: Creation | None,
+        create_on_append: bool,
         detail: Callable[[str], None],
     ) -> None:
         self._stream = stream
         self._session = session
         self._waiter = waiter
-        self._options = options
+        self._create = create
+        self._create_on_append = create_on_append
         self._detail = detail
         self.began = False
         self.missing: S2Error | None = None
 
     def begin(self, connection: Connection) -> None:
         """Before the first batch: asks for the tail, and makes the stream where it is missing and that is wanted."""
-        if self._session.asks_for_tail or self._options.create is not None:
+        if self._session.asks_for_tail or self._create is not None:
             self._session.begin(self._find_tail(connection))
         self.began = True
 
@@ -57,13 +60,13 @@ class AppendPosition:
 
     def _on_missing(self, error: S2Error, connection: Connection) -> int:
         code = getattr(error, "code", "")
-        if self._options.create is None:
-            if code != "stream_not_found" or not self._options.create_on_append:
+        if self._create is None:
+            if code != "stream_not_found" or not self._create_on_append:
                 raise error
             # The basin may make the stream when something is appended to it; then it begins at 0.
             self.missing = error
             return 0
-        config, token = self._options.create
+        config, token = self._create
         if self._stream.create(self._waiter, config, token, basin_too=code == "basin_not_found"):
             self._detail(f"created s2://{self._stream.basin}/{self._stream.stream}")
             return 0

@@ -13,7 +13,6 @@ import time
 from s2cli import __version__
 from s2cli.amounts import format_seconds
 from s2cli.client.http1 import Http1
-from s2cli.client.proxy_variables import refuse_proxy
 from s2cli.client.sockets import LostError, Peer, PlainSocket
 from s2cli.client.sockets import connect as connect_socket
 from s2cli.errors import ProtocolError
@@ -140,8 +139,6 @@ class Connection:
 
 def connect(peer: Peer, waiter: Waiter) -> Connection:
     """Raises LostError, UsageError where a proxy would be bypassed, UnreachableError where trying again is no use."""
-    if peer.socket_path is None:
-        refuse_proxy(peer.scheme, peer.host, peer.port)
     socket: PlainSocket | TlsSocket = connect_socket(peer, waiter)
     http2 = peer.http2
     if peer.scheme == "https":

@@ -1,4 +1,4 @@
-"""HTTP/2 for one exchange at a time, by the `h2` package, with the face of duplex_h1.Http1."""
+"""HTTP/2 for one exchange at a time, by the `h2` package, with the interface of client/http1.py."""
 
 from __future__ import annotations
 

@@ -1,21 +1,76 @@
-"""The way to the server of the `local` profile: one that runs already, or one that is started now.
+"""The server of the `local` profile as it can be seen: where its data lies, what it says of itself, whether it answers.
 
-Every `s2 --local …` passes here, so the common path reads one small file, connects once, and imports next to nothing;
-all that starting and stopping needs is in client/local_start.py.
+Every `s2 --local …` passes here, so this reads one small file, connects once, and imports next to nothing; all that
+starting and stopping needs is in client/local_start.py.
 """
 
 from __future__ import annotations
 
-from s2cli.client.local_probe import data_dir, is_outdated, probe, read_note
+import _socket  # `socket` itself would cost a plain append as much again as its other imports
+import errno
+import os
+
+from s2cli import __version__
+from s2cli.wire.lock_file import LOCK_FILE, MAX_NOTE_BYTES, decode_note, version_key
+
+# A server that does not even take a connection within this time is not one to wait for.
+PROBE_TIMEOUT_S = 2.0
 
 
-def ensure_server() -> str:
-    """The Unix socket of the running server, after starting one if there is none. Where the directory is served by a
-    server without a socket for us, its origin (`http://…`). Raises S2Error; never waits for ever."""
-    directory = data_dir()
-    note = read_note(directory)
+def data_dir() -> str:
+    """Where the data of the `local` profile lies; also what `s2 lite` serves without --data."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG specification: a path that is not absolute is to be ignored.
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.path.join(base, "s2", "lite")
+
+
+def find_server() -> str | None:
+    """The Unix socket of a server that runs already, is not outdated and answers."""
+    note = read_note(data_dir())
     if note is not None and not is_outdated(note) and "socket" in note and probe(note["socket"]) is None:
         return note["socket"]
-    from s2cli.client.local_start import start_server
+    return None
 
-    return start_server(directory)
+
+def read_note(directory: str) -> dict[str, str] | None:
+    """What the server of that directory says about itself; None if there is none, or it is just starting. A server
+    that crashed leaves its text behind."""
+    try:
+        # O_NONBLOCK: whatever else has this name must not hold us up.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(directory, LOCK_FILE), flags)
+    except OSError:
+        return None
+    try:
+        return decode_note(os.read(descriptor, MAX_NOTE_BYTES))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def is_outdated(note: dict[str, str]) -> bool:
+    """Whether this server is to make room for one of our version: it is older, and nobody started it by hand."""
+    if note.get("started") != "itself" or note.get("version") == __version__:
+        return False
+    return version_key(note.get("version", "")) < version_key(__version__)
+
+
+def probe(path: str) -> OSError | None:
+    """Connects to a Unix socket and leaves; the error if nobody listens there."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(PROBE_TIMEOUT_S)
+        connection.connect(path)
+    except OSError as error:
+        return error
+    finally:
+        connection.close()
+    return None
+
+
+def is_absent(error: OSError) -> bool:
+    """Whether a failed probe means that there is no server, rather than one that does not answer."""
+    return error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK)

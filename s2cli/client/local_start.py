@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s2cli.amounts import format_seconds
-from s2cli.client.local_probe import is_absent, is_outdated, probe, read_note
+from s2cli.client.local import data_dir, find_server, is_absent, is_outdated, probe, read_note
 from s2cli.errors import S2Error, UnreachableError, UsageError
 from s2cli.private_files import open_own
 from s2cli.wire.lock_file import LOCK_FILE
@@ -48,6 +48,12 @@ INHERITED_VARIABLES = frozenset((
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH",
     "PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
 ))  # fmt: skip
+
+
+def ensure_server() -> str:
+    """The Unix socket of the running server, after starting one if there is none. Where the directory is served by a
+    server without a socket for us, its origin (`http://…`). Raises S2Error; never waits for ever."""
+    return find_server() or start_server(data_dir())
 
 
 def start_server(directory: str) -> str:

@@ -6,8 +6,7 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
-from s2cli.client.retry import Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, Waiter
 from s2cli.client.sockets import LostError
 from s2cli.errors import ProtocolError
 

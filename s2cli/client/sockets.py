@@ -12,7 +12,7 @@ import select
 import time
 
 from s2cli.endpoints import is_loopback
-from s2cli.errors import UnreachableError
+from s2cli.errors import UnreachableError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ RECEIVE_BYTES = 16 * 1024  # acknowledgements and answers
 MAX_PARTS = 1000  # of one sendmsg(); POSIX promises 16, Linux and macOS take 1024
 # A peer that vanished without a word is noticed after 30 + 3 * 10 s, also by an append that is idle for hours.
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+# Scheme of a connection -> the variables that may name a proxy for it, the first one that is set wins.
+PROXY_VARIABLES = {
+    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
+    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+}
 
 
 class LostError(UnreachableError):
@@ -139,9 +144,11 @@ def connect_hint(scheme: str, host: str) -> str | None:
 
 
 def connect(peer: Peer, waiter: Waiter) -> PlainSocket:
-    """Tries the addresses of `peer` in turn. Raises LostError, or UnreachableError where the name does not exist."""
+    """Tries the addresses of `peer` in turn. Raises LostError, UsageError where a proxy would be bypassed, or
+    UnreachableError where the name does not exist."""
     if peer.socket_path is not None:
         return PlainSocket(_connect(_socket.AF_UNIX, peer.socket_path, peer, waiter))
+    refuse_proxy(peer.scheme, peer.host, peer.port)
     reasons: list[str] = []
     hint = None
     for family, address in _addresses(peer, waiter):
@@ -259,3 +266,35 @@ def _configure(connection: _socket.socket, host: str) -> None:
             connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_CONGESTION, b"reno")
         except OSError:
             pass
+
+
+def refuse_proxy(scheme: str, host: str, port: int) -> None:
+    """Raises UsageError if the environment says that a connection to that place goes through a proxy: none is ever
+    bypassed, and proxies do not work yet.
+
+    A loopback address never does: a proxy would look for it on its own machine.
+    """
+    if is_loopback(host):
+        return
+    for variable in PROXY_VARIABLES[scheme]:
+        # A web server passes the header `Proxy:` on as HTTP_PROXY: like everybody, we look at the lower-case name alone
+        # where such a server calls us.
+        if variable == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ:
+            continue
+        if os.environ.get(variable) and not _is_exempt(host, port):
+            raise UsageError(
+                f"{variable} asks for a proxy to {host}, and proxies do not work yet",
+                hint=f"to connect directly: NO_PROXY={host}",
+            )
+
+
+def _is_exempt(host: str, port: int) -> bool:
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    host = host.lower()
+    for entry in exempt.replace(",", " ").split():
+        if entry == "*":
+            return True
+        name = entry.lower().lstrip(".")
+        if name in (host, f"{host}:{port}") or host.endswith("." + name):
+            return True
+    return False

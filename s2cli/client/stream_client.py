@@ -104,10 +104,10 @@ class StreamClient:
             if not self._target.local:
                 raise
         # The server of the profile local ends when it is idle for long: whoever needs it starts it.
-        from s2cli.client import local
+        from s2cli.client.local_start import ensure_server
 
         try:
-            place = local.ensure_server()
+            place = ensure_server()
         except S2Error as error:
             raise LostError(error.message, hint=error.hint) from error
         peer = self.peer

@@ -8,8 +8,7 @@ import time
 
 from s2cli.amounts import format_seconds
 from s2cli.client import connection as duplex
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import inflated
 from s2cli.endpoints import is_loopback

@@ -6,11 +6,9 @@ import os
 import sys
 
 from s2cli.cli import console
-from s2cli.client.append_loop import AppendLoop, Stopped
-from s2cli.client.append_options import AppendOptions
+from s2cli.client.append_loop import AppendLoop, AppendOptions, Stopped
 from s2cli.client.input_files import STDIN, InputFiles
-from s2cli.client.retry import DEFAULT_LIMIT_S
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.append_report import Account
 from s2cli.commands.connect import open_settings, stream_config_header
@@ -29,7 +27,7 @@ from s2cli.wire.append_session import AppendSession
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.args import Args
-    from s2cli.client.append_options import Creation
+    from s2cli.client.append_position import Creation
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.
 NEARBY_INFLIGHT_BYTES = 4 * 1024 * 1024

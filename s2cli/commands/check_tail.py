@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, keep_trying
 from s2cli.commands.connect import open_settings
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.append_loop import AppendLoop, Stopped
-from s2cli.client.append_options import AppendOptions
-from s2cli.client.signals import Interrupts
+from s2cli.client.append_loop import AppendLoop, AppendOptions, Stopped
+from s2cli.client.retry import Interrupts
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.append import explain_condition, fencing_token_bytes, inflight_bytes, max_outage_s
 from s2cli.commands.append_report import OUTCOMES

@@ -12,7 +12,7 @@ import shlex
 import sys
 
 from s2cli.cli import console
-from s2cli.client import local_probe
+from s2cli.client import local
 from s2cli.errors import ExitCode, NotFoundError, S2Error, UsageError
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ def _serve(args: Args) -> int:
         options += ["--verbose"]
     if args.memory:
         _replace_process([*options, "--memory"])
-    default = local_probe.data_dir()
+    default = local.data_dir()
     directory = default if args.data is None else os.path.abspath(args.data)
     options += ["--data", directory]
     if os.path.realpath(directory) != os.path.realpath(default):
@@ -129,11 +129,11 @@ def _is_loopback(host: str) -> bool:
 def _status(args: Args) -> int:
     from s2cli.client import local_start
 
-    directory = local_probe.data_dir() if args.data is None else os.path.abspath(args.data)
-    note = local_probe.read_note(directory)
+    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
+    note = local.read_note(directory)
     if note is None or not local_start.is_locked(directory):
         raise NotFoundError(f"no server is running for {directory}")
-    answers = "socket" not in note or local_probe.probe(note["socket"]) is None
+    answers = "socket" not in note or local.probe(note["socket"]) is None
     facts = {
         "data": directory,
         "pid": int(note["pid"]),
@@ -160,7 +160,7 @@ def _word(value: object) -> str:
 def _stop(args: Args) -> int:
     from s2cli.client import local_start
 
-    directory = local_probe.data_dir() if args.data is None else os.path.abspath(args.data)
+    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
     stopped = local_start.stop_server(directory)
     console.notice(f"stopped the server of {directory}" if stopped else f"no server was running for {directory}")
     return ExitCode.OK
@@ -246,7 +246,7 @@ def _take_over(directory: str) -> None:
     """Ends the server that started by itself for the directory. The caller holds the lock of those who start one."""
     from s2cli.client import local_start
 
-    note = local_probe.read_note(directory) or {}
+    note = local.read_note(directory) or {}
     if note.get("started") == "itself" and local_start.is_locked(directory):
         local_start.stop_server(directory)
         console.notice(f"took over {directory} from the server that had started itself")

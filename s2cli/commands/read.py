@@ -6,8 +6,7 @@ import time
 
 from s2cli.cli import console
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import DEFAULT_LIMIT_S, RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_report import ReadReport

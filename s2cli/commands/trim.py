@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import is_forbidden, keep_trying
 from s2cli.commands.append import max_outage_s
 from s2cli.commands.command_record import append_command

@@ -292,7 +292,11 @@ def _no_credential(official: files.OfficialConfig) -> AuthError:
 def _local_target(args: Options) -> Target:
     from s2cli.client import local
 
-    place = local.ensure_server()
+    place = local.find_server()
+    if place is None:
+        from s2cli.client.local_start import ensure_server
+
+        place = ensure_server()
     socket_path = place if place.startswith("/") else None
     origin = "http://localhost" if socket_path else place
     return endpoints.Target(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from s2cli.errors import BadInputError, S2Error
 from s2cli.formats.lines import LineSplitter
-from s2cli.wire.append_input import Records, bodies_records, encoded_records
-from s2cli.wire.batcher import Batcher
+from s2cli.wire.append_input import Batcher, Records, bodies_records, encoded_records
 from s2cli.wire.protobuf import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
 
 TYPE_CHECKING = False

@@ -20,9 +20,8 @@ from s2cli.errors import (
     UndecidedError,
     error_from_response,
 )
-from s2cli.wire.append_input import encode_conditions
+from s2cli.wire.append_input import PendingBatch, encode_conditions
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
-from s2cli.wire.pending_batch import PendingBatch
 from s2cli.wire.protobuf import decode_ack
 from s2cli.wire.ranges import Ranges, format_lines, merged
 

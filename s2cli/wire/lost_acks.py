@@ -10,7 +10,7 @@ from s2cli.wire.append_input import keys_of, record_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.wire.pending_batch import PendingBatch
+    from s2cli.wire.append_input import PendingBatch
 
 
 class LostAckResolver:

@@ -1,4 +1,5 @@
-"""The rules for names and tokens (protocol sections 2.1 and 14.1), in one place for both halves.
+"""The rules for names and tokens (protocol sections 2.1 and 14.1), and the names of the operations that access tokens
+allow, in one place for both halves.
 
 Each check raises BadValueError; the server turns it into the API's error for the place where the name stood.
 """
@@ -16,6 +17,31 @@ MAX_BASIN_NAME_BYTES = 48
 
 _BASIN_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LOCATION_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:.-")
+
+# Protocol section 8.2: group -> what its read and its write permission contain.
+OP_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "account": {
+        "read": ("list-basins", "list-access-tokens", "account-metrics", "list-locations", "get-default-location"),
+        "write": (
+            "create-basin",
+            "delete-basin",
+            "reconfigure-basin",
+            "issue-access-token",
+            "revoke-access-token",
+            "set-default-location",
+        ),
+    },
+    "basin": {
+        "read": ("get-basin-config", "list-streams", "basin-metrics"),
+        "write": ("create-stream", "delete-stream", "reconfigure-stream"),
+    },
+    "stream": {
+        "read": ("get-stream-config", "check-tail", "read", "stream-metrics"),
+        "write": ("append", "trim", "fence"),
+    },
+}
+
+OPERATIONS = tuple(op for group in OP_GROUPS.values() for ops in group.values() for op in ops)
 
 
 def check_basin_name(name: str) -> None:

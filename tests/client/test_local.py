@@ -17,11 +17,11 @@ import pytest
 from support.waiting import TIMEOUT_S, until
 
 from s2cli import __version__
-from s2cli.client import local, local_probe, local_start
+from s2cli.client import local, local_start
 from s2cli.errors import S2Error, UnreachableError
 from s2cli.wire.lock_file import LOCK_FILE, encode_note
 
-ENSURE = "from s2cli.client.local import ensure_server; print(ensure_server())"
+ENSURE = "from s2cli.client.local_start import ensure_server; print(ensure_server())"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def ensure():
 
 
 def note():
-    found = local_probe.read_note(local.data_dir())
+    found = local.read_note(local.data_dir())
     assert found is not None
     return found
 
@@ -84,7 +84,7 @@ def test_the_first_use_starts_it_and_the_next_ones_find_it(directory):
     pid = note()["pid"]
     assert note() == {"version": __version__, "pid": pid, "started": "itself", "socket": path}
     assert ensure() == path
-    assert local.ensure_server() == path
+    assert local_start.ensure_server() == path
     assert note()["pid"] == pid
 
 
@@ -163,8 +163,8 @@ def test_it_ends_by_itself_when_idle(directory):
 def test_a_newer_client_replaces_an_older_server(monkeypatch):
     ensure()
     first = note()["pid"]
-    monkeypatch.setattr(local_probe, "__version__", "999.0.0")
-    path = local.ensure_server()
+    monkeypatch.setattr(local, "__version__", "999.0.0")
+    path = local_start.ensure_server()
     assert health(path) == b"HTTP/1.1 200 OK"
     assert note()["pid"] != first
     await_end(first)
@@ -173,8 +173,8 @@ def test_a_newer_client_replaces_an_older_server(monkeypatch):
 def test_an_older_client_uses_a_newer_server(monkeypatch):
     path = ensure()
     first = note()["pid"]
-    monkeypatch.setattr(local_probe, "__version__", "0.0.1")
-    assert local.ensure_server() == path
+    monkeypatch.setattr(local, "__version__", "0.0.1")
+    assert local_start.ensure_server() == path
     assert note()["pid"] == first
 
 
@@ -189,7 +189,7 @@ def test_an_older_client_uses_a_newer_server(monkeypatch):
     ],
 )
 def test_who_makes_room(theirs, started, outdated):
-    assert local_probe.is_outdated({"version": theirs, "started": started}) is outdated
+    assert local.is_outdated({"version": theirs, "started": started}) is outdated
 
 
 class Lite:
@@ -237,7 +237,7 @@ def test_lite_on_the_same_directory_by_name_is_found_too(directory):
 
 def test_a_server_without_a_socket_for_us_is_found_by_its_address(make_server, directory):
     server = make_server(data=Path(directory))
-    assert local.ensure_server() == server.url
+    assert local_start.ensure_server() == server.url
 
 
 def test_a_server_whose_socket_was_removed_is_replaced():
@@ -261,7 +261,7 @@ def test_a_lock_without_a_server_is_an_error_in_time(monkeypatch, directory):
     with open(os.path.join(directory, LOCK_FILE), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UnreachableError, match="does not come up"):
-            local.ensure_server()
+            local_start.ensure_server()
 
 
 def test_a_server_that_does_not_answer_is_an_error_in_time(directory, tmp_path):
@@ -270,21 +270,21 @@ def test_a_server_that_does_not_answer_is_an_error_in_time(directory, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write(encode_note({"version": __version__, "pid": "1", "started": "user", "socket": str(tmp_path / "x")}))
         with pytest.raises(UnreachableError, match="does not answer"):
-            local.ensure_server()
+            local_start.ensure_server()
 
 
 def test_a_starter_that_hangs_is_an_error_in_time(monkeypatch, directory):
     monkeypatch.setattr(local_start, "START_TIMEOUT_S", 0.1)
     monkeypatch.setattr(local_start, "STOP_TIMEOUT_S", 0.1)
     with local_start.start_lock(directory), pytest.raises(UnreachableError, match="another command has been starting"):
-        local.ensure_server()
+        local_start.ensure_server()
 
 
 def test_what_a_server_cannot_start_with_is_said(directory):
     os.makedirs(directory)
     Path(directory, "s2.db").write_bytes(b"no database" * 1000)
     with pytest.raises(UnreachableError, match="cannot start the local server: cannot open"):
-        local.ensure_server()
+        local_start.ensure_server()
     assert not local_start.is_locked(directory)
 
 
@@ -294,7 +294,7 @@ def test_a_server_that_dies_while_it_starts_is_said(monkeypatch, tmp_path):
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UnreachableError, match="ended while it was starting: no such luck"):
-        local.ensure_server()
+        local_start.ensure_server()
 
 
 def test_a_server_that_does_not_get_ready_is_ended(monkeypatch, tmp_path):
@@ -307,7 +307,7 @@ def test_a_server_that_does_not_get_ready_is_ended(monkeypatch, tmp_path):
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UnreachableError, match="did not start within"):
-        local.ensure_server()
+        local_start.ensure_server()
     await_end((tmp_path / "python.pid").read_text())
 
 
@@ -326,7 +326,7 @@ def test_a_directory_that_cannot_be_is_said(monkeypatch, home):
     (home / "file").write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "file"))
     with pytest.raises(S2Error, match="cannot use"):
-        local.ensure_server()
+        local_start.ensure_server()
 
 
 def test_stop(directory):
@@ -390,8 +390,8 @@ def test_a_directory_that_others_can_enter_is_closed(monkeypatch, directory, pla
 def test_the_way_to_a_running_server_imports_next_to_nothing():
     ensure()
     code = (
-        "import sys, os, time, errno, _socket; before = set(sys.modules); from s2cli.client.local import ensure_server;"
-        " ensure_server(); print(*sorted(set(sys.modules) - before))"
+        "import sys, os, time, errno, _socket; before = set(sys.modules); from s2cli.client.local import find_server;"
+        " assert find_server(); print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=TIMEOUT_S, check=True)
     ours = {
@@ -399,7 +399,6 @@ def test_the_way_to_a_running_server_imports_next_to_nothing():
         "s2cli",
         "s2cli.client",
         "s2cli.client.local",
-        "s2cli.client.local_probe",
         "s2cli.wire",
         "s2cli.wire.lock_file",
     }

@@ -8,14 +8,12 @@ import pytest
 from support.waiting import TIMEOUT_S
 
 from s2cli.client import append_loop
-from s2cli.client.append_loop import AppendLoop
-from s2cli.client.append_options import AppendOptions
-from s2cli.client.append_transports import SessionTransport
+from s2cli.client.append_loop import AppendLoop, AppendOptions
 from s2cli.client.input_files import InputFiles
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, parse_tail
+from s2cli.client.transports import SessionTransport
 from s2cli.endpoints import Target
 from s2cli.errors import ProtocolError, UnreachableError
 from s2cli.formats.input import open_input

@@ -11,9 +11,8 @@ import pytest
 from support.ports import reserve_port
 from support.waiting import TIMEOUT_S
 
-from s2cli.client import proxy_variables
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupted, Interrupts
+from s2cli.client import sockets
+from s2cli.client.retry import Interrupted, Interrupts, RetryPolicy, Waiter
 from s2cli.client.sockets import LostError, Peer, PlainSocket, connect
 from s2cli.errors import ApiError, UnreachableError, UsageError
 
@@ -158,7 +157,7 @@ def test_the_authority_names_the_port_where_it_must(peer, authority):
 def test_a_proxy_that_would_apply_is_refused(monkeypatch, variable):
     monkeypatch.setenv(variable, "http://proxy:3128")
     with pytest.raises(UsageError, match=variable) as caught:
-        proxy_variables.refuse_proxy("https", "a.s2.dev", 443)
+        sockets.refuse_proxy("https", "a.s2.dev", 443)
     assert "NO_PROXY=a.s2.dev" in caught.value.hint
 
 
@@ -178,7 +177,7 @@ def test_a_proxy_that_would_apply_is_refused(monkeypatch, variable):
 def test_a_proxy_that_does_not_apply_is_not(monkeypatch, scheme, host, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    proxy_variables.refuse_proxy(scheme, host, 443)
+    sockets.refuse_proxy(scheme, host, 443)
 
 
 # Signals

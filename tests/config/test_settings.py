@@ -37,7 +37,7 @@ def local(monkeypatch):
     from s2cli.client import local
 
     places = ["/run/s2/lite.sock"]
-    monkeypatch.setattr(local, "ensure_server", lambda: places[0])
+    monkeypatch.setattr(local, "find_server", lambda: places[0])
     return places
 
 

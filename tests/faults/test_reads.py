@@ -13,8 +13,7 @@ from support.waiting import TIMEOUT_S, is_asleep, until, until_readable
 from s2cli.client import read_loop
 from s2cli.client import session as client_session
 from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient
 from s2cli.endpoints import Target
 from s2cli.wire.read_session import ReadSession

@@ -15,8 +15,7 @@ import pytest
 
 from s2cli.client import retry as outages
 from s2cli.client import sockets
-from s2cli.client.retry import RetryPolicy, Waiter
-from s2cli.client.signals import Interrupts
+from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.sockets import LostError, Peer
 from s2cli.errors import UnreachableError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, STREAM_CIPHERS, TIMESTAMPING_MODES
-from s2cli.wire.operations import OPERATIONS
+from s2cli.wire.names import OPERATIONS
 
 Schema = dict[str, Any]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
-from s2cli.wire.names import check_basin_prefix, check_stream_prefix, check_token_prefix
-from s2cli.wire.operations import OP_GROUPS, OPERATIONS
+from s2cli.wire.names import OP_GROUPS, OPERATIONS, check_basin_prefix, check_stream_prefix, check_token_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from support.bearers import BASIN, OTHER_BASIN, ROOT, ask, assert_allowed, assert_refused, issue, made, scope
 
-from s2cli.wire.operations import OP_GROUPS, OPERATIONS
+from s2cli.wire.names import OP_GROUPS, OPERATIONS
 
 GROUP_OF = {op: (group, access) for group, found in OP_GROUPS.items() for access in found for op in found[access]}
 NAMED = {
