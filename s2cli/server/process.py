@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from s2cli import __version__
 from s2cli.errors import S2Error
 from s2cli.server import heap
 from s2cli.server.api.app import application
-from s2cli.server.api.server import Server
+from s2cli.server.api.server import Phase, Server
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.data_directory import ALLOW_NETWORK_VARIABLE, DirectoryInUseError, LockedDirectory
 from s2cli.server.http.cors import Cors
@@ -53,6 +54,7 @@ LOCK_RETRY_S = 0.02
 WATCH_S = 5.0
 
 
+@dataclass(kw_only=True, slots=True)
 class Options:
     """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever, `cors` None no web
     pages. A `listener` is one for `host` and `port` that listens already. With a `base_domain` requests to
@@ -60,58 +62,21 @@ class Options:
     through the socket file, which nobody else can open. Without one the server answers to its own names and
     `allowed_hosts` alone (host_names.py). With `logs_requests` each request is a line in the log."""
 
-    __slots__ = (
-        "allowed_hosts",
-        "base_domain",
-        "cors",
-        "data",
-        "host",
-        "idle_exit_s",
-        "initial",
-        "listener",
-        "logs_requests",
-        "memory_limit_bytes",
-        "open_store",
-        "port",
-        "root_token",
-        "socket_path",
-        "started_by",
-    )
-
-    def __init__(
-        self,
-        *,
-        data: str | None,
-        host: str = "127.0.0.1",
-        port: int | None = 8080,
-        socket_path: str | None = None,
-        idle_exit_s: float | None = None,
-        started_by: str = "user",
-        base_domain: str | None = None,
-        initial: Sequence[InitialBasin] = (),
-        root_token: str | None = None,
-        open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open,
-        cors: Cors | None = None,
-        allowed_hosts: Sequence[str] = (),
-        listener: socket.socket | None = None,
-        logs_requests: bool = False,
-        memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
-    ) -> None:
-        self.memory_limit_bytes = memory_limit_bytes
-        self.allowed_hosts = allowed_hosts
-        self.listener = listener
-        self.logs_requests = logs_requests
-        self.cors = cors
-        self.data = data
-        self.host = host
-        self.port = port
-        self.socket_path = socket_path
-        self.idle_exit_s = idle_exit_s
-        self.started_by = started_by
-        self.base_domain = base_domain
-        self.initial = initial
-        self.root_token = root_token
-        self.open_store = open_store
+    data: str | None
+    host: str = "127.0.0.1"
+    port: int | None = 8080
+    socket_path: str | None = None
+    idle_exit_s: float | None = None
+    started_by: str = "user"
+    base_domain: str | None = None
+    initial: Sequence[InitialBasin] = ()
+    root_token: str | None = None
+    open_store: Callable[[Path | None], Awaitable[Store]] = SqliteStore.open
+    cors: Cors | None = None
+    allowed_hosts: Sequence[str] = ()
+    listener: socket.socket | None = None
+    logs_requests: bool = False
+    memory_limit_bytes: int = DEFAULT_LIMIT_BYTES
 
 
 def run(options: Options, on_ready: Callable[[str | None], None]) -> None:
@@ -234,23 +199,26 @@ async def _until_end(
 
 
 async def _drain(server: Server, hosts: list[Host]) -> None:
+    """From SERVING to CLOSED, phase by phase."""
     # Whoever leaves us must not come back to us: a session of the official Python library whose connection is taken and
     # then ended has sent inputs by then, and loses one of those that follow more often than not.
     for host in hosts:
         host.stop_listening()
-    await server.advise(ADVICE_S)
-    server.begin_drain()
+    server.enter(Phase.REFUSING)
+    await server.appenders_left(ADVICE_S)
     # Sessions first, while everything is open: to a client of the Python library h2 a GOAWAY ends the connection, and
     # with it the acks that are still on their way. New requests are held meanwhile, so this phase is short.
-    await server.drained(SESSIONS_END_S)
+    server.enter(Phase.DRAINING)
+    await server.quiet(SESSIONS_END_S)
     await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
-    server.end_listening()
-    await server.drained(EXCHANGES_END_S)
+    server.enter(Phase.CLOSING)
+    await server.quiet(EXCHANGES_END_S)
     if server.exchanges:
         log.warning("%d exchanges did not end in time", server.exchanges)
     await asyncio.gather(*(host.finished(HOST_STOP_S) for host in hosts))
+    server.enter(Phase.CLOSED)
 
 
 async def _lock(data: str) -> LockedDirectory:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
     from s2cli.server.store.interface import Store
 
 log = logging.getLogger("s2cli.server")
+
+
+class Phase(IntEnum):
+    """Where a server is between its start and its end, in this order: a picture is in the map."""
+
+    SERVING = 0
+    REFUSING = 1  # nobody can connect any more; acks advise append sessions to reconnect
+    DRAINING = 2  # sessions end; what comes on connections that are open is held, unanswered
+    CLOSING = 3  # connections end after their answer; what was held is refused
+    CLOSED = 4
+
+
+# A member of an enum is found by a function of Python's, and every request asks.
+_DRAINING = Phase.DRAINING
 
 
 class Server:
@@ -55,9 +70,9 @@ class Server:
         self.cors: Cors | None = None
         self.host_names = HostNames()
         self.logs_requests = False
+        self.phase = Phase.SERVING
         # The flag of each ack: once the server is about to go, that its client had better reconnect.
         self.advice = 0
-        self.draining = False
         # Exchanges that are running, and since when there may be none.
         self.exchanges = 0
         self.quiet_since = self.now()
@@ -65,7 +80,7 @@ class Server:
         self._held = 0
         self._quiet = asyncio.Event()
         self._appenders_left = asyncio.Event()
-        self._listening_ended = asyncio.Event()
+        self._closing = asyncio.Event()
         self.turnstile = Turnstile()
         # Of what readers get: those who write do not wait for it.
         self.rendering = Turnstile()
@@ -99,26 +114,37 @@ class Server:
         with contextlib.suppress(ValueError):
             self._on_drain.remove(callback)
 
-    async def advise(self, timeout_s: float) -> None:
-        """Has append sessions told to reconnect, with each ack, and waits until none is left; at most that long. A
-        client that heeds it chooses the moment: it ends its input between two batches, and knows the fate of each."""
-        self.advice = RECONNECT_ADVISED
-        self.check_appenders_left()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._appenders_left.wait(), timeout_s)
+    def enter(self, phase: Phase) -> None:
+        """The next phase, and what begins with it."""
+        assert phase == self.phase + 1, f"{phase} after {self.phase}"
+        self.phase = phase
+        if phase is Phase.REFUSING:
+            self.advice = RECONNECT_ADVISED
+            self.check_appenders_left()
+        elif phase is Phase.DRAINING:
+            for callback in list(self._on_drain):
+                try:
+                    callback()
+                except Exception:
+                    log.exception("a session could not be told to end")
+        elif phase is Phase.CLOSING:
+            self._quiet.clear()
+            self._closing.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is begun."""
+        return self.phase >= _DRAINING
+
+    async def appenders_left(self, timeout_s: float) -> None:
+        """Waits until no append session is left that was advised to reconnect; at most that long. A client that heeds
+        the advice chooses the moment: it ends its input between two batches, and knows the fate of each."""
+        await _wait(self._appenders_left, timeout_s)
 
     def check_appenders_left(self) -> None:
         """To be called when an append session has ended."""
         if self.advice and not self.meters.totals.append_sessions:
             self._appenders_left.set()
-
-    def begin_drain(self) -> None:
-        self.draining = True
-        for callback in list(self._on_drain):
-            try:
-                callback()
-            except Exception:
-                log.exception("a session could not be told to end")
 
     def exchange_ended(self) -> None:
         self.exchanges -= 1
@@ -130,23 +156,23 @@ class Server:
         told to end: a client that has its answer at once comes back at once, again and again, and is then cut off."""
         self._held += 1
         self._check_quiet()
-        await self._listening_ended.wait()
+        await self._closing.wait()
         self._held -= 1
         return ApiError("server_draining", "the server is shutting down")
 
-    def end_listening(self) -> None:
-        self._quiet.clear()
-        self._listening_ended.set()
-
-    async def drained(self, timeout_s: float) -> None:
+    async def quiet(self, timeout_s: float) -> None:
         """Waits until no exchange is running, except those that `refuse` holds; at most that long."""
         self._check_quiet()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+        await _wait(self._quiet, timeout_s)
 
     def _check_quiet(self) -> None:
         if self.draining and self.exchanges <= self._held:
             self._quiet.set()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
 
 
 def _clock_ms() -> int:

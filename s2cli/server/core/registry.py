@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.core.stream import MAX_PENDING_BYTES_TOTAL, Admitted, Owner, Stream, wake_all
+from s2cli.server.core.stream import MAX_PENDING_BYTES_TOTAL, Admission, Admitted, Owner, Stream, reloaded, wake_all
 from s2cli.server.core.stream_context import StreamContext
 from s2cli.server.store.interface import Append, Lane, StreamRow
 
@@ -132,7 +132,7 @@ class StreamRegistry:
         self._idle.append(stream)
         while len(self._idle) > MAX_IDLE_STREAMS:
             oldest = self._idle.popleft()
-            if oldest.used and oldest.failure is None:
+            if oldest.used and oldest.admission is Admission.OPEN:
                 oldest.used = False
                 self._idle.append(oldest)
 
@@ -144,7 +144,7 @@ class StreamRegistry:
             await asyncio.wait([loading.done])
         closing = self._loading[key] = _Loading(asyncio.get_running_loop().create_future(), closed=True)
         if (stream := self._known.pop(key, None)) is not None:
-            stream.fail(ApiError("unavailable", "the stream is being reloaded"), lost=False)
+            stream.end(Admission.CLOSED, reloaded())
         try:
             yield
         finally:
@@ -172,13 +172,13 @@ class StreamRegistry:
     def _drop(self, key: tuple[str, str]) -> None:
         stream = self._known.pop(key, None)
         if stream is not None:
-            stream.fail(deletion_pending(), lost=False)
+            stream.end(Admission.CLOSED, deletion_pending())
         self._mark_stale(key)
 
     async def close(self) -> None:
         """Turn away whoever is left."""
         for stream in list(self._known.values()):
-            stream.fail(ApiError("server_draining", "the server is shutting down"), lost=False)
+            stream.end(Admission.CLOSED, ApiError("server_draining", "the server is shutting down"))
 
     def _mark_stale(self, key: tuple[str, str]) -> None:
         if (loading := self._loading.get(key)) is not None:
@@ -204,7 +204,7 @@ class StreamRegistry:
             for stream in touched:
                 if self._known.get(stream.key) is stream:
                     del self._known[stream.key]
-                stream.fail(error, lost=True)
+                stream.end(Admission.LOST, error)
         owners: dict[Owner, None] = {}
         for admitted in group:
             assert isinstance(admitted, Admitted)

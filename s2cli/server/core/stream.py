@@ -8,6 +8,7 @@ acks and errors speak of the latter alone (protocol section 13.1).
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
@@ -39,8 +40,21 @@ MAX_PENDING_BYTES_SMALL = 2 * 1024 * 1024
 MAX_RETENTION_MS = 1 << 62
 
 
+class Admission(Enum):
+    """Whether a stream admits batches, and what becomes of those that it has admitted: a picture is in the map."""
+
+    OPEN = "admits; what was admitted becomes durable in its order"
+    CLOSED = "admits nothing more; what was admitted still becomes durable"
+    LOST = "admits nothing more; what was admitted has failed, with a write before it"
+
+
+# A member of an enum is found by a function of Python's, and every append asks.
+_OPEN = Admission.OPEN
+
+
 class Owner(Protocol):
-    """Whoever sent an append, to be told of its end on the event loop, without a task between."""
+    """The owner of an append is the request or the session that it came in. It is told of the append's end on the event
+    loop, without a task between."""
 
     def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         """The append is durable, or has failed. Whether `flush` is to be called after the whole group."""
@@ -79,6 +93,7 @@ class Stream:
         "_room_waiters",
         "_timestamping",
         "_uncapped",
+        "admission",
         "cipher",
         "failure",
         "fencing_token",
@@ -90,7 +105,6 @@ class Stream:
         "meter",
         "next_seq_num",
         "pending_bytes",
-        "reading_failure",
         "tail_seq_num",
         "tail_timestamp",
         "trim_point",
@@ -110,8 +124,8 @@ class Stream:
         self.fencing_token = row.fencing_token  # as admitted
         self.trim_point = self._admitted_trim_point = row.trim_point
         self._kept_ms = row.keep_ms  # the retention of the last append
-        self.failure: S2Error | None = None  # of appends
-        self.reading_failure: S2Error | None = None
+        self.admission = _OPEN
+        self.failure: S2Error | None = None  # why it is not open
         self.pending_bytes = 0
         self.followers = Followers(context)
         self.used = True
@@ -138,7 +152,8 @@ class Stream:
         """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
         refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
         yet, so wait `until_durable` before saying it. `reply` makes the reply that becomes durable with the batch."""
-        if self.failure is not None:
+        if self.admission is not _OPEN:
+            assert self.failure is not None
             raise self.failure
         if batch.fencing_token is not None and batch.fencing_token != self.fencing_token:
             raise FencingTokenMismatchError(self.fencing_token)
@@ -211,7 +226,7 @@ class Stream:
 
     async def room(self, batch_bytes: int) -> None:
         """Wait until there is room for another append, here and in the whole server."""
-        while not self.has_room_for(batch_bytes) and self.failure is None:
+        while self.admission is _OPEN and not self.has_room_for(batch_bytes):
             waiter = asyncio.get_running_loop().create_future()
             waiters = self._room_waiters if self._is_full else self._context.room_waiters
             waiters.append(waiter)
@@ -255,19 +270,28 @@ class Stream:
         if self._room_waiters and self.pending_bytes < MAX_PENDING_BYTES:
             wake_all(self._room_waiters)
 
-    def fail(self, error: S2Error, *, lost: bool) -> None:
-        """Admit nothing more. `lost`: what was admitted will not become durable either."""
-        if self.failure is None or lost:
-            self.failure = error
-            # Readers lose nothing: they go on with the stream as it is loaded anew.
-            self.reading_failure = ApiError("unavailable", "the stream is being reloaded") if lost else error
+    def end(self, admission: Admission, error: S2Error) -> None:
+        """Admit nothing more, because of `error`: OPEN becomes CLOSED or LOST, CLOSED may become LOST when a write
+        fails, and of several lost writes the last one tells why."""
+        if self.admission is _OPEN or admission is Admission.LOST:
+            self.admission, self.failure = admission, error
         wake_all(self._room_waiters)
-        if lost:
+        if admission is Admission.LOST:
             for _, waiter in self._durable_waiters:
                 if not waiter.done():
                     waiter.set_exception(error)
             self._durable_waiters.clear()
         self.followers.fail()
+
+    @property
+    def reading_failure(self) -> S2Error | None:
+        """Why this object tells readers nothing more. By lost appends they lose nothing: they go on with the stream
+        as it is loaded anew."""
+        return reloaded() if self.admission is Admission.LOST else self.failure
+
+
+def reloaded() -> ApiError:
+    return ApiError("unavailable", "the stream is being reloaded")
 
 
 def wake_all(waiters: list[Future[None]]) -> None:
