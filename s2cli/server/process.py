@@ -136,10 +136,8 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         stack.push_async_callback(server.meters.stop)
         stack.push_async_callback(server.streams.close)
         await server.cleanup.start()
-        await ensure_initial(server.resources, options.initial)
         stack.push_async_callback(server.cleanup.stop)
-        server.token_expiry.start()
-        stack.push_async_callback(server.token_expiry.stop)
+        await ensure_initial(server.resources, options.initial)
         if options.socket_path is not None:
             # Only now: the lock says that nobody else listens on it.
             listeners.append(listen_unix(options.socket_path))

@@ -16,7 +16,6 @@ from s2cli.server.core.idempotency import Replies
 from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import StreamRegistry
 from s2cli.server.core.resources import Resources
-from s2cli.server.core.token_expiry import TokenExpiry
 from s2cli.server.core.turnstile import Turnstile
 from s2cli.server.http.host_names import HostNames
 from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES, Memory
@@ -92,12 +91,11 @@ class Server:
         self.streams = StreamRegistry(store, clock_ms, self.meters)
         self.replies = Replies(store, clock_ms)
         changing = asyncio.Lock()
-        self.cleanup = Cleanup(store, self.streams, changing)
+        self.cleanup = Cleanup(store, clock_ms, self.streams, changing)
         self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
         self.secrets = Secrets(directory)
         # None where everybody may do everything.
         self.auth = None if root_token is None else Auth(store, clock_ms, self.secrets, root_token)
-        self.token_expiry = TokenExpiry(store, clock_ms)
 
     def _bytes_of_streams(self) -> int:
         context = self.streams.context

@@ -72,7 +72,7 @@ async def issue_token(request: Request) -> Response:
     if token_id == ROOT_ID or not await server.store.insert_token(row, now_ms):
         raise ApiError("resource_already_exists", f"access token `{token_id}` already exists")
     if row.expires_at_ms is not None:
-        server.token_expiry.expect(row.expires_at_ms)
+        server.cleanup.token_expires(row.expires_at_ms)
     return json_response(201, {"access_token": secret})
 
 

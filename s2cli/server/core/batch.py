@@ -1,14 +1,26 @@
-"""A batch as it comes from an append, before a stream gives it its place."""
+"""A batch: as it comes from an append, and as the chunk that is made of it when a stream gives it its place, with
+timestamps (protocol section 4.5) and as the bytes of a ReadBatch."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
+from s2cli.errors import ApiError, MissingTimestampError
+from s2cli.wire.frames import MAX_MESSAGE_BYTES
+from s2cli.wire.protobuf import encode_record, encode_records
 from s2cli.wire.record_rules import check_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     # Its own timestamp or None, its headers as fields of the record that is stored, its body.
     Record = tuple[int | None, bytes, bytes]
+    # ReadBatch bytes, timestamp of the first record, of the last.
+    Assembled = tuple[bytes, int, int]
+
+# A chunk must fit in a frame together with a tail.
+MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64
 
 
 class Batch:
@@ -34,3 +46,46 @@ class Batch:
         self.match_seq_num = match_seq_num
         self.fencing_token = fencing_token
         check_batch(self.count, metered_bytes)
+
+
+def assemble(
+    batch: Batch, first_seq_num: int, now_ms: int, last_timestamp: int, mode: str, *, uncapped: bool
+) -> Assembled:
+    """Raises ApiError `invalid` where the stream's timestamping refuses the batch."""
+    if batch.bodies is not None:
+        if mode == "client-require":
+            raise _missing_timestamp()
+        timestamp = max(now_ms, last_timestamp)
+        return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
+    given = (timestamp for timestamp, _, _ in batch.records)
+    timestamps = _timestamps(given, now_ms, last_timestamp, mode, uncapped)
+    data = b"".join(
+        [
+            encode_record(seq_num, timestamp, headers, body)
+            for seq_num, timestamp, (_, headers, body) in zip(count(first_seq_num), timestamps, batch.records)
+        ]
+    )
+    # Many tiny headers take twice their metered size.
+    if len(data) > MAX_CHUNK_BYTES:
+        raise ApiError("invalid", "the batch takes more than 2 MiB when it is encoded")
+    return data, timestamps[0], timestamps[-1]
+
+
+def _timestamps(given: Iterable[int | None], now_ms: int, last_timestamp: int, mode: str, uncapped: bool) -> list[int]:
+    timestamps = []
+    for timestamp in given:
+        if mode == "arrival":
+            timestamp = now_ms
+        elif timestamp is None:
+            if mode == "client-require":
+                raise _missing_timestamp()
+            timestamp = now_ms
+        if timestamp > now_ms and not uncapped:
+            timestamp = now_ms
+        last_timestamp = max(last_timestamp, timestamp)
+        timestamps.append(last_timestamp)
+    return timestamps
+
+
+def _missing_timestamp() -> ApiError:
+    return MissingTimestampError(MissingTimestampError.CODE, MissingTimestampError.TEXT)

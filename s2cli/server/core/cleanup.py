@@ -1,7 +1,8 @@
-"""What goes on behind the requests: the removal of deleted streams and basins, slice by slice.
+"""The removal, behind the requests, of what was deleted or has expired.
 
-A DELETE only marks. The marks are durable, so that after a restart `start` goes on where the last process stopped.
-The mark of a basin counts for its streams at once; each gets its own before it is removed.
+A DELETE only marks a stream or a basin as deleted. What it had is removed in slices: a slice is so much of it as one
+transaction takes in some milliseconds. The marks are durable, so that after a restart `start` goes on where the last
+process stopped. The mark of a basin counts for its streams at once; each gets its own before it is removed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from s2cli.errors import S2Error
+from s2cli.server.core.background import Background, succeeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from s2cli.server.core.registry import StreamRegistry
     from s2cli.server.store.interface import BasinRow, Store, StreamRow
@@ -30,6 +31,8 @@ MARKS = 100
 # Protocol section 13.3: a sweep every minute, more or less.
 SWEEP_S = 60.0
 LOOKS = 100
+# Clocks are set: so often the expiry of the next access token is looked at again.
+EXPIRY_CHECK_S = 3600.0
 
 log = logging.getLogger("s2cli.server")
 
@@ -37,8 +40,11 @@ log = logging.getLogger("s2cli.server")
 class Cleanup:
     """Removes one slice at a time, of the streams in turn: a large one does not keep the name of a small one."""
 
-    def __init__(self, store: Store, streams: StreamRegistry, changing: asyncio.Lock) -> None:
+    def __init__(
+        self, store: Store, clock_ms: Callable[[], int], streams: StreamRegistry, changing: asyncio.Lock
+    ) -> None:
         self._store = store
+        self._clock_ms = clock_ms
         self._in_memory = streams
         self._changing = changing
         self._streams: deque[StreamRow] = deque()
@@ -48,31 +54,29 @@ class Cleanup:
         self._basins: deque[str] = deque()
         self._creating: Counter[str] = Counter()
         self._changed = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._next_expiry_ms: int | None = None  # of an access token
+        self._sooner = asyncio.Event()
+        self._background = Background()
 
     async def start(self) -> None:
         """Takes up what was marked before the last process ended, and begins."""
         self._basins.extend(await self._store.deleting_basins())
         self._changed.set()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._run()), loop.create_task(self._sweep_for_ever())]
+        self._background.start(self._remove_for_ever(), self._sweep_for_ever(), self._expire_tokens_for_ever())
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._background.stop()
 
-    def remove_stream(self, row: StreamRow) -> None:
-        """`row` is marked as deleted: see to the rest."""
+    def stream_marked(self, row: StreamRow) -> None:
+        """The stream is marked as deleted: see to the rest."""
         if len(self._streams) < QUEUED_STREAMS:
             self._streams.append(row)
         else:
             self._others = True
         self._changed.set()
 
-    def remove_basin(self, row: BasinRow) -> None:
-        """`row` is marked as deleted: delete its streams, then remove it."""
+    def basin_marked(self, row: BasinRow) -> None:
+        """The basin is marked as deleted: mark its streams, remove them, then remove it."""
         self._basins.append(row.name)
         self._changed.set()
 
@@ -89,32 +93,41 @@ class Cleanup:
                 del self._creating[basin]
                 self._changed.set()
 
-    async def _run(self) -> None:
+    def token_expires(self, at_ms: int) -> None:
+        """There is an access token that expires then. It is worth nothing from then on; here its row goes."""
+        if self._next_expiry_ms is None or at_ms < self._next_expiry_ms:
+            self._next_expiry_ms = at_ms
+            self._sooner.set()
+
+    async def _remove_for_ever(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            try:
-                while self._streams or self._others or self._basins:
-                    moved = await self._remove_slice() or await self._search_basin()
-                    if not moved:
-                        break
-            except S2Error as error:
-                log.warning("cannot remove what was deleted, trying again: %s", error.message)
-                await self._pause()
-            except Exception:
-                # Nobody waits for this task: unseen, it would end and deleted names would never be free again.
-                log.exception("cannot remove what was deleted, trying again")
-                await self._pause()
+            if not await succeeds("remove what was deleted", self._remove):
+                await asyncio.sleep(RETRY_S)
+                self._changed.set()
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            try:
-                await self.sweep()
-            except S2Error as error:
-                log.warning("cannot look for what has expired: %s", error.message)
-            except Exception:
-                log.exception("cannot look for what has expired")
+            await succeeds("look for what has expired", self.sweep)
             await asyncio.sleep(random.uniform(0.9 * SWEEP_S, 1.1 * SWEEP_S))  # noqa: S311 - it guards nothing
+
+    async def _expire_tokens_for_ever(self) -> None:
+        while True:
+            wait_s: float | None = RETRY_S
+            if await succeeds("remove expired access tokens", self._expire_tokens):
+                wait_s = self._until_next_expiry_s()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), wait_s)
+            self._sooner.clear()
+
+    async def _expire_tokens(self) -> None:
+        self._next_expiry_ms = await self._store.expire_tokens(self._clock_ms())
+
+    def _until_next_expiry_s(self) -> float | None:
+        if self._next_expiry_ms is None:
+            return None
+        return min(max(0.0, (self._next_expiry_ms - self._clock_ms()) / 1000), EXPIRY_CHECK_S)
 
     async def sweep(self) -> None:
         """One round: records that have expired, trims that were given up, streams that are to go because they are
@@ -128,11 +141,12 @@ class Cleanup:
                 async with self._changing, self._in_memory.closed(row):
                     if await store.delete_if_empty(row):
                         log.info("deleting the stream %s/%s, which is empty", row.basin, row.name)
-                        self.remove_stream(row)
+                        self.stream_marked(row)
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(RETRY_S)
-        self._changed.set()
+    async def _remove(self) -> None:
+        while self._streams or self._others or self._basins:
+            if not (await self._remove_slice() or await self._search_basin()):
+                break
 
     async def _remove_slice(self) -> bool:
         """One slice of the first stream in the queue; False if there is none."""
@@ -141,7 +155,7 @@ class Cleanup:
         if not self._streams:
             return False
         row = self._streams[0]
-        if await self._store.delete_slice(row.id):
+        if await self._store.delete_chunks(row.id):
             self._streams.rotate(-1)
         else:
             await self._store.remove_stream(row.id)

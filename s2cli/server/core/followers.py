@@ -1,4 +1,5 @@
-"""The followers of one stream: what has become durable goes to all of them, in waves.
+"""The followers of one stream: what has become durable goes to all of them, in waves. A wave tells every follower of
+the stream once, in one turn of the loop.
 
 A wave to hundreds of followers takes the loop for milliseconds, and were there one for each group of appends, new ones
 would come no more. So the next wave waits in proportion to what the last one took, and brings all that came meanwhile:
@@ -13,7 +14,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from s2cli.server.core.stream_context import StreamContext
     from s2cli.server.store.interface import Chunk
 
 # Durable chunks kept for followers that are sending what came before; beyond it they go back to the store.
@@ -51,14 +51,20 @@ class SharedFrame(Protocol):
     data: bytes
 
 
+class RecentTotal(Protocol):
+    """`recent_bytes` are the chunks that the followers of all streams have yet to send."""
+
+    recent_bytes: int
+
+
 class Followers:
     """`recent` are the chunks that a follower has yet to send, the last ones of the stream; `shared` is what several
     send alike in this wave, by where it begins."""
 
-    __slots__ = ("_context", "_due", "_followers", "_pause_end_s", "recent", "recent_bytes", "shared")
+    __slots__ = ("_due", "_followers", "_pause_end_s", "_total", "recent", "recent_bytes", "shared")
 
-    def __init__(self, context: StreamContext) -> None:
-        self._context = context
+    def __init__(self, total: RecentTotal) -> None:
+        self._total = total
         self._followers: set[Follower] = set()
         self._pause_end_s = 0.0
         self._due: asyncio.TimerHandle | None = None
@@ -85,13 +91,13 @@ class Followers:
         if self._followers:
             self.recent.append(chunk)
             self.recent_bytes += len(chunk.data)
-            self._context.recent_bytes += len(chunk.data)
+            self._total.recent_bytes += len(chunk.data)
 
     def wake(self) -> None:
         """Have the followers told of what has become durable, now or soon."""
         if not self._followers:
             return
-        much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._context.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
+        much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._total.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
         if not much:
             if self._due is not None:
                 return
@@ -122,15 +128,14 @@ class Followers:
 
     def _forget(self) -> None:
         """Drop what all followers have sent, and the oldest of too much, unless a wave is due to bring it."""
-        context = self._context
         at_will = self._due is None
         unsent = min([follower.next_seq_num for follower in self._followers], default=None)
         while self.recent and (
             unsent is None
             or self.recent[0].end_seq_num <= unsent
             or (at_will and self.recent_bytes > MAX_RECENT_BYTES)
-            or (at_will and context.recent_bytes > MAX_RECENT_BYTES_TOTAL)
+            or (at_will and self._total.recent_bytes > MAX_RECENT_BYTES_TOTAL)
         ):
             size_bytes = len(self.recent.popleft().data)
             self.recent_bytes -= size_bytes
-            context.recent_bytes -= size_bytes
+            self._total.recent_bytes -= size_bytes

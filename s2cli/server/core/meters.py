@@ -7,13 +7,13 @@ writes what there is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import weakref
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import S2Error
+from s2cli.server.core.background import Background, succeeds
 from s2cli.server.histogram import Histogram
 from s2cli.server.store.interface import Point
 
@@ -48,13 +48,13 @@ class Meter:
         "append_records",
         "basin",
         "fences",
-        "owner",
         "read_bytes",
         "read_records",
         "read_sessions",
         "reads",
         "storage_class",
         "stream",
+        "stream_in_memory",
         "tail_checks",
         "trims",
     )
@@ -64,7 +64,7 @@ class Meter:
         self.stream = stream
         # What a database from before holds may have half of a surrogate pair in it, which nothing can write down.
         self.storage_class = storage_class.encode("utf-8", "replace").decode()
-        self.owner: weakref.ref[CountedStream] | None = None
+        self.stream_in_memory: weakref.ref[CountedStream] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -125,17 +125,14 @@ class Meters:
         self._flushing = asyncio.Lock()
         # One answer about metrics at a time: each may take much memory while it is made.
         self.answering = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._background.start(self._run())
 
     async def stop(self) -> None:
         """Write what there is. Nothing is counted any more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         try:
             await self.flush()
         except S2Error as error:
@@ -147,7 +144,7 @@ class Meters:
         meter = self._meters.get(key)
         if meter is None:
             meter = self._meters[key] = Meter(*key)
-        meter.owner = weakref.ref(stream)
+        meter.stream_in_memory = weakref.ref(stream)
         return meter
 
     def operation(self, operation: str, basin: str) -> None:
@@ -159,7 +156,7 @@ class Meters:
         """Turn what was counted since the last time into points of the minute in which it was."""
         async with self._gathering:
             for number, (key, meter) in enumerate(list(self._meters.items()), 1):
-                if meter.owner is None or meter.owner() is None:
+                if meter.stream_in_memory is None or meter.stream_in_memory() is None:
                     del self._meters[key]
                 self._gather(meter)
                 if number % METERS_IN_A_ROW == 0:
@@ -211,9 +208,4 @@ class Meters:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(60 - self._clock_ms() % 60_000 / 1000)
-            try:
-                await self.flush()
-            except S2Error as error:
-                log.warning("cannot write metrics, trying again: %s", error.message)
-            except Exception:
-                log.exception("cannot write metrics, trying again")
+            await succeeds("write metrics", self.flush)

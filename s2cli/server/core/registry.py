@@ -11,8 +11,16 @@ from weakref import WeakValueDictionary
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.core.stream import MAX_PENDING_BYTES_TOTAL, Admission, Admitted, Owner, Stream, reloaded, wake_all
-from s2cli.server.core.stream_context import StreamContext
+from s2cli.server.core.stream import (
+    MAX_PENDING_BYTES_TOTAL,
+    Admission,
+    Admitted,
+    Owner,
+    Stream,
+    StreamContext,
+    reloaded,
+    wake_all,
+)
 from s2cli.server.store.interface import Append, Lane, StreamRow
 
 if TYPE_CHECKING:

@@ -84,9 +84,7 @@ class Resources:
                 return NOOP, existing
             permit_change()
             existing.config = config
-            reply = reply_of(UPDATED, existing)
-            confirm()
-            await self._store.update_basin(existing, reply)
+            await self._update_basin(existing, confirm, reply_of)
             return UPDATED, existing
 
     async def reconfigure_basin(
@@ -97,9 +95,7 @@ class Resources:
         async with self._changing:
             row = await self.active_basin(name)
             row.config = change(row.config)
-            reply = reply_of(UPDATED, row)
-            confirm()
-            await self._store.update_basin(row, reply)
+            await self._update_basin(row, confirm, reply_of)
             return row
 
     async def delete_basin(self, name: str, confirm: Confirm, reply_of: BasinReply) -> None:
@@ -109,11 +105,14 @@ class Resources:
             if row.deleted_at_ms is not None:
                 return
             row.deleted_at_ms = self._clock_ms()
-            reply = reply_of(UPDATED, row)
-            confirm()
-            await self._store.update_basin(row, reply)
+            await self._update_basin(row, confirm, reply_of)
             self._streams.basin_deleted(row.name)
-            self._cleanup.remove_basin(row)
+            self._cleanup.basin_marked(row)
+
+    async def _update_basin(self, row: BasinRow, confirm: Confirm, reply_of: BasinReply) -> None:
+        reply = reply_of(UPDATED, row)
+        confirm()
+        await self._store.update_basin(row, reply)
 
     async def basin(self, name: str) -> BasinRow:
         """Raises `basin_not_found`."""
@@ -173,9 +172,7 @@ class Resources:
                 return NOOP, row
             permit_change()
             row.config = config
-            reply = reply_of(UPDATED, row)
-            confirm()
-            await self._store.update_stream(row, reply)
+            await self._update_stream(row, confirm, reply_of)
             self._streams.config_changed(row)
             return UPDATED, row
 
@@ -188,9 +185,7 @@ class Resources:
             row = await self.active_stream(basin, name)
             defaults = (await self.active_basin(basin)).config["default_stream_config"]
             row.config = resolve_stream_config(change(row.config), defaults)
-            reply = reply_of(UPDATED, row)
-            confirm()
-            await self._store.update_stream(row, reply)
+            await self._update_stream(row, confirm, reply_of)
             self._streams.config_changed(row)
             return row
 
@@ -202,11 +197,14 @@ class Resources:
             if row.deleted_at_ms is not None:
                 return
             row.deleted_at_ms = self._clock_ms()
-            reply = reply_of(UPDATED, row)
-            confirm()
-            await self._store.update_stream(row, reply)
+            await self._update_stream(row, confirm, reply_of)
             self._streams.deleted(row)
-            self._cleanup.remove_stream(row)
+            self._cleanup.stream_marked(row)
+
+    async def _update_stream(self, row: StreamRow, confirm: Confirm, reply_of: StreamReply) -> None:
+        reply = reply_of(UPDATED, row)
+        confirm()
+        await self._store.update_stream(row, reply)
 
     async def active_stream(self, basin: str, name: str) -> StreamRow:
         """Raises `stream_not_found`, `stream_deletion_pending`."""

@@ -8,11 +8,12 @@ acks and errors speak of the latter alone (protocol section 13.1).
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
-from s2cli.server.core.batch_assembly import assemble
+from s2cli.server.core.batch import assemble
 from s2cli.server.core.followers import Followers
 from s2cli.server.store.interface import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
 from s2cli.wire.record_rules import FENCE
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from s2cli.server.core.batch import Batch
     from s2cli.server.core.encryption import Seal
-    from s2cli.server.core.stream_context import StreamContext
-    from s2cli.server.store.interface import Reply
+    from s2cli.server.core.meters import Meters
+    from s2cli.server.store.interface import Reply, Store
 
 # What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
 # a small append waits behind all that a bulk one has in flight.
@@ -36,8 +37,39 @@ MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
 # large ones may take a half of it.
 SMALL_BATCH_BYTES = 4 * 1024
 MAX_PENDING_BYTES_SMALL = 2 * 1024 * 1024
+# A group of no more that is settled while more than that waits is one of small appends beside a bulk load. For so long
+# they are taken to go on.
+SMALL_GROUP_BYTES = 64 * 1024
+CROWDED_S = 0.1
 # For ever, nearly: the end of the time that the engine can write down.
 MAX_RETENTION_MS = 1 << 62
+
+
+class StreamContext:
+    """What all streams in memory share. `pending_bytes` are admitted and not durable, `recent_bytes` are durable and
+    kept for followers; `room_waiters` wait until the former are fewer."""
+
+    __slots__ = ("_crowded_until_s", "clock_ms", "meters", "pending_bytes", "recent_bytes", "room_waiters", "store")
+
+    def __init__(self, store: Store, clock_ms: Callable[[], int], meters: Meters) -> None:
+        self.store = store
+        self.clock_ms = clock_ms
+        self.meters = meters
+        self.pending_bytes = 0
+        self.recent_bytes = 0
+        self.room_waiters: list[Future[None]] = []
+        self._crowded_until_s = 0.0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether small appends go beside a bulk load."""
+        return time.monotonic() < self._crowded_until_s
+
+    def group_written(self, size_bytes: int) -> None:
+        """A group of that many bytes is no longer pending."""
+        self.pending_bytes -= size_bytes
+        if size_bytes <= SMALL_GROUP_BYTES < self.pending_bytes:
+            self._crowded_until_s = time.monotonic() + CROWDED_S
 
 
 class Admission(Enum):

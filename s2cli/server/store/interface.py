@@ -2,7 +2,8 @@
 
 A chunk is what one append made durable: the bytes of a `ReadBatch` message with the records of one batch, which a read
 sends as they lie. Every result of a coroutine here is durable (protocol section 13.1). Appends are not coroutines: they
-are queued by a plain call, written in groups over all streams, and settled by one call on the event loop per group.
+are queued by a plain call. A group is the appends, of any streams, that one transaction makes durable; what became of
+them is told by one call on the event loop per group.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ class Chunk:
 
 
 class Lane:
-    """The order of appends to one stream. A failed append breaks its lane: whatever is queued behind it fails too,
-    since its sequence numbers would leave a gap, and the stream must be loaded again, with a new lane.
+    """A lane is the queue of one stream's appends on their way to the disk, in their order. A failed append breaks its
+    lane: whatever is queued behind it fails too, since its sequence numbers would leave a gap, and the stream must be
+    loaded again, with a new lane.
 
     `queue` and `queued_bytes` belong to the engine; `broken`, the error that broke it, is for all to read.
     """
@@ -228,8 +230,8 @@ class Store(Protocol):
         """Remove the row, and whatever chunks are left; the id may be given to a new stream from now on."""
         ...
 
-    async def delete_slice(self, stream_id: int) -> bool:
-        """Delete some of the stream's chunks; True while more are left."""
+    async def delete_chunks(self, stream_id: int) -> bool:
+        """Delete a slice of the stream's chunks, as much as takes some milliseconds; True while more are left."""
         ...
 
     def expire(self) -> None:

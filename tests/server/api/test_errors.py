@@ -186,7 +186,7 @@ def test_request_timeout(make_thread_server, monkeypatch):
 
 
 def test_deletion_pending(make_thread_server, monkeypatch):
-    for name in "remove_stream", "remove_basin":
+    for name in "stream_marked", "basin_marked":
         monkeypatch.setattr(f"s2cli.server.core.cleanup.Cleanup.{name}", lambda self, row: None)
     server = make_thread_server()
     basin = server.create_basin()

@@ -27,10 +27,10 @@ class Stumbling:
     def __setattr__(self, name, value):
         setattr(self._store, name, value)
 
-    async def delete_slice(self, stream_id):
+    async def delete_chunks(self, stream_id):
         if self._errors:
             raise self._errors.pop()
-        return await self._store.delete_slice(stream_id)
+        return await self._store.delete_chunks(stream_id)
 
 
 def await_gone(server, path, basin=None):
@@ -102,9 +102,9 @@ def test_a_large_removal_does_not_keep_a_small_name(make_thread_server):
     endless = {1}
 
     class Large(Stumbling):
-        async def delete_slice(self, stream_id):
+        async def delete_chunks(self, stream_id):
             await asyncio.sleep(0)
-            return stream_id in endless or await self._store.delete_slice(stream_id)
+            return stream_id in endless or await self._store.delete_chunks(stream_id)
 
     async def open_store(directory):
         return Large(await SqliteStore.open(directory), [])

@@ -15,12 +15,12 @@ from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import StreamRegistry
 from s2cli.server.core.resources import Resources
 from s2cli.server.core.stream import (
+    CROWDED_S,
     MAX_PENDING_BYTES,
     MAX_PENDING_BYTES_CROWDED,
     MAX_PENDING_BYTES_SMALL,
     SMALL_BATCH_BYTES,
 )
-from s2cli.server.core.stream_context import CROWDED_S
 from s2cli.server.store.interface import StreamRow
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
@@ -69,7 +69,7 @@ class FakeServer:
         self.meters = Meters(self.store, lambda: self.now_ms)
         self.streams = StreamRegistry(self.store, lambda: self.now_ms, self.meters)
         changing = asyncio.Lock()
-        cleanup = Cleanup(self.store, self.streams, changing)
+        cleanup = Cleanup(self.store, lambda: NOW_MS, self.streams, changing)
         self.resources = Resources(self.store, lambda: self.now_ms, self.streams, cleanup, changing)
 
     def add(self, name="stream", mode="client-prefer", uncapped=False, retention=None):
@@ -306,7 +306,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
 
 def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
     now_s = [1000.0]
-    monkeypatch.setattr("s2cli.server.core.stream_context.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("s2cli.server.core.stream.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     async def run(server, stream):
         server.add("other")

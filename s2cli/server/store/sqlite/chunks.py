@@ -20,7 +20,7 @@ STATEMENT_ROWS = 64
 STATEMENT_BYTES = 256 * 1024
 _SIZES = (STATEMENT_ROWS, 8, 1)
 
-# One slice of deletion, between groups: some milliseconds.
+# A slice is so much of a long deletion as one transaction takes, between two groups: some milliseconds.
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_ROWS = 1000
 # Pages that are given back to the file system in one step: a millisecond, as each costs the move of another one.

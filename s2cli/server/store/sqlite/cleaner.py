@@ -63,7 +63,7 @@ class Cleaner:
             return pages
         if deleting:
             try:
-                self._delete_slice(run)
+                self._delete_some(run)
             except ApiError:
                 # A later round takes it up again.
                 self._trims.clear()
@@ -71,7 +71,7 @@ class Cleaner:
             self._vacuuming = True
         return 0
 
-    def _delete_slice(self, run: Run) -> None:
+    def _delete_some(self, run: Run) -> None:
         if self._trims:
             stream_id, trim_point = next(iter(self._trims.items()))
             if not run(lambda connection: chunks.delete_slice(connection, stream_id, trim_point)):

@@ -287,7 +287,7 @@ class SqliteStore:
         while await self._change(run, stream_id):
             pass
 
-    async def delete_slice(self, stream_id: int) -> bool:
+    async def delete_chunks(self, stream_id: int) -> bool:
         return await self._change(
             lambda connection: sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM), stream_id
         )

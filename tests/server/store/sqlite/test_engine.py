@@ -617,13 +617,13 @@ def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
         go_on = await hold(engine.store)
         for first in range(20):
             engine.append(lane, first, size=MIB)
-        deletion = asyncio.ensure_future(engine.store.delete_slice(lane.stream_id))
+        deletion = asyncio.ensure_future(engine.store.delete_chunks(lane.stream_id))
         await asyncio.sleep(0)
         await go_on()
         assert await deletion
         assert len(engine.settled) == 20
         slices = 1
-        while await engine.store.delete_slice(lane.stream_id):
+        while await engine.store.delete_chunks(lane.stream_id):
             slices += 1
         assert slices >= 4
         assert await engine.store.tail(lane.stream_id) == (20, 1019)

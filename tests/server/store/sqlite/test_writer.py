@@ -372,7 +372,7 @@ def test_a_deletion_does_not_fail_for_its_metrics(tmp_path):
                 " FROM stream, (VALUES (0), (1))"
             )
         )
-        assert await bench.store.delete_slice(lane.stream_id) is False
+        assert await bench.store.delete_chunks(lane.stream_id) is False
         assert await bench.store.read(lane.stream_id, 0, 2, 1000) == []
 
     with_bench(tmp_path, run)
