@@ -13,7 +13,7 @@ from s2cli.errors import S2Error, UnreachableError
 from s2cli.server.core.auth import Secrets
 from s2cli.server.data_directory import LockedDirectory
 from s2cli.server.logfile import MAX_LOG_BYTES, LogFile
-from s2cli.server.store.sqlite.ballast import Ballast
+from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
 
 MIB = 1024 * 1024

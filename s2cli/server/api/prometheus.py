@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from s2cli.server.api.server import Server
-    from s2cli.server.histogram import Histogram
     from s2cli.server.http.asgi import Scope, Send
+    from s2cli.server.store.interface import Histogram
 
 PATH = b"/metrics"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import S2Error
 from s2cli.server.core.background import Background, succeeds
-from s2cli.server.histogram import Histogram
-from s2cli.server.store.interface import Point
+from s2cli.server.store.interface import Histogram, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ them is told by one call on the event loop per group.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from s2cli.errors import S2Error
-from s2cli.server.histogram import Histogram
 
 # What a packed chunk key holds: 23 bits of stream, 40 bits of sequence number.
 MAX_STREAMS = 1 << 23
@@ -170,6 +170,22 @@ class Append:
         self.fencing_token = fencing_token
         self.trim_point = trim_point
         self.reply: Reply | None = None
+
+
+class Histogram:
+    """Counts observations by buckets: `counts` has one number for each of `bounds`, of values up to it and beyond the
+    one before, and one for all others; `total` is their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 # Called on the event loop once per group: the appends, those of one stream in order, and why they failed if they did.

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from s2cli.server.store.interface import BasinRow, StreamRow, TokenRow
-from s2cli.server.store.sqlite import resource_rows, token_rows
+from s2cli.server.store.sqlite import resource_rows
 from s2cli.server.store.sqlite.engine import SqliteStore
-from s2cli.server.store.sqlite.token_rows import PAGE_ROWS
+from s2cli.server.store.sqlite.resource_rows import TOKENS_IN_A_ROW
 
 # Instructions of SQLite's machine: one name that is passed over takes about ten.
 MOST_STEPS = 2000
@@ -33,7 +33,7 @@ async def fill(store):
             resource_rows.insert_stream(connection, StreamRow("some-basin", name, {}, 1), number + 1)
             # Half of the tokens have expired.
             expires_at_ms = None if number % 2 else 5
-            token_rows.insert(connection, TokenRow(name, str(number), b"", {}, expires_at_ms=expires_at_ms), 1)
+            resource_rows.insert_token(connection, TokenRow(name, str(number), b"", {}, expires_at_ms=expires_at_ms), 1)
 
     await store._change(insert)
     store._lowest_free_id = NAMES + 1
@@ -67,7 +67,7 @@ LISTS = {
     "streams": lambda prefix, after: (
         lambda connection: resource_rows.list_streams(connection, "some-basin", prefix, after, 10)[0]
     ),
-    "tokens": lambda prefix, after: lambda connection: token_rows.listed(connection, prefix, after, 10, 1)[0],
+    "tokens": lambda prefix, after: lambda connection: resource_rows.list_tokens(connection, prefix, after, 10, 1)[0],
 }
 
 
@@ -111,7 +111,7 @@ def test_tokens_that_have_expired_are_no_end_of_a_list(tmp_path):
 
 def test_a_short_list_makes_few_trips_past_tokens_that_have_expired(tmp_path):
     async def run(store):
-        expired = [(b"a-%05d" % at, f"a-{at}", b"", "{}", 5) for at in range(2 * PAGE_ROWS - 1)]
+        expired = [(b"a-%05d" % at, f"a-{at}", b"", "{}", 5) for at in range(2 * TOKENS_IN_A_ROW - 1)]
         living = [(name.encode(), name, b"", "{}", None) for name in ("b", "c", "d")]
         await store._change(
             lambda connection: connection.executemany(

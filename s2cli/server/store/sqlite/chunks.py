@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import metric_rows, reply_rows
-from s2cli.server.store.sqlite.checksum import checksum
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of, to_signed
+from s2cli.server.store.sqlite.schema import checksum, chunk_id, seq_num_of, stream_of, to_signed
 
 Result = TypeVar("Result")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2cli.errors import S2Error
-from s2cli.server.histogram import Histogram
 from s2cli.server.store.interface import (
     MAX_SEQ_NUM,
     Append,
     BasinRow,
     Chunk,
     Counted,
+    Histogram,
     Point,
     Reply,
     Settle,
@@ -36,13 +36,9 @@ from s2cli.server.store.sqlite import (
     reader,
     reply_rows,
     resource_rows,
-    token_rows,
 )
-from s2cli.server.store.sqlite.ballast import BALLAST_BYTES, Ballast
-from s2cli.server.store.sqlite.disk_errors import is_full, is_of_the_disk
-from s2cli.server.store.sqlite.disk_room import Room
-from s2cli.server.store.sqlite.gate import Gate
-from s2cli.server.store.sqlite.reader import Reader
+from s2cli.server.store.sqlite.disk import BALLAST_BYTES, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.reader import Gate, Reader
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
 from s2cli.server.store.sqlite.writer import Operation, Writer
 
@@ -182,7 +178,7 @@ class SqliteStore:
         return await self._reader.submit(lambda connection: resource_rows.deleting_streams(connection, limit))
 
     async def get_token(self, selector: str) -> TokenRow | None:
-        return await self._reader.submit(lambda connection: token_rows.get(connection, selector))
+        return await self._reader.submit(lambda connection: resource_rows.get_token(connection, selector))
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         living: list[TokenRow] = []
@@ -190,7 +186,7 @@ class SqliteStore:
         while after is not None and len(living) <= limit:
             wanted = limit + 1 - len(living)
             page, after = await self._reader.submit(
-                partial(token_rows.listed, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
+                partial(resource_rows.list_tokens, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
             )
             living += page
         return living[:limit], len(living) > limit
@@ -221,13 +217,13 @@ class SqliteStore:
         await self._change(lambda connection: metric_rows.add(connection, points), grows=True)
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
-        return await self._change(lambda connection: token_rows.insert(connection, row, now_ms), grows=True)
+        return await self._change(lambda connection: resource_rows.insert_token(connection, row, now_ms), grows=True)
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
-        return await self._change(lambda connection: token_rows.remove(connection, token_id, now_ms))
+        return await self._change(lambda connection: resource_rows.remove_token(connection, token_id, now_ms))
 
     async def expire_tokens(self, now_ms: int) -> int | None:
-        return await self._change(lambda connection: token_rows.expire(connection, now_ms))
+        return await self._change(lambda connection: resource_rows.expire_tokens(connection, now_ms))
 
     async def save_reply(self, reply: Reply) -> None:
         await self._change(lambda connection: reply_rows.save(connection, reply), grows=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import Counted, Point
-from s2cli.server.store.sqlite.disk_errors import is_full, is_of_the_disk
+from s2cli.server.store.sqlite.disk import is_full, is_of_the_disk
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.schema import chunk_id
 

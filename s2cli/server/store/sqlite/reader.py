@@ -1,4 +1,5 @@
-"""The thread that reads: pages of chunks, the place of a timestamp, and rows. It sees what is durable and no more."""
+"""The thread that reads: pages of chunks, the place of a timestamp, and rows. It sees what is durable and no more. Its
+reads and the writer's checkpoints alternate."""
 
 from __future__ import annotations
 
@@ -6,16 +7,14 @@ import contextlib
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import Chunk
-from s2cli.server.store.sqlite.checksum import complaint
-from s2cli.server.store.sqlite.disk_errors import not_read
-from s2cli.server.store.sqlite.gate import Gate
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_unsigned
+from s2cli.server.store.sqlite.disk import not_read
+from s2cli.server.store.sqlite.schema import chunk_id, complaint, seq_num_of, to_unsigned
 
 Result = TypeVar("Result")
 # A look that others may have their turn in: between two `yield`s it takes some milliseconds, and keeps no cursor.
@@ -25,6 +24,34 @@ Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
 # What one look takes in at most, some milliseconds each; others wait meanwhile.
 EXPIRED_IN_A_ROW = 2000
 TRIMS_IN_A_ROW = 1000
+
+
+class Gate:
+    """The gate is a lock between the thread that reads and the one that writes: it lets the reader's pages and the
+    writer's checkpoints alternate. Without it readers keep checkpoints from reaching the end of the log; a plain lock
+    would let them starve the writer."""
+
+    __slots__ = ("_go", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._go = threading.Event()
+        self._go.set()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        self._go.wait()
+        with self._lock:
+            yield
+
+    @contextlib.contextmanager
+    def checkpoint(self) -> Iterator[None]:
+        self._go.clear()
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._go.set()
 
 
 class Reader:
@@ -80,14 +107,19 @@ class Reader:
                     error = not_read(refusal)
                 except BaseException as failure:  # noqa: BLE001 - the thread lives on, the caller gets it
                     error = failure
-            # A closed loop: nobody is left to be told.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_resolve, future, result, error)
+            call_on(self._loop, resolve, future, result, error)
             del job, run, future, result, error
         self._connection.close()
 
 
-def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
+def call_on(loop: AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """From another thread. Where the loop is closed, nobody is left to be told."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+def resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    """Give whoever waits the result or the error; for `call_on`."""
     if future.done():
         return
     if error is None:

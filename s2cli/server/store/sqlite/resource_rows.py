@@ -1,4 +1,4 @@
-"""Rows of basins and streams: what the control plane asks for, as functions over a connection."""
+"""Rows of basins, streams and access tokens: what the control plane asks for, as functions over a connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 from s2cli.errors import ApiError
-from s2cli.server.store.interface import MAX_STREAMS, BasinRow, StreamRow
+from s2cli.server.store.interface import MAX_STREAMS, BasinRow, StreamRow, TokenRow
 from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.schema import to_unsigned
@@ -16,6 +16,8 @@ from s2cli.server.store.sqlite.schema import to_unsigned
 UID_BYTES = 16
 # What one look takes in at most; others wait meanwhile.
 BASINS_IN_A_ROW = 2000
+# Tokens that one page of a list looks at, and that one transaction removes.
+TOKENS_IN_A_ROW = 1000
 
 _BASIN = "name, config, created_at, deleted_at, request_key"
 # A stream is deleted together with its basin, also where it is not yet marked.
@@ -24,6 +26,7 @@ _STREAM = (
     " coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)), request_key, trim_point,"
     " fencing_token, next_seq, last_ts, keep, uid"
 )
+_TOKEN = "id, selector, hash, scope, auto_prefix, expires, expires_ms"  # noqa: S105 - columns
 
 
 def get_basin(connection: sqlite3.Connection, name: str) -> BasinRow | None:
@@ -165,6 +168,67 @@ def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
     return free_id
 
 
+def get_token(connection: sqlite3.Connection, selector: str) -> TokenRow | None:
+    row = connection.execute(f"SELECT {_TOKEN} FROM token WHERE selector=?", (selector,)).fetchone()  # noqa: S608
+    return _token_row(row) if row else None
+
+
+def list_tokens(
+    connection: sqlite3.Connection, prefix: str, start_after: str, limit: int, now_ms: int
+) -> tuple[list[TokenRow], str | None]:
+    """At most `limit` of the next tokens that have not expired, and the id after which to look for more; None where
+    there are no more. A page ends early where thousands of expired ones stand between two others."""
+    rows = connection.execute(
+        f"SELECT {_TOKEN} FROM token WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
+        (*names_within(prefix, start_after), TOKENS_IN_A_ROW),
+    )
+    living: list[TokenRow] = []
+    for count, row in enumerate(rows, 1):
+        last_id: bytes = row[0]
+        expires_at_ms = row[-1]
+        if expires_at_ms is None or expires_at_ms > now_ms:
+            living.append(_token_row(row))
+        if len(living) == limit or count == TOKENS_IN_A_ROW:
+            rows.close()  # ends the read: a page holds no snapshot once it is made
+            return living, last_id.decode()
+    return living, None
+
+
+def insert_token(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> bool:
+    token_id = row.id.encode()
+    connection.execute("DELETE FROM token WHERE id=? AND expires_ms <= ?", (token_id, now_ms))
+    added = connection.execute(
+        f"INSERT INTO token({_TOKEN}) VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
+        (
+            token_id,
+            row.selector,
+            row.hash,
+            json.dumps(row.scope),
+            row.auto_prefix_streams,
+            row.expires_at,
+            row.expires_at_ms,
+        ),
+    )
+    return added.rowcount == 1
+
+
+def remove_token(connection: sqlite3.Connection, token_id: str, now_ms: int) -> bool:
+    removed = connection.execute(
+        "DELETE FROM token WHERE id=? AND (expires_ms IS NULL OR expires_ms > ?)", (token_id.encode(), now_ms)
+    )
+    return removed.rowcount == 1
+
+
+def expire_tokens(connection: sqlite3.Connection, now_ms: int) -> int | None:
+    connection.execute(
+        "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires_ms <= ? LIMIT ?)", (now_ms, TOKENS_IN_A_ROW)
+    )
+    next_ms: int | None = connection.execute(
+        "SELECT min(expires_ms) FROM token WHERE expires_ms IS NOT NULL"
+    ).fetchone()[0]
+    return next_ms
+
+
 def names_within(prefix: str, start_after: str) -> tuple[bytes, bytes]:
     """The names with that prefix behind `start_after`, as one range: the first that may be in it, and the first beyond.
     Of two lower bounds SQLite seeks to one and filters by the other, name by name."""
@@ -196,6 +260,10 @@ def _stream_row(row: tuple[Any, ...]) -> StreamRow:
         keep_ms=row[12],
         uid=row[13],
     )
+
+
+def _token_row(row: tuple[Any, ...]) -> TokenRow:
+    return TokenRow(row[0].decode(), row[1], row[2], json.loads(row[3]), bool(row[4]), row[5], row[6])
 
 
 def streams_by_id(connection: sqlite3.Connection, ids: list[int]) -> list[StreamRow]:

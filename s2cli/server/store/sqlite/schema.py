@@ -6,8 +6,7 @@ bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_sig
 counts, no statement compares them.
 
 Format 2 is format 1 and what `_UPGRADES` adds; a database of format 1 gets it when it is opened. Chunks of format 1
-stay as they are: each says by itself which checksum it has (checksum.py) and how it is sealed
-(server/core/encryption.py).
+stay as they are: each says by itself which checksum it has and how it is sealed (server/core/encryption.py).
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ import contextlib
 import logging
 import os
 import sqlite3
+import struct
 import sys
 from pathlib import Path
+from zlib import crc32
 
 from s2cli.errors import S2Error
 from s2cli.private_files import open_own
@@ -31,6 +32,12 @@ PAGE_BYTES = 16384
 
 SEQ_NUM_BITS = 40
 
+# What the checksum of a chunk covers: `data` alone, in format 1; the other columns and then `data`.
+_DATA, _ROW = 0, 1
+_KIND_BITS = 32
+# id, n, size, ts, exp, kind
+_encode_columns = struct.Struct(">6q").pack
+
 SCHEMA = """
 CREATE TABLE chunk(
   id INTEGER PRIMARY KEY, -- stream.id << 40 | last sequence number
@@ -38,7 +45,7 @@ CREATE TABLE chunk(
   size INT NOT NULL,      -- metered bytes
   ts INT NOT NULL,        -- timestamp of the last record
   exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
-  crc INT NOT NULL,       -- which checksum << 32 | crc32, see checksum.py
+  crc INT NOT NULL,       -- which checksum << 32 | crc32, see `checksum`
   kind INT NOT NULL,      -- 0 plain, else how it is sealed, see server/core/encryption.py
   data BLOB NOT NULL      -- ReadBatch, or what seals one
 );
@@ -141,6 +148,30 @@ def to_signed(timestamp: int) -> int:
 
 def to_unsigned(value: int) -> int:
     return value if value >= 0 else value + (1 << 64)
+
+
+def checksum(row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes) -> int:
+    """The column `crc` of a chunk that is to be written; the values are those of its other columns. SQLite has no
+    checksums of its own, and a changed count, timestamp or key gives wrong records as readily as changed bytes."""
+    columns = _encode_columns(row_id, count, size, timestamp, expires_at_ms, kind)
+    return _ROW << _KIND_BITS | crc32(data, crc32(columns))
+
+
+def complaint(
+    crc: int, row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes
+) -> str | None:
+    """What is wrong with a chunk that was read; None for one that is whole."""
+    try:
+        checksum_kind = crc >> _KIND_BITS
+        if checksum_kind == _ROW:
+            whole = crc == checksum(row_id, count, size, timestamp, expires_at_ms, kind, data)
+        elif checksum_kind == _DATA:
+            whole = crc == crc32(data)
+        else:
+            return f"a checksum of kind {checksum_kind}, which only a newer version of s2 may know"
+    except (TypeError, struct.error):
+        whole = False  # a column is not even of its type
+    return None if whole else "wrong checksum"
 
 
 def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:

@@ -22,14 +22,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.histogram import Histogram
-from s2cli.server.store.interface import Append, Lane
+from s2cli.server.store.interface import Append, Histogram, Lane
 from s2cli.server.store.sqlite import chunks as chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
-from s2cli.server.store.sqlite.disk_errors import is_full, is_of_the_disk, is_of_the_moment, not_written
-from s2cli.server.store.sqlite.disk_room import LOOK_S, Room
-from s2cli.server.store.sqlite.gate import Gate
+from s2cli.server.store.sqlite.disk import LOOK_S, Room, is_full, is_of_the_disk, is_of_the_moment, not_written
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
 # A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
@@ -293,11 +291,11 @@ class Writer:
         except BaseException as error:
             if not isinstance(error, Exception) or is_of_the_disk(error):
                 self._give_up(error)
-                self._tell(_resolve, operation.future, None, self._refusal())
+                self._tell(resolve, operation.future, None, self._refusal())
                 raise
             self._complain("a change was refused", error)
             refusal = not_written(error)
-        self._tell(_resolve, operation.future, result, refusal)
+        self._tell(resolve, operation.future, result, refusal)
 
     def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
         """Run in a transaction; if the disk is full, and it does not grow, once more without the ballast."""
@@ -379,7 +377,7 @@ class Writer:
         self._refused_written()
         self._refuse_all(self._lanes.take_all())
         while self._operations:
-            self._tell(_resolve, self._operations.popleft().future, None, self._refusal())
+            self._tell(resolve, self._operations.popleft().future, None, self._refusal())
 
     def _refuse_all(self, appends: list[Append]) -> None:
         """Those of them that were not refused before."""
@@ -402,19 +400,8 @@ class Writer:
         return ApiError("storage", self._room.shortage or "the disk is full", without_effect=True)
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
-        # A closed loop: nobody is left to be told.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *arguments)
+        call_on(self._loop, function, *arguments)
 
 
 def _trims(group: list[Append]) -> bool:
     return any(append.trim_point is not None for append in group)
-
-
-def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)

@@ -19,7 +19,7 @@ from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRo
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
 from s2cli.server.store.sqlite import lanes, writer
-from s2cli.server.store.sqlite.ballast import Ballast
+from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import FILE_NAME
 

@@ -340,7 +340,7 @@ def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_a
         lane = await bench.lane("stream")
         with monkeypatch.context() as patch:
             patch.setattr(chunks, "insert", full)
-            patch.setattr("s2cli.server.store.sqlite.disk_room.os.statvfs", gone)
+            patch.setattr("s2cli.server.store.sqlite.disk.os.statvfs", gone)
             (error,) = await bench.settled(bench.append(lane, 0))
         assert "0.0 MiB are" in error.message
         async with asyncio.timeout(TIMEOUT_S):

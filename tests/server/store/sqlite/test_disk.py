@@ -12,9 +12,8 @@ import pytest
 from support.waiting import until
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.store.sqlite import disk_room, schema
-from s2cli.server.store.sqlite.ballast import Ballast
-from s2cli.server.store.sqlite.disk_room import Room
+from s2cli.server.store.sqlite import disk, schema
+from s2cli.server.store.sqlite.disk import Ballast, Room
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import PAGE_BYTES, open_writer
 
@@ -122,10 +121,10 @@ class Disk:
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     connection = open_writer(tmp_path, durable=False)
-    ballast = Ballast(tmp_path, 2 * disk_room.MIB)
+    ballast = Ballast(tmp_path, 2 * disk.MIB)
     assert ballast.restore()
     room = Room(connection, tmp_path, ballast)
-    room.has = lambda mib: monkeypatch.setattr(os, "statvfs", lambda _: Disk(int(mib * disk_room.MIB)))
+    room.has = lambda mib: monkeypatch.setattr(os, "statvfs", lambda _: Disk(int(mib * disk.MIB)))
     yield room
     connection.close()
 
@@ -152,7 +151,7 @@ def test_without_its_ballast_it_needs_room_for_that_too(room, tmp_path):
 
 def test_a_large_write_needs_more(room):
     room.has(5)
-    room.lack(10 * disk_room.MIB)
+    room.lack(10 * disk.MIB)
     assert "24.0 MiB must be free" in room.shortage
     assert not room.check()
     assert "24.0 MiB must be free" in room.shortage
@@ -165,13 +164,13 @@ def test_the_bound_of_the_database_counts(room):
     room._connection.execute("PRAGMA max_page_count=1")  # no less than it has
     room.lack()
     assert "0.0 MiB are" in room.shortage
-    room._connection.execute(f"PRAGMA max_page_count={10 * disk_room.MIB // PAGE_BYTES}")
+    room._connection.execute(f"PRAGMA max_page_count={10 * disk.MIB // PAGE_BYTES}")
     assert room.check()
 
 
 def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
     now_s = [100.0]
-    monkeypatch.setattr(disk_room, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(disk, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     with caplog.at_level(logging.WARNING):
         for _ in range(50):
             room.has(0)
@@ -182,14 +181,14 @@ def test_the_log_is_not_flooded_on_the_edge(room, caplog, monkeypatch):
         room.has(0)
         room.lack()
         assert len(caplog.records) == 2
-        now_s[0] += disk_room.TELL_S
+        now_s[0] += disk.TELL_S
         assert not room.check()
         assert len(caplog.records) == 3
 
 
 def test_a_disk_that_is_full_from_the_start(tmp_path, monkeypatch):
     async def run():
-        monkeypatch.setattr(os, "statvfs", lambda _: Disk(10 * disk_room.MIB))
+        monkeypatch.setattr(os, "statvfs", lambda _: Disk(10 * disk.MIB))
         store = await SqliteStore.open(tmp_path)
         try:
             assert f"16.0 MiB must be free in {tmp_path}, 10.0 MiB are" in store.failure
