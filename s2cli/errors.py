@@ -14,7 +14,8 @@ S2Error                         what failed; `hint` says what to type next      
 ├── UndecidedError              nobody can tell whether records are durable       8
 ├── IncompleteError             something was left out, and the rest was done     8
 ├── ProtocolError               the peer broke the protocol                       1
-│   └── FrameError              bytes that are no S2S frame
+│   ├── FrameError              bytes that are no S2S frame
+│   └── BrokenAckError          an acknowledgement that no server may give
 └── ApiError                    an error body of the API, sent or received        by status and code
     ├── MissingKeyError         the stream is encrypted, and there was no key
     └── MissingTimestampError   the stream wants timestamps, and a record had none
@@ -139,6 +140,10 @@ class ProtocolError(S2Error):
 
 
 class FrameError(ProtocolError):
+    pass
+
+
+class BrokenAckError(ProtocolError):
     pass
 
 

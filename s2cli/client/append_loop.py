@@ -217,9 +217,9 @@ class AppendLoop:
             return
         retryable = isinstance(error, ApiError) and error.retryable
         if self._in_session:
-            was_shared = session.shared
+            before = session.state
             session.refused(error)  # raises what ends the append
-            if session.shared and not was_shared:
+            if session.state != before:
                 self._detail("another writer appends to this stream: going on without conditions")
         elif not retryable:
             raise error

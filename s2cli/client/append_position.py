@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s2cli.client.stream_client import is_forbidden, is_missing
 from s2cli.errors import RangeNotSatisfiableError, S2Error
+from s2cli.wire.append_session import START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ class AppendPosition:
 
     def begin(self, connection: Connection) -> None:
         """Before the first batch: asks for the tail, and makes the stream where it is missing and that is wanted."""
-        if self._session.asks_for_tail or self._create is not None:
-            self._session.begin(self._find_tail(connection))
+        is_wanted = self._session.state == START
+        if is_wanted or self._create is not None:
+            tail = self._find_tail(connection)
+            if is_wanted and tail is not None:
+                self._session.begin(tail)
         self.began = True
 
     def _find_tail(self, connection: Connection) -> int | None:
@@ -80,7 +84,7 @@ class AppendPosition:
             while resolver.wanted is not None:
                 resolver.on_records(self._stream.read(connection, self._waiter, *resolver.wanted))
         except RangeNotSatisfiableError:
-            resolver.recreated = True  # the tail has moved back while we read
+            resolver.on_unsatisfiable()
         except S2Error as error:
             if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
                 raise

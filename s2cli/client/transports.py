@@ -6,7 +6,7 @@ from __future__ import annotations
 from s2cli.client.session import SESSION_HEADERS
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import PROTOBUF, inflated
-from s2cli.errors import ApiError, ProtocolError, S2Error
+from s2cli.errors import ApiError, BrokenAckError, ProtocolError, S2Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class TransportChoice:
 
     def classify(self, error: S2Error) -> S2Error:
         """What the error is that ended a session: one that is no answer of an S2 server is a loss like any other, as
-        long as there is another transport to try."""
+        long as there is another transport to try. A BrokenAckError came in a whole frame: nothing in between made it,
+        and another transport would only hide it."""
         if not self._left or self.heard:
             return error
         self.heard = True
@@ -66,7 +67,7 @@ class TransportChoice:
         if isinstance(error, LostError) or (foreign and getattr(error, "retryable", False)):
             # It may be the server that was gone for a moment.
             self._failures_in_a_row += 1
-        elif foreign or isinstance(error, ProtocolError):
+        elif foreign or (isinstance(error, ProtocolError) and not isinstance(error, BrokenAckError)):
             self._failures_in_a_row = MAX_FAILURES_IN_A_ROW
             error = LostError(error.message)
         else:

@@ -115,19 +115,23 @@ class Records:
         self.lines = lines
 
 
-class PendingBatch:
-    """One batch under way, not acked: its records, the input lines that they were, and `start`, its one place in the
-    stream (None in shared mode). `doubtful`: a copy may be on its way, or in the stream already."""
+# The states of a batch that is not durable yet. SENT: it went out, and is out on this connection or was not applied.
+# DOUBTFUL: it was out on a connection that was lost; a copy may be on its way, or in the stream already.
+WAITING, SENT, DOUBTFUL = "waiting", "sent", "doubtful"
 
-    __slots__ = ("count", "doubtful", "lines", "records", "sent", "start")
+
+class PendingBatch:
+    """One batch under way, not acked: its records, the input lines that they were, `start`, its one place in the stream
+    (None in shared mode), and its `state`."""
+
+    __slots__ = ("count", "lines", "records", "start", "state")
 
     def __init__(self, records: Records, lines: Sequence[Range], start: int | None) -> None:
         self.records = records
         self.count = records.count
         self.lines = lines
         self.start = start
-        self.doubtful = False
-        self.sent = False  # ever
+        self.state = WAITING
 
     @property
     def line(self) -> int:

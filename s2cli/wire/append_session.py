@@ -5,13 +5,14 @@ receive() with bytes that came, and lose() when the connection breaks. Where som
 knowing, doubtful() says so, and lost_acks() with resolve() finds out (wire/lost_acks.py) before anything is sent again.
 
 While we write alone every batch demands the one sequence number where it belongs, so that a late copy of it is refused.
-Once another writer is seen, batches go without demands: shared mode.
+Once another writer is seen, batches go without demands: shared mode. The states are drawn in s2cli/README.md.
 """
 
 from __future__ import annotations
 
 from s2cli.errors import (
     ApiError,
+    BrokenAckError,
     FencingTokenMismatchError,
     PreconditionError,
     ProtocolError,
@@ -20,7 +21,7 @@ from s2cli.errors import (
     UndecidedError,
     error_from_response,
 )
-from s2cli.wire.append_input import PendingBatch, encode_conditions
+from s2cli.wire.append_input import DOUBTFUL, SENT, WAITING, PendingBatch, encode_conditions
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
 from s2cli.wire.protobuf import decode_ack
 from s2cli.wire.ranges import Ranges, format_lines, merged
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from s2cli.wire.append_input import Records
     from s2cli.wire.lost_acks import LostAckResolver
     from s2cli.wire.ranges import Range
+
+# The states of a session, and which may follow which. START: nobody has told where the stream ends. Texts, no enum: its
+# import would cost each start 4 ms.
+START, ALONE, SHARED = "start", "alone", "shared"
+FOLLOWS = {START: (ALONE, SHARED), ALONE: (SHARED,), SHARED: ()}
 
 # What a batch costs in memory beside its bytes, roughly: it keeps tiny batches from piling up without bound.
 BATCH_OVERHEAD_BYTES = 256
@@ -46,8 +52,8 @@ class AppendSession:
 
     __slots__ = (
         "_bytes", "_compression", "_demanded", "_describe_lines", "_fenced", "_floor", "_head", "_in_flight", "_next",
-        "_reader", "_sent", "_shared", "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "lines",
-        "policy", "recognized", "repeated", "sent", "seq_nums", "tail",
+        "_policy", "_reader", "_sent", "_token", "advised", "batches", "bytes", "durable", "durable_beyond", "lines",
+        "recognized", "repeated", "sent", "seq_nums", "state", "tail",
     )  # fmt: skip
 
     def __init__(
@@ -63,10 +69,16 @@ class AppendSession:
         self._describe_lines = describe_lines
         self._compression = compression
         self._demanded = demanded
-        self.policy = policy
-        self._shared = policy == RESEND and demanded is None
-        self._floor = demanded  # nothing of ours that is not acknowledged lies below
-        self._next = demanded  # where the next batch belongs
+        self._policy = policy
+        self.state = START
+        self._floor: int | None = (
+            None  # nothing of ours that is not acknowledged lies below; None until something tells
+        )
+        self._next = 0  # where the next batch belongs, in ALONE
+        if demanded is not None:
+            self.begin(demanded)
+        elif policy == RESEND:
+            self._enter(SHARED)
         self._reader = FrameReader()
         self._in_flight: list[PendingBatch] = []  # from _head on; what lies before is acknowledged
         self._head = 0
@@ -90,15 +102,6 @@ class AppendSession:
     # What the owner asks
 
     @property
-    def shared(self) -> bool:
-        return self._shared
-
-    @property
-    def asks_for_tail(self) -> bool:
-        """Whether begin() is needed before the first batch."""
-        return self._demanded is None and not self._shared
-
-    @property
     def in_flight_bytes(self) -> int:
         return self._bytes
 
@@ -115,12 +118,12 @@ class AppendSession:
     @property
     def can_add(self) -> bool:
         """Whether another batch may be added: not while the first one has to find out where it is."""
-        return self._next is not None or self._shared or not self.in_flight
+        return self.state != START or not self.in_flight
 
     @property
     def doubtful(self) -> bool:
         """Whether a batch may be in the stream without our knowing."""
-        return any(batch.doubtful for batch in self._unacknowledged())
+        return any(batch.state == DOUBTFUL for batch in self._unacknowledged())
 
     @property
     def next_line(self) -> int:
@@ -139,26 +142,29 @@ class AppendSession:
     def unknown(self) -> list[Range]:
         """Lines that may be durable or not: out on this connection, or on one that was lost."""
         rest = self._unacknowledged()
-        return _lines_of(batch for at, batch in enumerate(rest) if batch.doubtful or at < self._sent)
+        return _lines_of(batch for at, batch in enumerate(rest) if batch.state == DOUBTFUL or at < self._sent)
 
     def _unacknowledged(self) -> list[PendingBatch]:
         return self._in_flight[self._head :]
 
+    def _enter(self, state: str) -> None:
+        assert state in FOLLOWS[self.state]
+        self.state = state
+
     # Sending
 
-    def begin(self, tail_seq_num: int | None) -> None:
-        """The tail before anything was sent; None where nobody tells: then the first acknowledgement will."""
-        if self.asks_for_tail:
-            self._floor = self._next = tail_seq_num
+    def begin(self, tail_seq_num: int) -> None:
+        """Where the stream ends, before anything was sent. Without it the first acknowledgement tells."""
+        self._enter(ALONE)
+        self._floor = self._next = tail_seq_num
 
     def add(self, records: Records) -> None:
         """Puts a batch under way."""
         lines = records.lines or ((self.lines + 1, self.lines + records.count),)
-        self._in_flight.append(PendingBatch(records, lines, None if self._shared else self._next))
+        self._in_flight.append(PendingBatch(records, lines, self._next if self.state == ALONE else None))
         self.lines = lines[-1][1]
         self._bytes += records.encoded_bytes + BATCH_OVERHEAD_BYTES
-        if self._next is not None:
-            self._next += records.count
+        self._next += records.count
 
     def start(self) -> None:
         """A new session begins: everything without an acknowledgement is to be sent on it."""
@@ -193,17 +199,17 @@ class AppendSession:
     def _take_next(self) -> tuple[Records, bytes]:
         batch = self._in_flight[self._head + self._sent]
         self._sent += 1
-        if not batch.sent:
-            batch.sent = True
+        if batch.state == WAITING:
+            batch.state = SENT
             self.sent += batch.count
-        elif batch.doubtful and batch.start is None:
+        elif batch.state == DOUBTFUL and batch.start is None:
             _add_lines(self.repeated, batch)
         return batch.records, encode_conditions(batch.start, self._token)
 
     # Receiving
 
     def receive(self, data: bytes) -> None:
-        """Raises the error of a terminal frame (see refused()), or ProtocolError."""
+        """Raises the error of a terminal frame (see refused()), BrokenAckError, or another ProtocolError."""
         for frame in self._reader.frames(data):
             if frame.status is not None:
                 if frame.status >= 400:
@@ -215,28 +221,29 @@ class AppendSession:
             self._on_ack(frame.message)
 
     def receive_ack(self, message: bytes) -> None:
-        """The answer to a message that travelled by itself. Raises ProtocolError."""
+        """The answer to a message that travelled by itself. Raises BrokenAckError."""
         self._on_ack(message)
 
     def _on_ack(self, message: bytes) -> None:
         try:
             start, _, end, _, tail, tail_timestamp = decode_ack(message)
         except ProtocolError as error:
-            raise ProtocolError(f"the server's answer is not a valid acknowledgement: {error.message}") from error
+            raise BrokenAckError(f"the server's answer is not a valid acknowledgement: {error.message}") from error
         if not self._sent:
-            raise ProtocolError("the server acknowledged a batch that was never sent")
+            raise BrokenAckError("the server acknowledged a batch that was never sent")
         batch = self._in_flight[self._head]
         if end - start != batch.count:
-            raise ProtocolError(f"the server acknowledged {end - start} records where {batch.count} were sent")
+            raise BrokenAckError(f"the server acknowledged {end - start} records where {batch.count} were sent")
         if batch.start is not None and start != batch.start:
-            raise ProtocolError(f"the server put a batch at sequence number {start} that demanded {batch.start}")
+            raise BrokenAckError(f"the server put a batch at sequence number {start} that demanded {batch.start}")
         if tail < end:
-            raise ProtocolError(f"the server acknowledged records up to {end - 1} of a stream that ends before {tail}")
+            raise BrokenAckError(f"the server acknowledged records up to {end - 1} of a stream that ends before {tail}")
         self._sent -= 1
         self._head += 1
         self._mark_durable(batch, start)
         self.tail = tail, tail_timestamp
-        if self._next is None and not self._shared:
+        if self.state == START:
+            self._enter(ALONE)
             self._next = end
         if self._floor is not None and start < self._floor:
             raise self._recreated(start)
@@ -260,16 +267,16 @@ class AppendSession:
     def lose(self) -> None:
         """The connection broke: what went out on it may have arrived."""
         for batch in self._in_flight[self._head : self._head + self._sent]:
-            batch.doubtful = True
+            batch.state = DOUBTFUL
         self._sent = 0
-        if self.policy == STOP and self.doubtful:
+        if self._policy == STOP and self.doubtful:
             raise self._undecided("the connection was lost before they were acknowledged (--on-lost-ack stop)")
 
     def refused(self, error: S2Error) -> bool:
         """What an error means that the server answered: True to go on (where doubtful(), after the lost acks are
         resolved), at once or later as `error.retryable` says. Raises what ends the append."""
         first = self._in_flight[self._head] if self.in_flight else None
-        exact = first is None or not first.doubtful
+        exact = first is None or first.state != DOUBTFUL
         if isinstance(error, ApiError) and error.retryable and not error.no_side_effect:
             self.lose()
             return True
@@ -296,7 +303,7 @@ class AppendSession:
     def needs_resolution(self) -> bool:
         """Whether the stream has to be looked at before anything is sent: where batches are doubtful, and either a
         fencing token refuses to have them sent again or the user did not ask to send again blindly."""
-        return self.doubtful and (self._fenced is not None or not (self._shared and self.policy == RESEND))
+        return self.doubtful and (self._fenced is not None or not (self.state == SHARED and self._policy == RESEND))
 
     def lost_acks(self) -> LostAckResolver:
         """What finds out which of the doubtful batches are durable; resolve() takes it when it is done."""
@@ -305,16 +312,20 @@ class AppendSession:
         from s2cli.wire.lost_acks import LostAckResolver
 
         return LostAckResolver(
-            [batch for batch in self._unacknowledged() if batch.doubtful], self._floor, shared=self._shared
+            [batch for batch in self._unacknowledged() if batch.state == DOUBTFUL],
+            self._floor,
+            shared=self.state == SHARED,
         )
 
     def resolve(self, resolver: LostAckResolver) -> int:
         """Takes what the resolver found; the number of batches that turned out to be durable. Raises where the append
         cannot go on."""
-        if resolver.recreated:
+        from s2cli.wire.lost_acks import FOREIGN, RECREATED, UNDECIDED
+
+        if resolver.state == RECREATED:
             raise self._recreated(resolver.tail)
-        if resolver.undecided is not None:
-            raise self._undecided(resolver.undecided)
+        if resolver.state == UNDECIDED:
+            raise self._undecided(resolver.why)
         rest = self._unacknowledged()
         self._in_flight, self._head, self._sent = [], 0, 0
         found = 0
@@ -328,14 +339,13 @@ class AppendSession:
             if self._in_flight:
                 _add_lines(self.durable_beyond, batch)
             _add_lines(self.recognized, batch)
-            if not self._shared:
-                self._floor = start + batch.count
-        if self._shared:
+            self._floor = start + batch.count
+        if self.state == SHARED:
             self._floor = resolver.tail
-        elif resolver.foreign:
+        elif resolver.state == FOREIGN:
             # Whatever copies are on their way demand places that are taken: they can do no more harm.
             for batch in self._in_flight:
-                batch.doubtful = False
+                batch.state = SENT
             self._share(SeqNumMismatchError(resolver.tail))
             self._floor = resolver.tail
         if self._fenced is not None and self._in_flight:
@@ -347,8 +357,8 @@ class AppendSession:
         """Another writer is here: go on without demands, or end where the user made one."""
         if self._demanded is not None:
             raise error
-        self._shared = True
-        self._next = None
+        if self.state != SHARED:
+            self._enter(SHARED)
         for batch in self._unacknowledged():
             batch.start = None
 
@@ -361,7 +371,7 @@ class AppendSession:
         )
 
     def _undecided(self, why: str) -> UndecidedError:
-        lines = self._describe_lines(_lines_of(batch for batch in self._unacknowledged() if batch.doubtful))
+        lines = self._describe_lines(_lines_of(batch for batch in self._unacknowledged() if batch.state == DOUBTFUL))
         return UndecidedError(f"{lines} are durable", why)
 
 

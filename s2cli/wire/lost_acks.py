@@ -13,93 +13,105 @@ if TYPE_CHECKING:
     from s2cli.wire.append_input import PendingBatch
 
 
+# The states of a resolution, and which may follow which (drawn in s2cli/README.md). FOREIGN: resolved, and somebody
+# else's records stand where ours should. Texts, no enum: its import would cost each start 4 ms.
+ASKING, COMPARING, SEARCHING = "asking", "comparing", "searching"
+RESOLVED, FOREIGN, RECREATED, UNDECIDED = "resolved", "foreign", "recreated", "undecided"
+FOLLOWS = {
+    ASKING: (COMPARING, SEARCHING, RESOLVED, RECREATED, UNDECIDED),
+    COMPARING: (RESOLVED, FOREIGN, RECREATED, UNDECIDED),
+    SEARCHING: (RESOLVED, RECREATED, UNDECIDED),
+    RESOLVED: (),
+    FOREIGN: (),
+    RECREATED: (),
+    UNDECIDED: (),
+}
+
+
 class LostAckResolver:
-    """`batches` are the doubtful ones, in order; nothing of them lies below `floor`.
+    """`batches` are the doubtful ones, in order; nothing of them lies below `floor`. `found` has those that are
+    durable: the first line of each, and its sequence number. `why` says why it is UNDECIDED.
 
     While we write alone, a batch is durable if and only if the records at exactly its place equal it. In shared mode
     it counts as durable only if its content stands once in what was written since `floor`, and no other of the batches
     is equal to it: a batch that is sent again may stand there twice, one that is wrongly counted would be lost.
     """
 
-    __slots__ = (
-        "_alone",
-        "_batches",
-        "_cursor",
-        "_end",
-        "_search",
-        "_shared",
-        "foreign",
-        "found",
-        "recreated",
-        "tail",
-        "undecided",
-    )  # fmt: skip
+    __slots__ = ("_batches", "_cursor", "_end", "_places", "_search", "_shared", "found", "state", "tail", "why")
 
     def __init__(self, batches: list[PendingBatch], floor: int, *, shared: bool) -> None:
         self._batches = batches
         self._shared = shared
         self._cursor = floor  # what is still to be read begins here
         self._end = floor
-        self._alone = _ExpectedPlaces(batches)
-        self._search: _Search | None = None
+        self._places = _ExpectedPlaces(batches)  # for COMPARING
+        self._search = _Search(batches if shared else [])  # for SEARCHING
+        self.state = ASKING
         self.tail = floor
-        self.found: dict[int, int] = {}  # first line of a batch that is durable -> its sequence number
-        self.foreign = False  # somebody else's records are where ours should be
-        self.recreated = False
-        self.undecided: str | None = None  # why nobody can tell
+        self.found: dict[int, int] = {}
+        self.why = ""
+
+    def _enter(self, state: str) -> None:
+        assert state in FOLLOWS[self.state]
+        self.state = state
 
     @property
     def wanted(self) -> tuple[int, int] | None:
         """The sequence numbers that are to be read next, the second one exclusive."""
-        return (self._cursor, self._end) if self._cursor < self._end else None
+        return (self._cursor, self._end) if self.state in (COMPARING, SEARCHING) else None
 
     def on_tail(self, tail_seq_num: int) -> None:
         self.tail = tail_seq_num
         if tail_seq_num < self._cursor:
-            self.recreated = True
+            self._enter(RECREATED)
+        elif tail_seq_num == self._cursor:
+            self._enter(RESOLVED)
         elif self._shared:
             self._end = tail_seq_num
-            self._search = _Search(self._batches)
+            self._enter(SEARCHING)
         else:
-            self._end = min(tail_seq_num, self._alone.end)
+            self._end = min(tail_seq_num, self._places.end)
+            self._enter(COMPARING)
 
     def on_records(self, data: bytes) -> None:
         """A ReadBatch of what was `wanted`, from its start. Raises ProtocolError."""
         from s2cli.wire.messages import decode_received
 
         records = decode_received(data).records
-        if not records:
-            self._give_up(self._cursor)
         for record in records:
             if record.seq_num != self._cursor:
-                self._give_up(self._cursor)
-                return
+                break
             key = record_key(record.body, [(header.name, header.value) for header in record.headers])
             self._cursor += 1
-            if self._search is not None:
+            if self.state == SEARCHING:
                 self._search.feed(key)
-            elif not self._alone.feed(key):
-                self._end = self._cursor
-                self.foreign = True
-            if self._cursor >= self._end:
-                self._finish()
+                if self._cursor == self._end:
+                    self.found = self._search.finish(self._end)
+                    self._enter(RESOLVED)
+                    return
+            elif not self._places.feed(key) or self._cursor == self._end:
+                self._compared()
                 return
+        else:
+            if records:
+                return
+        self.give_up(f"the record at sequence number {self._cursor} is gone, trimmed or expired")
+
+    def _compared(self) -> None:
+        """The records differ from ours, or are compared to their end."""
+        self.found = self._places.found
+        # A batch is all or nothing: where only its beginning stands, or anything behind it, it is not ours.
+        is_foreign = len(self.found) < len(self._batches) and self.tail > self._places.found_end
+        self._enter(FOREIGN if is_foreign else RESOLVED)
+
+    def on_unsatisfiable(self) -> None:
+        """The tail has moved back while the records were read."""
+        self._enter(RECREATED)
 
     def give_up(self, why: str) -> None:
         """The records cannot be read."""
-        self.undecided = why
-        self._end = self._cursor
-
-    def _give_up(self, seq_num: int) -> None:
-        self.give_up(f"the record at sequence number {seq_num} is gone, trimmed or expired")
-
-    def _finish(self) -> None:
-        if self._search is not None:
-            self.found = self._search.finish(self._cursor)
-        else:
-            self.found = self._alone.found
-            # A batch is all or nothing: where only its beginning stands, or anything behind it, it is not ours.
-            self.foreign |= len(self.found) < len(self._batches) and self.tail > self._alone.found_end
+        self.why = why
+        self._enter(UNDECIDED)
 
 
 class _ExpectedPlaces:
@@ -149,7 +161,7 @@ class _Search:
         self._by_first: dict[bytes, list[int]] = {}
         for line, wanted in self._keys.items():
             self._by_first.setdefault(wanted[0], []).append(line)
-        self._longest = max(map(len, lines_of))
+        self._longest = max(map(len, lines_of), default=0)
         self._window: list[bytes] = []
         self._count = 0  # records in all
         self._places: dict[int, list[int]] = {}  # line -> where its content stands; two are as good as many

@@ -15,7 +15,7 @@ from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, parse_tail
 from s2cli.client.transports import SessionTransport
 from s2cli.endpoints import Target
-from s2cli.errors import ProtocolError, UnreachableError
+from s2cli.errors import BrokenAckError, ProtocolError, UnreachableError
 from s2cli.formats.input import open_input
 from s2cli.wire.append_session import AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
@@ -413,6 +413,34 @@ def test_a_server_that_speaks_something_else_ends_the_append(server, append, ans
     with pytest.raises(ProtocolError):
         append.loop.run()
     server.finish()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (encode_ack(0, 1, 7, 1, 7, 1), "acknowledged 7 records where 1 were sent"),
+        (encode_ack(5, 1, 6, 1, 6, 1), "at sequence number 5 that demanded 0"),
+        (encode_ack(0, 1, 1, 1, 0, 1), "a stream that ends before 0"),
+        (b"\xff", "not a valid acknowledgement"),
+    ],
+)
+def test_an_ack_that_no_server_may_give_ends_the_append_at_once(server, append, message, words):
+    def script(server):
+        exchange = server.accept()
+        exchange.answer_tail(0)
+        exchange.open_session()
+        append.write(b"a\n")
+        exchange.wait_for_inputs(1)
+        exchange.say(encode_frame(message))
+        assert exchange.is_left()  # and nobody connects again
+
+    server.run(script)
+    with pytest.raises(BrokenAckError, match=words):
+        append.loop.run()
+    append.end_input()
+    server.finish()
+    assert append.said == []
+    assert append.session.unknown == [(1, 1)]
 
 
 def test_a_server_that_never_takes_what_is_sent_is_given_up(server):

@@ -8,7 +8,7 @@ from s2cli.errors import (
     SeqNumMismatchError,
 )
 from s2cli.wire.append_input import bodies_records
-from s2cli.wire.append_session import AppendSession
+from s2cli.wire.append_session import START, AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
 from s2cli.wire.protobuf import encode_ack
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
@@ -97,7 +97,7 @@ class Writer:
     def __init__(self, stream: Stream, session: AppendSession | None = None) -> None:
         self.stream = stream
         self.session = session or AppendSession()
-        if self.session.asks_for_tail:
+        if self.session.state == START:
             self.session.begin(stream.tail)
         self.wire: Wire | None = None
         self.lost: list[Wire] = []  # connections whose rest may still arrive

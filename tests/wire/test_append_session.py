@@ -2,6 +2,8 @@
 loss."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 from append_model import Stream, Wire, Writer, records
@@ -14,8 +16,9 @@ from s2cli.errors import (
     SeqNumMismatchError,
     UndecidedError,
 )
+from s2cli.wire import append_input, append_session, lost_acks
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
-from s2cli.wire.append_session import RESEND, STOP, AppendSession
+from s2cli.wire.append_session import ALONE, RESEND, SHARED, STOP, AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
 from s2cli.wire.protobuf import encode_ack
 from s2cli.wire.s2_pb2 import AppendInput
@@ -110,7 +113,6 @@ def test_an_acknowledgement_that_does_not_fit_is_a_broken_protocol(answer, text)
 
 def test_without_a_tail_the_first_batch_waits_alone_and_its_ack_is_the_baseline():
     session = AppendSession()
-    session.begin(None)
     assert session.can_add
     session.add(records(b"a"))
     assert not session.can_add
@@ -126,7 +128,6 @@ def test_without_a_tail_the_first_batch_waits_alone_and_its_ack_is_the_baseline(
 
 def test_without_a_tail_a_loss_before_the_first_ack_is_undecided():
     session = AppendSession()
-    session.begin(None)
     session.add(records(b"a", b"b"))
     session.start()
     session.take(1 << 30)
@@ -173,7 +174,7 @@ def test_a_copy_that_arrives_late_is_refused():
     writer.wire.deliver()
     writer.receive()  # a mismatch: it may be our own copy that stands there
     assert writer.session.needs_resolution()
-    assert not writer.session.shared
+    assert writer.session.state == ALONE
     writer.finish()
     assert stream.bodies == [b"a", b"b"]
     assert writer.session.durable == 2
@@ -208,7 +209,7 @@ def test_headers_count_in_the_comparison_and_timestamps_do_not():
     stream.write(b"body")
     other.connect()
     assert other.session.durable == 0
-    assert other.session.shared
+    assert other.session.state == SHARED
 
 
 def test_only_the_beginning_of_a_batch_is_not_ours():
@@ -218,7 +219,7 @@ def test_only_the_beginning_of_a_batch_is_not_ours():
     stream.write(b"a")
     writer.finish()
     assert stream.bodies == [b"a", b"a", b"b"]
-    assert writer.session.shared
+    assert writer.session.state == SHARED
     assert writer.session.repeated == []  # its copies demand places that are taken: none can arrive any more
 
 
@@ -228,7 +229,7 @@ def test_a_mismatch_without_a_loss_means_another_writer():
     stream.write(b"other")
     wire.deliver()
     writer.receive()
-    assert writer.session.shared
+    assert writer.session.state == SHARED
     assert not writer.session.doubtful
     assert writer.session.unknown == []
     writer.finish()
@@ -240,7 +241,7 @@ def test_a_demanded_place_ends_at_another_writer():
     stream = Stream()
     stream.write(b"other")
     session = AppendSession(demanded=0)
-    assert not session.asks_for_tail
+    assert session.state == ALONE
     writer = Writer(stream, session)
     session.add(records(b"a"))
     writer.connect()
@@ -423,7 +424,7 @@ def test_stop_leaves_at_the_first_doubt():
 def test_resend_asks_nothing_and_names_what_it_repeats():
     stream = Stream()
     session = AppendSession(policy=RESEND)
-    assert not session.asks_for_tail
+    assert session.state == SHARED
     writer = Writer(stream, session)
     session.add(records(b"a"))
     session.add(records(b"b"))
@@ -479,7 +480,7 @@ def shared_writer(stream, *batches):
     writer.wire.deliver()
     writer.receive()
     writer.finish()
-    assert writer.session.shared
+    assert writer.session.state == SHARED
     for batch in batches:
         writer.session.add(records(*batch))
     writer.connect()
@@ -598,7 +599,7 @@ def test_alone_every_line_is_there_exactly_once_and_in_order(seed):
     lines = [b"line %d" % (number // 2) for number in range(40)]  # each twice: content alone proves nothing
     stream, session = accidents(seed, lines, [])
     assert stream.bodies[2:] == lines
-    assert (session.durable, session.repeated, session.shared) == (40, [], False)
+    assert (session.durable, session.repeated, session.state) == (40, [], ALONE)
     assert (session.first_seq_num, session.last_seq_num) == (2, 41)
 
 
@@ -636,3 +637,50 @@ def test_wire_poisons_a_session_at_its_first_error():
     assert isinstance(wire, Wire)
     assert len(wire.answers) == 1
     assert writer.session.in_flight == 2
+
+
+# The states
+
+
+def picture_of(module):
+    """The words for states in the pictures of the map that name this module."""
+    chapter = (Path(append_session.__file__).parents[1] / "README.md").read_text().partition("\n## 3. States")[2]
+    (text,) = re.findall(rf"`wire/{module}\.py`: `\w+`\)[:\n]+```text\n(.*?)```", chapter, re.DOTALL)
+    return set(re.findall(r"\b[A-Z]{4,}\b", text))
+
+
+@pytest.mark.parametrize("module", [append_session, lost_acks])
+def test_the_states_are_those_of_the_picture(module):
+    name = module.__name__.rpartition(".")[2]
+    states = {state.upper() for state in module.FOLLOWS}
+    assert all(getattr(module, state) == state.lower() for state in states)
+    assert {state for following in module.FOLLOWS.values() for state in following} < {s.lower() for s in states}
+    others = {"ALONE", "SHARED"} if module is lost_acks else {"FOREIGN"}
+    assert picture_of(name) == states | others
+
+
+def test_the_states_of_a_batch_are_those_of_the_picture():
+    states = {append_input.WAITING, append_input.SENT, append_input.DOUBTFUL}
+    assert picture_of("append_input") == {state.upper() for state in states} | {"SHARED"}
+
+
+def test_each_state_of_a_resolution_leads_where_the_table_says():
+    """From a tail of 1 on, whatever comes next."""
+
+    def resolver(shared=False):
+        batch = append_input.PendingBatch(records(b"a", b"b"), [(1, 2)], 0)
+        return lost_acks.LostAckResolver([batch], 0, shared=shared)
+
+    stream = Stream()
+    stream.write(b"a", b"c")
+    for shared, middle in ((False, lost_acks.COMPARING), (True, lost_acks.SEARCHING)):
+        one = resolver(shared)
+        assert (one.state, one.wanted) == (lost_acks.ASKING, None)
+        one.on_tail(2)
+        assert (one.state, one.wanted) == (middle, (0, 2))
+        one.on_records(stream.read(0, 1))
+        assert (one.state, one.wanted) == (middle, (1, 2))
+        one.on_records(stream.read(1, 2))
+        assert (one.state, one.wanted, one.found) == (lost_acks.RESOLVED if shared else lost_acks.FOREIGN, None, {})
+        with pytest.raises(AssertionError):
+            one.on_tail(2)
