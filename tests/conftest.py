@@ -208,7 +208,7 @@ class LiteThread(Endpoint):
     def start(self) -> "LiteThread":
         with pytest.MonkeyPatch.context() as patch:
             if self.clock is not None:
-                patch.setattr("s2cli.server.api.server._clock_ms", self.clock)
+                patch.setattr("s2cli.server.api.server.wall_clock_ms", self.clock)
             self._thread.start()
             assert self._ready.wait(TIMEOUT_S), "the server did not start"
         if self._error is not None:

@@ -113,7 +113,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             listeners.append(options.listener or listen_tcp(options.host, options.port))
             stack.callback(listeners[0].close)
             origin = _origin(*address_of(listeners[0]))
-        directory = None if options.data is None else await _lock(options.data)
+        directory = None if options.data is None else await lock_directory(options.data)
         if directory is not None:
             stack.callback(directory.release)
         store = await options.open_store(None if directory is None else directory.path)
@@ -219,7 +219,8 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
     server.enter(Phase.CLOSED)
 
 
-async def _lock(data: str) -> LockedDirectory:
+async def lock_directory(data: str) -> LockedDirectory:
+    """The data directory, ours once a server that is just ending has let go. Raises S2Error where it cannot be had."""
     allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:

@@ -9,7 +9,7 @@ from support.waiting import TIMEOUT_S
 async def hold(store):
     """Returns a coroutine function that lets it go on."""
     gate = threading.Event()
-    stopped = asyncio.ensure_future(store._change(lambda _: gate.wait(TIMEOUT_S)))
+    stopped = asyncio.ensure_future(store.change(lambda _: gate.wait(TIMEOUT_S)))
     await asyncio.sleep(0)
 
     async def go_on():

@@ -1,24 +1,40 @@
-"""The operations on basins (protocol section 2.4)."""
+"""The operations on basins (protocol section 2.4) and on locations (section 2.3), of which there is one: here."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s2cli.errors import ApiError
-from s2cli.server.api.location_handlers import LOCAL, check_known
+from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.request import Request, checked_config, json_response, rfc3339, string_member
-from s2cli.server.api.visible_items import list_within
 from s2cli.server.core.encryption import check_available
 from s2cli.server.core.resources import CREATED, NOOP
-from s2cli.wire.configs import parse_basin_config, patch_basin_config, show_basin_config
-from s2cli.wire.names import check_basin_name, check_basin_prefix
+from s2cli.server.core.scopes import list_within
+from s2cli.wire.configs import (
+    STORAGE_CLASSES,
+    SYSTEM_DEFAULTS,
+    parse_basin_config,
+    patch_basin_config,
+    show_basin_config,
+)
+from s2cli.wire.names import check_basin_name, check_basin_prefix, check_location
 
 if TYPE_CHECKING:
     from s2cli.server.api.request import Response
     from s2cli.server.store.interface import BasinRow
 
 ACCEPTED: Response = 202, b"", []
+
+LOCAL = "local"
+
+# Nobody else has anything at this place. The storage classes are those that clients know and offer: a stream may name
+# any other, and none is better here than another.
+_LOCATION = {
+    "name": LOCAL,
+    "is_private": True,
+    "storage_classes": list(STORAGE_CLASSES),
+    "default_storage_class": SYSTEM_DEFAULTS["storage_class"],
+}
 
 
 async def list_basins(request: Request) -> Response:
@@ -36,7 +52,7 @@ async def create_basin(request: Request) -> Response:
     name = string_member(members, "basin", check_basin_name)
     request.permit("create-basin", name)
     if members.get("location") is not None:
-        check_known(members["location"])
+        _check_location(members["location"])
     config = _config(members.get("config"))
     key = request.create_key(config)
     row, is_new = await request.server.resources.create_basin(
@@ -44,7 +60,7 @@ async def create_basin(request: Request) -> Response:
     )
     if not is_new and (key is None or not key.made(row.request_key)):
         raise ApiError("resource_already_exists", f"basin `{name}` already exists")
-    return _provisioned(CREATED if is_new else NOOP, row, 201)
+    return provisioned(CREATED if is_new else NOOP, _info(row), 201)
 
 
 async def get_basin_config(request: Request) -> Response:
@@ -57,7 +73,7 @@ async def ensure_basin(request: Request) -> Response:
     if body is not None and not isinstance(body, dict):
         raise ApiError("bad_json", "the body must be a JSON object")
     if body is not None and body.get("location") is not None:
-        check_known(body["location"])
+        _check_location(body["location"])
     # A full desired state: without a config it is the default one (protocol section 2.4).
     config = _config((body or {}).get("config"))
     outcome, row = await request.server.resources.ensure_basin(
@@ -65,9 +81,9 @@ async def ensure_basin(request: Request) -> Response:
         config,
         lambda: request.permit("reconfigure-basin", request.name),
         request.confirm,
-        lambda outcome, row: request.reply(_provisioned(outcome, row)),
+        lambda outcome, row: request.reply(provisioned(outcome, _info(row))),
     )
-    return _provisioned(outcome, row)
+    return provisioned(outcome, _info(row))
 
 
 async def reconfigure_basin(request: Request) -> Response:
@@ -88,10 +104,23 @@ async def delete_basin(request: Request) -> Response:
     return ACCEPTED
 
 
-def _provisioned(outcome: str, row: BasinRow, status: int | None = None) -> Response:
-    """What is answered where the basin was created, changed, or was as it should be."""
+async def list_locations(request: Request) -> Response:
+    return json_response(200, [_LOCATION])
+
+
+async def get_default_location(request: Request) -> Response:
+    return json_response(200, _LOCATION)
+
+
+async def set_default_location(request: Request) -> Response:
+    _check_location(await request.json())
+    return json_response(200, _LOCATION)
+
+
+def provisioned(outcome: str, info: dict[str, Any], status: int | None = None) -> Response:
+    """What is answered where a basin or a stream was created, changed, or was as it should be."""
     status = status or (201 if outcome == CREATED else 200)
-    return json_response(status, _info(row), outcome.encode())
+    return json_response(status, info, outcome.encode())
 
 
 def _config(value: object) -> dict[str, Any]:
@@ -113,3 +142,15 @@ def _info(row: BasinRow) -> dict[str, Any]:
         # Deprecated, for old clients.
         "state": "active" if row.deleted_at_ms is None else "deleting",
     }
+
+
+def _check_location(value: Any) -> None:
+    """Raises ApiError unless the value of a JSON body is the name of a location that there is."""
+    if not isinstance(value, str):
+        raise ApiError("bad_json", "a location must be a string")
+    try:
+        check_location(value)
+    except BadValueError as error:
+        raise ApiError("bad_json", error.message) from error
+    if value != LOCAL:
+        raise ApiError("invalid", f"location `{value}` not found: this server has only `{LOCAL}`")

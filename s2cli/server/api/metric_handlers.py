@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from s2cli.server.core.turnstile import Steps
     from s2cli.server.store.interface import Counted
 
-    MakeSet = Callable[["_Question"], Awaitable[list["_Metric"]]]
+    MakeSet = Callable[["_Question"], Awaitable[list["Metric"]]]
 
 INTERVALS = {"minute": 1, "hour": 60, "day": 24 * 60}  # minutes
 MAX_SPAN_S = 90 * 24 * 3600
@@ -67,20 +67,20 @@ class _Question:
             return {}
         return await self.request.server.store.counted(self.basin, self.stream, series, first, end, self.interval)
 
-    def accumulations(self, counted: Counted, unit: str) -> list[_Metric]:
+    def accumulations(self, counted: Counted, unit: str) -> list[Metric]:
         """One for each series, named by what follows the colon; only points where something was counted."""
         return [
             self.accumulation(series.rpartition(":")[2].replace("_", "-"), unit, counted[series].items())
             for series in sorted(counted)
         ]
 
-    def accumulation(self, name: str, unit: str, points: Collection[tuple[int, int]]) -> _Metric:
+    def accumulation(self, name: str, unit: str, points: Collection[tuple[int, int]]) -> Metric:
         word = next(word for word, minutes in INTERVALS.items() if minutes == self.interval)
         members = {"name": name, "unit": unit, "interval": word}
-        return _Metric("accumulation", members, map(_point, points), len(points))
+        return Metric("accumulation", members, map(point, points), len(points))
 
 
-class _Metric(NamedTuple):
+class Metric(NamedTuple):
     """One of an answer. Its values come as JSON, one by one: there may be many."""
 
     kind: str
@@ -89,7 +89,7 @@ class _Metric(NamedTuple):
     length: int  # how many these are, at most
 
 
-def _point(point: tuple[int, int]) -> str:
+def point(point: tuple[int, int]) -> str:
     return f"[{point[0] * 60},{point[1]}]"
 
 
@@ -124,12 +124,12 @@ async def _answer(
         metrics = await make(question)
         size_bytes = sum([METRIC_BYTES + VALUE_BYTES * metric.length for metric in metrics])
         await server.memory.reserve(request.share, size_bytes)
-        payload = await server.rendering.pass_by(size_bytes, _render(metrics))
+        payload = await server.rendering.pass_by(size_bytes, render(metrics))
     server.memory.keep(request.share, len(payload))
     return 200, payload, []
 
 
-def _render(metrics: list[_Metric]) -> Steps[bytes]:
+def render(metrics: list[Metric]) -> Steps[bytes]:
     """The answer as JSON; without those that have no values."""
     items = []
     for kind, members, values, _ in metrics:
@@ -144,38 +144,38 @@ def _render(metrics: list[_Metric]) -> Steps[bytes]:
     return f'{{"values":[{",".join(items)}]}}'.encode()
 
 
-async def _active_basins(question: _Question) -> list[_Metric]:
+async def _active_basins(question: _Question) -> list[Metric]:
     if question.first >= question.end:
         return []
     names = await question.request.server.store.active_basins(question.first, question.end)
     grant = question.request.grant
     if grant is not None:
         names = [name for name in names if name in grant.scope.basins]
-    return [_Metric("label", {"name": "active_basins"}, map(json.dumps, names), len(names))]
+    return [Metric("label", {"name": "active_basins"}, map(json.dumps, names), len(names))]
 
 
-async def _operations(question: _Question) -> list[_Metric]:
+async def _operations(question: _Question) -> list[Metric]:
     return question.accumulations(await question.counted("op:"), "operations")
 
 
-async def _append_ops(question: _Question) -> list[_Metric]:
+async def _append_ops(question: _Question) -> list[Metric]:
     return question.accumulations(await question.counted("append_ops:"), "operations")
 
 
-async def _append_throughput(question: _Question) -> list[_Metric]:
+async def _append_throughput(question: _Question) -> list[Metric]:
     return question.accumulations(await question.counted("append_bytes:"), "bytes")
 
 
-async def _read_ops(question: _Question) -> list[_Metric]:
+async def _read_ops(question: _Question) -> list[Metric]:
     return question.accumulations(await question.counted("read_ops:"), "operations")
 
 
-async def _read_throughput(question: _Question) -> list[_Metric]:
+async def _read_throughput(question: _Question) -> list[Metric]:
     counted = await question.counted("read_bytes")
     return question.accumulations({"read-throughput": counted["read_bytes"]} if counted else {}, "bytes")
 
 
-async def _billable_usage(question: _Question) -> list[_Metric]:
+async def _billable_usage(question: _Question) -> list[Metric]:
     """Hours that are over, and in which something was done. It costs nothing here."""
     this_hour = question.request.server.clock_ms() // 3_600_000 * 60
     counted = await question.counted("op:", end=min(question.end, this_hour))
@@ -183,7 +183,7 @@ async def _billable_usage(question: _Question) -> list[_Metric]:
     return [question.accumulation(name, "usd", [(minute, 0) for minute in at]) for name in _DIMENSIONS]
 
 
-async def _storage(question: _Question) -> list[_Metric]:
+async def _storage(question: _Question) -> list[Metric]:
     """What is there now, less what was added since: at the end of each interval, from when there was anything."""
     server, interval = question.request.server, question.interval
     now = server.clock_ms() // 60_000
@@ -196,11 +196,11 @@ async def _storage(question: _Question) -> list[_Metric]:
     first, last = max(question.first - question.first % interval, known), min(question.end - 1, now)
     before = sum([value for minute, value in added.items() if minute < first])
     intervals = range(first, last + 1, interval)
-    values = map(_point, _sizes(size_bytes + before, intervals, added))
-    return [_Metric("gauge", {"name": "storage", "unit": "bytes"}, values, len(intervals))]
+    values = map(point, sizes(size_bytes + before, intervals, added))
+    return [Metric("gauge", {"name": "storage", "unit": "bytes"}, values, len(intervals))]
 
 
-def _sizes(size_bytes: int, intervals: Iterable[int], added: dict[int, int]) -> Iterator[tuple[int, int]]:
+def sizes(size_bytes: int, intervals: Iterable[int], added: dict[int, int]) -> Iterator[tuple[int, int]]:
     """What was there at the end of each interval; `size_bytes` before the first of them."""
     for minute in intervals:
         size_bytes += added.get(minute, 0)

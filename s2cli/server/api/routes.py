@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from s2cli.server.api import (
     basin_handlers,
     introduction,
-    location_handlers,
     metric_handlers,
     openapi,
     record_requests,
@@ -245,7 +244,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/locations",
         "list-locations",
         "List locations",
-        location_handlers.list_locations,
+        basin_handlers.list_locations,
         answers=((200, "LocationList"),),
     ),
     Route(
@@ -253,7 +252,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/locations/default",
         "get-default-location",
         "Get the location where basins are made",
-        location_handlers.get_default_location,
+        basin_handlers.get_default_location,
         answers=((200, "LocationInfo"),),
     ),
     Route(
@@ -261,7 +260,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/locations/default",
         "set-default-location",
         "Set the location where basins are made",
-        location_handlers.set_default_location,
+        basin_handlers.set_default_location,
         body="LocationName",
         answers=((200, "LocationInfo"),),
     ),

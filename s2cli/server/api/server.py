@@ -59,7 +59,7 @@ class Server:
     ) -> None:
         self.store = store
         self.base_domain = base_domain
-        self.clock_ms: Callable[[], int] = _clock_ms
+        self.clock_ms: Callable[[], int] = wall_clock_ms
 
         def clock_ms() -> int:
             return self.clock_ms()
@@ -173,5 +173,5 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
         await asyncio.wait_for(event.wait(), timeout_s)
 
 
-def _clock_ms() -> int:
+def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000

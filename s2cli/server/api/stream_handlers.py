@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
-from s2cli.server.api.basin_handlers import ACCEPTED
+from s2cli.server.api.basin_handlers import ACCEPTED, provisioned
 from s2cli.server.api.request import Request, checked_config, json_response, rfc3339, string_member
-from s2cli.server.api.visible_items import list_within
 from s2cli.server.core.resources import CREATED, NOOP
+from s2cli.server.core.scopes import list_within
 from s2cli.wire.configs import parse_stream_config, patch_stream_layer
 from s2cli.wire.names import check_stream_name, check_stream_prefix
 
@@ -46,7 +46,7 @@ async def create_stream(request: Request) -> Response:
     )
     if not is_new and (key is None or not key.made(row.request_key)):
         raise ApiError("resource_already_exists", f"stream `{name}` in basin `{basin}` already exists")
-    return _provisioned(request, CREATED if is_new else NOOP, row, 201)
+    return provisioned(CREATED if is_new else NOOP, _info(request, row), 201)
 
 
 async def get_stream_config(request: Request) -> Response:
@@ -63,9 +63,9 @@ async def ensure_stream(request: Request) -> Response:
         layer,
         lambda: request.permit("reconfigure-stream", request.name),
         request.confirm,
-        lambda outcome, row: request.reply(_provisioned(request, outcome, row)),
+        lambda outcome, row: request.reply(provisioned(outcome, _info(request, row))),
     )
-    return _provisioned(request, outcome, row)
+    return provisioned(outcome, _info(request, row))
 
 
 async def reconfigure_stream(request: Request) -> Response:
@@ -88,12 +88,6 @@ async def delete_stream(request: Request) -> Response:
         request.basin(), request.name, request.confirm, lambda *_: request.reply(ACCEPTED)
     )
     return ACCEPTED
-
-
-def _provisioned(request: Request, outcome: str, row: StreamRow, status: int | None = None) -> Response:
-    """What is answered where the stream was created, changed, or was as it should be."""
-    status = status or (201 if outcome == CREATED else 200)
-    return json_response(status, _info(request, row), outcome.encode())
 
 
 def _info(request: Request, row: StreamRow) -> dict[str, Any]:

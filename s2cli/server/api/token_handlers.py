@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import ApiError
 from s2cli.server.api.request import Request, json_response, string_member
 from s2cli.server.api.timestamps import is_later, milliseconds_of, parse_timestamp
-from s2cli.server.api.visible_items import list_within
 from s2cli.server.core.auth import ROOT_ID, root_row
-from s2cli.server.core.scopes import Scope, parse_scope
+from s2cli.server.core.scopes import Scope, list_within, parse_scope
 from s2cli.server.store.interface import TokenRow
 from s2cli.wire.names import check_token_id, check_token_prefix
 

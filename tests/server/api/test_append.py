@@ -625,7 +625,7 @@ def test_a_full_disk_is_said_and_survived(make_thread_server, tmp_path):
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA max_page_count={pages + spare}").fetchall()
 
-        asyncio.run_coroutine_threadsafe(stores[0]._change(run), server.loop).result(TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(stores[0].change(run), server.loop).result(TIMEOUT_S)
 
     with open_append(server, basin) as session, open_read(server, basin, "seq_num=0") as follower:
         found = []

@@ -38,7 +38,7 @@ def tail(server, stream):
 
 def test_an_id_that_is_issued_anew_after_it_expired_works_at_once(make_thread_server, monkeypatch):
     now_ms = time.time_ns() // 1_000_000
-    monkeypatch.setattr("s2cli.server.api.server._clock_ms", lambda: now_ms)
+    monkeypatch.setattr("s2cli.server.api.server.wall_clock_ms", lambda: now_ms)
     server = make_thread_server(root_token=ROOT)
     name, old = issue(server, scope=scope("list-basins"), expires_at=instant(now_ms + 60_000))
     assert ask(server, old, "GET", "/v1/basins").status == 200

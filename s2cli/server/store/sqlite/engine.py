@@ -68,8 +68,8 @@ class SqliteStore:
             if not (lacks_room and ballast.release()):
                 raise
             connection = open_writer(directory, durable=not temporary)
-        self._room = Room(connection, directory, ballast)
-        self._writer = Writer(connection, loop, gate, self._room, self._group_written)
+        self.room = Room(connection, directory, ballast)
+        self._writer = Writer(connection, loop, gate, self.room, self._group_written)
         self._reader = Reader(open_reader(directory), loop, gate)
         self._writer.start()
         self._reader.start()
@@ -100,7 +100,7 @@ class SqliteStore:
 
     @property
     def failure(self) -> str | None:
-        return self._writer.failure or self._room.shortage
+        return self._writer.failure or self.room.shortage
 
     def expire(self) -> None:
         self._writer.expire(self.clock_ms())
@@ -127,15 +127,19 @@ class SqliteStore:
 
     # Reading.
 
+    async def ask(self, run: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `run` returns, or raises, in the thread that reads."""
+        return await self._reader.submit(run)
+
     async def tail(self, stream_id: int) -> tuple[int, int] | None:
-        return await self._reader.submit(partial(reader.tail, stream_id=stream_id))
+        return await self.ask(partial(reader.tail, stream_id=stream_id))
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         now_ms = self.clock_ms()
         go_on: int | None = first_seq_num
         chunks: list[Chunk] = []
         while go_on is not None:
-            chunks, go_on = await self._reader.submit(
+            chunks, go_on = await self.ask(
                 partial(
                     reader.read,
                     stream_id=stream_id,
@@ -148,44 +152,42 @@ class SqliteStore:
         return chunks
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
-        return await self._reader.submit(
+        return await self.ask(
             lambda connection: reader.find_timestamp(connection, stream_id, timestamp, first_seq_num, end_seq_num)
         )
 
     async def get_basin(self, name: str) -> BasinRow | None:
-        return await self._reader.submit(lambda connection: resource_rows.get_basin(connection, name))
+        return await self.ask(lambda connection: resource_rows.get_basin(connection, name))
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
-        return await self._reader.submit(
-            lambda connection: resource_rows.list_basins(connection, prefix, start_after, limit)
-        )
+        return await self.ask(lambda connection: resource_rows.list_basins(connection, prefix, start_after, limit))
 
     async def get_stream(self, basin: str, name: str) -> StreamRow | None:
-        return await self._reader.submit(lambda connection: resource_rows.get_stream(connection, basin, name))
+        return await self.ask(lambda connection: resource_rows.get_stream(connection, basin, name))
 
     async def list_streams(self, basin: str, prefix: str, start_after: str, limit: int) -> tuple[list[StreamRow], bool]:
-        return await self._reader.submit(
+        return await self.ask(
             lambda connection: resource_rows.list_streams(connection, basin, prefix, start_after, limit)
         )
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
-        return await self._reader.submit(lambda connection: reply_rows.get(connection, key, now_ms))
+        return await self.ask(lambda connection: reply_rows.get(connection, key, now_ms))
 
     async def deleting_basins(self) -> list[str]:
         return await self._reader.in_slices(resource_rows.deleting_basins)
 
     async def deleting_streams(self, limit: int) -> list[StreamRow]:
-        return await self._reader.submit(lambda connection: resource_rows.deleting_streams(connection, limit))
+        return await self.ask(lambda connection: resource_rows.deleting_streams(connection, limit))
 
     async def get_token(self, selector: str) -> TokenRow | None:
-        return await self._reader.submit(lambda connection: resource_rows.get_token(connection, selector))
+        return await self.ask(lambda connection: resource_rows.get_token(connection, selector))
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         living: list[TokenRow] = []
         after: str | None = start_after
         while after is not None and len(living) <= limit:
             wanted = limit + 1 - len(living)
-            page, after = await self._reader.submit(
+            page, after = await self.ask(
                 partial(resource_rows.list_tokens, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
             )
             living += page
@@ -213,31 +215,48 @@ class SqliteStore:
 
     # Writing.
 
+    async def change(
+        self,
+        run: Callable[[sqlite3.Connection], Result],
+        stream_id: int | None = None,
+        reply: Reply | None = None,
+        *,
+        grows: bool = False,
+    ) -> Result:
+        """What `run` returns, or raises, in a transaction of the thread that writes (see Operation); with `reply`, if
+        it changes anything."""
+        if reply is not None:
+            run = reply_rows.with_reply(run, reply)
+        future: Future[Any] = self._loop.create_future()
+        self._writer.put(Operation(run, future, stream_id, grows=grows))
+        result: Result = await future
+        return result
+
     async def add_counts(self, points: Sequence[Point]) -> None:
-        await self._change(lambda connection: metric_rows.add(connection, points), grows=True)
+        await self.change(lambda connection: metric_rows.add(connection, points), grows=True)
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
-        return await self._change(lambda connection: resource_rows.insert_token(connection, row, now_ms), grows=True)
+        return await self.change(lambda connection: resource_rows.insert_token(connection, row, now_ms), grows=True)
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
-        return await self._change(lambda connection: resource_rows.remove_token(connection, token_id, now_ms))
+        return await self.change(lambda connection: resource_rows.remove_token(connection, token_id, now_ms))
 
     async def expire_tokens(self, now_ms: int) -> int | None:
-        return await self._change(lambda connection: resource_rows.expire_tokens(connection, now_ms))
+        return await self.change(lambda connection: resource_rows.expire_tokens(connection, now_ms))
 
     async def save_reply(self, reply: Reply) -> None:
-        await self._change(lambda connection: reply_rows.save(connection, reply), grows=True)
+        await self.change(lambda connection: reply_rows.save(connection, reply), grows=True)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
-        return await self._change(
+        return await self.change(
             lambda connection: resource_rows.insert_basin(connection, row), reply=reply, grows=True
         )
 
     async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
-        await self._change(lambda connection: resource_rows.update_basin(connection, row), reply=reply)
+        await self.change(lambda connection: resource_rows.update_basin(connection, row), reply=reply)
 
     async def remove_basin(self, name: str) -> None:
-        await self._change(lambda connection: resource_rows.remove_basin(connection, name))
+        await self.change(lambda connection: resource_rows.remove_basin(connection, name))
 
     async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         def run(connection: sqlite3.Connection) -> StreamRow | None:
@@ -246,15 +265,15 @@ class SqliteStore:
                 self._lowest_free_id = row.id + 1
             return present
 
-        return await self._change(run, reply=reply, grows=True)
+        return await self.change(run, reply=reply, grows=True)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
-        await self._change(
+        await self.change(
             lambda connection: resource_rows.update_stream(connection, row, self.clock_ms()), row.id, reply
         )
 
     async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
-        return await self._change(
+        return await self.change(
             lambda connection: resource_rows.mark_streams(connection, basin, self.clock_ms(), limit)
         )
 
@@ -263,10 +282,10 @@ class SqliteStore:
             ids, more = expiry.empty_streams(connection, self.clock_ms(), limit)
             return resource_rows.streams_by_id(connection, ids), more
 
-        return await self._change(run)
+        return await self.change(run)
 
     async def delete_if_empty(self, row: StreamRow) -> bool:
-        return await self._change(
+        return await self.change(
             lambda connection: expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), row.id
         )
 
@@ -280,25 +299,10 @@ class SqliteStore:
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
             return False
 
-        while await self._change(run, stream_id):
+        while await self.change(run, stream_id):
             pass
 
     async def delete_chunks(self, stream_id: int) -> bool:
-        return await self._change(
+        return await self.change(
             lambda connection: sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM), stream_id
         )
-
-    async def _change(
-        self,
-        run: Callable[[sqlite3.Connection], Result],
-        stream_id: int | None = None,
-        reply: Reply | None = None,
-        *,
-        grows: bool = False,
-    ) -> Result:
-        if reply is not None:
-            run = reply_rows.with_reply(run, reply)
-        future: Future[Any] = self._loop.create_future()
-        self._writer.put(Operation(run, future, stream_id, grows=grows))
-        result: Result = await future
-        return result

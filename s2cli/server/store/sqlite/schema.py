@@ -204,7 +204,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
         _create(connection)
         _sync_directory(path.parent)
     elif version < FORMAT:
-        _upgrade(connection, version)
+        upgrade(connection, version)
         log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
     settings = {
         "synchronous": "FULL" if durable else "OFF",
@@ -259,7 +259,7 @@ def _create(connection: sqlite3.Connection) -> None:
     )
 
 
-def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+def upgrade(connection: sqlite3.Connection, version: int) -> None:
     steps = " ".join(_UPGRADES[number] for number in range(version, FORMAT))
     # One transaction as well: a crash leaves the old format or the new one. SQLite waits for the disk by itself here.
     connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={FORMAT}; COMMIT;")

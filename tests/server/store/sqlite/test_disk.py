@@ -42,7 +42,7 @@ def server(make_thread_server, tmp_path, stores, monkeypatch):
 
 
 def on_connection(server, store, run):
-    return asyncio.run_coroutine_threadsafe(store._change(run), server.loop).result(TIMEOUT_S)
+    return asyncio.run_coroutine_threadsafe(store.change(run), server.loop).result(TIMEOUT_S)
 
 
 def bound(server, store, more_pages):
@@ -124,6 +124,7 @@ def room(tmp_path, monkeypatch):
     ballast = Ballast(tmp_path, 2 * disk.MIB)
     assert ballast.restore()
     room = Room(connection, tmp_path, ballast)
+    room.execute = connection.execute
     room.has = lambda mib: monkeypatch.setattr(os, "statvfs", lambda _: Disk(int(mib * disk.MIB)))
     yield room
     connection.close()
@@ -161,10 +162,10 @@ def test_a_large_write_needs_more(room):
 
 def test_the_bound_of_the_database_counts(room):
     room.has(1000)
-    room._connection.execute("PRAGMA max_page_count=1")  # no less than it has
+    room.execute("PRAGMA max_page_count=1")  # no less than it has
     room.lack()
     assert "0.0 MiB are" in room.shortage
-    room._connection.execute(f"PRAGMA max_page_count={10 * disk.MIB // PAGE_BYTES}")
+    room.execute(f"PRAGMA max_page_count={10 * disk.MIB // PAGE_BYTES}")
     assert room.check()
 
 
@@ -214,7 +215,7 @@ def test_opening_may_take_the_room_that_is_kept_aside(tmp_path, monkeypatch, cod
         await (await SqliteStore.open(tmp_path)).close()
         assert (tmp_path / "ballast").exists()
         monkeypatch.setattr(schema, "FORMAT", schema.FORMAT + 1)
-        monkeypatch.setattr(schema, "_upgrade", upgrade)
+        monkeypatch.setattr(schema, "upgrade", upgrade)
         await (await SqliteStore.open(tmp_path)).close()
         monkeypatch.setattr(Ballast, "release", lambda _: False)
         with pytest.raises(S2Error, match="disk is full"):

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from support.holding import hold
@@ -56,7 +57,7 @@ class Engine:
                 await self.changed.wait()
 
     async def execute(self, statement):
-        return await self.store._change(lambda connection: connection.execute(statement).fetchall())
+        return await self.store.change(lambda connection: connection.execute(statement).fetchall())
 
 
 def with_engine(tmp_path, run):
@@ -291,17 +292,17 @@ def test_a_network_file_system_is_allowed_by_a_variable_that_the_refusal_names(t
     if value is not None:
         monkeypatch.setenv("S2_LITE_NETWORK_DATA", value)
     if allowed:
-        asyncio.run(serve._lock(str(tmp_path))).release()
+        asyncio.run(serve.lock_directory(str(tmp_path))).release()
     else:
         with pytest.raises(S2Error, match="network file system") as refusal:
-            asyncio.run(serve._lock(str(tmp_path)))
+            asyncio.run(serve.lock_directory(str(tmp_path)))
         assert "set S2_LITE_NETWORK_DATA=1" in refusal.value.hint
 
 
 def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("S2_LITE_NETWORK_DATA", "perhaps")
     with pytest.raises(BadValueError, match='must be 1 or 0, not "perhaps"'):
-        asyncio.run(serve._lock(str(tmp_path)))
+        asyncio.run(serve.lock_directory(str(tmp_path)))
 
 
 def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
@@ -397,7 +398,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
         await engine.wait(4)
         with monkeypatch.context() as crowded:
             crowded.setattr(Ballast, "restore", lambda self: self.aboard)
-            assert engine.store._room.make()
+            assert engine.store.room.make()
             engine.append(lane, 4)
             await engine.wait(5)
             assert engine.settled[4][1].code == "storage"
@@ -431,16 +432,16 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
 
     async def run(engine):
         small, bulk = Lane(await engine.stream("small")), Lane(await engine.stream("bulk"))
-        commit = engine.store._writer._commit
+        insert = sqlite_chunks.insert
         groups = []
 
-        def commit_and_go_on(group, behind=()):
-            commit(group, behind)
+        def insert_and_go_on(connection, group):
+            insert(connection, group)
             groups.append(group[0].lane)
             if bulk not in groups and len(groups) < 100:
                 engine.append(small, len(groups))
 
-        monkeypatch.setattr(engine.store._writer, "_commit", commit_and_go_on)
+        monkeypatch.setattr(sqlite_chunks, "insert", insert_and_go_on)
         go_on = await hold(engine.store)
         engine.append(bulk, 0, size=MIB)
         engine.append(small, 0)
@@ -480,7 +481,7 @@ def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
         engine.append(lane, 0, size=MIB)
         engine.append(lane, 1, size=MIB)
         engine.append(other, 1)
-        last = asyncio.ensure_future(engine.store._change(lambda _: None))
+        last = asyncio.ensure_future(engine.store.change(lambda _: None))
         await asyncio.sleep(0)
         await go_on()
         await asyncio.wait_for(asyncio.wait([last]), TIMEOUT_S)
@@ -668,15 +669,16 @@ def test_rows_of_basins_and_streams(tmp_path):
     with_engine(tmp_path, run)
 
 
-def test_a_temporary_store_leaves_nothing_behind():
+def test_a_temporary_store_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     async def run():
         store = await SqliteStore.open(None)
-        directory = store._directory
-        assert (directory / FILE_NAME).exists()
+        assert [path.parent.parent for path in tmp_path.rglob(FILE_NAME)] == [tmp_path]
         await store.close()
-        return directory
 
-    assert not asyncio.run(run()).exists()
+    asyncio.run(run())
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_database_is_for_our_own_user(tmp_path):

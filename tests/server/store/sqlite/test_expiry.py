@@ -70,7 +70,7 @@ class Scene:
         return [record.body for chunk in chunks for record in decode_read(chunk.data).records]
 
     async def query(self, statement):
-        return await self.store._reader.submit(lambda connection: connection.execute(statement).fetchall())
+        return await self.store.ask(lambda connection: connection.execute(statement).fetchall())
 
     async def until(self, statement, *rows):
         async def holds():

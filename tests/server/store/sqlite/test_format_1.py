@@ -36,7 +36,7 @@ def expected(place):
 @pytest.fixture
 def start(place, expected, make_thread_server, monkeypatch):
     """Starts a server on it, in whose clock a second has passed since it was written."""
-    monkeypatch.setattr("s2cli.server.api.server._clock_ms", lambda: expected["written_at_ms"] + 1000)
+    monkeypatch.setattr("s2cli.server.api.server.wall_clock_ms", lambda: expected["written_at_ms"] + 1000)
     return lambda: make_thread_server(data=place / "data", root_token=expected["root_token"])
 
 

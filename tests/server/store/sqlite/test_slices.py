@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from unittest import mock
 
 import pytest
 
@@ -10,12 +11,13 @@ from s2cli.errors import ApiError
 from s2cli.server.api import metric_handlers
 from s2cli.server.api.server import Server
 from s2cli.server.core import cleanup, meters
-from s2cli.server.core.meters import Meter
 from s2cli.server.core.turnstile import in_one_go
 from s2cli.server.store.interface import BasinRow, Point, StreamRow
 from s2cli.server.store.sqlite import metric_rows, resource_rows
 from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.reader import Reader
 from s2cli.server.store.sqlite.schema import chunk_id
+from s2cli.server.store.sqlite.writer import Writer
 
 MANY = 20_000
 # Instructions of SQLite's machine in one slice: a row that is passed over takes about ten to thirty.
@@ -37,12 +39,12 @@ def with_store(tmp_path, run):
     return asyncio.run(main())
 
 
-async def watched(store, ask):
+async def watched(ask):
     """What `ask()` gives, how many slices the thread took for it, and the most steps of one."""
     slices = []
-    submit = store._reader.submit
+    submit = Reader.submit
 
-    def counting(run):
+    def counting(reader, run):
         def count(connection):
             steps = 0
 
@@ -57,13 +59,10 @@ async def watched(store, ask):
                 connection.set_progress_handler(None, 0)
                 slices.append(steps)
 
-        return submit(count)
+        return submit(reader, count)
 
-    store._reader.submit = counting
-    try:
+    with mock.patch.object(Reader, "submit", counting):
         return await ask(), len(slices), max(slices)
-    finally:
-        store._reader.submit = submit
 
 
 async def add_streams(store, basin, *, created_at_ms=NOW_MS, trim_point=0):
@@ -72,7 +71,7 @@ async def add_streams(store, basin, *, created_at_ms=NOW_MS, trim_point=0):
             resource_rows.insert_stream(connection, StreamRow(basin, f"s-{number:06}", {}, created_at_ms), number)
         connection.execute("UPDATE stream SET trim_point=?", (trim_point,))
 
-    await store._change(run)
+    await store.change(run)
 
 
 async def add_chunks(store, chunks):
@@ -84,7 +83,7 @@ async def add_chunks(store, chunks):
             [(chunk_id(stream_id, seq_num), expiry, data) for stream_id, seq_num, expiry, data in chunks],
         )
 
-    await store._change(run)
+    await store.change(run)
 
 
 def test_basins_whose_streams_are_all_too_young(tmp_path):
@@ -99,7 +98,7 @@ def test_basins_whose_streams_are_all_too_young(tmp_path):
             Point("elsewhen", "stream", "op:read", MINUTE, 1),
         ]
         await store.add_counts([*points, Point("gone", "", "op:read", MINUTE - 600, 1)])
-        names, slices, steps = await watched(store, lambda: store.active_basins(MINUTE - 660, MINUTE - 540))
+        names, slices, steps = await watched(lambda: store.active_basins(MINUTE - 660, MINUTE - 540))
         assert names == ["gone", "old"]
         assert slices > MANY / metric_rows.STREAMS_IN_A_ROW
         assert steps < MOST_STEPS
@@ -114,7 +113,7 @@ def test_basins_that_were_written_to_are_found_by_jumps(tmp_path):
         points += [Point("two", "", f"append_ops:{number}", MINUTE, 1) for number in range(MANY)]
         points += [Point("three", "stream", "op:read", MINUTE, 1), Point("", "", "op:read", MINUTE, 1)]
         await store.add_counts(points)
-        names, _, steps = await watched(store, lambda: store.active_basins(MINUTE - 600, MINUTE + 60))
+        names, _, steps = await watched(lambda: store.active_basins(MINUTE - 600, MINUTE + 60))
         assert names == ["one", "three"]
         assert steps < 2000
 
@@ -133,7 +132,7 @@ def test_what_was_counted_in_many_storage_classes(tmp_path):
         def ask():
             return store.counted("basin", "", ["append_ops:", "read"], MINUTE, MINUTE + 150, 1)
 
-        found, slices, steps = await watched(store, ask)
+        found, slices, steps = await watched(ask)
         assert slices > MANY / metric_rows.COUNTED_ROWS
         assert steps < MOST_STEPS
         assert found.pop("read") == {MINUTE: 7}
@@ -171,12 +170,12 @@ def test_what_is_marked_as_deleted_is_found_and_removed_page_by_page(tmp_path):
         await add_streams(store, "basin")
         for number in range(resource_rows.BASINS_IN_A_ROW + 5):
             await store.insert_basin(BasinRow(f"b-{number:06}", {}, 1, 7 if number % 1000 == 1 else None))
-        await store._change(lambda connection: connection.execute("UPDATE stream SET deleted_at=id"))
-        names, slices, steps = await watched(store, store.deleting_basins)
+        await store.change(lambda connection: connection.execute("UPDATE stream SET deleted_at=id"))
+        names, slices, steps = await watched(store.deleting_basins)
         assert names == ["b-000001", "b-001001", "b-002001"]
         assert slices > 1
         assert steps < MOST_STEPS
-        rows, _, steps = await watched(store, lambda: store.deleting_streams(cleanup.QUEUED_STREAMS))
+        rows, _, steps = await watched(lambda: store.deleting_streams(cleanup.QUEUED_STREAMS))
         assert [row.id for row in rows] == list(range(1, cleanup.QUEUED_STREAMS + 1))
         assert steps < MOST_STEPS
 
@@ -203,12 +202,17 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
             connection.execute("DELETE FROM stream WHERE deleted_at IS NOT NULL")
             return len(marked)
 
-        while await store._change(mark):
+        while await store.change(mark):
             pass
         assert len(steps) == MANY / cleanup.MARKS + 1
         assert max(steps) < 100 * cleanup.MARKS
 
     with_store(tmp_path, run)
+
+
+class InMemory:
+    def __init__(self, name):
+        self.key = "basin", name
 
 
 async def serve(store):
@@ -235,8 +239,9 @@ def test_what_was_counted_of_many_streams_is_gathered_and_written_in_parts(tmp_p
                 turns += 1
 
         store.add_counts = count
-        for number in range(MANY):
-            meter = server.meters._meters["basin", f"s-{number}", "express"] = Meter("basin", f"s-{number}", "express")
+        streams = [InMemory(f"s-{number}") for number in range(MANY)]
+        for stream in streams:
+            meter = server.meters.meter(stream, "express")
             meter.append_ops, meter.append_bytes = 1, 10
         ticking = asyncio.ensure_future(tick())
         await server.meters.gather()
@@ -278,13 +283,13 @@ def test_of_what_the_store_did_not_take_nothing_is_lost_nor_counted_twice(tmp_pa
 
 def test_an_answer_of_90_days_is_made_in_steps():
     minutes = range(MINUTE, MINUTE + 90 * 1440)
-    points = metric_handlers._sizes(100, minutes, {MINUTE: 5, MINUTE + 2: -5})
-    metric = metric_handlers._Metric("gauge", {"name": "storage"}, map(metric_handlers._point, points), len(minutes))
-    empty = metric_handlers._Metric("label", {"name": "x"}, [], 0)
-    assert sum(1 for _ in metric_handlers._render([metric])) > len(minutes) / metric_handlers.VALUES_IN_A_ROW
-    payload = in_one_go(metric_handlers._render([empty, metric._replace(values=["[1,2]", "[3,4]"]), empty]))
+    points = metric_handlers.sizes(100, minutes, {MINUTE: 5, MINUTE + 2: -5})
+    metric = metric_handlers.Metric("gauge", {"name": "storage"}, map(metric_handlers.point, points), len(minutes))
+    empty = metric_handlers.Metric("label", {"name": "x"}, [], 0)
+    assert sum(1 for _ in metric_handlers.render([metric])) > len(minutes) / metric_handlers.VALUES_IN_A_ROW
+    payload = in_one_go(metric_handlers.render([empty, metric._replace(values=["[1,2]", "[3,4]"]), empty]))
     assert json.loads(payload) == {"values": [{"gauge": {"name": "storage", "values": [[1, 2], [3, 4]]}}]}
-    assert list(metric_handlers._sizes(100, minutes[:4], {MINUTE: 5, MINUTE + 2: -5})) == [
+    assert list(metric_handlers.sizes(100, minutes[:4], {MINUTE: 5, MINUTE + 2: -5})) == [
         (MINUTE, 105), (MINUTE + 1, 105), (MINUTE + 2, 100), (MINUTE + 3, 100)
     ]  # fmt: skip
 
@@ -293,7 +298,7 @@ def test_the_bytes_of_a_basin_of_many_streams(tmp_path):
     async def run(store):
         await add_streams(store, "basin")
         await add_chunks(store, [(stream_id, 0, 0, b"x") for stream_id in range(1, MANY + 1, 10)])
-        size_bytes, slices, steps = await watched(store, lambda: store.stored_bytes("basin", ""))
+        size_bytes, slices, steps = await watched(lambda: store.stored_bytes("basin", ""))
         assert size_bytes == MANY
         assert slices >= MANY / metric_rows.MEASURE_STREAMS
         assert steps < MOST_STEPS
@@ -307,13 +312,13 @@ def test_many_streams_that_were_trimmed(tmp_path):
         await add_streams(store, "basin", trim_point=5)
         await add_chunks(store, [(7, 5, 0, b"x"), (MANY - 3, 4, 0, b"x"), (MANY - 2, 4, 0, b"x")])
         trimmed = asyncio.Queue()
-        store._writer.trim = trimmed.put_nowait
 
         async def look():
             store.expire()
             return await trimmed.get()
 
-        found, slices, steps = await watched(store, look)
+        with mock.patch.object(Writer, "trim", lambda _, trim_points: trimmed.put_nowait(trim_points)):
+            found, slices, steps = await watched(look)
         assert found == [(MANY - 3, 5), (MANY - 2, 5)]
         assert slices >= MANY / 1000
         assert steps < MOST_STEPS
@@ -328,7 +333,7 @@ def test_a_read_over_many_chunks_that_have_expired(tmp_path, first):
         expired = [(1, seq_num, NOW_MS - 1, bytes(100)) for seq_num in range(100, MANY)]
         live = [(1, seq_num, 0, b"") for seq_num in (0, 1, 2, MANY, MANY + 1)]
         await add_chunks(store, expired + live)
-        chunks, slices, steps = await watched(store, lambda: store.read(1, first, MANY + 2, 1_000_000))
+        chunks, slices, steps = await watched(lambda: store.read(1, first, MANY + 2, 1_000_000))
         found = [chunk.first_seq_num for chunk in chunks]
         # What stands before them is a page of its own.
         assert found == ([0, 1, 2] if first == 0 else [MANY, MANY + 1])

@@ -249,7 +249,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
 
     async def run(bench):
         lanes = [await bench.lane(name) for name in "abc"]
-        await bench.store._change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
+        await bench.store.change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
         with monkeypatch.context() as patch:
             patch.setattr(chunks, "insert", insert_locked)
             go_on = await hold(bench.store)
@@ -311,7 +311,7 @@ def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then
     async def run(bench):
         lanes = [await bench.lane(name) for name in "ab"]
         monkeypatch.setattr(chunks, "insert", fail)
-        monkeypatch.setattr(bench.store._room, "may_grow", lambda: False)
+        monkeypatch.setattr(bench.store.room, "may_grow", lambda: False)
         on_written = bench.store.on_written
         bench.store.on_written = lambda group, error: (told.extend(group), on_written(group, error))
         go_on = await hold(bench.store)
@@ -345,7 +345,7 @@ def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_a
         assert "0.0 MiB are" in error.message
         async with asyncio.timeout(TIMEOUT_S):
             while bench.store.failure is not None:
-                await bench.store._change(lambda _: bench.store._writer._room.check())
+                await bench.store.change(lambda _: bench.store.room.check())
 
     with_bench(tmp_path, run)
 
@@ -366,7 +366,7 @@ def test_a_deletion_does_not_fail_for_its_metrics(tmp_path):
     async def run(bench):
         lane = await bench.lane("stream")
         assert await bench.settled(bench.append(lane, 0), bench.append(lane, 1)) == [None, None]
-        await bench.store._change(
+        await bench.store.change(
             lambda connection: connection.execute(
                 "INSERT INTO metric SELECT basin, name, 'stored', strftime('%s') / 3600 + column1, 'no JSON'"
                 " FROM stream, (VALUES (0), (1))"

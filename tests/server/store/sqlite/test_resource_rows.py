@@ -7,6 +7,7 @@ import pytest
 from s2cli.server.store.interface import BasinRow, StreamRow, TokenRow
 from s2cli.server.store.sqlite import resource_rows
 from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.reader import Reader
 from s2cli.server.store.sqlite.resource_rows import TOKENS_IN_A_ROW
 
 # Instructions of SQLite's machine: one name that is passed over takes about ten.
@@ -35,8 +36,7 @@ async def fill(store):
             expires_at_ms = None if number % 2 else 5
             resource_rows.insert_token(connection, TokenRow(name, str(number), b"", {}, expires_at_ms=expires_at_ms), 1)
 
-    await store._change(insert)
-    store._lowest_free_id = NAMES + 1
+    await store.change(insert)
     await store.insert_stream(StreamRow("some-basin", "zz-last", {}, 1))
     await store.insert_basin(BasinRow("zz-last", {}, 1))
     await store.insert_token(TokenRow("zz-last", "selector", b"", {}), 10)
@@ -59,7 +59,7 @@ async def counted(store, ask):
             connection.set_progress_handler(None, 0)
         return [getattr(row, "name", None) or row.id for row in rows], steps
 
-    return await store._reader.submit(run)
+    return await store.ask(run)
 
 
 LISTS = {
@@ -109,18 +109,18 @@ def test_tokens_that_have_expired_are_no_end_of_a_list(tmp_path):
     with_store(tmp_path, run)
 
 
-def test_a_short_list_makes_few_trips_past_tokens_that_have_expired(tmp_path):
+def test_a_short_list_makes_few_trips_past_tokens_that_have_expired(tmp_path, monkeypatch):
     async def run(store):
         expired = [(b"a-%05d" % at, f"a-{at}", b"", "{}", 5) for at in range(2 * TOKENS_IN_A_ROW - 1)]
         living = [(name.encode(), name, b"", "{}", None) for name in ("b", "c", "d")]
-        await store._change(
+        await store.change(
             lambda connection: connection.executemany(
                 "INSERT INTO token(id, selector, hash, scope, auto_prefix, expires_ms) VALUES(?,?,?,?,0,?)",
                 expired + living,
             )
         )
-        submit, trips = store._reader.submit, []
-        store._reader.submit = lambda run: trips.append(run) or submit(run)
+        submit, trips = Reader.submit, []
+        monkeypatch.setattr(Reader, "submit", lambda reader, run: trips.append(run) or submit(reader, run))
         for after, expected, has_more, few in (
             ("", ["b"], True, 3),  # the second page ends between the two that it looks for
             ("b", ["c"], True, 1),
