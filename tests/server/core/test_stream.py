@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.s2s import append_input
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
@@ -23,7 +24,7 @@ from s2cli.server.core.stream import (
     Admission,
 )
 from s2cli.server.store.interface import StreamRow
-from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
+from s2cli.wire.s2_pb2 import ReadBatch
 
 NOW_MS = 1_000_000
 U64 = (1 << 64) - 1
@@ -108,16 +109,7 @@ def with_stream(run, **config):
 
 
 def batch(*records, **conditions):
-    """Records are bodies, or (timestamp, headers, body)."""
-    message = AppendInput(**conditions)
-    for record in records:
-        timestamp, headers, body = (None, [], record) if isinstance(record, bytes) else record
-        added = message.records.add(body=body)
-        if timestamp is not None:
-            added.timestamp = timestamp
-        for name, value in headers:
-            added.headers.add(name=name, value=value)
-    return parse_proto(message.SerializeToString())
+    return parse_proto(append_input(*records, **conditions))
 
 
 def fence(token):
