@@ -13,11 +13,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http.exchange import DisconnectedError
 from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from asyncio import Future
-    from collections.abc import Awaitable, Callable, Iterator
+    from asyncio import Future, Task, TimerHandle
+    from collections.abc import Awaitable, Iterator
 
     from s2cli.server.http.asgi import Headers, Message, Receive, Send
 
@@ -90,16 +91,54 @@ class Inbox:
             self._waiter.set_result(None)
 
 
-def watch_disconnect(receive: Receive, on_disconnect: Callable[[], None]) -> None:
-    """Have a callback called when the client goes; until then whatever it sends is thrown away."""
+class ClientWatch:
+    """Work that nobody needs once the client has gone: `with` it, the task is cancelled then, and DisconnectedError is
+    raised. What the client sends is thrown away. Asking the host costs something, so what takes less than `patience_s`
+    does not ask."""
 
-    def on_message(pending: Future[Message]) -> None:
-        if pending.cancelled() or pending.exception() is not None or pending.result()["type"] == "http.disconnect":
-            on_disconnect()
-        else:
-            watch_disconnect(receive, on_disconnect)
+    __slots__ = ("_is_left", "_is_watching", "_patience_s", "_receive", "_task", "_timer")
 
-    asyncio.ensure_future(receive()).add_done_callback(on_message)
+    def __init__(self, receive: Receive, patience_s: float = 0.0) -> None:
+        self._receive = receive
+        self._patience_s = patience_s
+        self._is_watching = False  # from then on, between two `with`, too
+        self._is_left = False
+        self._task: Task[Any] | None = None
+        self._timer: TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        if self._is_left:
+            raise DisconnectedError
+        self._task = asyncio.current_task()
+        if not self._patience_s:
+            self._watch()
+        elif not self._is_watching:
+            self._timer = asyncio.get_running_loop().call_later(self._patience_s, self._watch)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._is_left and task is not None:
+            task.uncancel()
+            if error is None or isinstance(error, asyncio.CancelledError):
+                raise DisconnectedError from None
+
+    def _watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            self._receive_next()
+
+    def _receive_next(self) -> None:
+        asyncio.ensure_future(self._receive()).add_done_callback(self._on_message)
+
+    def _on_message(self, received: Future[Message]) -> None:
+        if not (received.cancelled() or received.exception() or received.result()["type"] == "http.disconnect"):
+            self._receive_next()
+            return
+        self._is_left = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class Outlet:
