@@ -24,7 +24,7 @@ from s2cli.server.core.stream import (
     Admission,
 )
 from s2cli.server.store.interface import StreamRow
-from s2cli.wire.s2_pb2 import ReadBatch
+from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 NOW_MS = 1_000_000
 U64 = (1 << 64) - 1
