@@ -7,6 +7,7 @@ import sqlite3
 import tracemalloc
 
 import pytest
+from support.exchanges import GivenExchange
 from support.s2s import append_input, open_append
 from support.waiting import TIMEOUT_S
 
@@ -15,7 +16,7 @@ from s2cli.server.api import append as appending
 from s2cli.server.api.append_body import parse_proto
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.data_directory import LockedDirectory
-from s2cli.server.http.streaming import MAX_JOINED_BYTES, Outlet
+from s2cli.server.http.http2_exchange import MAX_JOINED_BYTES
 from s2cli.server.store.interface import BasinRow, StreamRow
 from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.engine import SqliteStore
@@ -140,13 +141,14 @@ def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():
                 taken.set_result(None)
             return taken
 
-        outlet = Outlet(send)
-        await outlet.start(200, [])
+        slow = GivenExchange(send=send)
+        slow.start(200, [])
+        slow.write(b"")
         for _ in range(9):
-            outlet.write(bytes(MAX_JOINED_BYTES // 2))
-        assert outlet.blocked
+            has_room = slow.write(bytes(MAX_JOINED_BYTES // 2))
+        assert not has_room
         full[0].set_result(None)
-        await outlet.drained()
+        await slow.drained()
         return sent[2:]
 
     half = MAX_JOINED_BYTES // 2

@@ -8,7 +8,7 @@ import socket
 import pytest
 import uvloop
 from strict_http1 import requests_in
-from support.hosting import HostThread, connect
+from support.hosting import HostThread, connect, whole_body
 
 from s2cli.server.http.host import listen_tcp
 
@@ -107,21 +107,13 @@ def _filled(template, number):
     return template % number if b"%" in template else template
 
 
-async def mirror(scope, receive, send):
+async def mirror(exchange):
     """Answers with what it was asked, but `/early` at once."""
-    body, more = b"", scope["raw_path"] != b"/early"
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            body += BROKEN
-            break
-        body += message["body"]
-        more = message["more_body"]
-    target = scope["raw_path"] + (b"?" if scope["query_string"] else b"") + scope["query_string"]
-    answer = b"<%b %b %b>" % (scope["method"].encode().hex().encode(), target.hex().encode(), body.hex().encode())
-    headers = [(b"content-length", b"%d" % len(answer))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer, "more_body": False})
+    body = b"" if exchange.raw_path == b"/early" else await whole_body(exchange, BROKEN)
+    target = exchange.raw_path + (b"?" if exchange.query else b"") + exchange.query
+    exchange.answer(
+        200, None, b"<%b %b %b>" % (exchange.method.encode().hex().encode(), target.hex().encode(), body.hex().encode())
+    )
 
 
 @pytest.fixture(scope="module")

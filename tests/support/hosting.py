@@ -54,19 +54,33 @@ class HostThread:
         assert not self.thread.is_alive()
 
 
-async def echo(scope, receive, send):
+async def echo(exchange):
     """Answers each piece of the body at once, and its end with `END`."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        more = message["more_body"]
-        if message["body"]:
-            await send({"type": "http.response.body", "body": b"<%s>" % message["body"], "more_body": True})
-    await send({"type": "http.response.body", "body": b"END", "more_body": False})
+    exchange.start(200, [])
+    exchange.write(b"")
+    while piece := await exchange.read():
+        exchange.write(b"<%s>" % piece)
+    if not exchange.is_disconnected:
+        await exchange.finish(b"END")
+
+
+async def whole_body(exchange, broken_off=b"BROKEN OFF"):
+    """The body, and `broken_off` where it was."""
+    body = b""
+    while piece := await exchange.read():
+        body += piece
+    return body + broken_off if exchange.is_disconnected else body
+
+
+async def flood(exchange, pieces, last=b"", written=None):
+    """Answers with so many pieces of 100,000 bytes, as there is room; puts something into `written` for each."""
+    exchange.start(200, [])
+    for _ in range(pieces):
+        if not exchange.write(bytes(100_000)):
+            await exchange.drained()
+        if written is not None:
+            written.append(1)
+    await exchange.finish(last)
 
 
 def connect(listener_or_address) -> socket.socket:

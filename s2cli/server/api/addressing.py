@@ -6,24 +6,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, BadValueError
-from s2cli.server.http.exchange import header
 from s2cli.wire.names import check_basin_name
 
 if TYPE_CHECKING:
-    from s2cli.server.http.asgi import Scope
+    from s2cli.server.http.exchange import Exchange
 
 # The names that clients use are few, and each record request brings one: check each once.
 _known_basins: dict[bytes, str] = {}
 
 
-def basin_of(scope: Scope, base_domain: str | None, in_path: str | None = None) -> str:
+def basin_of(exchange: Exchange, base_domain: str | None, in_path: str | None = None) -> str:
     """The basin. Where several places name one, they must agree; without `base_domain` the host names none."""
-    value = header(scope, b"s2-basin")
+    value = exchange.fields.get(b"s2-basin")
     found = None if value is None else _known_basins.get(value) or _checked(value)
     if in_path is not None:
         found = _agreed(in_path, "the path", found, "the header `s2-basin`")
     if base_domain is not None:
-        found = _agreed(found, "the request", _basin_of_host(scope, base_domain), "the host")
+        found = _agreed(found, "the request", _basin_of_host(exchange, base_domain), "the host")
     if found is None:
         raise ApiError("bad_header", "Missing header `s2-basin`")
     return found
@@ -47,10 +46,10 @@ def _agreed(first: str | None, where: str, second: str | None, elsewhere: str) -
     return first or second
 
 
-def _basin_of_host(scope: Scope, base_domain: str) -> str | None:
+def _basin_of_host(exchange: Exchange, base_domain: str) -> str | None:
     """The first label of the host where the rest is the base domain; None where that is no name of a basin, as for
     the host of the account."""
-    value = header(scope, b"host")
+    value = exchange.fields.get(b"host")
     if value is None:
         return None
     host = value.decode("latin-1").lower().rstrip(".")

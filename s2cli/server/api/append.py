@@ -9,29 +9,25 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import proto_steps
 from s2cli.server.api.error_answers import error_response
-from s2cli.server.api.identity import grant_of, identify
+from s2cli.server.api.identity import identify
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.api.request_body import decode_body
 from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
-from s2cli.server.http.exchange import send_bytes
-from s2cli.server.http.memory_budget import share_of
-from s2cli.server.http.streaming import Inbox, Outlet
 from s2cli.wire.compression import ContentError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
 from s2cli.wire.protobuf import encode_ack
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.encryption import Seal
     from s2cli.server.core.idempotency import Draft
     from s2cli.server.core.stream import Admitted, Stream
-    from s2cli.server.http.asgi import Receive, Scope, Send
-    from s2cli.server.http.memory_budget import Share
+    from s2cli.server.http.exchange import Exchange
     from s2cli.server.store.interface import Reply
     from s2cli.wire.configs import Layer
     from s2cli.wire.frames import Frame
@@ -65,9 +61,7 @@ def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
     )
 
 
-async def append_one(
-    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
-) -> None:
+async def append_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     layer = media.stream_layer
     if media.sends_protobuf:
         code, decode = "bad_proto", proto_steps
@@ -78,23 +72,22 @@ async def append_one(
         code, decode = "bad_json", json_steps_base64 if media.as_base64 else json_steps
     else:
         raise ApiError("bad_json", "Expected request with `Content-Type: application/json`")
-    data, batch = await decode_body(server, scope, receive, code, decode)
-    grant = grant_of(scope)
+    data, batch = await decode_body(server, exchange, code, decode)
+    grant: Grant | None = exchange.grant
     if grant is not None:
         # It may have ended while the body was on its way.
         grant.check_valid(server.clock_ms())
         if batch.commands:
             grant.require_commands(batch.commands, basin, name)
     if media.request_token is not None:
-        share_of(scope).collected_bytes += len(data)  # it is kept, beside the batch
-        await _append_once(server, scope, send, (basin, name, layer), (data, batch), media)
+        exchange.share.collected_bytes += len(data)  # it is kept, beside the batch
+        await _append_once(server, exchange, (basin, name, layer), (data, batch), media)
         return
     del data  # whoever waits for room holds the batch alone
     stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
-    request = _Request(send, as_protobuf=media.wants_protobuf)
+    request = _Request(exchange, as_protobuf=media.wants_protobuf)
     await _admit(stream, batch, request, seal)
-    for sent in await request.answered:
-        await sent
+    await request.answered
 
 
 async def _opened(
@@ -123,14 +116,14 @@ async def _admit(
 
 
 class _Request:
-    """The owner of a unary append. It answers from the callback of the group; `answered` gives what `send` returned."""
+    """The owner of a unary append. It answers from the callback of the group."""
 
-    __slots__ = ("_as_protobuf", "_send", "answered")
+    __slots__ = ("_as_protobuf", "_exchange", "answered")
 
-    def __init__(self, send: Send, *, as_protobuf: bool) -> None:
-        self._send = send
+    def __init__(self, exchange: Exchange, *, as_protobuf: bool) -> None:
+        self._exchange = exchange
         self._as_protobuf = as_protobuf
-        self.answered: Future[tuple[Awaitable[None], ...]] = asyncio.get_running_loop().create_future()
+        self.answered: Future[None] = asyncio.get_running_loop().create_future()
 
     def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
         if self.answered.done():
@@ -139,18 +132,15 @@ class _Request:
             self.answered.set_exception(error)
             return False
         positions = _positions(admitted)
-        payload = encode_ack(*positions) if self._as_protobuf else _JSON_ACK % positions
-        headers = [
-            (b"content-length", b"%d" % len(payload)),
-            (b"content-type", PROTOBUF if self._as_protobuf else JSON),
-        ]
         try:
-            start = self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            body = self._send({"type": "http.response.body", "body": payload, "more_body": False})
+            if self._as_protobuf:
+                self._exchange.answer(200, PROTOBUF, encode_ack(*positions))
+            else:
+                self._exchange.answer(200, JSON, _JSON_ACK % positions)
         except Exception as failure:  # noqa: BLE001 - it belongs to this request, not to the group
             self.answered.set_exception(failure)
         else:
-            self.answered.set_result((start, body))
+            self.answered.set_result(None)
         return False
 
     def flush(self) -> None: ...
@@ -158,8 +148,7 @@ class _Request:
 
 async def _append_once(
     server: Server,
-    scope: Scope,
-    send: Send,
+    exchange: Exchange,
     target: tuple[str, str, Layer | None],
     content: tuple[bytes, Batch],
     media: Media,
@@ -167,7 +156,7 @@ async def _append_once(
     """Append the batch unless a request with the same token did; the answer is the first one's, byte for byte."""
     assert media.request_token is not None
     (basin, name, layer), (data, batch) = target, content
-    grant = grant_of(scope)
+    grant: Grant | None = exchange.grant
 
     async def execute(draft: Draft) -> Reply:
         def reply(admitted: Admitted) -> Reply:
@@ -183,8 +172,8 @@ async def _append_once(
         await _admit(stream, batch, owner, seal, reply)
         return await owner.reply
 
-    reply = await server.replies.once(grant, media.request_token, identify(scope, basin, data), execute)
-    await send_bytes(send, reply.status, reply.content_type, reply.body, reply.headers)
+    reply = await server.replies.once(grant, media.request_token, identify(exchange, basin, data), execute)
+    exchange.answer(reply.status, reply.content_type, reply.body, reply.headers)
 
 
 class _Waiting:
@@ -207,16 +196,14 @@ class _Waiting:
     def flush(self) -> None: ...
 
 
-async def append_session(
-    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
-) -> None:
+async def append_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     layer = media.stream_layer
-    grant = grant_of(scope)
+    grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)
     seal = seal_of(stream, media.encryption_key)
-    share = share_of(scope)
-    session = _Session(server, stream, seal, Inbox(receive, share), Outlet(send, share), grant, share)
-    await session.outlet.start(200, SESSION_HEADERS)
+    session = _Session(server, stream, seal, exchange, grant)
+    exchange.start(200, SESSION_HEADERS)
+    exchange.write(b"")
     on_drain = server.on_drain(session.drain)
     if grant is not None:
         grant.watch(session.end, server.clock_ms)
@@ -238,16 +225,15 @@ class _Session:
         "_acks",
         "_begun_s",
         "_error",
+        "_exchange",
         "_frame_expiry",
         "_grant",
-        "_inbox",
         "_seal",
         "_server",
         "_settled",
         "_share",
         "_stream",
         "_unsettled",
-        "outlet",
     )
 
     def __init__(
@@ -255,18 +241,15 @@ class _Session:
         server: Server,
         stream: Stream,
         seal: Seal | None,
-        inbox: Inbox,
-        outlet: Outlet,
+        exchange: Exchange,
         grant: Grant | None,
-        share: Share,
     ) -> None:
-        self.outlet = outlet
+        self._exchange = exchange
         self._server = server
         self._stream = stream
         self._seal = seal
-        self._inbox = inbox
         self._grant = grant
-        self._share = share
+        self._share = exchange.share
         self._begun_s: float | None = None  # when the frame began that is not complete
         self._frame_expiry: asyncio.TimerHandle | None = None
         self._acks: list[bytes] = []
@@ -280,7 +263,7 @@ class _Session:
     def end(self, error: S2Error) -> None:
         if self._error is None:
             self._error = error
-        self._inbox.interrupt()
+        self._exchange.stop_reading()
 
     async def run(self) -> None:
         error = None
@@ -301,31 +284,31 @@ class _Session:
             self._settled = asyncio.get_running_loop().create_future()
             await self._settled
         error = error or self._error
-        if self._inbox.disconnected:
+        if self._exchange.is_disconnected:
             return
         if error is None:
-            await self.outlet.end()
+            await self._exchange.finish()
             return
         status, body, _ = error_response(error)
-        self.outlet.write(encode_terminal(status, body))
-        await self._inbox.discard(QUIET_S, LINGER_S)
-        await self.outlet.end()
+        self._exchange.write(encode_terminal(status, body))
+        await self._exchange.discard(QUIET_S, LINGER_S)
+        await self._exchange.finish()
 
     async def _take_inputs(self) -> None:
-        frames, inbox = FrameReader(inflates=False), self._inbox
+        frames = FrameReader(inflates=False)
         try:
             # What a piece has brought is let go of before the next one is waited for.
             while await self._take_piece(frames):
                 pass
         except FrameError as error:
             raise ApiError("bad_frame", error.message) from error
-        if self._error is None and inbox.ended and not frames.at_boundary:
+        if self._error is None and self._exchange.is_complete and not frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
 
     async def _take_piece(self, frames: FrameReader) -> bool:
         """The inputs in the next piece of the body; whether there was one, and more may follow."""
         share = self._share
-        data = await self._inbox.read()
+        data = await self._exchange.read()
         if not data:
             return False
         began_s = time.monotonic()
@@ -354,8 +337,8 @@ class _Session:
             self._grant.require_commands(batch.commands, *stream.key)
         if not stream.has_room_for(batch.metered_bytes):
             await stream.room(batch.metered_bytes)
-        if self.outlet.blocked:
-            await self.outlet.drained()
+        if self._exchange.is_blocked:
+            await self._exchange.drained()
         if self._error is not None:
             return False
         await _admit(stream, batch, self, self._seal)
@@ -413,6 +396,6 @@ class _Session:
     def flush(self) -> None:
         if self._acks:
             acks, self._acks = b"".join(self._acks), []
-            self.outlet.write(acks)
+            self._exchange.write(acks)
         if not self._unsettled and self._settled is not None and not self._settled.done():
             self._settled.set_result(None)

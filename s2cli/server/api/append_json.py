@@ -99,7 +99,9 @@ def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
         raise _bad_json("missing field `records`" if records is UNSET else "`records` must be an array")
     if len(records) > 1:
         check_count(len(records))
-    match_seq_num = _u64(message.match_seq_num, "match_seq_num")
+    match_seq_num = message.match_seq_num
+    if match_seq_num is not None:
+        match_seq_num = _u64(match_seq_num, "match_seq_num")
     if fencing_token is not None:
         fencing_token = _text(fencing_token, "fencing_token")
         try:
@@ -108,7 +110,9 @@ def json_steps(data: bytes, *, as_base64: bool = False) -> Steps[Batch]:
             raise _bad_json(error.message) from error
     decode = _decode_base64 if as_base64 else _encode_utf8
     if len(records) == 1 and records[0].headers is UNSET and records[0].timestamp is None:
-        return of_bodies([decode(records[0].body, "body")], match_seq_num, fencing_token)
+        body = records[0].body
+        encoded = body.encode() if type(body) is str and not as_base64 else decode(body, "body")
+        return of_bodies([encoded], match_seq_num, fencing_token)
     yield
 
     def pair_of(header: tuple[str, str]) -> tuple[bytes, bytes]:

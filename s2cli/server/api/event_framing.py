@@ -11,7 +11,6 @@ from s2cli.server.api.framing import Framer
 from s2cli.server.api.media import EVENT_STREAM
 from s2cli.server.api.read_query import MAX_U64
 from s2cli.server.api.record_json import expansion, render_batch, render_tail
-from s2cli.server.http.exchange import header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from s2cli.errors import S2Error
     from s2cli.server.core.range_scan import ReadQuery
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.asgi import Scope
-    from s2cli.server.http.streaming import Outlet
+    from s2cli.server.http.exchange import Exchange
 
 EVENT_HEADERS = (
     (b"content-type", EVENT_STREAM),
@@ -42,9 +40,9 @@ class LastEventId:
         self.size_bytes = size_bytes
 
 
-def last_event_id(scope: Scope) -> LastEventId | None:
+def last_event_id(exchange: Exchange) -> LastEventId | None:
     """Of the request; None without the header. Raises ApiError."""
-    value = header(scope, b"last-event-id")
+    value = exchange.fields.get(b"last-event-id")
     if not value:
         return None
     numbers = [_number(part.strip()) for part in value.split(b",")]
@@ -79,9 +77,9 @@ class EventFramer(Framer):
     __slots__ = ("_as_base64", "_clock_ms", "_count", "_size_bytes")
 
     def __init__(
-        self, outlet: Outlet, after: LastEventId | None, clock_ms: Callable[[], int], *, as_base64: bool
+        self, exchange: Exchange, after: LastEventId | None, clock_ms: Callable[[], int], *, as_base64: bool
     ) -> None:
-        super().__init__(outlet)
+        super().__init__(exchange)
         self.expansion = expansion(as_base64=as_base64)
         self._as_base64 = as_base64
         self._clock_ms = clock_ms

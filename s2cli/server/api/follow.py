@@ -17,8 +17,6 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.framing import PIECE_BYTES, Cursor, Shared
 from s2cli.server.core.range_scan import Limits
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
-from s2cli.server.http.memory_budget import Share
-from s2cli.server.http.streaming import Outlet
 from s2cli.wire.protobuf import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
     from s2cli.server.core.range_scan import ReadQuery
     from s2cli.server.core.stream import Stream
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.asgi import Headers, Send
-    from s2cli.server.http.streaming import ClientWatch
+    from s2cli.server.http.exchange import Exchange, Headers
     from s2cli.server.store.interface import Chunk
 
 # One page of a scan. Batches of a megabyte come one by one.
@@ -45,8 +42,7 @@ PATIENCE_S = 2.0
 
 
 class ReadSession:
-    """One session, from the first byte of its response to the last. Also a Follower. `pack` makes the Framer that
-    gives it its form."""
+    """One session, from the first byte of its response to the last. Also a Follower. `framer` gives it its form."""
 
     def __init__(
         self,
@@ -54,72 +50,74 @@ class ReadSession:
         stream: Stream,
         start: int,
         query: ReadQuery,
-        send: Send,
-        pack: Callable[[Outlet], Framer],
+        exchange: Exchange,
+        framer: Framer,
         seal: Seal | None = None,
-        share: Share | None = None,
     ) -> None:
         self.next_seq_num = start
         self._memory = server.memory
-        self._share = share or Share()
+        self._share = exchange.share
         self._server = server
         self._stream = stream
         self._limits = Limits(query, stream.meter, seal)
         self._may_follow = query.may_follow
         self._wait_s = query.wait_s
         self._stop_seq_num = stream.tail_seq_num  # where a session ends that does not follow
-        self._outlet = Outlet(send, self._share)
-        self._packer = pack(self._outlet)
-        self._sends_shared = self._packer.sends_shared and self._limits.unlimited
+        self._exchange = exchange
+        self._framer = framer
+        self._sends_shared = self._framer.sends_shared and self._limits.unlimited
         # Whether chunks are sent as they are. What is made of large ones is made one at a time.
-        self._sends_stored = not self._packer.expansion and seal is None and self._limits.unlimited
+        self._sends_stored = not self._framer.expansion and seal is None and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
         self._live = False  # stands at the tail, and all before it is sent
+        self._gone = False
         self._error: S2Error | None = None
         self._woken: Future[None] | None = None
         self._sent_s = 0.0  # when the last batch was sent
 
-    async def run(self, client: ClientWatch, headers: Headers) -> None:
-        """Raises DisconnectedError."""
+    async def run(self, headers: Headers) -> None:
+        self._exchange.start(200, headers)
+        self._exchange.write(b"")
+        self._exchange.on_disconnect(self._on_disconnect)
         on_drain = self._server.on_drain(self._on_drain)
         try:
-            with client:
-                await self._outlet.start(200, headers)
-                while not self._ended():
-                    await self._scan()
-                    if self._ended() or not self._may_follow or not await self._wait_at_tail():
-                        break
+            while not self._ended():
+                await self._scan()
+                if self._ended() or not self._may_follow or not await self._wait_at_tail():
+                    break
         except S2Error as error:
             self._error = error
-            self._packer.flush()
+            self._framer.flush()
         finally:
             self._server.off_drain(on_drain)
             self._stream.followers.unfollow(self)
-        last = self._packer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
+        if self._gone:
+            return
+        last = self._framer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
         # An exchange that is left without an end is aborted.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._outlet.end(last), None if self._error is None else PATIENCE_S)
+            await asyncio.wait_for(self._exchange.finish(last), None if self._error is None else PATIENCE_S)
 
     def _ended(self) -> bool:
         """Whether nothing more is to be sent. Raises what ends the session as a failure."""
         failure = self._error or self._stream.reading_failure
         if failure is not None:
             raise failure
-        return self._limits.reached
+        return self._gone or self._limits.reached
 
     async def _scan(self) -> None:
         """Send what is stored, up to where the stream ends by then, or where it ended at first if that is all."""
         stream = self._stream
         while not self._ended():
-            if self._outlet.blocked:
-                await self._outlet.drained()
+            if self._exchange.is_blocked:
+                await self._exchange.drained()
                 continue
             end = stream.tail_seq_num if self._may_follow else self._stop_seq_num
             self.next_seq_num = max(self.next_seq_num, min(stream.trim_point, end))
             if self.next_seq_num >= end:
                 return
             memory, share = self._memory, self._share
-            times = 1 + self._packer.expansion
+            times = 1 + self._framer.expansion
             page = self._remembered()
             stored = not page
             if stored:
@@ -136,11 +134,11 @@ class ReadSession:
                 steps = self._message(cursor)
                 if not (in_one_go(steps) if walk is None else await walk(steps)):
                     break
-                if self._outlet.blocked:
-                    await self._outlet.drained()
+                if self._exchange.is_blocked:
+                    await self._exchange.drained()
                     if self._ended():
                         return
-            self._packer.flush()
+            self._framer.flush()
             memory.keep(share, 0)
             self.next_seq_num = cursor.next_seq_num
             if self.next_seq_num >= end and self._may_follow:
@@ -163,9 +161,9 @@ class ReadSession:
         parts = yield from cursor.message()
         if not parts:
             return False
-        size_bytes = sum(map(len, parts)) * (1 + self._packer.expansion)
+        size_bytes = sum(map(len, parts)) * (1 + self._framer.expansion)
         tail = stream.tail_seq_num, stream.tail_timestamp
-        yield from self._packer.add(parts, cursor.metered_bytes, tail if cursor.end_seq_num == tail[0] else None)
+        yield from self._framer.add(parts, cursor.metered_bytes, tail if cursor.end_seq_num == tail[0] else None)
         # It waits at the host now, if it waits.
         memory.keep(share, max(0, share.reserved_bytes - size_bytes))
         return True
@@ -213,21 +211,19 @@ class ReadSession:
     async def _sleep_until(self, time_s: float) -> None:
         self._woken = self._loop.create_future()
         timer = self._loop.call_at(time_s, self._wake)
-        try:
-            await self._woken
-        finally:
-            timer.cancel()
+        await self._woken
+        timer.cancel()
 
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
-        self._outlet.interrupt()
+        self._exchange.wake()
 
     def _beat(self) -> None:
         if self.next_seq_num < self._stream.tail_seq_num:
             return  # a wave is due: a tail must not be told before what stands before it
-        self._packer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
-        self._packer.flush()
+        self._framer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
+        self._framer.flush()
 
     def on_durable(self) -> None:
         stream = self._stream
@@ -246,14 +242,14 @@ class ReadSession:
             tail = stream.tail_seq_num, stream.tail_timestamp
             cursor = Cursor(chunks, self.next_seq_num, self._limits)
             try:
-                while not self._outlet.blocked and (parts := in_one_go(cursor.message())):
-                    in_one_go(self._packer.add(parts, cursor.metered_bytes, tail))
+                while not self._exchange.is_blocked and (parts := in_one_go(cursor.message())):
+                    in_one_go(self._framer.add(parts, cursor.metered_bytes, tail))
             except S2Error as error:
                 self.end(error)
-            self._packer.flush()
+            self._framer.flush()
             self.next_seq_num = cursor.next_seq_num
         self._sent_s = self._loop.time()
-        if self._outlet.blocked or self._limits.reached:
+        if self._exchange.is_blocked or self._limits.reached:
             self._live = False
             self._wake()
 
@@ -270,7 +266,7 @@ class ReadSession:
             alike[self.next_seq_num] = shared
         if not shared.data:
             return False
-        self._outlet.write(shared.data)
+        self._exchange.write(shared.data)
         self._limits.count(shared.count, shared.metered_bytes)
         self.next_seq_num = stream.tail_seq_num
         return True
@@ -284,6 +280,10 @@ class ReadSession:
     def end(self, error: S2Error) -> None:
         """Have the session end with this error, after what is under way."""
         self._error = self._error or error
+        self._wake()
+
+    def _on_disconnect(self) -> None:
+        self._gone = True
         self._wake()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from s2cli.server.core.range_scan import Limits
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.streaming import Outlet
+    from s2cli.server.http.exchange import Exchange
     from s2cli.server.store.interface import Chunk
 
 # granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
@@ -75,12 +75,12 @@ class Cursor:
 class Framer(ABC):
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
-    __slots__ = ("_outlet", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
+    __slots__ = ("_exchange", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self.sends_shared = False  # whether what it would send is what a Shared holds
         self.expansion = 0  # how many times the size of a batch is made of it; 0 where it goes as it is
-        self._outlet = outlet
+        self._exchange = exchange
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
@@ -110,7 +110,7 @@ class Framer(ABC):
         self._waiting, self._waiting_bytes = [], 0
         # A rest of less than half a piece goes with the last one.
         if left_bytes <= PIECE_BYTES + PIECE_BYTES // 2:
-            self._outlet.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            self._exchange.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
             return
         if len(waiting) > MAX_PARTS:
             waiting = [b"".join(waiting)]
@@ -121,12 +121,12 @@ class Framer(ABC):
         for part in waiting:
             view = memoryview(part)
             while len(view) > room_bytes and left_bytes > PIECE_BYTES + PIECE_BYTES // 2:
-                self._outlet.write(b"".join([*piece, view[:room_bytes]]))
+                self._exchange.write(b"".join([*piece, view[:room_bytes]]))
                 view = view[room_bytes:]
                 piece, room_bytes, left_bytes = [], PIECE_BYTES, left_bytes - PIECE_BYTES
             piece.append(view)
             room_bytes -= len(view)
-        self._outlet.write(b"".join(piece))
+        self._exchange.write(b"".join(piece))
 
 
 class Shared:
@@ -153,8 +153,8 @@ class SessionFramer(Framer):
 
     __slots__ = ("_compression",)
 
-    def __init__(self, outlet: Outlet, compression: str | None) -> None:
-        super().__init__(outlet)
+    def __init__(self, exchange: Exchange, compression: str | None) -> None:
+        super().__init__(exchange)
         self._compression = compression
         self.sends_shared = compression is None
         self.expansion = 0 if compression is None else 1

@@ -1,41 +1,23 @@
-"""Who sent a request, and which other request would be the same one."""
+"""Which other request would be the same one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from s2cli.server.core.idempotency import Identity
 
 if TYPE_CHECKING:
-    from s2cli.server.core.auth import Grant
-    from s2cli.server.http.asgi import Scope
-
-# Where an exchange carries its Grant.
-_GRANT = "s2.grant"
+    from s2cli.server.http.exchange import Exchange
 
 # What of a request makes it the same one, beside method, path, query, basin and body. Compression does not, and the way
-# to the server does not.
-_HEADERS = frozenset((b"content-type", b"s2-format", b"authorization"))
+# to the server does not. In this order.
+_HEADERS = (b"authorization", b"content-type", b"s2-format")
 
 
-def put_grant(scope: Scope, grant: Grant) -> None:
-    """Notes who sent the request, once that is known."""
-    scope[_GRANT] = grant
-
-
-def grant_of(scope: Scope) -> Grant | None:
-    """Who sent the request; None where everybody may do everything."""
-    grant: Any = scope.get(_GRANT)
-    return grant  # type: ignore[no-any-return]  # a scope is a mapping to Any
-
-
-def identify(scope: Scope, basin: str, body: bytes) -> Identity:
+def identify(exchange: Exchange, basin: str, body: bytes) -> Identity:
     """The identity of a request. `basin` is "" where the path says all."""
-    parts = [scope["method"].encode(), scope["raw_path"], scope["query_string"], basin.encode(), body]
-    key = None
-    for name, value in sorted(scope["headers"]):
-        if name in _HEADERS:
+    parts = [exchange.method.encode(), exchange.raw_path, exchange.query, basin.encode(), body]
+    for name in _HEADERS:
+        if (value := exchange.fields.get(name)) is not None:
             parts += name, value
-        elif name == b"s2-encryption-key":
-            key = value
-    return Identity(parts, key)
+    return Identity(parts, exchange.fields.get(b"s2-encryption-key"))

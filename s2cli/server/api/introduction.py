@@ -20,27 +20,22 @@ from s2cli.server.http.exchange import encode_json
 if TYPE_CHECKING:
     from s2cli.errors import S2Error
     from s2cli.server.api.server import Server
-    from s2cli.server.http.asgi import Receive, Scope, Send
+    from s2cli.server.http.exchange import Exchange
 
 
-async def read(server: Server, scope: Scope, receive: Receive, send: Send, basin: str, stream: str) -> bool:
+async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> bool:
     """A read that begins at the first record where the query names no start; an empty stream has no records then,
     which is no error."""
-    if _has_start(scope):
-        return await record_requests.read(server, scope, receive, send, basin, stream)
+    if not parse_query(exchange.query).keys().isdisjoint(STARTS):
+        return await record_requests.read(server, exchange, basin, stream)
+    query = exchange.query
+    begin = query + b"&" if query else b""
     try:
-        return await record_requests.read(server, _with(scope, b"seq_num=0"), receive, send, basin, stream)
+        exchange.query = begin + b"seq_num=0"
+        return await record_requests.read(server, exchange, basin, stream)
     except RangeNotSatisfiableError:
-        return await record_requests.read(server, _with(scope, b"count=0"), receive, send, basin, stream)
-
-
-def _has_start(scope: Scope) -> bool:
-    return not parse_query(scope).keys().isdisjoint(STARTS)
-
-
-def _with(scope: Scope, parameter: bytes) -> Scope:
-    query: bytes = scope["query_string"]
-    return {**scope, "query_string": query + b"&" + parameter if query else parameter}
+        exchange.query = begin + b"count=0"
+        return await record_requests.read(server, exchange, basin, stream)
 
 
 def introduction_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -12,7 +12,7 @@ from s2cli.server.http.content_coding import accepted_coding
 from s2cli.wire.configs import parse_stream_config
 
 if TYPE_CHECKING:
-    from s2cli.server.http.asgi import Scope
+    from s2cli.server.http.exchange import Exchange
     from s2cli.wire.configs import Layer
 
 JSON = b"application/json"
@@ -20,7 +20,7 @@ PROTOBUF = b"application/protobuf"
 SESSION = b"s2s/proto"
 EVENT_STREAM = b"text/event-stream"
 
-_USUAL_TYPES = frozenset((JSON, PROTOBUF, SESSION))
+_USUAL_TYPES = frozenset((JSON, PROTOBUF, SESSION, b"*/*", b""))
 _PROTOBUF_TYPES = frozenset((PROTOBUF, b"application/x-protobuf"))
 _FORMATS = {b"raw": False, b"json": False, b"base64": True, b"json-binsafe": True}
 
@@ -32,69 +32,45 @@ SESSION_HEADERS = (
 
 
 class Media:
-    """The formats of one exchange."""
+    """The formats of one exchange. Raises ApiError for headers that it does not understand."""
 
     __slots__ = (
         "_accept_encoding",
-        "_content_type",
-        "_media_type",
         "_stream_config",
-        "accepts",
         "as_base64",
         "encryption_key",
+        "is_session",
         "request_token",
+        "sends_json",
+        "sends_protobuf",
+        "wants_events",
+        "wants_protobuf",
     )
 
-    def __init__(self, scope: Scope) -> None:
-        self._content_type = b""
-        self._media_type = b""
-        self._accept_encoding = b""
-        self._stream_config: bytes | None = None
-        self.request_token: bytes | None = None
-        self.encryption_key: bytes | None = None
+    def __init__(self, exchange: Exchange) -> None:
+        given = exchange.fields.get
+        content_type = given(b"content-type", b"")
+        sent = content_type if content_type in _USUAL_TYPES else _media_type(content_type)
+        self.is_session = sent == SESSION
+        self.sends_protobuf = sent in _PROTOBUF_TYPES
+        self.sends_json = sent == JSON or (sent not in _USUAL_TYPES and is_json(sent))
+        # Of the media types that it names only the first counts.
+        accept = given(b"accept", b"")
+        wanted = accept if accept in _USUAL_TYPES else _media_type(accept.partition(b",")[0])
+        self.wants_events = wanted == EVENT_STREAM
+        self.wants_protobuf = wanted in _PROTOBUF_TYPES
+        self.request_token = given(b"s2-request-token")
         self.as_base64 = False
-        self.accepts = b""
-        # In one pass: this is done for each append.
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                self._content_type = value
-                self._media_type = value if value in _USUAL_TYPES else _media_type(value)
-            elif name == b"accept":
-                # Of the media types that it names only the first counts.
-                self.accepts = _media_type(value.split(b",", 1)[0])
-            elif name == b"s2-format":
-                as_base64 = _FORMATS.get(value.strip())
-                if as_base64 is None:
-                    raise ApiError("bad_header", "Invalid header `s2-format`: must be `raw` or `base64`")
-                self.as_base64 = as_base64
-            elif name == b"accept-encoding":
-                self._accept_encoding = self._accept_encoding + b"," + value
-            elif name == b"s2-request-token":
-                self.request_token = value
-            elif name == b"s2-stream-config":
-                self._stream_config = value
-            elif name == b"s2-encryption-key":
-                self.encryption_key = check_key_material(value)
-
-    @property
-    def is_session(self) -> bool:
-        return self._media_type == SESSION
-
-    @property
-    def wants_events(self) -> bool:
-        return self.accepts == EVENT_STREAM
-
-    @property
-    def wants_protobuf(self) -> bool:
-        return self.accepts in _PROTOBUF_TYPES
-
-    @property
-    def sends_protobuf(self) -> bool:
-        return self._media_type in _PROTOBUF_TYPES
-
-    @property
-    def sends_json(self) -> bool:
-        return self._content_type == JSON or is_json(self._content_type)
+        record_format = given(b"s2-format")
+        if record_format is not None:
+            as_base64 = _FORMATS.get(record_format.strip())
+            if as_base64 is None:
+                raise ApiError("bad_header", "Invalid header `s2-format`: must be `raw` or `base64`")
+            self.as_base64 = as_base64
+        key = given(b"s2-encryption-key")
+        self.encryption_key = None if key is None else check_key_material(key)
+        self._accept_encoding = given(b"accept-encoding", b"")
+        self._stream_config = given(b"s2-stream-config")
 
     @property
     def stream_layer(self) -> Layer | None:

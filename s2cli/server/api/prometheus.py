@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s2cli.server.api.identity import grant_of
-from s2cli.server.http.exchange import send_bytes
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric
 
     from s2cli.server.api.server import Server
-    from s2cli.server.http.asgi import Scope, Send
+    from s2cli.server.core.auth import Grant
+    from s2cli.server.http.exchange import Exchange
     from s2cli.server.store.interface import Histogram
 
 PATH = b"/metrics"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-async def send_metrics(server: Server, scope: Scope, send: Send) -> None:
+async def answer_metrics(server: Server, exchange: Exchange) -> None:
     from prometheus_client.exposition import generate_latest
 
-    grant = grant_of(scope)
+    grant: Grant | None = exchange.grant
     if grant is not None:
         grant.require("account-metrics", None, "")
     await server.meters.gather()
-    await send_bytes(send, 200, CONTENT_TYPE, generate_latest(_Collector(server)))
+    exchange.answer(200, CONTENT_TYPE, generate_latest(_Collector(server)))
 
 
 class _Collector:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.event_framing import EVENT_HEADERS, EventFramer, last_event_id, resume
 from s2cli.server.api.follow import PAGE_BYTES, ReadSession
 from s2cli.server.api.framing import SessionFramer
-from s2cli.server.api.identity import grant_of
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
 from s2cli.server.api.read_query import parse_read_query
 from s2cli.server.api.record_json import expansion, render_batch
 from s2cli.server.core.encryption import seal_of
 from s2cli.server.core.range_scan import Limits, find_start
 from s2cli.server.http.content_coding import encode_payload
-from s2cli.server.http.exchange import DisconnectedError, send_bytes
-from s2cli.server.http.memory_budget import share_of
-from s2cli.server.http.streaming import ClientWatch
+from s2cli.server.http.exchange import DisconnectedError
 from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
 
 if TYPE_CHECKING:
@@ -30,60 +26,54 @@ if TYPE_CHECKING:
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.stream import Stream
-    from s2cli.server.http.asgi import Receive, Scope, Send
-    from s2cli.server.http.streaming import Outlet
+    from s2cli.server.http.exchange import Exchange
     from s2cli.server.store.interface import Chunk
 
 # Protocol section 14.3, for unary reads.
 MAX_WAIT_S = 60
-# A unary read that takes longer is given up once its client has gone.
-PATIENCE_S = 1.0
 
 
-async def read_one(
-    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
-) -> None:
-    query = parse_read_query(scope)
+async def read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
+    query = parse_read_query(exchange.query)
     layer = media.stream_layer
-    grant = grant_of(scope)
+    grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     stream.meter.reads += 1
     limits = Limits(query, stream.meter, seal, most_count=MAX_BATCH_RECORDS, most_bytes=MAX_BATCH_BYTES)
     chunks: list[Chunk] = []
     tail = None
-    memory, share = server.memory, share_of(scope)
+    memory, share = server.memory, exchange.share
     times = 1 + (1 if media.wants_protobuf else expansion(as_base64=media.as_base64))
-    with ClientWatch(receive, PATIENCE_S):
-        if not query.wants_nothing:
-            # A unary read is always bounded, so it follows only where it is told to wait.
-            wait_s = min(query.wait_s or 0, MAX_WAIT_S)
-            await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
-            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
-            chunks = await _take_stored(server, stream, start, limits)
-            memory.keep(share, _size(chunks) * times)
-            if not chunks and wait_s and not limits.reached:
-                arrived = await _FirstBatch(server, stream).arrived(wait_s, grant)
-                # All who have waited for it are here at once.
-                await memory.reserve(share, _size(arrived) * times)
-                chunks = await _take_arrived(server, arrived, limits)
-                tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
-        if grant is not None:
-            grant.check_valid(server.clock_ms())
-        if media.wants_protobuf:
-            parts = [chunk.data for chunk in chunks]
-            if tail is not None:
-                parts.append(encode_tail(*tail))
-            content_type, payload = PROTOBUF, b"".join(parts)
-        else:
-            steps = render_batch([chunk.data for chunk in chunks], tail, as_base64=media.as_base64)
-            rendered = await server.rendering.pass_by(_size(chunks), steps)
-            content_type, payload = JSON, b"".join(rendered.pieces)
-            del rendered
+    if not query.wants_nothing:
+        # A unary read is always bounded, so it follows only where it is told to wait.
+        wait_s = min(query.wait_s or 0, MAX_WAIT_S)
+        await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
+        start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
+        chunks = await _take_stored(server, stream, start, limits)
+        memory.keep(share, _size(chunks) * times)
+        if not chunks and wait_s and not limits.reached:
+            arrived = await _FirstBatch(server, stream).arrived(exchange, wait_s, grant)
+            # All who have waited for it are here at once.
+            await memory.reserve(share, _size(arrived) * times)
+            chunks = await _take_arrived(server, arrived, limits)
+            tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+    if grant is not None:
+        grant.check_valid(server.clock_ms())
+    if media.wants_protobuf:
+        parts = [chunk.data for chunk in chunks]
+        if tail is not None:
+            parts.append(encode_tail(*tail))
+        content_type, payload = PROTOBUF, b"".join(parts)
+    else:
+        steps = render_batch([chunk.data for chunk in chunks], tail, as_base64=media.as_base64)
+        rendered = await server.rendering.pass_by(_size(chunks), steps)
+        content_type, payload = JSON, b"".join(rendered.pieces)
+        del rendered
     del chunks
     memory.keep(share, len(payload))
-    payload, headers = await encode_payload(scope, payload)
-    await send_bytes(send, 200, content_type, payload, headers)
+    payload, headers = await encode_payload(exchange, payload)
+    exchange.answer(200, content_type, payload, headers)
 
 
 def _size(chunks: list[Chunk]) -> int:
@@ -138,7 +128,7 @@ class _FirstBatch:
         self._stream = stream
         self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
 
-    async def arrived(self, wait_s: float, grant: Grant | None) -> list[Chunk]:
+    async def arrived(self, exchange: Exchange, wait_s: float, grant: Grant | None) -> list[Chunk]:
         """What came; nothing if nothing did. Raises what ends the wait otherwise."""
         if self._stream.reading_failure is not None:
             raise self._stream.reading_failure
@@ -147,6 +137,7 @@ class _FirstBatch:
         if grant is not None:
             grant.watch(self._end, self._server.clock_ms)
         self._stream.followers.follow(self)
+        exchange.on_disconnect(self._on_disconnect)
         try:
             return await self._arrived
         finally:
@@ -168,6 +159,9 @@ class _FirstBatch:
     def _on_drain(self) -> None:
         self._end(ApiError("server_draining", "the server is shutting down"))
 
+    def _on_disconnect(self) -> None:
+        self._end(DisconnectedError())
+
     def _end(self, outcome: list[Chunk] | Exception | None) -> None:
         if self._arrived.done():
             return
@@ -177,40 +171,34 @@ class _FirstBatch:
             self._arrived.set_exception(outcome or ApiError("unavailable", "the stream has gone"))
 
 
-async def read_session(
-    server: Server, scope: Scope, receive: Receive, send: Send, basin: str, name: str, media: Media
-) -> None:
+async def read_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     """A session of frames, or of events where the client wants these."""
-    query = parse_read_query(scope)
+    query = parse_read_query(exchange.query)
     after = None
     if not media.is_session:
-        after = last_event_id(scope)
+        after = last_event_id(exchange)
         if after is not None:
             resume(query, after)
     layer = media.stream_layer
-    grant = grant_of(scope)
+    grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant, layer)
     seal = seal_of(stream, media.encryption_key)
     refusal = None
     start = stream.tail_seq_num
-    client = ClientWatch(receive)
     if not query.wants_nothing:
         try:
-            with client:
-                start = await find_start(
-                    server.store, stream, query, server.rendering, seal, may_follow=query.may_follow
-                )
+            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=query.may_follow)
         except ApiError as error:
             if error.code != "decryption_failed":
                 raise
             refusal = error
 
-    def pack(outlet: Outlet) -> Framer:
-        if media.is_session:
-            return SessionFramer(outlet, media.compression)
-        return EventFramer(outlet, after, server.clock_ms, as_base64=media.as_base64)
-
-    session = ReadSession(server, stream, start, query, send, pack, seal, share_of(scope))
+    framer: Framer
+    if media.is_session:
+        framer = SessionFramer(exchange, media.compression)
+    else:
+        framer = EventFramer(exchange, after, server.clock_ms, as_base64=media.as_base64)
+    session = ReadSession(server, stream, start, query, exchange, framer, seal)
     if refusal is not None:
         session.end(refusal)  # it travels in the session, wherever it is found
     if grant is not None:
@@ -218,8 +206,7 @@ async def read_session(
     stream.meter.read_sessions += 1
     server.meters.totals.read_sessions += 1
     try:
-        with contextlib.suppress(DisconnectedError):
-            await session.run(client, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
+        await session.run(SESSION_HEADERS if media.is_session else EVENT_HEADERS)
     finally:
         server.meters.totals.read_sessions -= 1
         if grant is not None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from s2cli.errors import ApiError
 from s2cli.server.core.range_scan import STARTS, ReadQuery
-
-if TYPE_CHECKING:
-    from s2cli.server.http.asgi import Scope
 
 MAX_U64 = (1 << 64) - 1
 MAX_U32 = (1 << 32) - 1
@@ -18,9 +14,8 @@ MAX_U32 = (1 << 32) - 1
 MAX_PARAMETERS = 64
 
 
-def parse_query(scope: Scope) -> dict[str, str]:
-    """The parameters of the query; of those with one name the last. Raises ApiError `bad_query`."""
-    raw: bytes = scope["query_string"]
+def parse_query(raw: bytes) -> dict[str, str]:
+    """The parameters of a query; of those with one name the last. Raises ApiError `bad_query`."""
     if not raw:
         return {}
     if raw.count(b"&") >= MAX_PARAMETERS:
@@ -31,9 +26,9 @@ def parse_query(scope: Scope) -> dict[str, str]:
         raise ApiError("bad_query", "the query is not valid UTF-8") from error
 
 
-def parse_read_query(scope: Scope) -> ReadQuery:
+def parse_read_query(raw: bytes) -> ReadQuery:
     """What a read asks for. Raises ApiError for a query that is none, or contradicts itself."""
-    given = parse_query(scope)
+    given = parse_query(raw)
     starts = [name for name in STARTS if name in given]
     if len(starts) > 1:
         raise ApiError("invalid", "only one of seq_num, timestamp, or tail_offset can be provided")

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.addressing import basin_of
-from s2cli.server.api.identity import grant_of, identify
+from s2cli.server.api.identity import identify
 from s2cli.server.api.json_bodies import JsonError, decode_json
 from s2cli.server.api.read_query import MAX_U64, parse_query
 from s2cli.server.api.request_body import decode_body
 from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.core.idempotency import bearer_prefix, checked_token
-from s2cli.server.http.exchange import encode_json, header
-from s2cli.server.http.memory_budget import share_of
+from s2cli.server.http.exchange import encode_json
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.idempotency import Draft
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.asgi import Receive, Scope
+    from s2cli.server.http.exchange import Exchange
     from s2cli.server.http.memory_budget import Share
     from s2cli.server.store.interface import Reply
 
@@ -47,10 +46,9 @@ class Request:
     __slots__ = (
         "_content",
         "_draft",
-        "_receive",
+        "_exchange",
         "_reply",
         "_schema",
-        "_scope",
         "_value",
         "basin_in_path",
         "grant",
@@ -63,8 +61,7 @@ class Request:
     def __init__(
         self,
         server: Server,
-        scope: Scope,
-        receive: Receive,
+        exchange: Exchange,
         operation: str,
         schema: str | None,
         name: str,
@@ -75,10 +72,9 @@ class Request:
         self._schema = schema
         self.name = name
         self.basin_in_path = basin_in_path
-        self.grant = grant_of(scope)
+        self.grant: Grant | None = exchange.grant
         self.permitted = self.grant is None
-        self._scope = scope
-        self._receive = receive
+        self._exchange = exchange
         self._content: bytes | None = None
         self._value: Any = None  # what the content is decoded to
         self._draft: Draft | None = None
@@ -86,7 +82,7 @@ class Request:
 
     @property
     def share(self) -> Share:
-        return share_of(self._scope)
+        return self._exchange.share
 
     def permit(self, operation: str, name: str) -> None:
         """Raises ApiError unless the bearer of the token may do that to what has the name. What the path names is
@@ -118,7 +114,7 @@ class Request:
 
     def basin(self) -> str:
         """The basin whose streams the request is about."""
-        return basin_of(self._scope, self.server.base_domain, self.basin_in_path)
+        return basin_of(self._exchange, self.server.base_domain, self.basin_in_path)
 
     def page(self, check: Callable[[str, str], None]) -> tuple[str, str, int]:
         """`prefix`, `start_after` and `limit` of a list; `check(value, kind)` knows the rules for the first two."""
@@ -134,7 +130,7 @@ class Request:
         return prefix, start_after, min(limit, MAX_LIST_LIMIT) or MAX_LIST_LIMIT
 
     def query(self) -> dict[str, str]:
-        return parse_query(self._scope)
+        return parse_query(self._exchange.query)
 
     async def members(self) -> dict[str, Any]:
         """The JSON object in the body."""
@@ -145,7 +141,7 @@ class Request:
 
     async def optional_json(self) -> Any:
         """The JSON body of a PUT; None where there is none, or it is `null` (protocol section 2.1)."""
-        content_type = header(self._scope, b"content-type")
+        content_type = self._exchange.fields.get(b"content-type")
         if content_type is not None and not is_json(content_type):
             raise _unexpected_type()
         if not await self._body():
@@ -156,7 +152,7 @@ class Request:
 
     async def json(self) -> Any:
         """The JSON value in the body: of objects what the description of the route names."""
-        content_type = header(self._scope, b"content-type")
+        content_type = self._exchange.fields.get(b"content-type")
         if content_type is None or not is_json(content_type):
             raise _unexpected_type()
         await self._body()
@@ -164,9 +160,7 @@ class Request:
 
     async def _body(self) -> bytes:
         if self._content is None:
-            self._content, self._value = await decode_body(
-                self.server, self._scope, self._receive, "bad_json", self._decode
-            )
+            self._content, self._value = await decode_body(self.server, self._exchange, "bad_json", self._decode)
         return self._content
 
     def _decode(self, body: bytes) -> Steps[Any]:
@@ -188,8 +182,8 @@ class Request:
 
     async def answer(self, handler: Handler) -> Response:
         """What `handler` answers; to a repeated write with a request token, what it answered the first time."""
-        token = header(self._scope, b"s2-request-token")
-        if token is None or self._scope["method"] not in _REPEATABLE:
+        token = self._exchange.fields.get(b"s2-request-token")
+        if token is None or self._exchange.method not in _REPEATABLE:
             return await handler(self)
 
         async def execute(draft: Draft) -> Reply:
@@ -199,9 +193,9 @@ class Request:
                 return self._reply
             return draft.reply(*response, None)
 
-        basin = self.basin() if self._scope["raw_path"].startswith(b"/v1/streams") else ""
+        basin = self.basin() if self._exchange.raw_path.startswith(b"/v1/streams") else ""
         body = await self._body()
-        identity = identify(self._scope, basin, body)
+        identity = identify(self._exchange, basin, body)
         reply = await self.server.replies.once(self.grant, token, identity, execute)
         return reply.status, reply.body, reply.headers
 
@@ -213,7 +207,7 @@ class Request:
 
     def create_key(self, config: object) -> CreateKey | None:
         """What identifies a create that may be repeated; None without a request token."""
-        token = header(self._scope, b"s2-request-token")
+        token = self._exchange.fields.get(b"s2-request-token")
         if token is None:
             return None
         return CreateKey(self.grant, checked_token(token), config)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 from s2cli.errors import ApiError
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, read_body
-from s2cli.server.http.memory_budget import share_of
 from s2cli.wire.compression import ContentError
 
 if TYPE_CHECKING:
@@ -15,15 +14,14 @@ if TYPE_CHECKING:
 
     from s2cli.server.api.server import Server
     from s2cli.server.core.turnstile import Steps
-    from s2cli.server.http.asgi import Receive, Scope
+    from s2cli.server.http.exchange import Exchange
 
     Result = TypeVar("Result")
 
 
 async def decode_body(
     server: Server,
-    scope: Scope,
-    receive: Receive,
+    exchange: Exchange,
     code: str,
     decode: Callable[[bytes], Steps[Result]],
     limit: int = MAX_UNARY_BODY_BYTES,
@@ -31,8 +29,8 @@ async def decode_body(
     """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
     Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
     the client left."""
-    share = share_of(scope)
-    body, encoding = await read_body(share, scope, receive, code, limit)
+    share = exchange.share
+    body, encoding = await read_body(exchange, code, limit)
     share.collected_bytes = len(body)  # it, or what is made of it, until it is answered
     if encoding is None and len(body) <= LARGE_BYTES:
         return body, in_one_go(decode(body))  # as the turnstile would have it: most bodies are so

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from s2cli.server.api.request import Handler
     from s2cli.server.api.server import Server
-    from s2cli.server.http.asgi import Receive, Scope, Send
+    from s2cli.server.http.exchange import Exchange
 
-    RecordHandler = Callable[[Server, Scope, Receive, Send, str, str], Awaitable[bool]]
+    RecordHandler = Callable[[Server, Exchange, str, str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ class Server:
     def exchange_ended(self) -> None:
         self.exchanges -= 1
         self.quiet_since = self.now()
-        self._check_quiet()
+        if self.draining:
+            self._check_quiet()
 
     async def refuse(self) -> ApiError:
         """The answer to what comes, on connections that are open, while the server shuts down. It waits until they are

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.server.http.asgi import Application
+    from s2cli.server.http.exchange import Application
     from s2cli.server.http.memory_budget import Memory
 
 # Of what a connection receives at once.
@@ -58,6 +58,8 @@ class OpenConnection(Protocol):
 
     # When `expire` is to be called.
     deadline_s: float
+    # Since when it has had no request under way; inf while it has.
+    idle_since_s: float
 
     def expire(self) -> None: ...
 
@@ -86,13 +88,11 @@ class Connections:
         self.on_preface = on_preface
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.loop = asyncio.get_running_loop()
-        self.now: Callable[[], float] = self.loop.time
+        self.now: Callable[[], float] = time.monotonic
         # Those of HTTP/2, too.
         self.open: set[OpenConnection] = set()
         # Those that are accepted, and will be open in a moment.
         self.arriving: set[OpenConnection] = set()
-        # Those without a request under way, and since when; the first one has been so for longest.
-        self._idle: dict[OpenConnection, float] = {}
         self.ending = False
         self._none_left = asyncio.Event()
         self._date = b""
@@ -109,21 +109,13 @@ class Connections:
     def opened(self, connection: OpenConnection) -> None:
         self.arriving.discard(connection)
         self.open.add(connection)
-        self.rests(connection)
-
-    def rests(self, connection: OpenConnection) -> None:
-        """No request is under way on it."""
-        self._idle[connection] = self.now()
-
-    def works(self, connection: OpenConnection) -> None:
-        """One is."""
-        self._idle.pop(connection, None)
+        connection.idle_since_s = self.now()
 
     def make_room(self) -> bool:
         """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
         one."""
-        connection = next(iter(self._idle), None)
-        if connection is None or self.now() - self._idle[connection] < LEAST_IDLE_S:
+        connection = min(self.open, key=_idle_since_s, default=None)
+        if connection is None or self.now() - connection.idle_since_s < LEAST_IDLE_S:
             return False
         self.closed(connection)
         connection.abort()
@@ -145,7 +137,6 @@ class Connections:
 
     def closed(self, connection: OpenConnection) -> None:
         self.open.discard(connection)
-        self._idle.pop(connection, None)
         self._check_none_left()
 
     def _check_none_left(self) -> None:
@@ -160,3 +151,7 @@ class Connections:
             for connection in list(self.open):
                 connection.abort()
             await asyncio.sleep(0)  # for them to hear of it
+
+
+def _idle_since_s(connection: OpenConnection) -> float:
+    return connection.idle_since_s

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from s2cli.wire.frames import compress
 
 if TYPE_CHECKING:
-    from s2cli.server.http.asgi import Scope
+    from s2cli.server.http.exchange import Exchange
 
 # Smaller bodies hardly shrink.
 THRESHOLD_BYTES = 1024
@@ -38,12 +38,11 @@ def _is_zero_weight(parameter: bytes) -> bool:
         return False
 
 
-async def encode_payload(scope: Scope, payload: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+async def encode_payload(exchange: Exchange, payload: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The payload as the client wants it, and the headers that say so."""
     if len(payload) <= THRESHOLD_BYTES:
         return payload, []
-    accepted = b",".join([value for name, value in scope["headers"] if name == b"accept-encoding"])
-    coding = accepted_coding(accepted)
+    coding = accepted_coding(exchange.fields.get(b"accept-encoding", b""))
     headers = [(b"vary", b"accept-encoding")]
     if coding is None:
         return payload, headers

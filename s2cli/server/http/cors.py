@@ -6,12 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s2cli.server.http.authority import address_in, is_local_name, split_origin
-from s2cli.server.http.exchange import header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from s2cli.server.http.asgi import Message, Scope, Send
+    from s2cli.server.http.exchange import Exchange
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = b", ".join(
@@ -54,38 +51,26 @@ def _is_loopback(origin: bytes) -> bool:
     return is_local_name(parts[1]) if address is None else address.is_loopback
 
 
-def with_permission(send: Send, origin: bytes) -> Send:
-    """A `send` that adds what the browser looks for. It gives back what `send` gives: its type tells whether there is
-    room in the host's queue (streaming.py)."""
-    permission = [
+def permission(origin: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers that the browser looks for in each response to that page."""
+    return [
         (b"access-control-allow-origin", origin),
         (b"access-control-expose-headers", RESPONSE_HEADERS),
         (b"vary", b"origin"),
     ]
 
-    def send_permitted(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *permission]}
-        return send(message)
 
-    return send_permitted
+def is_preflight(exchange: Exchange) -> bool:
+    return exchange.method == "OPTIONS" and b"access-control-request-method" in exchange.fields
 
 
-def is_preflight(scope: Scope) -> bool:
-    return scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method") is not None
-
-
-async def answer_preflight(scope: Scope, send: Send) -> int:
-    """`send` adds the permission itself. Gives the status."""
+def answer_preflight(exchange: Exchange) -> None:
     headers = [
         (b"access-control-allow-methods", METHODS),
         (b"access-control-allow-headers", REQUEST_HEADERS),
         (b"access-control-max-age", b"%d" % MAX_AGE_S),
-        (b"content-length", b"0"),
     ]
     # A page from elsewhere asks whether it may reach into this machine or network.
-    if header(scope, b"access-control-request-private-network") == b"true":
+    if exchange.fields.get(b"access-control-request-private-network") == b"true":
         headers.append((b"access-control-allow-private-network", b"true"))
-    await send({"type": "http.response.start", "status": 204, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-    return 204
+    exchange.answer(204, None, b"", headers)

@@ -1,18 +1,25 @@
-"""One HTTP exchange as ASGI sees it: its headers, its body, its answer."""
+"""One HTTP exchange, whatever the version: what is asked, the body as it comes, and the answer as it goes.
+
+Everything happens in the thread of the loop. Back-pressure is explicit: `write` says whether there is room for more,
+`drained` waits for it. What is written without room is held, and has to be bounded by whoever writes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
-from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from s2cli.server.http.asgi import Headers, Message, Receive, Scope, Send
+    from s2cli.server.http.memory_budget import Share
+
+    Headers = Iterable[tuple[bytes, bytes]]
+    Application = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 # Protocol section 14.2. The host does not limit bodies, nor the time that one may stay open: both are ours.
 MAX_UNARY_BODY_BYTES = 2 * 1024 * 1024
@@ -49,114 +56,202 @@ class DisconnectedError(Exception):
     """The client went away before it had an answer: there is nobody left to answer."""
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The first value of the header with that lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value  # type: ignore[no-any-return]  # a scope is a mapping to Any
-    return None
+class Exchange(ABC):
+    """A request and its response. Texts of the request are bytes as they came, names of headers in small letters.
+
+    The response is `answer` for one that is there as a whole, else `start`, any number of `write`, and `end`. To a HEAD
+    goes the head alone, and then its client counts as gone."""
+
+    __slots__ = (
+        "added_headers",
+        "fields",
+        "grant",
+        "method",
+        "operation",
+        "query",
+        "raw_path",
+        "repeated",
+        "share",
+        "status",
+        "written_bytes",
+    )
+
+    def __init__(self, method: str, raw_path: bytes, query: bytes, headers: Headers, share: Share) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        # What it holds of the memory budget.
+        self.share = share
+        # Values of the headers by name; several of one name are joined, as HTTP has it.
+        self.fields: dict[bytes, bytes] = {}
+        # The name of a header that means one thing and is there twice.
+        self.repeated: bytes | None = None
+        # Headers that go with the response, whatever it is.
+        self.added_headers: Sequence[tuple[bytes, bytes]] = ()
+        # Of the response: 0 before it has begun, and what is written of its body.
+        self.status = 0
+        self.written_bytes = 0
+        # What the application finds out of it: what it counts as, and who sent it: None where everybody may do
+        # everything, else a Grant.
+        self.operation = "other"
+        self.grant: Any = None
+        fields = self.fields
+        for name, value in headers:
+            if name not in fields:
+                fields[name] = value
+            elif name in _SINGLE:
+                self.repeated = name
+            else:
+                fields[name] = b"%b,%b" % (fields[name], value)
+
+    # The request.
+
+    @property
+    @abstractmethod
+    def is_complete(self) -> bool:
+        """Whether the whole body was read."""
+
+    @property
+    @abstractmethod
+    def is_disconnected(self) -> bool:
+        """Whether the client has gone, or broken off its request."""
+
+    @abstractmethod
+    def take_whole(self) -> bytes | None:
+        """The whole body, where it has come with its head; else None, and nothing is taken."""
+
+    @abstractmethod
+    async def read(self) -> bytes:
+        """The next bytes of the body, at least one; b"" at its end, when the client has gone, and when `stop_reading`
+        was called. May be cancelled: nothing is lost then."""
+
+    async def read_once(self) -> bytes:
+        """The same for one who gives the exchange up when he is cancelled, and so may read at less cost."""
+        return await self.read()
+
+    @abstractmethod
+    def stop_reading(self) -> None:
+        """Has `read` return now, and from now on."""
+
+    @abstractmethod
+    def go_on_reading(self) -> None:
+        """Takes `stop_reading` back."""
+
+    async def discard(self, quiet_s: float, most_s: float) -> None:
+        """Throws away what comes until nothing has come for `quiet_s`, at most for `most_s`. After an error this stands
+        before the end of the response: then the host closes the connection, and if too much is still on its way, the
+        connection resets and the client may never see the error."""
+        self.go_on_reading()
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + most_s
+        data = b"some"
+        while data and loop.time() < end_s:
+            timer = loop.call_later(quiet_s, self.stop_reading)
+            data = await self.read()
+            timer.cancel()
+
+    @abstractmethod
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """Has `callback` called when the client goes; what else it sends is thrown away from now on."""
+
+    # The response.
+
+    @abstractmethod
+    def start(self, status: int, headers: Headers) -> None:
+        """The head, which leaves with the first piece of the body. Raises RuntimeError where it has begun."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> bool:
+        """A piece of the body, maybe an empty one; whether there is room for more. Raises RuntimeError before `start`;
+        to a client that has gone, and behind the end, it does nothing."""
+
+    @property
+    @abstractmethod
+    def is_blocked(self) -> bool:
+        """Whether there is no room."""
+
+    @abstractmethod
+    async def drained(self) -> None:
+        """Waits until there is room, or `wake` is called. One at a time does."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Has `drained` return now."""
+
+    @abstractmethod
+    def end(self, data: bytes = b"") -> None:
+        """The last piece, which may be empty. Only where there is room, as before the first piece; `finish` waits for
+        it."""
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The last piece, once there is room for it."""
+        while self.is_blocked:
+            await self.drained()
+        self.end(data)
+
+    def answer(self, status: int, content_type: bytes | None, payload: bytes, headers: Headers = ()) -> None:
+        """A response that is there as a whole. A `content_type` of None goes with an empty one (protocol section
+        1.3)."""
+        lines = [(b"content-length", b"%d" % len(payload)), *headers]
+        if content_type is not None:
+            lines.append((b"content-type", content_type))
+        self.start(status, lines)
+        self.end(payload)
+
+    def answer_json(self, status: int, payload: bytes, headers: Headers = ()) -> None:
+        self.answer(status, JSON, payload, headers)
 
 
-def host_and_origin(scope: Scope) -> tuple[bytes | None, bytes | None]:
-    """What the request says that it is for, and the web page that it is from. Raises ApiError `bad_header` where a
-    header that means one thing is there twice. Two hosts are also a request target that names another one than the
-    header; what granian gives us of an `:authority` beside a `host` is nothing."""
-    seen: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _SINGLE:
-            if name in seen:
-                text = name.decode()
-                raise ApiError("bad_header", f"Invalid header `{text}`: the request has more than one")
-            seen[name] = value
-    return seen.get(b"host"), seen.get(b"origin")
-
-
-async def read_body(
-    share: Share, scope: Scope, receive: Receive, too_large: str, limit: int
-) -> tuple[bytes, str | None]:
+async def read_body(exchange: Exchange, too_large: str, limit: int) -> tuple[bytes, str | None]:
     """The body as it comes, and what it is to be inflated from. Raises an ApiError, beyond the limit with the code
     `too_large`; DisconnectedError if the client left."""
+    fields = exchange.fields
     length = encoding = None
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            # Without one the body ends where the host says so.
-            if not (value.isdigit() and len(value) < 20):
-                raise ApiError("bad_header", "Invalid header `content-length`")
-            length = int(value)
-        elif name == b"content-encoding":
-            encoding = value.strip().lower().decode("latin-1")
-    if encoding not in (None, "gzip", "zstd", "identity"):
-        raise ApiError("bad_header", "Invalid header `content-encoding`: only gzip and zstd are supported", status=415)
-    if length is not None and length > MAX_DISCARDED_BYTES:
-        raise _too_large(too_large, limit)
-    first = receive()
+    if (said := fields.get(b"content-length")) is not None:
+        # Without one the body ends where the host says so.
+        if not (said.isdigit() and len(said) < 20):
+            raise ApiError("bad_header", "Invalid header `content-length`")
+        length = int(said)
+        if length > MAX_DISCARDED_BYTES:
+            raise _too_large(too_large, limit)
+    if (coding := fields.get(b"content-encoding")) is not None:
+        encoding = coding.strip().lower().decode("latin-1")
+        if encoding not in ("gzip", "zstd", "identity"):
+            raise ApiError(
+                "bad_header", "Invalid header `content-encoding`: only gzip and zstd are supported", status=415
+            )
+        if encoding == "identity":
+            encoding = None
     # What has come with its head, as most bodies have, needs neither a timer nor a turn of the loop.
-    message = first.result() if isinstance(first, asyncio.Future) and first.done() else None
-    body: bytes = b"" if message is None else message.get("body", b"")
-    # The host of HTTP/2 says `more_body` although it gave everything; asking again would cost a round trip through its
-    # threads.
-    if message is None or len(body) != length or length > limit:
-        body = await _timely(share, first, receive, too_large, limit, length)
-    else:
-        share.body_bytes += length
-    return body, None if encoding == "identity" else encoding
-
-
-async def _timely(
-    share: Share, first: Awaitable[Message], receive: Receive, too_large: str, limit: int, length: int | None
-) -> bytes:
-    """The body that begins with the message `first`, if it comes in time."""
-    task = asyncio.current_task()
-    assert task is not None
-    expiry = _Expiry(task)
-    timer = task.get_loop().call_later(UNARY_BODY_TIMEOUT_S, expiry.expire)
-    try:
-        return await _collect(share, await first, receive, too_large, limit, length)
-    except asyncio.CancelledError:
-        if expiry.over:
+    body = exchange.take_whole()
+    if body is None:
+        try:
+            async with asyncio.timeout(UNARY_BODY_TIMEOUT_S):
+                return await _collect(exchange, too_large, limit, length), encoding
+        except TimeoutError:
             raise ApiError("request_timeout", "the request body did not arrive in time") from None
-        raise
-    finally:
-        timer.cancel()
+    if len(body) > limit:
+        raise _too_large(too_large, limit)
+    return body, encoding
 
 
-class _Expiry:
-    """Gives up the request whose body does not come."""
-
-    __slots__ = ("_task", "over")
-
-    def __init__(self, task: asyncio.Task[object]) -> None:
-        self._task = task
-        self.over = False
-
-    def expire(self) -> None:
-        self.over = True
-        # Cancelling a receive() loses what it would have brought: here the request is given up anyway.
-        self._task.cancel()
-
-
-async def _collect(
-    share: Share, message: Message, receive: Receive, too_large: str, limit: int, length: int | None
-) -> bytes:
-    """The body that `message` begins, or is."""
+async def _collect(exchange: Exchange, too_large: str, limit: int, length: int | None) -> bytes:
+    share = exchange.share
     parts: list[bytes] = []
     size = 0
-    while True:
-        if message["type"] == "http.disconnect":
+    # The host of HTTP/2 does not say that a body is complete; asking again would cost a round trip through its threads.
+    while not exchange.is_complete and size != length:
+        body = await exchange.read_once()
+        if exchange.is_disconnected:
             raise DisconnectedError
-        body: bytes = message.get("body", b"")
         size += len(body)
-        share.body_bytes += len(body)
         if size <= limit:
             share.collected_bytes = size
             parts.append(body)
             if len(parts) >= MAX_PARTS:
                 parts = [b"".join(parts)]
         elif size > MAX_DISCARDED_BYTES:
-            raise _too_large(too_large, limit)
-        if size == length or not message.get("more_body", False):
             break
-        message = await receive()
     if size > limit:
         raise _too_large(too_large, limit)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -164,21 +259,6 @@ async def _collect(
 
 def _too_large(code: str, limit: int) -> ApiError:
     return ApiError(code, f"the body exceeds {limit // (1024 * 1024)} MiB")
-
-
-async def send_bytes(
-    send: Send, status: int, content_type: bytes | None, payload: bytes, extra_headers: Headers = ()
-) -> None:
-    """Answers with one whole body. A `content_type` of None goes with an empty one (protocol section 1.3)."""
-    headers = [(b"content-length", b"%d" % len(payload)), *extra_headers]
-    if content_type is not None:
-        headers.append((b"content-type", content_type))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": payload, "more_body": False})
-
-
-async def send_json(send: Send, status: int, payload: bytes, extra_headers: Headers = ()) -> None:
-    await send_bytes(send, status, JSON, payload, extra_headers)
 
 
 def encode_json(value: object) -> bytes:

@@ -26,7 +26,7 @@ from s2cli.server.http.http1_connection import Connection
 from s2cli.server.http.memory_budget import Memory
 
 if TYPE_CHECKING:
-    from s2cli.server.http.asgi import Application
+    from s2cli.server.http.exchange import Application
     from s2cli.server.http.http2_relay import Http2
 
 log = logging.getLogger(CLIENT_LOG)

@@ -15,13 +15,11 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http.connections import Receiver
 from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
-from s2cli.server.http.http1_exchange import Exchange
+from s2cli.server.http.http1_exchange import Http1Exchange
 from s2cli.server.http.http1_head import origin_form, without_upgrade
 from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from s2cli.server.http.connections import Connections
 
     Headers = list[tuple[bytes, bytes]]
@@ -69,14 +67,14 @@ class Connection(Receiver):
     def __init__(self, shared: Connections) -> None:
         super().__init__(shared)
         self.transport: Any = None  # asyncio.Transport, once there is one
-        # None while the transport has room for more.
-        self.room: Future[None] | None = None
+        # Whether the client has to take something before there is room for more.
+        self.is_full = False
         # No further request is taken.
         self.is_last = False
         # The client sends no more.
         self.is_half_closed = False
         self.is_lost = False
-        self.deadline_s = math.inf
+        self.deadline_s = self.idle_since_s = math.inf
         self._parser = HttpRequestParser(self)
         self._begin = b""  # until it is known what the client speaks
         self._speaks_http1 = False
@@ -93,10 +91,10 @@ class Connection(Receiver):
         # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
         self._kept_bytes = 0
         self._keeps_none = False
-        self._incoming: Exchange | None = None  # whose body is being received
-        self._current: Exchange | None = None  # that is being answered
-        self._waiting: list[Exchange] = []
-        self._holds_reading = False
+        self._incoming: Http1Exchange | None = None  # whose body is being received
+        self._current: Http1Exchange | None = None  # that is being answered
+        self._waiting: list[Http1Exchange] = []
+        self.holds_reading = False
         self._lingers = False
         self._lingering_bytes = LINGER_BYTES
         self._unsent_bytes = 0
@@ -145,7 +143,7 @@ class Connection(Receiver):
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
-        if self.is_beyond_least():
+        if self._memory.is_full_of_input and self.is_beyond_least():
             self._is_short_of_memory = True
             self.hold_reading()
 
@@ -172,7 +170,7 @@ class Connection(Receiver):
         if self._incoming is not None:
             self._incoming.deliver()
 
-    def _body_begun_in(self, piece: bytes, incoming: Exchange) -> FixedBody | ChunkedBody:
+    def _body_begun_in(self, piece: bytes, incoming: Http1Exchange) -> FixedBody | ChunkedBody:
         if self._length is None:
             return chunked_after(piece)
         return FixedBody(self._length - incoming.untaken_bytes)
@@ -231,16 +229,15 @@ class Connection(Receiver):
         return True
 
     def pause_writing(self) -> None:
-        self.room = self.shared.loop.create_future()
+        self.is_full = True
         self.deadline_s = min(self.deadline_s, self.shared.now() + STALL_S)
 
     def resume_writing(self) -> None:
+        self.is_full = False
         if self._current is not None:
             self.deadline_s = math.inf
-        room, self.room = self.room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-        if self._current is None and not self.is_lost and (self._waiting or not self.is_last):
+            self._current.wake()
+        elif not self.is_lost and (self._waiting or not self.is_last):
             self._go_on()
 
     # What the parser says.
@@ -286,16 +283,16 @@ class Connection(Receiver):
         if url[:1] != b"/" or b"#" in url:
             url, headers = origin_form(url, headers)
         path, _, query = url.partition(b"?")
-        scope = {
-            "type": "http",
-            "http_version": version,
-            "method": method.decode(),
-            "raw_path": path,
-            "query_string": query,
-            "headers": headers,
-        }
-        self.share.put_into(scope)
-        self._incoming = exchange = Exchange(self, scope, keeps_alive=parser.should_keep_alive())
+        self._incoming = exchange = Http1Exchange(
+            self,
+            method.decode(),
+            path,
+            query,
+            headers,
+            self.share,
+            is_version_1_0=version == "1.0",
+            keeps_alive=parser.should_keep_alive(),
+        )
         if self._current is None:
             self._answer(exchange)
         else:
@@ -317,38 +314,40 @@ class Connection(Receiver):
 
     # What the exchanges and the host say.
 
-    def _answer(self, exchange: Exchange) -> None:
+    def _answer(self, exchange: Http1Exchange) -> None:
         self._current = exchange
-        self.shared.works(self)
-        self.deadline_s = math.inf
+        self.deadline_s = self.idle_since_s = math.inf
         exchange.begin()
 
     def hold_reading(self) -> None:
-        if not self._holds_reading:
-            self._holds_reading = True
+        if not self.holds_reading:
+            self.holds_reading = True
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if self._holds_reading and not (self._waiting or self._rest or self.is_lost or self._is_short_of_memory):
-            self._holds_reading = False
+        if self.holds_reading and not (self._waiting or self._rest or self.is_lost or self._is_short_of_memory):
+            self.holds_reading = False
             self.transport.resume_reading()
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: Http1Exchange) -> None:
         """The response to the current request is complete."""
-        self._memory.keep(self.share, 0)
-        self.share.clear()
+        share = self.share
+        if share.reserved_bytes:
+            self._memory.keep(share, 0)
+        share.collected_bytes = share.held_bytes = 0
         self._current = None
-        self.deadline_s = self.shared.now() + KEEP_ALIVE_S
+        self.idle_since_s = self.shared.now()
+        self.deadline_s = self.idle_since_s + KEEP_ALIVE_S
         if self.is_lost:
             return
-        self.shared.rests(self)
-        if not exchange.is_complete:
+        if not exchange.has_come:
             self._linger()
         elif self.is_closing_after(exchange):
             self.is_last = True
             self.transport.close()
-        elif self.room is None:
-            self._go_on()
+        elif not self.is_full:
+            if self._waiting or self._rest or self.holds_reading:
+                self._go_on()
         else:
             self.hold_reading()  # until the client has taken its answers
 
@@ -360,7 +359,7 @@ class Connection(Receiver):
             self._take_rest()
         self.go_on_reading()
 
-    def is_closing_after(self, exchange: Exchange) -> bool:
+    def is_closing_after(self, exchange: Http1Exchange) -> bool:
         """Whether no request follows."""
         if not exchange.keeps_alive:
             return True
@@ -411,7 +410,7 @@ class Connection(Receiver):
     def may_read(self) -> None:
         if self._is_short_of_memory:
             self._is_short_of_memory = False
-            if self.room is None or self._current is not None:
+            if not self.is_full or self._current is not None:
                 self.go_on_reading()
 
     def _linger(self) -> None:

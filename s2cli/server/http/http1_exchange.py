@@ -1,20 +1,19 @@
-"""One request over HTTP/1.1 and its response, as ASGI's `receive` and `send`.
-
-Beyond ASGI they do what streaming.py relies on: `receive` is never late with what has come, and `send` has written its
-message when the call returns; what it gives is a `Sent` while there is room for more, and a Future where there is none.
-"""
+"""One request over HTTP/1.1 and its response."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from s2cli.server.http.exchange import Exchange
 
 if TYPE_CHECKING:
     from asyncio import Future, Task
-    from collections.abc import Generator
+    from collections.abc import Callable
 
-    from s2cli.server.http.asgi import Message, Scope
     from s2cli.server.http.connections import Connections
+    from s2cli.server.http.exchange import Headers
+    from s2cli.server.http.memory_budget import Share
 
 # Of a body that the application has not taken: beyond that the client has to wait.
 MAX_UNTAKEN_BYTES = 256 * 1024
@@ -27,25 +26,14 @@ _STATUS_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 _BODILESS = frozenset((204, 304))
 
 
-class Sent:
-    """Nothing to wait for."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None]:
-        return
-        yield
-
-
-_SENT = Sent()
-
-
 class ExchangeConnection(Protocol):
     """What an exchange asks of the connection that it came on."""
 
     shared: Connections
-    # None while there is room for more.
-    room: Future[None] | None
+    # Whether the client has to take something before there is room for more.
+    is_full: bool
+    # Whether nothing is read from the client until `go_on_reading`.
+    holds_reading: bool
 
     def write(self, data: bytes) -> None: ...
 
@@ -53,74 +41,87 @@ class ExchangeConnection(Protocol):
 
     def go_on_reading(self) -> None: ...
 
-    def is_closing_after(self, exchange: Exchange) -> bool:
+    def is_closing_after(self, exchange: Http1Exchange) -> bool:
         """Whether no request follows."""
         ...
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: Http1Exchange) -> None:
         """The response to the current request is complete."""
         ...
 
     def abort(self) -> None: ...
 
 
-class Exchange:
+class Http1Exchange(Exchange):
     """A request on its way in and its response on its way out."""
 
     __slots__ = (
-        "_chunked",
         "_connection",
         "_disconnected",
-        "_ended",
         "_head",
         "_is_bodiless",
-        "_over",
+        "_is_chunked",
+        "_is_over",
+        "_is_stopped",
+        "_is_version_1_0",
+        "_on_disconnect",
         "_parts",
-        "_receiver",
-        "_scope",
-        "_started",
+        "_reader",
         "_task",
         "_waited",
-        "is_complete",
+        "_writer",
+        "has_come",
         "keeps_alive",
         "untaken_bytes",
     )
 
-    def __init__(self, connection: ExchangeConnection, scope: Scope, *, keeps_alive: bool) -> None:
+    def __init__(
+        self,
+        connection: ExchangeConnection,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: Headers,
+        share: Share,
+        *,
+        is_version_1_0: bool,
+        keeps_alive: bool,
+    ) -> None:
+        super().__init__(method, raw_path, query, headers, share)
         # Whether another request may follow on the connection.
         self.keeps_alive = keeps_alive
-        # Whether the whole request has come.
-        self.is_complete = False
-        self._connection = connection
-        self._scope = scope
-        self._task: Task[None] | None = None
-        self._parts: list[bytes] = []
+        # Whether the whole request is here.
+        self.has_come = False
         # Of the body, that the application has yet to take.
         self.untaken_bytes = 0
-        self._receiver: Future[Message] | None = None
-        self._ended = False  # the application knows that the body is complete
+        self._is_version_1_0 = is_version_1_0
+        self._connection = connection
+        self._task: Task[None] | None = None
+        self._parts: list[bytes] = []
+        self._reader: Future[None] | None = None
+        self._writer: Future[None] | None = None
         self._disconnected = False
+        self._is_stopped = False
+        self._on_disconnect: Callable[[], None] | None = None
         self._waited = False  # for a part of the body
         self._head = b""  # until the first piece of the body
-        self._started = False
-        self._chunked = False
-        self._is_bodiless = scope["method"] == "HEAD"
-        self._over = False
+        self._is_chunked = False
+        self._is_bodiless = method == "HEAD"
+        self._is_over = False
 
     def begin(self) -> None:
         shared = self._connection.shared
-        answering: Any = shared.application(self._scope, self.receive, self.send)
-        self._task = shared.loop.create_task(answering)
+        self._task = shared.loop.create_task(shared.application(self))
         self._task.add_done_callback(self._returned)
 
     def _returned(self, task: Task[None]) -> None:
         if not task.cancelled():
             task.exception()  # seen: the application has logged it
-        if not self._over:
+        if not self._is_over:
             # The response is cut off, or there is none, and the client is to notice.
             self._connection.abort()
 
-    # The request.
+    # What the connection says.
 
     def take(self, data: bytes) -> None:
         """A part of the body has come."""
@@ -128,106 +129,136 @@ class Exchange:
         self.untaken_bytes += len(data)
 
     def complete(self) -> None:
-        self.is_complete = True
-        self.deliver()
+        self.has_come = True
+        if self._reader is not None:
+            self._wake_reader()
 
     def deliver(self) -> None:
-        """Gives what has come to an application that waits."""
-        receiver = self._receiver
-        if receiver is None:
-            if self.untaken_bytes > MAX_UNTAKEN_BYTES:
-                self._connection.hold_reading()
-        elif self._parts or (self.is_complete and not self._ended):
-            self._receiver = None
-            if not receiver.done():
-                receiver.set_result(self._taken())
+        """Has an application go on that waits for what has come."""
+        if self._reader is not None:
+            if self._parts or self.has_come:
+                self._wake_reader()
+        elif self._on_disconnect is not None:
+            self._parts.clear()
+            self.untaken_bytes = 0
+        elif self.untaken_bytes > MAX_UNTAKEN_BYTES:
+            self._connection.hold_reading()
 
     def disconnect(self) -> None:
         """No more of the request will come."""
         self._disconnected = True
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None and not receiver.done():
-            receiver.set_result({"type": "http.disconnect"})
+        self._wake_reader()
+        callback, self._on_disconnect = self._on_disconnect, None
+        if callback is not None:
+            callback()
 
-    def receive(self) -> Future[Message]:
-        """The next message, as soon as it is there. One call at a time."""
-        future: Future[Message] = self._connection.shared.loop.create_future()
-        if self._parts or (self.is_complete and not self._ended):
-            future.set_result(self._taken())
-        elif self._disconnected:
-            future.set_result({"type": "http.disconnect"})
-        else:
-            self._receiver = future
+    # The request.
+
+    @property
+    def is_complete(self) -> bool:
+        return self.has_come and not self._parts
+
+    @property
+    def is_disconnected(self) -> bool:
+        return self._disconnected and not self._parts and not self.has_come
+
+    def take_whole(self) -> bytes | None:
+        return self._taken() if self.has_come else None
+
+    async def read(self) -> bytes:
+        while not (self._parts or self.has_come or self._disconnected or self._is_stopped):
+            self._reader = self._connection.shared.loop.create_future()
             if not self._waited:
                 self._waited = True
                 self._go_ahead()
-        return future
+            await self._reader
+        return b"" if self._is_stopped else self._taken()
 
     def _go_ahead(self) -> None:
         """Asks a client for its body that waits to be asked."""
-        expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in self._scope["headers"])
-        if expects and not self._started and self._scope["http_version"] == "1.1":
+        expects = self.fields.get(b"expect", b"").lower() == b"100-continue"
+        if expects and not self.status and not self._is_version_1_0:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _taken(self) -> Message:
-        parts, self._parts = self._parts, []
+    def _taken(self) -> bytes:
+        parts = self._parts
+        if not parts:
+            return b""
+        self._parts = []
         self.untaken_bytes = 0
-        self._ended = self.is_complete
-        self._connection.go_on_reading()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return {"type": "http.request", "body": body, "more_body": not self._ended}
+        if self._connection.holds_reading:
+            self._connection.go_on_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _wake_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    def stop_reading(self) -> None:
+        self._is_stopped = True
+        self._wake_reader()
+
+    def go_on_reading(self) -> None:
+        self._is_stopped = False
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        if self._disconnected:
+            self._connection.shared.loop.call_soon(callback)
+            return
+        self._on_disconnect = callback
+        self._taken()
 
     # The response.
 
-    def send(self, message: Message) -> Any:
-        """Writes at once, except that a head waits for the first piece of its body; gives what to await before the
-        next. Raises RuntimeError for a message out of order."""
-        if message["type"] == "http.response.start":
-            self._start(message["status"], message.get("headers", ()))
-            return _SENT
-        if not self._started or self._over:
-            raise RuntimeError("a piece of a response that has not begun, or has ended")
-        is_end = not message.get("more_body", False)
-        self._write(message.get("body", b""), is_end=is_end)
-        # Whoever waited behind the end would keep all of what the connection lets go piece by piece.
-        return _SENT if is_end else self._connection.room or _SENT
-
-    def _start(self, status: int, headers: Any) -> None:
-        if self._started:
+    def start(self, status: int, headers: Headers) -> None:
+        if self.status:
             raise RuntimeError("the response has begun")
-        self._started = True
-        connection = self._connection
-        if status in _BODILESS:
-            self._is_bodiless = True
+        self.status = status
         lines = [_STATUS_LINES[status]]
         has_length = False
-        for name, value in headers:
+        if status in _BODILESS:
+            self._is_bodiless = has_length = True
+        for name, value in (*headers, *self.added_headers) if self.added_headers else headers:
             if name == b"content-length":
-                has_length = True
                 if status in _BODILESS:
                     continue
+                has_length = True
             lines.append(b"%b: %b\r\n" % (name, value))
+        connection = self._connection
         if not (has_length or self._is_bodiless):
-            if self._scope["http_version"] == "1.1":
-                self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-            else:
+            if self._is_version_1_0:
                 self.keeps_alive = False
-        if connection.is_closing_after(self) or not (self.is_complete or self._chunked):
+            else:
+                self._is_chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+        if connection.is_closing_after(self) or not (self.has_come or self._is_chunked):
             self.keeps_alive = False
             lines.append(b"connection: close\r\n")
-        elif self._scope["http_version"] == "1.0":
+        elif self._is_version_1_0:
             lines.append(b"connection: keep-alive\r\n")
         lines.append(connection.shared.date_line())
         lines.append(b"\r\n")
         self._head = b"".join(lines)
 
+    def write(self, data: bytes) -> bool:
+        self._write(data, is_end=False)
+        return not self._connection.is_full
+
+    def end(self, data: bytes = b"") -> None:
+        self._write(data, is_end=True)
+
     def _write(self, data: bytes, *, is_end: bool) -> None:
+        if not self.status:
+            raise RuntimeError("a piece of a response that has not begun")
+        if self._is_over:
+            return
         head, self._head = self._head, b""
         write = self._connection.write
         if self._is_bodiless:
-            data = b""
-        if not self._chunked:
+            data, is_end = b"", is_end or self.method == "HEAD"
+        self.written_bytes += len(data)
+        if not self._is_chunked:
             if head or data:
                 write(head + data)
         else:
@@ -242,6 +273,21 @@ class Exchange:
                 write(data)
                 write(b"\r\n" + end)
         if is_end:
-            self._over = True
-            self.disconnect()
+            self._is_over = self._disconnected = True
+            if self._reader is not None or self._on_disconnect is not None:
+                self.disconnect()
             self._connection.answered(self)
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._connection.is_full and not self._is_over
+
+    async def drained(self) -> None:
+        if self.is_blocked:
+            self._writer = self._connection.shared.loop.create_future()
+            await self._writer
+
+    def wake(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None and not writer.done():
+            writer.set_result(None)

@@ -148,7 +148,7 @@ class Client(End, Receiver):
         self._ending_responses: list[int] = []
         self.transport = transport
         # granian looks for clients that are gone, but not past what such a one does not take.
-        self.deadline_s = math.inf
+        self.deadline_s = self.idle_since_s = math.inf
 
     def join(self, server: End, begin: bytes) -> None:
         self.other = server
@@ -177,7 +177,7 @@ class Client(End, Receiver):
     # What passes.
 
     def on_request(self, stream: int) -> None:
-        self.shared.works(self)
+        self.idle_since_s = math.inf
         added = self.streams[stream] = Stream(self, stream)
         self.memory.holders.add(added)
 
@@ -193,7 +193,7 @@ class Client(End, Receiver):
         if (known := self.streams.pop(stream, None)) is not None:
             known.is_closed = True
             if not self.streams and not self.is_lost:
-                self.shared.rests(self)
+                self.idle_since_s = self.shared.now()
             if not known.is_running:
                 self.forget(known)
 

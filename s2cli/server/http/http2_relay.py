@@ -23,16 +23,16 @@ from granian.http import HTTP2Settings
 from granian.server.embed import Server as EmbeddedServer
 
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.http.exchange import encode_json, send_json
+from s2cli.server.http.exchange import encode_json
 from s2cli.server.http.http1_connection import MAX_HEAD_BYTES
 from s2cli.server.http.http2_connection import Client, Server
+from s2cli.server.http.http2_exchange import Http2Exchange
 from s2cli.server.http.http2_frames import STREAM_HEADER
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from s2cli.server.http.asgi import Application, Message, Receive, Scope, Send
     from s2cli.server.http.connections import BegunConnection, Connections
+    from s2cli.server.http.http2_exchange import Message, Receive, Send
 
 log = logging.getLogger(CLIENT_LOG)
 
@@ -68,7 +68,7 @@ if not callable(getattr(EmbeddedServer, "_init_shared_socket", None)):
 
 
 class _SocketServer(EmbeddedServer):
-    def __init__(self, application: Application, listener: socket.socket, max_connections: int) -> None:
+    def __init__(self, application: Any, listener: socket.socket, max_connections: int) -> None:
         super().__init__(
             application,
             interface=Interfaces.ASGINL,
@@ -140,11 +140,10 @@ class Http2:
         del self._clients[client.name]
         self._shared.closed(client)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """The application, for an exchange whose memory is counted."""
-        headers = scope["headers"]
         mark = b""
-        for name, value in reversed(headers):
+        for name, value in reversed(scope["headers"]):
             if name == STREAM_HEADER:
                 mark = value
                 break
@@ -153,26 +152,23 @@ class Http2:
         stream = None if client is None else client.streams.get(int(number))
         if client is None or stream is None:
             # It has gone, or its client has kept the mark from us.
-            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            Http2Exchange(scope, receive, send, Share(), self._shared.memory.spend).answer(400, None, b"")
             return
-        if self._running >= MAX_EXCHANGES and client.running >= MAX_EXCHANGES // len(self._clients):
-            await send_json(send, 503, _BUSY)
-            return
-        stream.share.put_into(scope)
         memory = self._shared.memory
 
-        def send_counted(message: Message) -> Awaitable[None]:
-            # It gives back what `send` gives (streaming.py).
-            size_bytes = len(message.get("body", b""))
+        def on_sent(size_bytes: int) -> None:
             stream.handed_bytes += size_bytes
             memory.spend(size_bytes)
-            return send(message)
 
+        exchange = Http2Exchange(scope, receive, send, stream.share, on_sent)
+        if self._running >= MAX_EXCHANGES and client.running >= MAX_EXCHANGES // len(self._clients):
+            exchange.answer_json(503, _BUSY)
+            return
         self._running += 1
         stream.begin()
         try:
-            await self._shared.application(scope, receive, send_counted)
+            await self._shared.application(exchange)
+            await exchange.sent()
         finally:
             self._running -= 1
             stream.end()

@@ -10,7 +10,6 @@ what waits for them are ended; appenders are only not read, except that each may
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -22,8 +21,6 @@ from s2cli.server.client_log import CLIENT_LOG
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable
-
-    from s2cli.server.http.asgi import Scope
 
 log = logging.getLogger(CLIENT_LOG)
 
@@ -38,13 +35,8 @@ LEAST_STALL_S = 1.0
 PACE_S = 10.0
 # A reader that takes what waits for it within this time is not ended for memory.
 PATIENCE_S = 10.0
-# Between audits, where one after the other would be due; more in times of what the last one took.
+# Between audits, where one after the other would be due.
 AUDIT_PAUSE_S = 0.05
-AUDIT_PAUSE_FACTOR = 10
-
-
-# Where an exchange carries its Share.
-_SHARE = "s2.share"
 
 
 class Share:
@@ -60,15 +52,6 @@ class Share:
 
     def clear(self) -> None:
         self.collected_bytes = self.held_bytes = self.reserved_bytes = 0
-
-    def put_into(self, scope: Scope) -> None:
-        scope[_SHARE] = self
-
-
-def share_of(scope: Scope) -> Share:
-    """The share of the exchange; one that nobody asks for where its host has no budget."""
-    share = scope.get(_SHARE)
-    return share if isinstance(share, Share) else Share()
 
 
 class Holder(Protocol):
@@ -131,7 +114,7 @@ class Memory:
         self._left_bytes = limit_bytes
         self._input_left_bytes = self._most_input_bytes
         self._waiting: deque[tuple[int, Share, Future[None]]] = deque()
-        self._next_audit_s = 0.0
+        self._audited_s = -AUDIT_PAUSE_S
         self._due: asyncio.TimerHandle | None = None
 
     def spend(self, size_bytes: int) -> None:
@@ -166,16 +149,9 @@ class Memory:
             share.reserved_bytes = size_bytes
             return
         room: Future[None] = asyncio.get_running_loop().create_future()
-        waiting = size_bytes, share, room
-        self._waiting.append(waiting)
+        self._waiting.append((size_bytes, share, room))
         self._audit_soon()
-        try:
-            await room
-        except asyncio.CancelledError:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(waiting)
-            self.keep(share, 0)
-            raise
+        await room
 
     def keep(self, share: Share, size_bytes: int) -> None:
         """Gives back what was reserved, but for so much."""
@@ -183,7 +159,7 @@ class Memory:
         share.reserved_bytes = size_bytes
 
     def _audit_soon(self) -> None:
-        pause_s = self._next_audit_s - self.now()
+        pause_s = self._audited_s + AUDIT_PAUSE_S - self.now()
         if pause_s <= 0:
             self.audit()
             return
@@ -197,7 +173,7 @@ class Memory:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        now_s = self.now()
+        now_s = self._audited_s = self.now()
         used_bytes = self.elsewhere_bytes() + len(self.holders) * HOLDER_BYTES
         input_bytes = ending_bytes = 0
         slow: list[_Slow] = []
@@ -232,11 +208,8 @@ class Memory:
         if was_full and not self.is_full_of_input:
             for holder in self.holders:
                 holder.may_read()
-        ended_s = self.now()
-        pause_s = max(AUDIT_PAUSE_S, AUDIT_PAUSE_FACTOR * (ended_s - now_s))
-        self._next_audit_s = ended_s + pause_s
         if self._waiting or self.is_short or self.is_full_of_input:
-            self._due = asyncio.get_running_loop().call_later(pause_s, self.audit)
+            self._due = asyncio.get_running_loop().call_later(AUDIT_PAUSE_S, self.audit)
 
     def _excess_bytes(self, used_bytes: int) -> int:
         """What is to be let go of."""

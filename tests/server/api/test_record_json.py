@@ -124,9 +124,9 @@ def test_what_takes_long_is_made_in_steps():
         few_each.records.add(seq_num=7 + number, timestamp=9).headers.extend([Header(name=b"a")] * 300)
     several = Chunk(7, 1000, 908_000, 9, few_each.SerializeToString())
     assert count_of(render_batch([several.data], None, as_base64=False)) > 100
-    query = parse_read_query({"query_string": b"seq_num=0&bytes=100000"})
+    query = parse_read_query(b"seq_num=0&bytes=100000")
     assert count_of(Limits(query, Uncounted()).steps(many, 0)) > 50
-    query = parse_read_query({"query_string": b"seq_num=0&bytes=900000"})
+    query = parse_read_query(b"seq_num=0&bytes=900000")
     assert count_of(Limits(query, Uncounted()).steps(several, 0)) > 50
     assert count_of(Cursor([many], 0, Limits(query, Uncounted())).message()) > 50
 

@@ -15,7 +15,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from support.hosting import POST, connect, echo, read_until
+from support.hosting import POST, connect, echo, flood, read_until
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import S2Error
@@ -189,9 +189,9 @@ def test_a_host_that_stops_listening_does_not_touch_what_is_open(serve):
 def test_a_client_that_leaves_is_noticed(serve):
     seen = threading.Event()
 
-    async def wait_for_the_end(scope, receive, send):
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    async def wait_for_the_end(exchange):
+        while not exchange.is_disconnected:
+            await exchange.read()
         seen.set()
 
     listener = listen_tcp("127.0.0.1", 0)
@@ -204,10 +204,9 @@ def test_a_client_that_leaves_is_noticed(serve):
 def test_the_path_stays_raw(serve):
     paths = []
 
-    async def note(scope, receive, send):
-        paths.append(scope["raw_path"])
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def note(exchange):
+        paths.append(exchange.raw_path)
+        exchange.answer(204, None, b"")
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(note, listener)
@@ -221,13 +220,13 @@ def test_a_response_cannot_be_begun_twice(serve):
     """app.py answers an exception with an error response: where a response has begun, the host must refuse that."""
     raised = []
 
-    async def twice(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+    async def twice(exchange):
+        exchange.start(200, [])
         try:
-            await send({"type": "http.response.start", "status": 500, "headers": []})
+            exchange.start(500, [])
         except RuntimeError as error:
             raised.append(error)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        exchange.end()
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(twice, listener)
@@ -304,12 +303,11 @@ def test_the_way_to_granian_leaves_nothing_behind(serve, tmp_path, monkeypatch):
 def test_of_http2_too_a_client_that_leaves_is_noticed(serve):
     seen = threading.Event()
 
-    async def wait_for_the_end(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        seen.set()
+    async def wait_for_the_end(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
+        exchange.on_disconnect(seen.set)
+        await asyncio.get_running_loop().run_in_executor(None, seen.wait)
 
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(wait_for_the_end, listener)
@@ -335,15 +333,8 @@ def open_without_windows(connection):
 def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
     written = []
 
-    async def flood(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(600):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-            written.append(1)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
     listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(flood, listener)
+    thread = serve(lambda exchange: flood(exchange, 600, written=written), listener)
     with connect(listener) as connection:
         client, events = open_without_windows(connection)
         (end,) = thread.hosts[0]._connections.open
@@ -406,9 +397,9 @@ def test_nobody_over_http2_passes_as_the_stream_of_somebody_else(serve, swallowe
 def test_a_stream_over_http2_that_has_lost_its_mark_is_refused(serve, monkeypatch):
     answered = []
 
-    async def note(scope, receive, send):
-        answered.append(scope)
-        await echo(scope, receive, send)
+    async def note(exchange):
+        answered.append(exchange)
+        await echo(exchange)
 
     monkeypatch.setattr("secrets.token_hex", lambda _: "2")
     listener = listen_tcp("127.0.0.1", 0)
@@ -423,15 +414,12 @@ def test_a_stream_over_http2_that_has_lost_its_mark_is_refused(serve, monkeypatc
 def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
     seen = threading.Event()
 
-    async def flood(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        gone = asyncio.ensure_future(receive())
-        gone.add_done_callback(lambda _: seen.set())
-        for _ in range(100):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+    async def watched(exchange):
+        exchange.on_disconnect(seen.set)
+        await flood(exchange, 100)
 
     listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(flood, listener)
+    thread = serve(watched, listener)
     with connect(listener) as connection:
         open_without_windows(connection)
         (end,) = thread.hosts[0]._connections.open
@@ -441,14 +429,8 @@ def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
 
 
 def test_of_http2_too_a_client_that_never_reads_is_given_up(serve):
-    async def flood(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(100):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
     listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(flood, listener)
+    thread = serve(lambda exchange: flood(exchange, 100), listener)
     shared = thread.hosts[0]._connections
     with connect(listener) as connection:
         open_without_windows(connection)

@@ -8,7 +8,7 @@ import struct
 import threading
 
 import pytest
-from support.hosting import POST, connect, echo, read_until
+from support.hosting import POST, connect, echo, flood, read_until, whole_body
 from support.waiting import TIMEOUT_S, until
 
 from s2cli.server.http import connections
@@ -20,36 +20,25 @@ from s2cli.server.http.http1_connection import LINGER_S, MAX_HEAD_BYTES, MAX_HEA
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
-async def mirror(scope, receive, send):
+async def mirror(exchange):
     """Answers with what it was asked, its body included."""
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            body += b"BROKEN OFF"
-            break
-        body += message["body"]
-        more = message["more_body"]
-    host = dict(scope["headers"]).get(b"host", b"")
-    answer = b"|".join((scope["method"].encode(), scope["raw_path"], scope["query_string"], host, body)) + b"$"
-    headers = [(b"content-length", b"%d" % len(answer))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer, "more_body": False})
+    body = await whole_body(exchange)
+    host = exchange.fields.get(b"host", b"")
+    answer = b"|".join((exchange.method.encode(), exchange.raw_path, exchange.query, host, body)) + b"$"
+    exchange.answer(200, None, answer)
 
 
-async def refuse(scope, receive, send):
+async def refuse(exchange):
     """Answers before it has read the body."""
-    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"no", "more_body": False})
+    exchange.answer(413, None, b"no")
 
 
 def mirror_after(go_on):
     """`mirror`, once that is set."""
 
-    async def wait(scope, receive, send):
+    async def wait(exchange):
         await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
-        await mirror(scope, receive, send)
+        await mirror(exchange)
 
     return wait
 
@@ -125,15 +114,8 @@ def test_a_client_that_sends_no_more_has_all_of_its_answers(mirrored):
 
 
 def test_a_client_that_sends_no_more_has_all_of_a_long_answer(serve):
-    async def long(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(50):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-            await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
     listener = listen_tcp("127.0.0.1", 0)
-    serve(long, listener)
+    serve(lambda exchange: flood(exchange, 50), listener)
     with connect(listener) as connection:
         connection.sendall(GET % 1)
         connection.shutdown(socket.SHUT_WR)
@@ -284,12 +266,13 @@ def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
     """What is sent there is only looked at when its turn comes, but it is kept."""
     taken = []
 
-    async def wait(scope, receive, send):
-        taken.append(await receive())
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    async def wait(exchange):
+        taken.append(await exchange.read())
+        exchange.start(200, [])
+        exchange.write(b"")
+        gone = asyncio.Event()
+        exchange.on_disconnect(gone.set)
+        await gone.wait()
 
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(wait, listener)
@@ -333,9 +316,8 @@ def test_an_answer_before_the_end_of_a_request_reaches_its_client(serve):
 
 
 def test_a_head_for_head_has_no_body(serve):
-    async def answer(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-        await send({"type": "http.response.body", "body": b"12345", "more_body": False})
+    async def answer(exchange):
+        exchange.answer(200, None, b"12345")
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(answer, listener)
@@ -348,9 +330,8 @@ def test_a_head_for_head_has_no_body(serve):
 
 
 def test_a_response_without_content_has_no_length(serve):
-    async def answer(scope, receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def answer(exchange):
+        exchange.answer(204, None, b"")
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(answer, listener)
@@ -363,9 +344,9 @@ def test_a_response_without_content_has_no_length(serve):
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_response_that_is_cut_off_is_seen_to_be(serve, fails):
-    async def half(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    async def half(exchange):
+        exchange.start(200, [])
+        exchange.write(b"half")
         if fails:
             raise ValueError("the rest")
 
@@ -381,22 +362,18 @@ def test_a_slow_client_holds_up_the_writer_and_not_the_memory(serve):
     written = []
     done = threading.Event()
 
-    async def flood(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(1000):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-            written.append(1)
-        await send({"type": "http.response.body", "body": b"END", "more_body": False})
+    async def answer(exchange):
+        await flood(exchange, 1000, b"END", written)
         done.set()
 
     listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(flood, listener)
+    thread = serve(answer, listener)
     with connect(listener) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(GET % 1)
         connection.recv(10)
         (server,) = thread.hosts[0]._connections.open
-        until(lambda: server.room is not None)
+        until(lambda: server.is_full)
         unsent = server.transport.get_write_buffer_size()
         assert unsent < 512 * 1024
         assert len(written) < 200
@@ -413,10 +390,9 @@ def test_a_client_that_takes_no_answers_is_given_no_more(serve):
     """It may send requests for ever without reading, and each answer is larger than its request."""
     answers = []
 
-    async def answer(scope, receive, send):
+    async def answer(exchange):
         answers.append(1)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100000")]})
-        await send({"type": "http.response.body", "body": bytes(100_000), "more_body": False})
+        exchange.answer(200, None, bytes(100_000))
 
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(answer, listener)
@@ -426,7 +402,7 @@ def test_a_client_that_takes_no_answers_is_given_no_more(serve):
         connection.recv(10)
         (server,) = thread.hosts[0]._connections.open
         sent = 1
-        while server.room is None:
+        while not server.is_full:
             connection.sendall(b"".join(GET % number for number in range(20)))
             sent += 20
         connection.sendall(b"".join(GET % number for number in range(200)))
@@ -444,13 +420,13 @@ def test_a_client_that_resets_is_no_failure_of_ours(serve, caplog):
     asked, go_on = threading.Semaphore(0), threading.Event()
     outcomes = []
 
-    async def late(scope, receive, send):
+    async def late(exchange):
         asked.release()
         await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"piece", "more_body": True})
-            await send({"type": "http.response.body", "body": b"end", "more_body": False})
+            exchange.start(200, [])
+            exchange.write(b"piece")
+            await exchange.finish(b"end")
         except BaseException as error:
             outcomes.append(error)
         else:
@@ -473,17 +449,12 @@ def test_a_client_that_resets_is_no_failure_of_ours(serve, caplog):
 def test_a_client_that_sends_faster_than_its_body_is_taken_has_to_wait(serve):
     go_on = threading.Event()
 
-    async def take_late(scope, receive, send):
+    async def take_late(exchange):
         await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
         size = 0
-        while True:
-            message = await receive()
-            size += len(message["body"])
-            if not message["more_body"]:
-                break
-        answer = b"%d$" % size
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": answer, "more_body": False})
+        while piece := await exchange.read():
+            size += len(piece)
+        exchange.answer(200, None, b"%d$" % size)
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(take_late, listener)
@@ -519,13 +490,10 @@ def test_tiny_chunks_leave_others_their_turns(serve):
     """A piece of 256 KiB has 40 000 of them: the application is given some in each turn of the loop."""
     sizes = []
 
-    async def note(scope, receive, send):
-        async def noted():
-            message = await receive()
-            sizes.append(len(message["body"]))
-            return message
-
-        await mirror(scope, noted, send)
+    async def note(exchange):
+        while piece := await exchange.read():
+            sizes.append(len(piece))
+        exchange.answer(200, None, b"$")
 
     listener = listen_tcp("127.0.0.1", 0)
     serve(note, listener)
@@ -537,20 +505,14 @@ def test_tiny_chunks_leave_others_their_turns(serve):
 
 
 def test_a_reader_that_takes_nothing_is_given_up_in_the_end(serve):
-    async def flood(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(1000):
-            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
     listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(flood, listener)
+    thread = serve(lambda exchange: flood(exchange, 1000), listener)
     with connect(listener) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(GET % 1)
         connection.recv(10)
         (server,) = thread.hosts[0]._connections.open
-        until(lambda: server.room is not None)
+        until(lambda: server.is_full)
         later(thread, STALL_S - 10)
         assert thread.hosts[0]._connections.open
         later(thread, STALL_S + 10)  # it may just be slow

@@ -31,12 +31,11 @@ def held(serve):
     """A server whose answers wait until they may, and a connection to it: `(host, connection, may)`."""
     may = threading.Event()
 
-    async def count(scope, receive, send):
+    async def count(exchange):
         await asyncio.get_running_loop().run_in_executor(None, may.wait)
-        while (await receive()).get("more_body"):
+        while await exchange.read():
             pass
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        exchange.answer(204, None, b"")
 
     listener = listen_tcp("127.0.0.1", 0)
     address = listener.getsockname()
@@ -55,7 +54,7 @@ def test_of_many_requests_behind_a_body_few_are_kept(held, body, request_bytes, 
     (server,) = host._connections.open
     # One read of the server has the end of the body and all of them.
     host._loop.call_soon_threadsafe(server.hold_reading)
-    until(lambda: server._holds_reading)
+    until(lambda: server.holds_reading)
     connection.sendall(BODIES[body][3000:] + request_bytes * 900)
     host._loop.call_soon_threadsafe(server.go_on_reading)
     until(lambda: server._waiting)

@@ -6,7 +6,6 @@ import json
 from unittest import mock
 
 import pytest
-from support.sqlite_steps import counting_steps
 
 from s2cli.errors import ApiError
 from s2cli.server.api import metric_handlers
@@ -47,8 +46,18 @@ async def watched(ask):
 
     def counting(reader, run):
         def count(connection):
-            with counting_steps(connection, slices):
+            steps = 0
+
+            def on_step():
+                nonlocal steps
+                steps += 1
+
+            connection.set_progress_handler(on_step, 1)
+            try:
                 return run(connection)
+            finally:
+                connection.set_progress_handler(None, 0)
+                slices.append(steps)
 
         return submit(reader, count)
 
@@ -179,8 +188,16 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
         steps = []
 
         def mark(connection):
-            with counting_steps(connection, steps):
-                marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
+            count = 0
+
+            def on_step():
+                nonlocal count
+                count += 1
+
+            connection.set_progress_handler(on_step, 1)
+            marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
+            connection.set_progress_handler(None, 0)
+            steps.append(count)
             # As the cleanup does, before it marks any more.
             connection.execute("DELETE FROM stream WHERE deleted_at IS NOT NULL")
             return len(marked)

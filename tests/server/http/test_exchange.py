@@ -1,19 +1,16 @@
-"""What streaming.py relies on, held against the hosts themselves: each test runs an application of its own on ours and
-on granian, which speaks HTTP/1.1 too."""
+"""What an exchange promises, held against both hosts: each test runs an application of its own on ours and on granian,
+which speaks HTTP/1.1 too."""
 
 import asyncio
-import socket
-import struct
 
 import pytest
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.http.connections import Connections
-from s2cli.server.http.exchange import DisconnectedError
 from s2cli.server.http.host import Host, address_of, listen_tcp
+from s2cli.server.http.http2_exchange import Http2Exchange
 from s2cli.server.http.http2_relay import Http2
-from s2cli.server.http.memory_budget import Memory
-from s2cli.server.http.streaming import ClientWatch, Inbox, Outlet
+from s2cli.server.http.memory_budget import Memory, Share
 
 PIECE = bytes(128 * 1024)
 
@@ -37,7 +34,9 @@ class Unmarked(Http2):
     """Takes what comes straight to granian: requests that no connection of ours has marked as its own."""
 
     async def _answer(self, scope, receive, send):
-        await self._shared.application(scope, receive, send)
+        exchange = Http2Exchange(scope, receive, send, Share(), lambda size_bytes: None)
+        await self._shared.application(exchange)
+        await exchange.sent()
 
 
 class Granian:
@@ -63,9 +62,9 @@ def run(kind, application, talk):
     async def main():
         result = asyncio.get_running_loop().create_future()
 
-        async def answer(scope, receive, send):
+        async def answer(exchange):
             try:
-                result.set_result(await application(receive, send))
+                result.set_result(await application(exchange))
             except BaseException as error:
                 result.set_exception(error)
 
@@ -90,21 +89,22 @@ HEAD = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def test_the_host_says_when_its_queue_is_full_and_loses_nothing(with_host):
-    async def application(receive, send):
-        outlet = Outlet(send)
-        await outlet.start(200, [])
+    async def application(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
         queued = held = 0
         # The client does not read yet: everything that can be full is full soon.
-        while not outlet.blocked:
-            outlet.write(PIECE)
+        while not exchange.is_blocked:
+            has_room = exchange.write(PIECE)
+            assert has_room is not exchange.is_blocked
             queued += 1
         full.set()
         for _ in range(3):
-            outlet.write(b"held")
+            exchange.write(b"held")
             held += 1
-        await outlet.drained()
-        assert not outlet.blocked
-        await outlet.end(b"end")
+        await exchange.drained()
+        assert not exchange.is_blocked
+        await exchange.finish(b"end")
         return queued
 
     async def talk(reader, writer, result):
@@ -126,20 +126,20 @@ def test_the_host_says_when_its_queue_is_full_and_loses_nothing(with_host):
 
 
 def test_a_callback_sends_without_a_task(with_host):
-    async def application(receive, send):
-        outlet = Outlet(send)
-        await outlet.start(200, [])
+    async def application(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
         sent = asyncio.get_running_loop().create_future()
 
         def call_back():
             for number in range(3):
-                outlet.write(b"number %d" % number)
-            sent.set_result(outlet.blocked)
+                exchange.write(b"number %d" % number)
+            sent.set_result(exchange.is_blocked)
 
         asyncio.get_running_loop().call_soon(call_back)
         assert not await sent
-        await Inbox(receive).read()
-        await outlet.end()
+        await exchange.read()
+        await exchange.finish()
 
     async def talk(reader, writer, result):
         writer.write(HEAD)
@@ -152,41 +152,20 @@ def test_a_callback_sends_without_a_task(with_host):
     with_host(application, talk)
 
 
-def test_an_ordinary_coroutine_function_is_sent_through_too(with_host):
-    sent = []
-
-    async def send(message):
-        await asyncio.sleep(0)
-        sent.append(message)
-
-    async def main():
-        outlet = Outlet(send)
-        await outlet.start(200, [(b"a", b"b")])
-        for piece in (b"1", b"2", b"3"):
-            outlet.write(piece)
-        await outlet.end(b"4")
-
-    asyncio.run(main())
-    assert sent[0] == {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
-    assert b"".join(message["body"] for message in sent[1:]) == b"1234"
-    assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
-
-
-def test_the_inbox_gives_every_byte_through_interruptions(with_host):
+def test_every_byte_is_read_through_interruptions(with_host):
     interrupted = asyncio.Event()
 
-    async def application(receive, send):
-        inbox = Inbox(receive)
+    async def application(exchange):
         loop = asyncio.get_running_loop()
         got = b""
-        while not inbox.ended:
-            # Interrupted again and again, it still loses nothing: receive() is never cancelled.
-            loop.call_soon(inbox.interrupt)
-            got += await inbox.read()
-            inbox._interrupted = False
+        while not exchange.is_complete:
+            # Interrupted again and again, it still loses nothing.
+            loop.call_soon(exchange.stop_reading)
+            got += await exchange.read()
+            exchange.go_on_reading()
             interrupted.set()
-        assert not inbox.disconnected
-        await Outlet(send).start(200, [])
+        assert not exchange.is_disconnected
+        exchange.answer(200, None, b"")
         return got
 
     async def talk(reader, writer, result):
@@ -201,12 +180,11 @@ def test_the_inbox_gives_every_byte_through_interruptions(with_host):
 
 
 def test_a_disconnect_is_no_end(with_host):
-    async def application(receive, send):
-        inbox = Inbox(receive)
-        got = await inbox.read()
+    async def application(exchange):
+        got = await exchange.read()
         read.set()
-        assert await inbox.read() == b""
-        return got, inbox.ended, inbox.disconnected
+        assert await exchange.read() == b""
+        return got, exchange.is_complete, exchange.is_disconnected
 
     async def talk(reader, writer, result):
         writer.write(HEAD + chunk(b"half"))
@@ -218,17 +196,15 @@ def test_a_disconnect_is_no_end(with_host):
 
 
 def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
-    async def application(receive, send):
-        outlet = Outlet(send)
-        await outlet.start(200, [])
-        try:
-            with ClientWatch(receive):
-                while not outlet.blocked:
-                    outlet.write(PIECE)
-                full.set()
-                await asyncio.get_running_loop().create_future()
-        except DisconnectedError:
-            return asyncio.current_task().cancelling() == 0
+    async def application(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
+        gone = asyncio.get_running_loop().create_future()
+        exchange.on_disconnect(lambda: gone.set_result(True))
+        while not exchange.is_blocked:
+            exchange.write(PIECE)
+        full.set()
+        return await gone
 
     async def talk(reader, writer, result):
         writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -239,42 +215,14 @@ def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
     assert with_host(application, talk)
 
 
-def test_who_is_done_before_the_client_goes_is_not_told(with_host):
-    async def application(receive, send):
-        watch = ClientWatch(receive)
-        with watch:
-            pass
-        await Outlet(send).start(200, [])
-        await watched.wait()
-        await asyncio.sleep(0)
-        with pytest.raises(DisconnectedError), watch:
-            await asyncio.get_running_loop().create_future()
-        with pytest.raises(DisconnectedError), watch:
-            pass
-        with ClientWatch(receive, TIMEOUT_S):
-            await asyncio.sleep(0)
-        return True
-
-    async def talk(reader, writer, result):
-        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        # Reset: a client that only sends no more may still wait for its answer.
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
-        watched.set()
-
-    watched = asyncio.Event()
-    assert with_host(application, talk)
-
-
 def test_a_client_that_still_sends_sees_the_error(with_host):
-    async def application(receive, send):
-        inbox, outlet = Inbox(receive), Outlet(send)
-        await outlet.start(200, [])
-        await inbox.read()
-        outlet.write(b"enough")
-        await inbox.discard(1, TIMEOUT_S)
-        await outlet.end(b"end")
+    async def application(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
+        await exchange.read()
+        exchange.write(b"enough")
+        await exchange.discard(1, TIMEOUT_S)
+        await exchange.finish(b"end")
 
     async def talk(reader, writer, result):
         writer.write(HEAD + chunk(b"a"))
@@ -288,11 +236,11 @@ def test_a_client_that_still_sends_sees_the_error(with_host):
 
 
 def test_what_is_thrown_away_is_bounded_in_time(with_host):
-    async def application(receive, send):
-        inbox, outlet = Inbox(receive), Outlet(send)
-        await outlet.start(200, [])
-        await inbox.discard(TIMEOUT_S, 0.2)
-        await outlet.end(b"end")
+    async def application(exchange):
+        exchange.start(200, [])
+        exchange.write(b"")
+        await exchange.discard(TIMEOUT_S, 0.2)
+        await exchange.finish(b"end")
 
     async def talk(reader, writer, result):
         writer.write(HEAD)
@@ -302,3 +250,58 @@ def test_what_is_thrown_away_is_bounded_in_time(with_host):
         await reader.readuntil(b"end\r\n0\r\n\r\n")
 
     with_host(application, talk)
+
+
+def test_a_reader_may_be_cancelled(with_host):
+    async def application(exchange):
+        try:
+            await asyncio.wait_for(exchange.read(), 0)
+        except TimeoutError:
+            waited.set()
+        got = await exchange.read()
+        exchange.answer(200, None, b"")
+        return got
+
+    async def talk(reader, writer, result):
+        writer.write(HEAD)
+        await waited.wait()
+        writer.write(chunk(b"not lost"))
+
+    waited = asyncio.Event()
+    assert with_host(application, talk) == b"not lost"
+
+
+def test_to_head_goes_the_head_alone_and_then_its_client_counts_as_gone(with_host):
+    async def application(exchange):
+        exchange.start(200, [(b"content-length", b"5")])
+        exchange.write(b"")
+        gone = asyncio.Event()
+        exchange.on_disconnect(gone.set)
+        await gone.wait()
+        exchange.write(b"12345")
+        await exchange.finish()
+        return exchange.written_bytes
+
+    async def talk(reader, writer, result):
+        writer.write(b"HEAD / HTTP/1.1\r\nhost: test\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 5" in head
+        await result
+        writer.write(b"HEAD / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        assert (await reader.read(12)) == b"HTTP/1.1 200"
+
+    assert with_host(application, talk) == 0
+
+
+def test_headers_of_one_name_are_joined_and_those_that_mean_one_thing_are_told(with_host):
+    async def application(exchange):
+        exchange.answer(200, None, b"")
+        return exchange.fields[b"accept-encoding"], exchange.repeated
+
+    async def talk(reader, writer, result):
+        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n" + headers + b"\r\n")
+
+    headers = b"Accept-Encoding: gzip\r\naccept-encoding: zstd\r\n"
+    assert with_host(application, talk) == (b"gzip,zstd", None)
+    headers = b"accept-encoding: gzip\r\ns2-basin: a\r\nS2-Basin: a\r\n"
+    assert with_host(application, talk) == (b"gzip", b"s2-basin")
