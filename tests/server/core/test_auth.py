@@ -1,15 +1,22 @@
 """Access tokens from the issue to the end of the sessions that they opened, and through crashes."""
 
+import asyncio
 import contextlib
 import http.client
 import os
 import sqlite3
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from support.bearers import BASIN, ROOT, ask, assert_refused, issue, made, scope
 from support.s2s import Session
 from support.waiting import TIMEOUT_S, until
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.core import auth
+from s2cli.server.core.auth import EXPIRY_CHECK_S, KEY_BYTES, KEY_NAME, Auth, Grant, Secrets, root_row
+from s2cli.server.store.interface import TokenRow
 
 # Issuing.
 
@@ -337,3 +344,91 @@ def test_a_revoked_token_stays_revoked_after_a_crash(make_server, root_file):
     server.kill()
     server.start()
     assert [ask(server, token, "GET", "/v1/basins").status for _, token in tokens] == [401, 200] * 5
+
+
+# Without a server.
+
+
+class Tokens:
+    """A store of tokens by selector; `asked` are those that it was asked for."""
+
+    def __init__(self):
+        self.rows = {}
+        self.asked = []
+
+    async def get_token(self, selector):
+        self.asked.append(selector)
+        return self.rows.get(selector)
+
+    def issue(self, selector, verifier, secrets, token_id="token"):
+        self.rows[selector] = TokenRow(token_id, selector, secrets.hash(verifier), root_row().scope)
+        return b"Bearer s2_%b_%b" % (selector.encode(), verifier.encode())
+
+
+def test_the_store_is_asked_for_selectors_alone():
+    async def run():
+        store, secrets = Tokens(), Secrets(None)
+        auth = Auth(store, lambda: 0, secrets, "root-token")
+        assert (await auth.authenticate(b"bearer  root-token ")).id == "root"
+        for value in (
+            b"Bearer s2_short_x",
+            b"Bearer s2_%b_x" % (b"l" * 17),
+            b"Bearer x",
+            b"Bearer ",
+            b"Basic s2_x",
+            None,
+        ):
+            with pytest.raises(ApiError) as refused:
+                await auth.authenticate(value)
+            assert refused.value.code == "authn"
+        assert store.asked == []
+        secret = store.issue("s" * 16, "verifier", secrets)
+        for _ in range(2):
+            assert (await auth.authenticate(secret)).id == "token"
+        assert store.asked == ["s" * 16]
+        with pytest.raises(ApiError):
+            await auth.authenticate(secret + b"x")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("before", "after"), ["ab", "ba"])
+def test_an_id_that_is_issued_anew_is_another_token_whatever_its_selector(before, after):
+    async def run():
+        store, secrets = Tokens(), Secrets(None)
+        auth = Auth(store, lambda: 0, secrets, "root-token")
+        first = await auth.authenticate(store.issue(before * 16, "one", secrets))
+        second = await auth.authenticate(store.issue(after * 16, "two", secrets))
+        assert second is not first
+        assert second.selector == after * 16
+
+    asyncio.run(run())
+
+
+def test_a_session_is_told_when_its_token_expires_and_not_before(monkeypatch):
+    now_ms, timers, told = 0, [], []
+    loop = SimpleNamespace(call_later=lambda wait_s, *call: timers.append((wait_s, call)))
+    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
+    row = root_row()
+    row.expires_at_ms = 40_000
+    grant = Grant(row)
+    grant.watch(told.append, lambda: now_ms)
+    # Clocks are set: it looks at the time in between.
+    for wait_s, at_ms in (EXPIRY_CHECK_S, 30_000), (10, 39_999), (0.001, 40_000):
+        assert told == []
+        assert timers[-1][0] == wait_s
+        now_ms = at_ms
+        _, (function, *arguments) = timers[-1]
+        function(*arguments)
+    assert [error.code for error in told] == ["authn"]
+    assert len(timers) == 3
+    grant.watch(told.append, lambda: now_ms)
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize("size", [0, KEY_BYTES - 1, KEY_BYTES + 1])
+def test_a_key_of_another_size_is_damaged(tmp_path, size):
+    assert Secrets(tmp_path).hash("verifier") == Secrets(tmp_path).hash("verifier")
+    (tmp_path / KEY_NAME).write_bytes(bytes(size))
+    with pytest.raises(S2Error, match="is damaged: it must have 32 bytes"):
+        Secrets(tmp_path).hash("verifier")
