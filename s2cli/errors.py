@@ -20,7 +20,7 @@ S2Error                         what failed; `hint` says what to type next      
     ├── MissingKeyError         the stream is encrypted, and there was no key
     └── MissingTimestampError   the stream wants timestamps, and a record had none
 
-Errors of other libraries become one of these at a single seam each (client/unary, client/connection,
+Errors of other libraries become one of these at a single seam each (client/connection,
 server/store/sqlite).
 """
 
@@ -52,6 +52,9 @@ class S2Error(Exception):
     """Something failed in a way that the tool can explain: `message` says what and why, `hint` what to type next."""
 
     exit_code: int = ExitCode.FAILURE
+    retryable = False  # the same request may succeed later
+    no_side_effect = False  # it is known that the request has changed nothing
+    retry_after_ms: int | None = None  # not before so much time, as the server asks
 
     def __init__(self, message: str, *, hint: str | None = None, exit_code: int | None = None) -> None:
         super().__init__(message)
@@ -225,17 +228,11 @@ class ApiError(S2Error):
         self.code = code
         self.retry_after_ms = retry_after_ms
         self.without_effect = without_effect
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request may succeed later (protocol sections 2.1 and 9.2)."""
-        return self.status in RETRYABLE_STATUSES or self.code == "transaction_conflict"
-
-    @property
-    def no_side_effect(self) -> bool:
-        """Whether the request is known to have changed nothing: a code that is trusted only with its own status."""
-        known = STATUS_BY_CODE.get(self.code) == self.status
-        return known and (self.without_effect or self.code in NO_SIDE_EFFECT_CODES)
+        # Protocol sections 2.1 and 9.2.
+        self.retryable = self.status in RETRYABLE_STATUSES or code == "transaction_conflict"
+        # A code is trusted only with its own status.
+        known = STATUS_BY_CODE.get(code) == self.status
+        self.no_side_effect = known and (without_effect or code in NO_SIDE_EFFECT_CODES)
 
 
 class MissingKeyError(ApiError):

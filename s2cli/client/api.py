@@ -1,38 +1,148 @@
-"""The endpoints for basins and streams, one plain function each (protocol section 2.2).
+"""The calls for basins, streams, tokens, metrics and locations, one plain function each (protocol section 2.2), and the
+client that makes them.
 
 Resources are the dicts of the API, with its field names. An error says which call failed, and what to try next.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
-from urllib.parse import quote
+import select
+import time
 
-from s2cli.errors import ApiError, ExitCode, ProtocolError, S2Error
+from s2cli.client.connection import account_peer, basin_peer, call, connect, explain, quote
+from s2cli.client.retry import ATTEMPTS, Interrupts, RetryPolicy, Waiter
+from s2cli.client.sockets import LostError
+from s2cli.endpoints import is_loopback
+from s2cli.errors import ApiError, ProtocolError, S2Error, error_from_response
 from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeVar
 
-    from s2cli.client.unary import Connection, Response
+    from s2cli.client.connection import Connection, Response
+    from s2cli.client.sockets import Peer
+    from s2cli.endpoints import Target
 
+    Answer = TypeVar("Answer")
     Resource = dict[str, object]
     Page = tuple[list[Resource], bool]
-
-Answer = TypeVar("Answer")
 
 MAX_PAGE = 1000
 
 
-def list_basins(connection: Connection, prefix: str, start_after: str, limit: int) -> Page:
+class ApiClient:
+    """Calls to one target. `tell` hears of failed attempts; `timeout_s` is for a call with all its attempts."""
+
+    __slots__ = ("_spare", "_tell", "_timeout_s", "target")
+
+    def __init__(self, target: Target, timeout_s: float, tell: Callable[[str], None]) -> None:
+        self.target = target
+        self._timeout_s = timeout_s
+        self._tell = tell
+        self._spare: dict[str, Connection] = {}  # by the peer's name
+
+    def close(self) -> None:
+        """Closes the connections that are kept for a next call."""
+        while self._spare:
+            self._spare.popitem()[1].close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        basin: str | None = None,
+        json: object = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """call() with retries, so it must be one that may be repeated: a GET, or a write with a request token."""
+        waiter = Waiter(Interrupts())  # never entered: a signal ends the command as it is
+        waiter.deadline = time.monotonic() + self._timeout_s  # so that the error says what was waited for
+        uncertain = False
+
+        def attempt() -> Response:
+            nonlocal uncertain
+            try:
+                return self.call(waiter, method, path, basin=basin, json=json, query=query, headers=headers)
+            except S2Error as error:
+                if uncertain and not error.retryable and method != "GET":
+                    error.message += " (an earlier attempt, whose answer was lost, may have taken effect)"
+                uncertain = uncertain or not error.no_side_effect
+                raise
+
+        retry = RetryPolicy(self._timeout_s, self._tell, max_attempts=ATTEMPTS, option="--timeout")
+        return retry.keep_trying(attempt, waiter)
+
+    def call(
+        self,
+        waiter: Waiter,
+        method: str,
+        path: str,
+        *,
+        basin: str | None = None,
+        json: object = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """One attempt of a call to the account endpoint, or to the endpoint of `basin`: a response of success. Raises
+        what the server answers instead, LostError and more."""
+        peer, all_headers = account_peer(self.target) if basin is None else basin_peer(self.target, basin)
+        all_headers += [("accept", "application/json"), *(headers or {}).items()]
+        if peer.socket_path is None and not is_loopback(peer.host):
+            all_headers.append(("accept-encoding", "zstd, gzip"))
+        if query:
+            path += "?" + "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
+        body = b""
+        if json is not None:
+            from json import dumps
+
+            body = dumps(json, separators=(",", ":")).encode()
+            all_headers.append(("content-type", "application/json"))
+        connection = self._connect(peer, waiter)
+        try:
+            response = call(connection, waiter, method, path, all_headers, body, self._timeout_s)
+        except LostError as error:
+            connection.close()
+            place = "the local server" if self.target.local else str(peer)
+            error.message = f"the connection to {place} failed: {error.message}"
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        if connection.reusable:
+            self._spare[str(peer)] = connection
+        else:
+            connection.close()
+        if not 200 <= response.status < 300:
+            raise error_from_response(response.status, response.body, response.headers)
+        return response
+
+    def _connect(self, peer: Peer, waiter: Waiter) -> Connection:
+        spare = self._spare.pop(str(peer), None)
+        if spare is not None:
+            poll = select.poll()
+            poll.register(spare.fd, select.POLLIN)
+            if not poll.poll(0):
+                return spare
+            spare.close()  # nothing is asked for: this is its end
+        try:
+            return connect(peer, waiter)
+        except LostError as error:
+            error.no_side_effect = True
+            raise
+
+
+def list_basins(client: ApiClient, prefix: str, start_after: str, limit: int) -> Page:
     """One page, and whether there is more."""
     query = _list_query(prefix, start_after, limit)
-    return _call(connection, "list basins", _page("basins"), "GET", "/v1/basins", query=query)
+    return _call(client, "list basins", _page("basins"), "GET", "/v1/basins", query=query)
 
 
 def create_basin(
-    connection: Connection, basin: str, config: Mapping[str, object], location: str | None, request_token: str
+    client: ApiClient, basin: str, config: Mapping[str, object], location: str | None, request_token: str
 ) -> Resource:
     body: Resource = {"basin": basin}
     if config:
@@ -40,86 +150,84 @@ def create_basin(
     if location is not None:
         body["location"] = location
     what = f"create basin {basin}"
-    return _call(connection, what, _resource, "POST", "/v1/basins", json=body, request_token=request_token)
+    return _call(client, what, _resource, "POST", "/v1/basins", json=body, request_token=request_token)
 
 
-def find_basin(connection: Connection, basin: str) -> Resource:
+def find_basin(client: ApiClient, basin: str) -> Resource:
     """The BasinInfo, which only lists have."""
-    items, _ = list_basins(connection, basin, "", 1)
+    items, _ = list_basins(client, basin, "", 1)
     if not items or items[0].get("name") != basin:
         raise ApiError("basin_not_found", f"cannot find basin {basin}: it does not exist any more")
     return items[0]
 
 
-def get_basin(connection: Connection, basin: str) -> Resource:
+def get_basin(client: ApiClient, basin: str) -> Resource:
     """The BasinConfig."""
-    return _call(connection, f"get basin {basin}", _resource, "GET", _path("basins", basin))
+    return _call(client, f"get basin {basin}", _resource, "GET", _path("basins", basin))
 
 
-def reconfigure_basin(connection: Connection, basin: str, patch: Mapping[str, object], request_token: str) -> Resource:
+def reconfigure_basin(client: ApiClient, basin: str, patch: Mapping[str, object], request_token: str) -> Resource:
     """Change what `patch` names (None: unset it); the whole BasinConfig after that."""
     what, path = f"reconfigure basin {basin}", _path("basins", basin)
-    return _call(connection, what, _resource, "PATCH", path, json=dict(patch), request_token=request_token)
+    return _call(client, what, _resource, "PATCH", path, json=dict(patch), request_token=request_token)
 
 
-def delete_basin(connection: Connection, basin: str, request_token: str) -> None:
+def delete_basin(client: ApiClient, basin: str, request_token: str) -> None:
     what, path = f"delete basin {basin}", _path("basins", basin)
-    _call(connection, what, _nothing, "DELETE", path, request_token=request_token)
+    _call(client, what, _nothing, "DELETE", path, request_token=request_token)
 
 
-def list_streams(connection: Connection, basin: str, prefix: str, start_after: str, limit: int) -> Page:
+def list_streams(client: ApiClient, basin: str, prefix: str, start_after: str, limit: int) -> Page:
     """One page, and whether there is more."""
     query = _list_query(prefix, start_after, limit)
     what = f"list the streams of {basin}"
-    return _call(connection, what, _page("streams"), "GET", "/v1/streams", basin=basin, query=query)
+    return _call(client, what, _page("streams"), "GET", "/v1/streams", basin=basin, query=query)
 
 
 def create_stream(
-    connection: Connection, basin: str, stream: str, config: Mapping[str, object], request_token: str
+    client: ApiClient, basin: str, stream: str, config: Mapping[str, object], request_token: str
 ) -> Resource:
     body: Resource = {"stream": stream}
     if config:
         body["config"] = dict(config)
     what = f"create stream s2://{basin}/{stream}"
-    return _call(
-        connection, what, _resource, "POST", "/v1/streams", basin=basin, json=body, request_token=request_token
-    )
+    return _call(client, what, _resource, "POST", "/v1/streams", basin=basin, json=body, request_token=request_token)
 
 
-def get_stream(connection: Connection, basin: str, stream: str) -> Resource:
+def get_stream(client: ApiClient, basin: str, stream: str) -> Resource:
     """The StreamConfig."""
     what, path = f"get stream s2://{basin}/{stream}", _path("streams", stream)
-    return _call(connection, what, _resource, "GET", path, basin=basin)
+    return _call(client, what, _resource, "GET", path, basin=basin)
 
 
 def reconfigure_stream(
-    connection: Connection, basin: str, stream: str, patch: Mapping[str, object], request_token: str
+    client: ApiClient, basin: str, stream: str, patch: Mapping[str, object], request_token: str
 ) -> Resource:
     """Change what `patch` names (None: unset it); the whole StreamConfig after that."""
     what, path = f"reconfigure stream s2://{basin}/{stream}", _path("streams", stream)
-    return _call(connection, what, _resource, "PATCH", path, basin=basin, json=dict(patch), request_token=request_token)
+    return _call(client, what, _resource, "PATCH", path, basin=basin, json=dict(patch), request_token=request_token)
 
 
-def delete_stream(connection: Connection, basin: str, stream: str, request_token: str) -> None:
+def delete_stream(client: ApiClient, basin: str, stream: str, request_token: str) -> None:
     what, path = f"delete stream s2://{basin}/{stream}", _path("streams", stream)
-    _call(connection, what, _nothing, "DELETE", path, basin=basin, request_token=request_token)
+    _call(client, what, _nothing, "DELETE", path, basin=basin, request_token=request_token)
 
 
-def list_tokens(connection: Connection, prefix: str, start_after: str, limit: int) -> Page:
+def list_tokens(client: ApiClient, prefix: str, start_after: str, limit: int) -> Page:
     """One page, and whether there is more."""
     query = _list_query(prefix, start_after, limit)
-    return _call(connection, "list access tokens", _page("access_tokens"), "GET", "/v1/access-tokens", query=query)
+    return _call(client, "list access tokens", _page("access_tokens"), "GET", "/v1/access-tokens", query=query)
 
 
-def issue_token(connection: Connection, request: Mapping[str, object], request_token: str) -> str:
+def issue_token(client: ApiClient, request: Mapping[str, object], request_token: str) -> str:
     """The token itself, which the server says this once."""
     what = f"issue access token {request['id']}"
     path = "/v1/access-tokens"
     try:
-        answer = _call(connection, what, _resource, "POST", path, json=dict(request), request_token=request_token)
+        answer = _call(client, what, _resource, "POST", path, json=dict(request), request_token=request_token)
     except ApiError as error:
         if error.code == "resource_already_exists":
-            revoke = f"{connection.target.command} tokens revoke {shell_word(str(request['id']))}"
+            revoke = f"{client.target.command} tokens revoke {shell_word(str(request['id']))}"
             error.hint = f"if its answer was lost: {revoke}, and issue it again"
         raise
     token = answer.get("access_token")
@@ -128,28 +236,28 @@ def issue_token(connection: Connection, request: Mapping[str, object], request_t
     return token
 
 
-def revoke_token(connection: Connection, token_id: str, request_token: str) -> None:
+def revoke_token(client: ApiClient, token_id: str, request_token: str) -> None:
     what, path = f"revoke access token {token_id}", _path("access-tokens", token_id)
-    _call(connection, what, _nothing, "DELETE", path, request_token=request_token)
+    _call(client, what, _nothing, "DELETE", path, request_token=request_token)
 
 
-def get_metrics(connection: Connection, place: tuple[str, ...], query: Mapping[str, str | int]) -> list[Resource]:
+def get_metrics(client: ApiClient, place: tuple[str, ...], query: Mapping[str, str | int]) -> list[Resource]:
     """The Metrics of the account, of a basin or of a stream, as `place` has nothing, a basin, or both names."""
     what = "get metrics of " + ("s2://" + "/".join(place) if place else "the account")
-    return _call(connection, what, _metrics, "GET", _path("metrics", *place), query=query)
+    return _call(client, what, _metrics, "GET", _path("metrics", *place), query=query)
 
 
-def list_locations(connection: Connection) -> list[Resource]:
-    return _call(connection, "list locations", _locations, "GET", "/v1/locations")
+def list_locations(client: ApiClient) -> list[Resource]:
+    return _call(client, "list locations", _locations, "GET", "/v1/locations")
 
 
-def get_default_location(connection: Connection) -> Resource:
-    return _call(connection, "get the default location", _resource, "GET", "/v1/locations/default")
+def get_default_location(client: ApiClient) -> Resource:
+    return _call(client, "get the default location", _resource, "GET", "/v1/locations/default")
 
 
-def set_default_location(connection: Connection, location: str, request_token: str) -> Resource:
+def set_default_location(client: ApiClient, location: str, request_token: str) -> Resource:
     what, path = f"make {location} the default location", "/v1/locations/default"
-    return _call(connection, what, _resource, "PUT", path, json=location, request_token=request_token)
+    return _call(client, what, _resource, "PUT", path, json=location, request_token=request_token)
 
 
 def pages(
@@ -179,7 +287,7 @@ def pages(
 
 
 def _call(
-    connection: Connection,
+    client: ApiClient,
     what: str,
     parse: Callable[[Response], Answer],
     method: str,
@@ -192,29 +300,12 @@ def _call(
 ) -> Answer:
     headers = None if request_token is None else {"s2-request-token": request_token}
     try:
-        return parse(connection.request(method, path, basin=basin, json=json, query=query, headers=headers))
+        return parse(client.request(method, path, basin=basin, json=json, query=query, headers=headers))
     except S2Error as error:
         error.message = f"cannot {what}: {error.message}"
         error.args = (error.message,)
-        if error.hint is None:
-            error.hint = _hint(error, connection, basin)
+        explain(error, client.target, basin)
         raise
-
-
-def _hint(error: S2Error, connection: Connection, basin: str | None) -> str | None:
-    if error.exit_code == ExitCode.AUTH:
-        target = connection.target
-        if target.withheld:
-            return target.withheld
-        return "export S2_ACCESS_TOKEN=… or give --access-token-file FILE" if target.token is None else None
-    command = connection.target.command
-    if isinstance(error, ApiError) and error.code == "basin_not_found":
-        return f"{command} create s2://{basin} creates it" if basin else f"{command} basins list shows the basins"
-    if isinstance(error, ApiError) and error.code == "access_token_not_found":
-        return f"{command} tokens list shows the access tokens"
-    if isinstance(error, ApiError) and error.code == "stream_not_found":
-        return f"{command} streams list {basin} shows the streams of the basin"
-    return None
 
 
 def _list_query(prefix: str, start_after: str, limit: int) -> dict[str, str | int]:
@@ -227,7 +318,7 @@ def _list_query(prefix: str, start_after: str, limit: int) -> dict[str, str | in
 
 
 def _path(*names: str) -> str:
-    return "/v1/" + "/".join(quote(name, safe="") for name in names)
+    return "/v1/" + "/".join(map(quote, names))
 
 
 def _page(member: str) -> Callable[[Response], Page]:

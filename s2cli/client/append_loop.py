@@ -16,7 +16,7 @@ from s2cli.client.retry import Interrupted, RetryPolicy, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
 from s2cli.client.sockets import LostError, describe
 from s2cli.client.transports import APPEND_TRANSPORTS, S2S, SessionTransport, TransportChoice, UnaryTransport
-from s2cli.errors import ApiError, S2Error, SeqNumMismatchError
+from s2cli.errors import S2Error, SeqNumMismatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,20 +210,19 @@ class AppendLoop:
         """Decides whether to go on; sleeps first, if something is to get better."""
         session = self._session
         if isinstance(error, LostError):
-            if self._in_session and not error.unprocessed:
+            if self._in_session and not error.no_side_effect:
                 session.lose()
             # That an idle connection goes away is nothing to talk about.
             self._retry.failed(error, self._waiter, quiet=self._position.began and self._is_idle())
             return
-        retryable = isinstance(error, ApiError) and error.retryable
         if self._in_session:
             before = session.state
             session.refused(error)  # raises what ends the append
             if session.state != before:
                 self._detail("another writer appends to this stream: going on without conditions")
-        elif not retryable:
+        elif not error.retryable:
             raise error
-        if retryable or self._mismatches:
+        if error.retryable or self._mismatches:
             self._retry.failed(error, self._waiter)
         if isinstance(error, SeqNumMismatchError):
             self._mismatches += 1

@@ -15,7 +15,8 @@ from s2cli.amounts import format_seconds
 from s2cli.client.http1 import Http1
 from s2cli.client.sockets import LostError, Peer, PlainSocket
 from s2cli.client.sockets import connect as connect_socket
-from s2cli.errors import ProtocolError
+from s2cli.errors import ApiError, ExitCode, MissingKeyError, ProtocolError, S2Error
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +37,22 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 
 class Response:
+    """A whole response, its body inflated. The names of `headers` are in lower case."""
+
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+
+    def json(self) -> object:
+        from s2cli.wire.compression import parse_json
+
+        try:
+            return parse_json(self.body)
+        except ValueError:
+            raise ProtocolError("the server's answer is not JSON: is this the endpoint of an S2 server?") from None
 
 
 class Connection:
@@ -174,7 +185,20 @@ def call(
         size += len(piece)
         if size > MAX_RESPONSE_BYTES:
             raise ProtocolError(f"the server's answer is longer than {MAX_RESPONSE_BYTES} bytes")
-    return Response(connection.status or 0, connection.headers, b"".join(pieces))
+    body = inflated(connection.headers, b"".join(pieces), MAX_RESPONSE_BYTES)
+    return Response(connection.status or 0, connection.headers, body)
+
+
+def inflated(headers: dict[str, str], body: bytes, limit_bytes: int) -> bytes:
+    """A body as it was before its content coding, at most `limit_bytes` of it. Raises ProtocolError."""
+    coding = headers.get("content-encoding", "identity")
+    if coding == "identity":
+        return body
+    if coding not in ("gzip", "zstd"):
+        raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
+    from s2cli.wire.compression import inflate_content
+
+    return inflate_content(body, coding, limit_bytes)
 
 
 def basin_peer(target: Target, basin: str) -> tuple[Peer, Headers]:
@@ -189,6 +213,31 @@ def basin_peer(target: Target, basin: str) -> tuple[Peer, Headers]:
 def account_peer(target: Target) -> tuple[Peer, Headers]:
     """Where basins are made."""
     return _peer(target, *target.account_origin()), _common_headers(target)
+
+
+def explain(error: S2Error, target: Target, basin: str | None, stream: str | None = None) -> S2Error:
+    """Adds what to do about an error of the server, which was asked about that basin and stream."""
+    if error.hint is None:
+        error.hint = _hint(error, target, basin, stream)
+    return error
+
+
+def _hint(error: S2Error, target: Target, basin: str | None, stream: str | None) -> str | None:
+    if error.exit_code == ExitCode.AUTH:
+        without = "export S2_ACCESS_TOKEN=… or give --access-token-file FILE" if target.token is None else None
+        return target.withheld or without
+    if isinstance(error, MissingKeyError):
+        return "give the key with -k FILE, or export S2_ENCRYPTION_KEY=…"
+    code = error.code if isinstance(error, ApiError) else ""
+    if code == "basin_not_found":
+        return f"{target.command} " + (f"create s2://{basin} creates it" if basin else "basins list shows the basins")
+    if code == "stream_not_found" and stream is not None:
+        return f"{target.command} create {shell_word(f's2://{basin}/{stream}')} creates it"
+    if code == "stream_not_found":
+        return f"{target.command} streams list {basin} shows the streams of the basin"
+    if code == "access_token_not_found":
+        return f"{target.command} tokens list shows the access tokens"
+    return None
 
 
 def _peer(target: Target, scheme: str, host: str, port: int) -> Peer:

@@ -209,7 +209,7 @@ class Http2:
         if isinstance(event, ConnectionTerminated):
             self.reusable = False
             if not self.ended and (event.last_stream_id or 0) < self._stream_id:
-                raise _unprocessed("the server is closing the connection")
+                raise LostError("the server is closing the connection", no_side_effect=True)
             return
         if getattr(event, "stream_id", None) != self._stream_id:
             return
@@ -223,7 +223,7 @@ class Http2:
             self.ended = True
         elif isinstance(event, StreamReset) and not self.ended:
             if event.error_code == ErrorCodes.REFUSED_STREAM:
-                raise _unprocessed("the server refused the request")
+                raise LostError("the server refused the request", no_side_effect=True)
             if event.error_code == ErrorCodes.NO_ERROR and self.status is not None:
                 self.ended = True  # the whole answer came; only the rest of our request is not wanted
             else:
@@ -238,9 +238,3 @@ class Http2:
         if not (status.isascii() and status.isdigit() and len(status) == 3):
             raise ProtocolError("the server's answer has no status")
         self.status, self.headers = int(status), headers
-
-
-def _unprocessed(message: str) -> LostError:
-    error = LostError(message)
-    error.unprocessed = True
-    return error

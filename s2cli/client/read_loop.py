@@ -6,11 +6,12 @@ import select
 import time
 
 from s2cli.amounts import format_seconds
+from s2cli.client.connection import inflated
 from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, read_refusal
 from s2cli.client.sockets import LostError
-from s2cli.client.stream_client import PROTOBUF, inflated
+from s2cli.client.stream_client import PROTOBUF
 from s2cli.client.transports import READ_TRANSPORTS, SSE, UNARY, TransportChoice
-from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
+from s2cli.errors import ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
@@ -88,7 +89,7 @@ class ReadLoop:
                 self._session.on_unsatisfiable(error)
             except S2Error as error:
                 error = self._stream.explain(self._transports.classify(error))
-                if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
+                if not error.retryable:
                     raise error from error.__cause__
                 self._retry.failed(error, self._waiter, quiet=self._blocked)
             finally:
@@ -284,7 +285,7 @@ class ReadLoop:
                 self._retry.expect()
             if size > MAX_MESSAGE_BYTES:
                 raise ProtocolError(f"the server's answer is longer than {MAX_MESSAGE_BYTES} bytes")
-        body = inflated(connection.headers, b"".join(pieces))
+        body = inflated(connection.headers, b"".join(pieces), MAX_MESSAGE_BYTES)
         if connection.status != 200:
             raise stream.error(connection.status or 0, body, connection.headers)
         return body

@@ -16,10 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")
 
 FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 1.0
 DEFAULT_LIMIT_S = 60.0
+ATTEMPTS = 3  # of a call with one answer
 # Somebody who watches hears within three seconds that the server says nothing.
 NOTICE_S = 2.5
 NEVER = float("inf")
@@ -129,10 +133,28 @@ class RetryPolicy:
         self._attempts += 1
         # os.urandom instead of `random`: it is imported already.
         delay_s = base_s * (1 + os.urandom(1)[0] / 256)
-        retry_after_ms = getattr(error, "retry_after_ms", None)
-        if retry_after_ms is not None:
-            delay_s = max(delay_s, retry_after_ms / 1000)
+        if error.retry_after_ms is not None:
+            asked_s = error.retry_after_ms / 1000
+            if left_s is not None and asked_s >= left_s:
+                raise self._over(f"gave up, for the server asks to wait {format_seconds(asked_s)}", error) from error
+            delay_s = max(delay_s, asked_s)
         waiter.sleep(delay_s if left_s is None else min(delay_s, left_s))
+
+    def keep_trying(self, attempt: Callable[[], Answer], waiter: Waiter) -> Answer:
+        """What `attempt` returns in the end. Raises what no retry helps, UnreachableError and Interrupted as failed()
+        does."""
+        waiter.retry = self
+        while True:
+            self.expect()
+            try:
+                answer = attempt()
+            except S2Error as error:
+                if not error.retryable:
+                    raise
+                self.failed(error, waiter)
+            else:
+                self.progress()
+                return answer
 
     def _left_s(self) -> float | None:
         if self._limit_s is None or self._since is None:

@@ -34,10 +34,14 @@ PROXY_VARIABLES = {
 
 
 class LostError(UnreachableError):
-    """A connection could not be made, or broke, or stayed silent: trying again may help. `unprocessed`: the server said
-    that it took no notice of the request."""
+    """A connection could not be made, or broke, or stayed silent: trying again may help. `no_side_effect`: the request
+    cannot have had any, since the server said so or was never reached."""
 
-    unprocessed = False
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str | None = None, no_side_effect: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.no_side_effect = no_side_effect
 
 
 class Peer:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from s2cli.client import connection as duplex
+from s2cli.client.connection import basin_peer, call, connect, explain, records_path
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
 from s2cli.errors import (
     ApiError,
     AuthError,
-    MissingKeyError,
     NotFoundError,
     ProtocolError,
     S2Error,
     error_from_response,
 )
-from s2cli.values import shell_word
-from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 
     from s2cli.client.connection import Connection, Headers, Response
     from s2cli.client.retry import RetryPolicy, Waiter
-    from s2cli.client.sockets import Peer
     from s2cli.endpoints import Target
 
     Answer = TypeVar("Answer")
@@ -66,7 +62,7 @@ class StreamClient:
         self.basin = basin
         self.stream = stream
         self.timeout_s = timeout_s
-        self.peer, self.headers = duplex.basin_peer(target, basin)
+        self.peer, self.headers = basin_peer(target, basin)
         if encryption_key is not None:
             self.headers.append(("s2-encryption-key", encryption_key))
         if stream_config is not None:
@@ -74,7 +70,7 @@ class StreamClient:
         self._config_told = stream_config is None
         self.codings = codings
         self.accepts = [("accept-encoding", ", ".join(codings))] if codings else []
-        self.path = duplex.records_path(stream)
+        self.path = records_path(stream)
         self._spare: Connection | None = None
 
     @property
@@ -99,7 +95,7 @@ class StreamClient:
             connection, self._spare = self._spare, None
             return connection
         try:
-            return duplex.connect(self.peer, waiter)
+            return connect(self.peer, waiter)
         except LostError:
             if not self._target.local:
                 raise
@@ -116,7 +112,7 @@ class StreamClient:
         else:
             peer.socket_path = None
             peer.scheme, peer.host, peer.port = split_origin(place)
-        return duplex.connect(peer, waiter)
+        return connect(peer, waiter)
 
     def check_tail(self, connection: Connection, waiter: Waiter) -> tuple[int, int]:
         """Sequence number and timestamp of the tail. Raises what the server answers instead."""
@@ -138,45 +134,38 @@ class StreamClient:
         """A ReadBatch of the records from `start` on, before `end`: as many as one answer holds."""
         count = min(end - start, READ_RECORDS)
         path = f"{self.path}?seq_num={start}&count={count}"
-        response = self._get(connection, waiter, path, [("accept", PROTOBUF)])
-        return inflated(response.headers, response.body)
+        return self._get(connection, waiter, path, [("accept", PROTOBUF)]).body
 
     def _get(self, connection: Connection, waiter: Waiter, path: str, headers: Headers | None = None) -> Response:
         headers = self.headers + self.accepts + (headers or [])
-        response = duplex.call(connection, waiter, "GET", path, headers, b"", self.timeout_s)
+        response = call(connection, waiter, "GET", path, headers, b"", self.timeout_s)
         if response.status != 200:
-            raise self.error(response.status, inflated(response.headers, response.body), response.headers)
+            raise self.error(response.status, response.body, response.headers)
         return response
 
     def create(self, waiter: Waiter, config: dict[str, object], token: str, *, basin_too: bool) -> bool:
         """Makes the stream, and its basin where that is missing; whether the stream is new. The configuration of what
         exists is never touched."""
-        if basin_too:
-            peer, headers = duplex.account_peer(self._target)
-            self._post(waiter, peer, headers, "/v1/basins", {"basin": self.basin}, token)
-        body: dict[str, object] = {"stream": self.stream}
-        if config:
-            body["config"] = config
-        return self._post(waiter, self.peer, self.headers, "/v1/streams", body, token)
+        from s2cli.client.api import ApiClient
 
-    def _post(
-        self, waiter: Waiter, peer: Peer, headers: Headers, path: str, body: dict[str, object], token: str
-    ) -> bool:
-        """False where the resource is there already."""
-        import json
+        client = ApiClient(self._target, self.timeout_s, lambda text: None)
 
-        headers = [*headers, ("content-type", "application/json"), ("s2-request-token", token)]
-        connection = duplex.connect(peer, waiter)
-        try:
-            response = duplex.call(connection, waiter, "POST", path, headers, json.dumps(body).encode(), self.timeout_s)
-        finally:
-            connection.close()
-        if response.status in (200, 201):
+        def create(path: str, basin: str | None, body: dict[str, object]) -> bool:
+            headers = {"s2-request-token": token}
+            try:
+                response = client.call(waiter, "POST", path, basin=basin, json=body, headers=headers)
+            except ApiError as error:
+                if error.code == "resource_already_exists":
+                    return False
+                raise self.explain(error) from None
             return response.headers.get("s2-provision-result") != "noop"
-        error = self.error(response.status, response.body, response.headers)
-        if isinstance(error, ApiError) and error.code == "resource_already_exists":
-            return False
-        raise error
+
+        try:
+            if basin_too:
+                create("/v1/basins", None, {"basin": self.basin})
+            return create("/v1/streams", self.basin, {"stream": self.stream} | ({"config": config} if config else {}))
+        finally:
+            client.close()
 
     def error(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> S2Error:
         """The exception for an error response, with what to do about it."""
@@ -184,55 +173,25 @@ class StreamClient:
 
     def explain(self, error: S2Error) -> S2Error:
         """Adds what to do about an error of the server."""
-        if not isinstance(error, ApiError) or error.hint is not None:
-            return error
-        if error.code == "stream_not_found":
-            uri = shell_word(f"s2://{self.basin}/{self.stream}")
-            error.hint = f"{self._target.command} create {uri} creates it"
-        elif error.code == "basin_not_found":
-            error.hint = f"{self._target.command} create s2://{self.basin} creates it"
-        elif error.status in (401, 403):
-            error.hint = self._target.withheld
-        elif isinstance(error, MissingKeyError):
-            error.hint = "give the key with -k FILE, or export S2_ENCRYPTION_KEY=…"
-        return error
+        return explain(error, self._target, self.basin, self.stream)
 
 
 def keep_trying(
-    stream: StreamClient, waiter: Waiter, retry: RetryPolicy, call: Callable[[Connection, Waiter], Answer]
+    stream: StreamClient, waiter: Waiter, retry: RetryPolicy, ask: Callable[[Connection, Waiter], Answer]
 ) -> Answer:
-    """What `call` returns in the end. Raises what no retry helps, or UnreachableError when the server stays away."""
-    waiter.retry = retry
-    while True:
-        retry.expect()
+    """What `ask` returns in the end. Raises what no retry helps, or UnreachableError when the server stays away."""
+
+    def attempt() -> Answer:
+        connection = stream.connect(waiter)
         try:
-            connection = stream.connect(waiter)
-            try:
-                answer = call(connection, waiter)
-            except BaseException:
-                connection.close()
-                raise
-            stream.keep(connection)
-        except S2Error as error:
-            if not isinstance(error, LostError) and not (isinstance(error, ApiError) and error.retryable):
-                raise
-            retry.failed(error, waiter)
-        else:
-            retry.progress()
-            return answer
+            answer = ask(connection, waiter)
+        except BaseException:
+            connection.close()
+            raise
+        stream.keep(connection)
+        return answer
 
-
-def inflated(headers: dict[str, str], body: bytes, limit_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
-    """A body as it was before its content coding, at most `limit_bytes` of it: by itself, as long as a batch may be.
-    Raises ProtocolError."""
-    coding = headers.get("content-encoding", "identity")
-    if coding == "identity":
-        return body
-    if coding not in ("gzip", "zstd"):
-        raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
-    from s2cli.wire.compression import inflate_content
-
-    return inflate_content(body, coding, limit_bytes)
+    return retry.keep_trying(attempt, waiter)
 
 
 def parse_tail(body: bytes) -> tuple[int, int]:

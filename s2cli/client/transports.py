@@ -3,9 +3,10 @@ carries the batches of an append by either of its two."""
 
 from __future__ import annotations
 
+from s2cli.client.connection import inflated
 from s2cli.client.session import SESSION_HEADERS
 from s2cli.client.sockets import LostError
-from s2cli.client.stream_client import PROTOBUF, inflated
+from s2cli.client.stream_client import PROTOBUF
 from s2cli.errors import ApiError, BrokenAckError, ProtocolError, S2Error
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ class TransportChoice:
             return error
         self.heard = True
         foreign = isinstance(error, ApiError) and error.code == "unknown"
-        if isinstance(error, LostError) or (foreign and getattr(error, "retryable", False)):
+        if isinstance(error, LostError) or (foreign and error.retryable):
             # It may be the server that was gone for a moment.
             self._failures_in_a_row += 1
         elif foreign or (isinstance(error, ProtocolError) and not isinstance(error, BrokenAckError)):

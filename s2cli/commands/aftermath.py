@@ -8,7 +8,7 @@ from __future__ import annotations
 from s2cli.cli import console
 from s2cli.cli.suggestions import near
 from s2cli.client import api
-from s2cli.client.unary import Connection
+from s2cli.client.api import ApiClient
 from s2cli.commands.connect import RECORD_COMMANDS
 from s2cli.errors import S2Error
 from s2cli.values import URI_PREFIX, parse_resource
@@ -41,11 +41,11 @@ def suggest_near_names(error: ApiError, args: Args) -> None:
         error.hint = f"{did_you_mean} Else {error.hint}" if error.hint else did_you_mean
 
 
-def _connect(settings: Settings) -> Connection:
-    return Connection(settings.target(), min(settings.timeout_s, LOOK_TIMEOUT_S), console.detail)
+def _connect(settings: Settings) -> ApiClient:
+    return ApiClient(settings.target(), min(settings.timeout_s, LOOK_TIMEOUT_S), console.detail)
 
 
-def _near_names(code: str, args: Args, settings: Settings, connection: Connection) -> list[str]:
+def _near_names(code: str, args: Args, settings: Settings, connection: ApiClient) -> list[str]:
     if code == "access_token_not_found":
         items, _ = api.list_tokens(connection, "", "", api.MAX_PAGE)
         return near(args.token_id, [str(item.get("id")) for item in items])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.client import api
-from s2cli.client.unary import Connection
+from s2cli.client.api import ApiClient
 from s2cli.commands.confirm import confirm_deletion
 from s2cli.commands.connect import open_settings
 from s2cli.commands.resource_options import basin_config, basin_patch, request_token
@@ -108,9 +108,9 @@ def basin_name(text: str) -> str:
     return name
 
 
-def connect(args: Args) -> Connection:
+def connect(args: Args) -> ApiClient:
     settings = open_settings(args)
-    return Connection(settings.target(), settings.timeout_s, console.notice)
+    return ApiClient(settings.target(), settings.timeout_s, console.notice)
 
 
 VERBS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2cli.cli import console
-from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
+from s2cli.client.retry import ATTEMPTS, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, keep_trying
 from s2cli.commands.connect import open_settings
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from s2cli.cli.args import Args
 
 # Protocol section 9.2
-ATTEMPTS = 3
 
 
 def run(args: Args) -> int:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from s2cli.cli.args import Args
-    from s2cli.client.api import Resource
-    from s2cli.client.unary import Connection
+    from s2cli.client.api import ApiClient, Resource
     from s2cli.values import StreamUri
 
 # What was done, in the words of the API's `s2-provision-result`, and for people.
@@ -81,13 +80,13 @@ def ensure_stream(args: Args) -> int:
     return ExitCode.OK
 
 
-def _create_basin(connection: Connection, name: str, config: Mapping[str, object], location: str | None) -> bool:
+def _create_basin(connection: ApiClient, name: str, config: Mapping[str, object], location: str | None) -> bool:
     """Whether it was missing."""
     # Each request has a token of its own: a token names one request.
     return _is_new(lambda: api.create_basin(connection, name, config, location, new_request_token()))
 
 
-def _create_stream(connection: Connection, uri: StreamUri, config: Mapping[str, object]) -> bool:
+def _create_stream(connection: ApiClient, uri: StreamUri, config: Mapping[str, object]) -> bool:
     """Whether it was missing. Creates its basin too, where that is missing."""
 
     def create() -> Resource:
@@ -115,7 +114,7 @@ def _is_new(create: Callable[[], Resource]) -> bool:
     return True
 
 
-def _check_location(connection: Connection, name: str, location: str) -> None:
+def _check_location(connection: ApiClient, name: str, location: str) -> None:
     there = api.find_basin(connection, name).get("location")
     if there != location:
         raise PreconditionError(f"basin {name} lies in {there or 'no known location'}, and cannot move to {location}")

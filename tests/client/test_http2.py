@@ -204,12 +204,12 @@ def test_a_refused_request_was_not_processed():
     server.connection.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
     with pytest.raises(LostError, match="refused") as caught:
         server.says()
-    assert caught.value.unprocessed
+    assert caught.value.no_side_effect
     other = Server()
     request(other)
     with pytest.raises(LostError) as caught:
         other.client.receive(hyperframe.frame.GoAwayFrame(0, last_stream_id=0).serialize())
-    assert caught.value.unprocessed
+    assert caught.value.no_side_effect
 
 
 def test_signs_of_life():

@@ -1,7 +1,8 @@
-"""What the server opens or makes in its directories is a file of our own, for nobody else, and never behind a link that
-somebody has put there."""
+"""The data directory is for one server; what that opens or makes in it is a file of our own, for nobody else, and never
+behind a link that somebody has put there."""
 
 import asyncio
+import errno
 import os
 import stat
 
@@ -9,9 +10,11 @@ import pytest
 
 from s2cli import private_files
 from s2cli.client import local_start
-from s2cli.errors import S2Error, UnreachableError
+from s2cli.errors import BadValueError, S2Error, UnreachableError, UsageError
+from s2cli.server import data_directory as directory_module
+from s2cli.server import process as serve
 from s2cli.server.core.auth import Secrets
-from s2cli.server.data_directory import LockedDirectory
+from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory, network_file_system
 from s2cli.server.logfile import MAX_LOG_BYTES, LogFile
 from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
@@ -159,3 +162,87 @@ def test_a_full_log_is_replaced_by_a_file_of_our_own(tmp_path, victim, monkeypat
         os.close(descriptor)
         os.close(stderr)
         os.umask(before)
+
+
+# Whose the directory is.
+
+
+def test_a_directory_is_locked_against_others(tmp_path):
+    held = LockedDirectory(tmp_path / "new" / "data")
+    held.write_note(b"about me")
+    with pytest.raises(DirectoryInUseError, match="in use by another server") as caught:
+        LockedDirectory(tmp_path / "new" / "data")
+    assert caught.value.note == b"about me"
+    assert held.path.stat().st_mode & 0o077 == 0
+    held.release()
+    LockedDirectory(tmp_path / "new" / "data").release()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "data" / "LOCK").mkdir(parents=True)
+    for name, why in (
+        ("file", "it is a file"),
+        ("file/data", f"{tmp_path}/file is a file"),
+        ("data", f"{tmp_path}/data/LOCK: is a directory"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            LockedDirectory(tmp_path / name)
+        assert caught.value.message == f"cannot use {tmp_path / name} as a data directory: {why}"
+
+
+def test_a_full_disk_is_no_usage_error(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(directory_module, "open_own", full)
+    with pytest.raises(S2Error, match="no space left on device") as caught:
+        LockedDirectory(tmp_path)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("ext4", None), ("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("fuse.portal", None), ("nfsd", None)],
+)
+def test_the_file_system_of_a_directory_is_known(tmp_path, monkeypatch, kind, expected):
+    device = os.stat(tmp_path).st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"22 1 0:999 / / rw,relatime shared:1 - nfs server:/ rw\n"
+        f"36 22 {os.major(device)}:{os.minor(device)} / /data rw shared:2 master:3 - {kind} server:/data rw,x=y\n"
+    )
+    monkeypatch.setattr(directory_module, "MOUNTS", str(mounts))
+    assert network_file_system(tmp_path) == expected
+    if expected:
+        with pytest.raises(S2Error, match=rf"network file system \({expected}\)"):
+            LockedDirectory(tmp_path / "data")
+        LockedDirectory(tmp_path / "data", allow_network=True).release()
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [(None, False), ("", False), ("0", False), ("false", False), ("no", False), ("1", True), ("yes", True)],
+)
+def test_a_network_file_system_is_allowed_by_a_variable_that_the_refusal_names(tmp_path, monkeypatch, value, allowed):
+    monkeypatch.setattr(directory_module, "network_file_system", lambda path: "nfs4")
+    monkeypatch.delenv("S2_LITE_NETWORK_DATA", raising=False)
+    if value is not None:
+        monkeypatch.setenv("S2_LITE_NETWORK_DATA", value)
+    if allowed:
+        asyncio.run(serve.lock_directory(str(tmp_path))).release()
+    else:
+        with pytest.raises(S2Error, match="network file system") as refusal:
+            asyncio.run(serve.lock_directory(str(tmp_path)))
+        assert "set S2_LITE_NETWORK_DATA=1" in refusal.value.hint
+
+
+def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("S2_LITE_NETWORK_DATA", "perhaps")
+    with pytest.raises(BadValueError, match='must be 1 or 0, not "perhaps"'):
+        asyncio.run(serve.lock_directory(str(tmp_path)))
+
+
+def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_module, "MOUNTS", str(tmp_path / "none"))
+    assert network_file_system(tmp_path) is None

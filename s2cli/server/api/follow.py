@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from s2cli.server.core.range_scan import ReadQuery
     from s2cli.server.core.stream import Stream
     from s2cli.server.core.turnstile import Steps
+    from s2cli.server.http.client_watch import ClientWatch
     from s2cli.server.http.exchange import Exchange, Headers
     from s2cli.server.store.interface import Chunk
 
@@ -70,29 +71,27 @@ class ReadSession:
         self._sends_stored = not self._framer.expansion and seal is None and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
         self._live = False  # stands at the tail, and all before it is sent
-        self._gone = False
         self._error: S2Error | None = None
         self._woken: Future[None] | None = None
         self._sent_s = 0.0  # when the last batch was sent
 
-    async def run(self, headers: Headers) -> None:
-        self._exchange.start(200, headers)
-        self._exchange.write(b"")
-        self._exchange.on_disconnect(self._on_disconnect)
+    async def run(self, client: ClientWatch, headers: Headers) -> None:
+        """Raises DisconnectedError."""
         on_drain = self._server.on_drain(self._on_drain)
         try:
-            while not self._ended():
-                await self._scan()
-                if self._ended() or not self._may_follow or not await self._wait_at_tail():
-                    break
+            with client:
+                self._exchange.start(200, headers)
+                self._exchange.write(b"")
+                while not self._ended():
+                    await self._scan()
+                    if self._ended() or not self._may_follow or not await self._wait_at_tail():
+                        break
         except S2Error as error:
             self._error = error
             self._framer.flush()
         finally:
             self._server.off_drain(on_drain)
             self._stream.followers.unfollow(self)
-        if self._gone:
-            return
         last = self._framer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
         # An exchange that is left without an end is aborted.
         with contextlib.suppress(TimeoutError):
@@ -103,7 +102,7 @@ class ReadSession:
         failure = self._error or self._stream.reading_failure
         if failure is not None:
             raise failure
-        return self._gone or self._limits.reached
+        return self._limits.reached
 
     async def _scan(self) -> None:
         """Send what is stored, up to where the stream ends by then, or where it ended at first if that is all."""
@@ -211,8 +210,10 @@ class ReadSession:
     async def _sleep_until(self, time_s: float) -> None:
         self._woken = self._loop.create_future()
         timer = self._loop.call_at(time_s, self._wake)
-        await self._woken
-        timer.cancel()
+        try:
+            await self._woken
+        finally:
+            timer.cancel()
 
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
@@ -280,10 +281,6 @@ class ReadSession:
     def end(self, error: S2Error) -> None:
         """Have the session end with this error, after what is under way."""
         self._error = self._error or error
-        self._wake()
-
-    def _on_disconnect(self) -> None:
-        self._gone = True
         self._wake()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, S2Error
@@ -14,6 +15,7 @@ from s2cli.server.api.read_query import parse_read_query
 from s2cli.server.api.record_json import expansion, render_batch
 from s2cli.server.core.encryption import seal_of
 from s2cli.server.core.range_scan import Limits, find_start
+from s2cli.server.http.client_watch import ClientWatch
 from s2cli.server.http.content_coding import encode_payload
 from s2cli.server.http.exchange import DisconnectedError
 from s2cli.wire.protobuf import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, encode_tail
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 # Protocol section 14.3, for unary reads.
 MAX_WAIT_S = 60
+# A unary read that takes longer is given up once its client has gone.
+PATIENCE_S = 1.0
 
 
 async def read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
@@ -45,31 +49,32 @@ async def read_one(server: Server, exchange: Exchange, basin: str, name: str, me
     tail = None
     memory, share = server.memory, exchange.share
     times = 1 + (1 if media.wants_protobuf else expansion(as_base64=media.as_base64))
-    if not query.wants_nothing:
-        # A unary read is always bounded, so it follows only where it is told to wait.
-        wait_s = min(query.wait_s or 0, MAX_WAIT_S)
-        await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
-        start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
-        chunks = await _take_stored(server, stream, start, limits)
-        memory.keep(share, _size(chunks) * times)
-        if not chunks and wait_s and not limits.reached:
-            arrived = await _FirstBatch(server, stream).arrived(exchange, wait_s, grant)
-            # All who have waited for it are here at once.
-            await memory.reserve(share, _size(arrived) * times)
-            chunks = await _take_arrived(server, arrived, limits)
-            tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
-    if grant is not None:
-        grant.check_valid(server.clock_ms())
-    if media.wants_protobuf:
-        parts = [chunk.data for chunk in chunks]
-        if tail is not None:
-            parts.append(encode_tail(*tail))
-        content_type, payload = PROTOBUF, b"".join(parts)
-    else:
-        steps = render_batch([chunk.data for chunk in chunks], tail, as_base64=media.as_base64)
-        rendered = await server.rendering.pass_by(_size(chunks), steps)
-        content_type, payload = JSON, b"".join(rendered.pieces)
-        del rendered
+    with ClientWatch(exchange, PATIENCE_S):
+        if not query.wants_nothing:
+            # A unary read is always bounded, so it follows only where it is told to wait.
+            wait_s = min(query.wait_s or 0, MAX_WAIT_S)
+            await memory.reserve(share, MAX_BATCH_BYTES * times)  # until it is handed over
+            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=wait_s > 0)
+            chunks = await _take_stored(server, stream, start, limits)
+            memory.keep(share, _size(chunks) * times)
+            if not chunks and wait_s and not limits.reached:
+                arrived = await _FirstBatch(server, stream).arrived(wait_s, grant)
+                # All who have waited for it are here at once.
+                await memory.reserve(share, _size(arrived) * times)
+                chunks = await _take_arrived(server, arrived, limits)
+                tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+        if grant is not None:
+            grant.check_valid(server.clock_ms())
+        if media.wants_protobuf:
+            parts = [chunk.data for chunk in chunks]
+            if tail is not None:
+                parts.append(encode_tail(*tail))
+            content_type, payload = PROTOBUF, b"".join(parts)
+        else:
+            steps = render_batch([chunk.data for chunk in chunks], tail, as_base64=media.as_base64)
+            rendered = await server.rendering.pass_by(_size(chunks), steps)
+            content_type, payload = JSON, b"".join(rendered.pieces)
+            del rendered
     del chunks
     memory.keep(share, len(payload))
     payload, headers = await encode_payload(exchange, payload)
@@ -128,7 +133,7 @@ class _FirstBatch:
         self._stream = stream
         self._arrived: Future[list[Chunk]] = asyncio.get_running_loop().create_future()
 
-    async def arrived(self, exchange: Exchange, wait_s: float, grant: Grant | None) -> list[Chunk]:
+    async def arrived(self, wait_s: float, grant: Grant | None) -> list[Chunk]:
         """What came; nothing if nothing did. Raises what ends the wait otherwise."""
         if self._stream.reading_failure is not None:
             raise self._stream.reading_failure
@@ -137,7 +142,6 @@ class _FirstBatch:
         if grant is not None:
             grant.watch(self._end, self._server.clock_ms)
         self._stream.followers.follow(self)
-        exchange.on_disconnect(self._on_disconnect)
         try:
             return await self._arrived
         finally:
@@ -158,9 +162,6 @@ class _FirstBatch:
 
     def _on_drain(self) -> None:
         self._end(ApiError("server_draining", "the server is shutting down"))
-
-    def _on_disconnect(self) -> None:
-        self._end(DisconnectedError())
 
     def _end(self, outcome: list[Chunk] | Exception | None) -> None:
         if self._arrived.done():
@@ -185,9 +186,13 @@ async def read_session(server: Server, exchange: Exchange, basin: str, name: str
     seal = seal_of(stream, media.encryption_key)
     refusal = None
     start = stream.tail_seq_num
+    client = ClientWatch(exchange)
     if not query.wants_nothing:
         try:
-            start = await find_start(server.store, stream, query, server.rendering, seal, may_follow=query.may_follow)
+            with client:
+                start = await find_start(
+                    server.store, stream, query, server.rendering, seal, may_follow=query.may_follow
+                )
         except ApiError as error:
             if error.code != "decryption_failed":
                 raise
@@ -206,7 +211,8 @@ async def read_session(server: Server, exchange: Exchange, basin: str, name: str
     stream.meter.read_sessions += 1
     server.meters.totals.read_sessions += 1
     try:
-        await session.run(SESSION_HEADERS if media.is_session else EVENT_HEADERS)
+        with contextlib.suppress(DisconnectedError):
+            await session.run(client, SESSION_HEADERS if media.is_session else EVENT_HEADERS)
     finally:
         server.meters.totals.read_sessions -= 1
         if grant is not None:

@@ -4,6 +4,7 @@ of headers 200. The text stays in pieces: of several megabytes each copy takes m
 from __future__ import annotations
 
 import base64
+import codecs
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,8 @@ BYTES_IN_A_ROW = 3 * 64 * 1024
 # Of records together, where each header counts as so many: it takes as long.
 STEP_CHARACTERS = 256 * 1024
 HEADER_CHARACTERS = STEP_CHARACTERS // HEADERS_IN_A_ROW
+
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Rendered(NamedTuple):
@@ -92,9 +95,10 @@ def render_tail(tail: tuple[int, int]) -> str:
 
 
 def _long_text(data: bytes, pieces: list[bytes]) -> Steps[None]:
-    whole = data.decode("utf-8", "replace")
-    for at in range(0, len(whole), TEXT_IN_A_ROW):
-        pieces.append(encode_basestring(whole[at : at + TEXT_IN_A_ROW])[1:-1].encode())
+    decoder = _Utf8Decoder("replace")  # in one piece a megabyte that is none takes 11 ms
+    for at in range(0, len(data), TEXT_IN_A_ROW):
+        some = decoder.decode(data[at : at + TEXT_IN_A_ROW], at + TEXT_IN_A_ROW >= len(data))
+        pieces.append(encode_basestring(some)[1:-1].encode())
         yield
 
 

@@ -10,6 +10,7 @@ what waits for them are ended; appenders are only not read, except that each may
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -35,8 +36,9 @@ LEAST_STALL_S = 1.0
 PACE_S = 10.0
 # A reader that takes what waits for it within this time is not ended for memory.
 PATIENCE_S = 10.0
-# Between audits, where one after the other would be due.
+# Between audits, where one after the other would be due; more in times of what the last one took.
 AUDIT_PAUSE_S = 0.05
+AUDIT_PAUSE_FACTOR = 10
 
 
 class Share:
@@ -114,7 +116,7 @@ class Memory:
         self._left_bytes = limit_bytes
         self._input_left_bytes = self._most_input_bytes
         self._waiting: deque[tuple[int, Share, Future[None]]] = deque()
-        self._audited_s = -AUDIT_PAUSE_S
+        self._next_audit_s = 0.0
         self._due: asyncio.TimerHandle | None = None
 
     def spend(self, size_bytes: int) -> None:
@@ -149,9 +151,16 @@ class Memory:
             share.reserved_bytes = size_bytes
             return
         room: Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size_bytes, share, room))
+        waiting = size_bytes, share, room
+        self._waiting.append(waiting)
         self._audit_soon()
-        await room
+        try:
+            await room
+        except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiting)
+            self.keep(share, 0)
+            raise
 
     def keep(self, share: Share, size_bytes: int) -> None:
         """Gives back what was reserved, but for so much."""
@@ -159,7 +168,7 @@ class Memory:
         share.reserved_bytes = size_bytes
 
     def _audit_soon(self) -> None:
-        pause_s = self._audited_s + AUDIT_PAUSE_S - self.now()
+        pause_s = self._next_audit_s - self.now()
         if pause_s <= 0:
             self.audit()
             return
@@ -173,7 +182,7 @@ class Memory:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        now_s = self._audited_s = self.now()
+        now_s = self.now()
         used_bytes = self.elsewhere_bytes() + len(self.holders) * HOLDER_BYTES
         input_bytes = ending_bytes = 0
         slow: list[_Slow] = []
@@ -208,8 +217,11 @@ class Memory:
         if was_full and not self.is_full_of_input:
             for holder in self.holders:
                 holder.may_read()
+        ended_s = self.now()
+        pause_s = max(AUDIT_PAUSE_S, AUDIT_PAUSE_FACTOR * (ended_s - now_s))
+        self._next_audit_s = ended_s + pause_s
         if self._waiting or self.is_short or self.is_full_of_input:
-            self._due = asyncio.get_running_loop().call_later(AUDIT_PAUSE_S, self.audit)
+            self._due = asyncio.get_running_loop().call_later(pause_s, self.audit)
 
     def _excess_bytes(self, used_bytes: int) -> int:
         """What is to be let go of."""

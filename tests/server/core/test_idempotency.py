@@ -1,15 +1,20 @@
 """Writes with a request token: each is executed once, whatever happens to the server or to the answer."""
 
+import asyncio
+import hashlib
 import http.client
 import json
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.errors import ApiError
+from s2cli.server.core.idempotency import Identity, Replies
 from s2cli.wire.s2_pb2 import AppendAck, AppendInput
 
 MORTAL_SERVER = Path(__file__).parents[2] / "faults" / "mortal_server.py"
@@ -266,3 +271,91 @@ def test_a_compressed_repetition_is_the_same_request(shared_server, stream):
     again = shared_server.request("POST", "/v1/streams/stream/records", basin=stream, body=body, headers=headers)
     assert_same(first, again)
     assert bodies(shared_server, stream) == ["once"]
+
+
+# Whose request token it is.
+
+ALICE, BOB = SimpleNamespace(id="alice"), SimpleNamespace(id="bob")
+
+
+class Stored:
+    """A store of replies, and the writes that were executed."""
+
+    def __init__(self):
+        self.replies = {}
+        self.executed = []
+
+    async def get_reply(self, key, now_ms):
+        return self.replies.get(key)
+
+    async def save_reply(self, reply):
+        self.replies[reply.key] = reply
+        reply.saved = True
+
+    def once(self, grant, token, request):
+        async def execute(draft):
+            self.executed.append(request)
+            return draft.reply(200, b"reply %d" % len(self.executed), [], None)
+
+        return Replies(self, lambda: 1).once(grant, token, Identity([request], None), execute)
+
+
+def test_each_bearer_has_request_tokens_of_his_own():
+    async def run():
+        store = Stored()
+        replies = [await store.once(grant, b"token", b"write") for grant in (ALICE, BOB, None) * 2]
+        assert [reply.body for reply in replies] == [b"reply 1", b"reply 2", b"reply 3"] * 2
+        for grant in ALICE, BOB, None:
+            with pytest.raises(ApiError) as refused:
+                await store.once(grant, b"token", b"another write")
+            assert refused.value.code == "request_token_reused"
+        # Data directories have these keys in them.
+        keys = b"\0alice\0token", b"\0bob\0token", b"token"
+        assert [*store.replies] == [hashlib.sha256(key).digest() for key in keys]
+
+    asyncio.run(run())
+
+
+def test_what_was_stored_when_bearers_shared_their_tokens_is_found_by_whoever_repeats_it():
+    async def run():
+        for number in range(8):
+            store, token = Stored(), b"token-%d" % number
+            await store.once(None, token, b"write")
+            assert (await store.once(ALICE, token, b"write")).body == b"reply 1"
+            assert store.executed == [b"write"]
+            # That of another is no reason to refuse one's own.
+            assert (await store.once(BOB, token, b"another write")).body == b"reply 2"
+            assert (await store.once(BOB, token, b"another write")).body == b"reply 2"
+            assert store.executed == [b"write", b"another write"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ApiError("storage", "the disk is full"), "the disk is full"), (ZeroDivisionError("a bug"), "internal error")],
+)
+def test_whoever_repeats_a_write_that_is_just_being_executed_is_told_of_its_failure(error, told):
+    async def run():
+        replies, begun, failing = Replies(Stored(), lambda: 1), asyncio.Event(), asyncio.Event()
+
+        async def execute(_):
+            begun.set()
+            await failing.wait()
+            raise error
+
+        def once():
+            return asyncio.ensure_future(replies.once(None, b"token", Identity([b"write"], None), execute))
+
+        first = once()
+        await begun.wait()
+        second = once()
+        await asyncio.sleep(0)
+        failing.set()
+        with pytest.raises(type(error)) as caught:
+            await first
+        assert caught.value is error
+        with pytest.raises(ApiError, match=told):
+            await second
+
+    asyncio.run(run())

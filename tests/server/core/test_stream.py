@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.s2s import append_input
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
@@ -20,6 +21,7 @@ from s2cli.server.core.stream import (
     MAX_PENDING_BYTES_CROWDED,
     MAX_PENDING_BYTES_SMALL,
     SMALL_BATCH_BYTES,
+    Admission,
 )
 from s2cli.server.store.interface import StreamRow
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
@@ -107,16 +109,7 @@ def with_stream(run, **config):
 
 
 def batch(*records, **conditions):
-    """Records are bodies, or (timestamp, headers, body)."""
-    message = AppendInput(**conditions)
-    for record in records:
-        timestamp, headers, body = (None, [], record) if isinstance(record, bytes) else record
-        added = message.records.add(body=body)
-        if timestamp is not None:
-            added.timestamp = timestamp
-        for name, value in headers:
-            added.headers.add(name=name, value=value)
-    return parse_proto(message.SerializeToString())
+    return parse_proto(append_input(*records, **conditions))
 
 
 def fence(token):
@@ -399,6 +392,87 @@ def test_a_deleted_stream_admits_nothing_and_keeps_what_it_promised():
         with pytest.raises(ApiError) as caught:
             await server.streams.open("basin", "stream", None)
         assert caught.value.code == "stream_deletion_pending"
+
+    with_stream(run)
+
+
+def test_a_stream_that_is_closed_stays_closed_and_may_still_lose_what_it_has():
+    async def run(server, stream):
+        owner = FakeOwner()
+        stream.admit(batch(b"a"), owner)
+        assert (stream.admission, stream.failure, stream.reading_failure) == (Admission.OPEN, None, None)
+        deleted, draining = ApiError("stream_deletion_pending", "deleted"), ApiError("server_draining", "the end")
+        stream.end(Admission.CLOSED, deleted)
+        stream.end(Admission.CLOSED, draining)
+        assert (stream.admission, stream.failure, stream.reading_failure) == (Admission.CLOSED, deleted, deleted)
+        waiting = asyncio.ensure_future(stream.until_durable(1))
+        await asyncio.sleep(0)
+        full = ApiError("storage", "full")
+        server.store.write(error=full)
+        assert (stream.admission, stream.failure) == (Admission.LOST, full)
+        assert stream.reading_failure.code == "unavailable"
+        with pytest.raises(ApiError, match="full"):
+            await waiting
+        stream.end(Admission.CLOSED, draining)
+        assert (stream.admission, stream.failure) == (Admission.LOST, full)
+
+    with_stream(run)
+
+
+def test_whoever_waits_for_room_goes_on_when_the_stream_is_closed():
+    async def run(server, stream):
+        while stream.has_room:
+            stream.admit(batch(bytes(300_000)), FakeOwner())
+        waiting = asyncio.ensure_future(stream.room(300_000))
+        await asyncio.sleep(0)
+        stream.end(Admission.CLOSED, ApiError("server_draining", "the end"))
+        await asyncio.wait_for(waiting, TIMEOUT_S)
+        await asyncio.wait_for(stream.room(300_000), TIMEOUT_S)
+        with pytest.raises(ApiError, match="the end"):
+            stream.admit(batch(b"a"), FakeOwner())
+
+    with_stream(run)
+
+
+def test_a_retention_is_written_with_the_first_append_that_has_it():
+    async def run(server, stream):
+        for _ in range(2):
+            stream.admit(batch(b"a"), FakeOwner())
+        row = server.store.rows["basin", "stream"]
+        row.config["retention_policy"] = {"infinite": {}}
+        server.streams.config_changed(row)
+        stream.admit(batch(b"b"), FakeOwner())
+        assert [append.keep_ms for append in server.store.queued] == [60_000, None, 0]
+        assert [append.expires_at_ms for append in server.store.queued] == [NOW_MS + 60_000] * 2 + [0]
+
+    with_stream(run, retention=60)
+
+
+def test_a_retention_of_any_length_ends_within_the_time_that_the_engine_can_write_down():
+    async def run(server, stream):
+        stream.admit(batch(b"a"), FakeOwner())
+        assert 1 << 61 < server.store.queued[0].expires_at_ms < 1 << 63
+
+    with_stream(run, retention=U64)
+
+
+def test_a_seal_is_told_which_records_are_commands():
+    class Seal:
+        end_seq_num = 1 << 32
+
+        def seal(self, chunk, commands):
+            self.commands = commands
+            return chunk
+
+    async def run(server, stream):
+        stream.admit(batch(b"a", b"b"), FakeOwner())
+        seal = Seal()
+        stream.admit(batch(b"c", fence(b"token"), b"d", trim(1)), FakeOwner(), seal)
+        assert seal.commands == {3, 5}
+        seal.end_seq_num = 7
+        stream.admit(batch(b"e"), FakeOwner(), seal)
+        with pytest.raises(ApiError, match="cannot hold more than 7 records"):
+            stream.admit(batch(b"f"), FakeOwner(), seal)
 
     with_stream(run)
 

@@ -2,11 +2,15 @@
 which speaks HTTP/1.1 too."""
 
 import asyncio
+import socket
+import struct
 
 import pytest
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
+from s2cli.server.http.client_watch import ClientWatch
 from s2cli.server.http.connections import Connections
+from s2cli.server.http.exchange import DisconnectedError
 from s2cli.server.http.host import Host, address_of, listen_tcp
 from s2cli.server.http.http2_exchange import Http2Exchange
 from s2cli.server.http.http2_relay import Http2
@@ -199,12 +203,14 @@ def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
     async def application(exchange):
         exchange.start(200, [])
         exchange.write(b"")
-        gone = asyncio.get_running_loop().create_future()
-        exchange.on_disconnect(lambda: gone.set_result(True))
-        while not exchange.is_blocked:
-            exchange.write(PIECE)
-        full.set()
-        return await gone
+        try:
+            with ClientWatch(exchange):
+                while not exchange.is_blocked:
+                    exchange.write(PIECE)
+                full.set()
+                await asyncio.get_running_loop().create_future()
+        except DisconnectedError:
+            return asyncio.current_task().cancelling() == 0
 
     async def talk(reader, writer, result):
         writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -212,6 +218,35 @@ def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
         writer.transport.abort()
 
     full = asyncio.Event()
+    assert with_host(application, talk)
+
+
+def test_who_is_done_before_the_client_goes_is_not_told(with_host):
+    async def application(exchange):
+        watch = ClientWatch(exchange)
+        with watch:
+            pass
+        exchange.start(200, [])
+        exchange.write(b"")
+        await watched.wait()
+        await asyncio.sleep(0)
+        with pytest.raises(DisconnectedError), watch:
+            await asyncio.get_running_loop().create_future()
+        with pytest.raises(DisconnectedError), watch:
+            pass
+        with ClientWatch(exchange, TIMEOUT_S):
+            await asyncio.sleep(0)
+        return True
+
+    async def talk(reader, writer, result):
+        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        # Reset: a client that only sends no more may still wait for its answer.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        watched.set()
+
+    watched = asyncio.Event()
     assert with_host(application, talk)
 
 

@@ -219,6 +219,32 @@ def test_those_that_wait_get_no_more_together_than_there_is(clock):
     with_memory(clock, test)
 
 
+def test_who_waits_no_more_keeps_nobody_behind_him_waiting(clock):
+    async def test(memory):
+        holder = Reader(memory, 70 * MIB)
+        memory.audit()
+        gone, next_one = Share(), Share()
+        first = asyncio.ensure_future(memory.reserve(gone, 90 * MIB))
+        second = asyncio.ensure_future(memory.reserve(next_one, MIB))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        memory.audit()
+        await second
+        assert (gone.reserved_bytes, next_one.reserved_bytes) == (0, MIB)
+        # One that has got room in the same turn of the loop gives it back.
+        first = asyncio.ensure_future(memory.reserve(gone, 90 * MIB))
+        await asyncio.sleep(0)
+        holder.unsent = 0
+        memory.audit()
+        assert gone.reserved_bytes == 90 * MIB
+        first.cancel()
+        await asyncio.wait([first])
+        assert gone.reserved_bytes == 0
+
+    with_memory(clock, test)
+
+
 def test_one_that_needs_more_than_there_is_goes_when_it_is_alone(clock):
     async def test(memory):
         await memory.reserve(Share(), 1000 * MIB)

@@ -130,6 +130,22 @@ def room(tmp_path, monkeypatch):
     connection.close()
 
 
+def test_the_ballast_is_let_go_of_once_and_taken_aboard_again(tmp_path):
+    ballast = Ballast(tmp_path, 3 * disk.MIB)
+    assert not ballast.aboard
+    assert not ballast.release()
+    assert ballast.restore()
+    assert ballast.aboard
+    assert (tmp_path / "ballast").stat().st_size == 3 * disk.MIB
+    assert Ballast(tmp_path, 3 * disk.MIB).aboard
+    assert not Ballast(tmp_path, 4 * disk.MIB).aboard  # a part of it, from a crash, is none
+    assert ballast.release()
+    assert not ballast.aboard
+    assert not ballast.release()
+    assert not Ballast(tmp_path, 1 << 60).restore()
+    assert not (tmp_path / "ballast").exists()
+
+
 def test_without_its_ballast_it_needs_room_for_that_too(room, tmp_path):
     assert room.shortage is None
     room.has(0)

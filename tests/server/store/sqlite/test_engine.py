@@ -1,5 +1,4 @@
 import asyncio
-import errno
 import os
 import random
 import signal
@@ -12,10 +11,7 @@ import pytest
 from support.holding import hold
 from support.waiting import TIMEOUT_S
 
-from s2cli.errors import ApiError, BadValueError, S2Error, UsageError
-from s2cli.server import data_directory as directory_module
-from s2cli.server import process as serve
-from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory, network_file_system
+from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRow
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
@@ -229,87 +225,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         with_engine(tmp_path, None)
 
 
-def test_a_directory_is_locked_against_others(tmp_path):
-    held = LockedDirectory(tmp_path / "new" / "data")
-    held.write_note(b"about me")
-    with pytest.raises(DirectoryInUseError, match="in use by another server") as caught:
-        LockedDirectory(tmp_path / "new" / "data")
-    assert caught.value.note == b"about me"
-    assert held.path.stat().st_mode & 0o077 == 0
-    held.release()
-    LockedDirectory(tmp_path / "new" / "data").release()
-
-
-def test_a_directory_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "data" / "LOCK").mkdir(parents=True)
-    for name, why in (
-        ("file", "it is a file"),
-        ("file/data", f"{tmp_path}/file is a file"),
-        ("data", f"{tmp_path}/data/LOCK: is a directory"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            LockedDirectory(tmp_path / name)
-        assert caught.value.message == f"cannot use {tmp_path / name} as a data directory: {why}"
-
-
-def test_a_full_disk_is_no_usage_error(tmp_path, monkeypatch):
-    def full(*_arguments):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(directory_module, "open_own", full)
-    with pytest.raises(S2Error, match="no space left on device") as caught:
-        LockedDirectory(tmp_path)
-    assert caught.value.exit_code == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [("ext4", None), ("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("fuse.portal", None), ("nfsd", None)],
-)
-def test_the_file_system_of_a_directory_is_known(tmp_path, monkeypatch, kind, expected):
-    device = os.stat(tmp_path).st_dev
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        f"22 1 0:999 / / rw,relatime shared:1 - nfs server:/ rw\n"
-        f"36 22 {os.major(device)}:{os.minor(device)} / /data rw shared:2 master:3 - {kind} server:/data rw,x=y\n"
-    )
-    monkeypatch.setattr(directory_module, "MOUNTS", str(mounts))
-    assert network_file_system(tmp_path) == expected
-    if expected:
-        with pytest.raises(S2Error, match=rf"network file system \({expected}\)"):
-            LockedDirectory(tmp_path / "data")
-        LockedDirectory(tmp_path / "data", allow_network=True).release()
-
-
-@pytest.mark.parametrize(
-    ("value", "allowed"),
-    [(None, False), ("", False), ("0", False), ("false", False), ("no", False), ("1", True), ("yes", True)],
-)
-def test_a_network_file_system_is_allowed_by_a_variable_that_the_refusal_names(tmp_path, monkeypatch, value, allowed):
-    monkeypatch.setattr(directory_module, "network_file_system", lambda path: "nfs4")
-    monkeypatch.delenv("S2_LITE_NETWORK_DATA", raising=False)
-    if value is not None:
-        monkeypatch.setenv("S2_LITE_NETWORK_DATA", value)
-    if allowed:
-        asyncio.run(serve.lock_directory(str(tmp_path))).release()
-    else:
-        with pytest.raises(S2Error, match="network file system") as refusal:
-            asyncio.run(serve.lock_directory(str(tmp_path)))
-        assert "set S2_LITE_NETWORK_DATA=1" in refusal.value.hint
-
-
-def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("S2_LITE_NETWORK_DATA", "perhaps")
-    with pytest.raises(BadValueError, match='must be 1 or 0, not "perhaps"'):
-        asyncio.run(serve.lock_directory(str(tmp_path)))
-
-
-def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(directory_module, "MOUNTS", str(tmp_path / "none"))
-    assert network_file_system(tmp_path) is None
-
-
 def test_a_full_disk_refuses_and_a_trim_makes_room(tmp_path):
     async def run(engine):
         store = engine.store
@@ -370,22 +285,6 @@ def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
         assert outcome[large].code == "storage"
 
     with_engine(tmp_path, run)
-
-
-def test_the_ballast_is_let_go_of_once_and_taken_aboard_again(tmp_path):
-    ballast = Ballast(tmp_path, 3 * MIB)
-    assert not ballast.aboard
-    assert not ballast.release()
-    assert ballast.restore()
-    assert ballast.aboard
-    assert (tmp_path / "ballast").stat().st_size == 3 * MIB
-    assert Ballast(tmp_path, 3 * MIB).aboard
-    assert not Ballast(tmp_path, 4 * MIB).aboard  # a part of it, from a crash, is none
-    assert ballast.release()
-    assert not ballast.aboard
-    assert not ballast.release()
-    assert not Ballast(tmp_path, 1 << 60).restore()
-    assert not (tmp_path / "ballast").exists()
 
 
 def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):

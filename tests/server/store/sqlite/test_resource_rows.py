@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.sqlite_steps import counting_steps
 
 from s2cli.server.store.interface import BasinRow, StreamRow, TokenRow
 from s2cli.server.store.sqlite import resource_rows
@@ -46,18 +47,10 @@ async def counted(store, ask):
     """The names that `ask(connection)` gives, and how many steps of SQLite's machine that takes."""
 
     def run(connection):
-        steps = 0
-
-        def on_step():
-            nonlocal steps
-            steps += 1
-
-        connection.set_progress_handler(on_step, 1)
-        try:
+        steps = []
+        with counting_steps(connection, steps):
             rows = ask(connection)
-        finally:
-            connection.set_progress_handler(None, 0)
-        return [getattr(row, "name", None) or row.id for row in rows], steps
+        return [getattr(row, "name", None) or row.id for row in rows], steps[0]
 
     return await store.ask(run)
 

@@ -6,6 +6,7 @@ import json
 from unittest import mock
 
 import pytest
+from support.sqlite_steps import counting_steps
 
 from s2cli.errors import ApiError
 from s2cli.server.api import metric_handlers
@@ -46,18 +47,8 @@ async def watched(ask):
 
     def counting(reader, run):
         def count(connection):
-            steps = 0
-
-            def on_step():
-                nonlocal steps
-                steps += 1
-
-            connection.set_progress_handler(on_step, 1)
-            try:
+            with counting_steps(connection, slices):
                 return run(connection)
-            finally:
-                connection.set_progress_handler(None, 0)
-                slices.append(steps)
 
         return submit(reader, count)
 
@@ -188,16 +179,8 @@ def test_a_basin_of_many_streams_is_marked_in_steps_that_stay_as_small(tmp_path)
         steps = []
 
         def mark(connection):
-            count = 0
-
-            def on_step():
-                nonlocal count
-                count += 1
-
-            connection.set_progress_handler(on_step, 1)
-            marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
-            connection.set_progress_handler(None, 0)
-            steps.append(count)
+            with counting_steps(connection, steps):
+                marked = resource_rows.mark_streams(connection, "basin", NOW_MS, cleanup.MARKS)
             # As the cleanup does, before it marks any more.
             connection.execute("DELETE FROM stream WHERE deleted_at IS NOT NULL")
             return len(marked)
