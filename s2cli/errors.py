@@ -26,11 +26,6 @@ server/store/sqlite).
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypeGuard
-
 
 class ExitCode:
     """The exit codes of every command. Plain integers: importing `enum` would cost each start 4 ms."""
@@ -187,10 +182,6 @@ NO_SIDE_EFFECT_CODES = frozenset(
     code for code, status in STATUS_BY_CODE.items() if status < 500 and code not in ("request_timeout", "client_hangup")
 ) | {"not_implemented", "hot_server", "server_draining"}
 
-# Of an error that is read, and of what it says to a person.
-MAX_ERROR_BODY_BYTES = 64 * 1024
-MAX_MESSAGE_LENGTH = 2000
-
 RETRYABLE_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
 
 
@@ -245,59 +236,3 @@ class MissingTimestampError(ApiError):
     """The stream wants the timestamps of its writers, and a record had none (protocol section 4.5)."""
 
     CODE, TEXT = "invalid", "record timestamp was required but was missing"
-
-
-# The API has codes that many errors share: these it tells apart by the beginning of the message alone.
-_BY_TEXT: tuple[type[MissingKeyError | MissingTimestampError], ...] = (MissingKeyError, MissingTimestampError)
-
-
-def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> S2Error:
-    """The exception for an error response or terminal frame: a 412 or 416 body, `{code, message}`, the
-    Introduction's `{error, message}`, or anything that some proxy wrote. `headers` have lower-case names."""
-    import json
-
-    fields = None
-    if len(body) <= MAX_ERROR_BODY_BYTES:
-        try:
-            fields = json.loads(body)
-        except (ValueError, RecursionError):
-            fields = None
-    if not isinstance(fields, dict):
-        fields = {}
-    tail = fields.get("tail")
-    if status == 416 and isinstance(tail, dict) and _is_u64(tail.get("seq_num")) and _is_u64(tail.get("timestamp")):
-        return RangeNotSatisfiableError(tail["seq_num"], tail["timestamp"])
-    # 409 is what the Introduction answers for a failed condition, 412 the deployed API.
-    if status in (409, 412):
-        if "fencing_token_mismatch" in fields:
-            token = fields["fencing_token_mismatch"]
-            return FencingTokenMismatchError(_clipped(token if isinstance(token, str) else json.dumps(token)))
-        if _is_u64(expected := fields.get("seq_num_mismatch")):
-            return SeqNumMismatchError(expected)
-    code = fields.get("code") or fields.get("error") or "unknown"
-    message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
-    code, message = _clipped(str(code)), _clipped(str(message))
-    kind = next((kind for kind in _BY_TEXT if code == kind.CODE and message.startswith(kind.TEXT)), ApiError)
-    return kind(
-        code,
-        message,
-        status=status,
-        retry_after_ms=_retry_after_ms(headers or {}),
-        without_effect=fields.get("without_effect") is True,
-    )
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE_LENGTH else text[:MAX_MESSAGE_LENGTH] + "…"
-
-
-def _is_u64(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value < 1 << 64
-
-
-def _retry_after_ms(headers: Mapping[str, str]) -> int | None:
-    for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1000)):
-        text = headers.get(name, "").strip()
-        if text.isascii() and text.isdigit():
-            return 60_000 if len(text) > 9 else min(int(text) * unit_ms, 60_000)
-    return None

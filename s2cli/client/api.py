@@ -13,7 +13,7 @@ from s2cli.client.connection import account_peer, basin_peer, call, connect, exp
 from s2cli.client.retry import ATTEMPTS, Interrupts, RetryPolicy, Waiter
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import is_loopback
-from s2cli.errors import ApiError, ProtocolError, S2Error, error_from_response
+from s2cli.errors import ApiError, ProtocolError, S2Error
 from s2cli.values import shell_word
 
 TYPE_CHECKING = False
@@ -117,6 +117,8 @@ class ApiClient:
         else:
             connection.close()
         if not 200 <= response.status < 300:
+            from s2cli.wire.bodies import error_from_response
+
             raise error_from_response(response.status, response.body, response.headers)
         return response
 

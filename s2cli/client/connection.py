@@ -47,7 +47,7 @@ class Response:
         self.body = body
 
     def json(self) -> object:
-        from s2cli.wire.compression import parse_json
+        from s2cli.wire.bodies import parse_json
 
         try:
             return parse_json(self.body)
@@ -196,7 +196,7 @@ def inflated(headers: dict[str, str], body: bytes, limit_bytes: int) -> bytes:
         return body
     if coding not in ("gzip", "zstd"):
         raise ProtocolError(f"the server's answer has the content coding {coding}, which nobody asked for")
-    from s2cli.wire.compression import inflate_content
+    from s2cli.wire.bodies import inflate_content
 
     return inflate_content(body, coding, limit_bytes)
 

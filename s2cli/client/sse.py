@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from binascii import a2b_base64
 
-from s2cli.errors import STATUS_BY_CODE, ApiError, ProtocolError, S2Error, error_from_response
-from s2cli.wire.compression import is_u64, parse_json
+from s2cli.errors import STATUS_BY_CODE, ApiError, ProtocolError, S2Error
+from s2cli.wire.bodies import error_from_response, is_u64, parse_json
 from s2cli.wire.protobuf import MAX_BATCH_RECORDS
 from s2cli.wire.s2_pb2 import ReadBatch
 

@@ -11,7 +11,6 @@ from s2cli.errors import (
     NotFoundError,
     ProtocolError,
     S2Error,
-    error_from_response,
 )
 
 TYPE_CHECKING = False
@@ -169,6 +168,8 @@ class StreamClient:
 
     def error(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> S2Error:
         """The exception for an error response, with what to do about it."""
+        from s2cli.wire.bodies import error_from_response
+
         return self.explain(error_from_response(status, body, headers))
 
     def explain(self, error: S2Error) -> S2Error:
@@ -201,7 +202,7 @@ def parse_tail(body: bytes) -> tuple[int, int]:
     more_digits, _, end = rest.partition(b"}}")
     if not head.strip() and not end.strip() and _is_short_number(digits) and _is_short_number(more_digits):
         return int(digits), int(more_digits)
-    from s2cli.wire.compression import is_u64, parse_json
+    from s2cli.wire.bodies import is_u64, parse_json
 
     try:
         tail = parse_json(body)["tail"]  # type: ignore[index]  # what has no members is a TypeError

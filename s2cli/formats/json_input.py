@@ -10,6 +10,7 @@ from binascii import a2b_base64
 
 from s2cli.errors import BadInputError, BadValueError
 from s2cli.wire.append_input import encode_headers, encode_record
+from s2cli.wire.bodies import is_u64, json_flaw
 from s2cli.wire.protobuf import RECORD_OVERHEAD_BYTES
 from s2cli.wire.record_rules import check_record, metered_bytes
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Headers = list[tuple[bytes, bytes]]
-
-U64_MAX = (1 << 64) - 1
 
 
 def parse_record(
@@ -34,8 +33,6 @@ def parse_record(
     try:
         fields = json.loads(line.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        from s2cli.wire.compression import json_flaw
-
         raise BadInputError(f"not valid JSON: {json_flaw(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands
         raise BadInputError(f"not JSON that can be read: {error}") from error
@@ -56,7 +53,7 @@ def parse_record(
         headers += extra_headers
     body = b"" if fields.get("body") is None else decode(fields["body"], "body")
     timestamp = fields.get("timestamp")
-    if timestamp is not None and not (type(timestamp) is int and 0 <= timestamp <= U64_MAX):
+    if timestamp is not None and not is_u64(timestamp):
         raise BadInputError('"timestamp" must be a whole number of milliseconds')
     try:
         check_record(body, headers)

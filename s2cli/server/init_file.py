@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError, S2Error, UsageError
 from s2cli.values import parse_duration_ms
-from s2cli.wire.compression import json_flaw, parse_json
+from s2cli.wire.bodies import json_flaw, parse_json
 from s2cli.wire.configs import parse_basin_config, parse_stream_config
 from s2cli.wire.names import check_basin_name, check_stream_name
 

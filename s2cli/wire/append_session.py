@@ -19,7 +19,6 @@ from s2cli.errors import (
     S2Error,
     SeqNumMismatchError,
     UndecidedError,
-    error_from_response,
 )
 from s2cli.wire.append_input import DOUBTFUL, SENT, WAITING, PendingBatch, encode_conditions
 from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, compress, encode_frame, frame_header
@@ -213,6 +212,8 @@ class AppendSession:
         for frame in self._reader.frames(data):
             if frame.status is not None:
                 if frame.status >= 400:
+                    from s2cli.wire.bodies import error_from_response
+
                     raise error_from_response(frame.status, frame.message)
                 if self._sent:
                     raise ProtocolError(f"the server ended the session early, with status {frame.status}")

@@ -7,6 +7,7 @@ Client and server share these functions, so both say the same about a bad value.
 from __future__ import annotations
 
 from s2cli.errors import BadValueError
+from s2cli.wire.bodies import is_u64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     Layer = dict[str, Any]
 
-MAX_U64 = (1 << 64) - 1
 TIMESTAMPING_MODES = ("client-prefer", "client-require", "arrival")
 STREAM_CIPHERS = ("aegis-256", "aes-256-gcm")
 # The classes that clients know. A stream may name any other: which there are depends on the place where it lives.
@@ -225,7 +225,7 @@ def _bool(value: object, where: str) -> bool:
 
 
 def _u64(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_U64:
+    if not is_u64(value):
         raise ConfigShapeError(f"{where} must be an integer from 0 to 2^64 - 1, not {_kind(value)}")
     return value
 

@@ -173,7 +173,7 @@ def compress(data: bytes, compression: str) -> bytes:
 
 def _inflate(body: bytes, encoding: str) -> bytes:
     """Never makes more than MAX_MESSAGE_BYTES and a little, whatever the body says."""
-    from s2cli.wire.compression import ContentError, inflate_content
+    from s2cli.wire.bodies import ContentError, inflate_content
 
     try:
         return inflate_content(body, encoding, MAX_MESSAGE_BYTES)

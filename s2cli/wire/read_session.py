@@ -12,11 +12,10 @@ from s2cli.errors import (
     ProtocolError,
     RangeNotSatisfiableError,
     S2Error,
-    error_from_response,
 )
 from s2cli.wire.frames import FrameReader
 from s2cli.wire.messages import decode_received, read_bodies
-from s2cli.wire.protobuf import RECORD_OVERHEAD_BYTES
+from s2cli.wire.protobuf import metered_bodies_bytes
 from s2cli.wire.record_rules import metered_bytes
 
 TYPE_CHECKING = False
@@ -157,6 +156,8 @@ class ReadSession:
                 if frame.status is not None:
                     self.ended = True
                     if frame.status >= 400:
+                        from s2cli.wire.bodies import error_from_response
+
                         self.error = error_from_response(frame.status, frame.message)
                 if self.ended or self.done:
                     break
@@ -215,9 +216,8 @@ class ReadSession:
     def on_next(self, message: bytes) -> None:
         """The answer to a call without limits, after one that gave nothing: is the next record within the limits?"""
         for record in decode_received(message).records[:1]:
-            size_bytes = metered_bytes(record.body, [(header.name, header.value) for header in record.headers])
             self.done |= self._until is not None and record.timestamp >= self._until
-            self.done |= self._bytes_left is not None and size_bytes > self._bytes_left
+            self.done |= self._bytes_left is not None and _metered_record(record) > self._bytes_left
 
     def _take(self, message: bytes) -> Delivered | None:
         cursor = self.cursor
@@ -342,8 +342,9 @@ def beyond_tail(seq_num: int, tail_seq_num: int) -> PreconditionError:
 
 def _metered(batch: Delivered) -> int:
     if batch.bodies is not None:
-        return RECORD_OVERHEAD_BYTES * len(batch.bodies) + sum(map(len, batch.bodies))
-    return sum(
-        metered_bytes(record.body, [(header.name, header.value) for header in record.headers])
-        for record in batch.records
-    )
+        return metered_bodies_bytes(batch.bodies)
+    return sum(map(_metered_record, batch.records))
+
+
+def _metered_record(record: SequencedRecord) -> int:
+    return metered_bytes(record.body, [(header.name, header.value) for header in record.headers])

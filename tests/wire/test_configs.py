@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2cli.errors import BadValueError
+from s2cli.values import U64_MAX
 from s2cli.wire.configs import (
     MAX_STORAGE_CLASS_BYTES,
-    MAX_U64,
     SYSTEM_DEFAULTS,
     ConfigShapeError,
     overlay,
@@ -34,7 +34,7 @@ EMPTY_BASIN = {
         ({"storage_class": "express"}, {"storage_class": "express"}),
         ({"storage_class": "of a cloud to come"}, {"storage_class": "of a cloud to come"}),
         ({"retention_policy": {"age": 1}}, {"retention_policy": {"age": 1}}),
-        ({"retention_policy": {"age": MAX_U64}}, {"retention_policy": {"age": MAX_U64}}),
+        ({"retention_policy": {"age": U64_MAX}}, {"retention_policy": {"age": U64_MAX}}),
         ({"retention_policy": {"infinite": {}}}, {"retention_policy": {"infinite": {}}}),
         ({"retention_policy": {"age": 1, "other": 2}}, {"retention_policy": {"age": 1}}),
         ({"timestamping": {}}, {}),
@@ -65,7 +65,7 @@ def test_stream_config_keeps_what_is_set(value, layer):
         ({"retention_policy": {"age": -1}}, "age must be an integer"),
         ({"retention_policy": {"age": 1.0}}, "age must be an integer"),
         ({"retention_policy": {"age": True}}, "age must be an integer"),
-        ({"retention_policy": {"age": MAX_U64 + 1}}, "age must be an integer"),
+        ({"retention_policy": {"age": U64_MAX + 1}}, "age must be an integer"),
         ({"retention_policy": {"age": "7d"}}, 'age must be an integer from 0 to 2^64 - 1, not "7d"'),
         ({"timestamping": {"mode": "client"}}, "mode must be one of client-prefer, client-require, arrival"),
         ({"timestamping": {"mode": ["arrival"]}}, "mode must be one of"),
@@ -170,7 +170,7 @@ def test_a_basin_shows_what_was_set_and_null_for_the_rest():
     }
 
 
-u64 = st.integers(0, MAX_U64)
+u64 = st.integers(0, U64_MAX)
 layers = st.fixed_dictionaries(
     {},
     optional={
@@ -178,7 +178,7 @@ layers = st.fixed_dictionaries(
             st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=MAX_STORAGE_CLASS_BYTES // 4
         ),
         "retention_policy": st.one_of(
-            st.just({"infinite": {}}), st.fixed_dictionaries({"age": st.integers(1, MAX_U64)})
+            st.just({"infinite": {}}), st.fixed_dictionaries({"age": st.integers(1, U64_MAX)})
         ),
         "timestamping": st.fixed_dictionaries(
             {},

@@ -14,7 +14,7 @@ from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.api.request_body import decode_body
 from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
-from s2cli.wire.compression import ContentError
+from s2cli.wire.bodies import ContentError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
 from s2cli.wire.protobuf import encode_ack
 

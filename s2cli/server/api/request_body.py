@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from s2cli.errors import ApiError
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, read_body
-from s2cli.wire.compression import ContentError
+from s2cli.wire.bodies import ContentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from s2cli.wire.compression import ContentError, inflate_content
+from s2cli.wire.bodies import ContentError, inflate_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

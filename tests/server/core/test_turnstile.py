@@ -19,7 +19,7 @@ from s2cli.server.api.openapi import document
 from s2cli.server.api.routes import ROUTES
 from s2cli.server.core import turnstile
 from s2cli.server.core.turnstile import LARGE_BYTES, Turnstile, in_one_go
-from s2cli.wire.compression import ContentError
+from s2cli.wire.bodies import ContentError
 from s2cli.wire.frames import encode_frame
 from s2cli.wire.messages import record_pieces
 from s2cli.wire.protobuf import count_records

@@ -1,18 +1,30 @@
 """Bodies of the other side, with bounds: inflating a `Content-Encoding` (protocol section 10.1) or a frame (section
-6.1), and JSON that is no more than an S2 server has to say."""
+6.1), JSON that is no more than an S2 server has to say, and which exception an error is."""
 
 from __future__ import annotations
 
-from s2cli.errors import ProtocolError
+from s2cli.errors import (
+    ApiError,
+    FencingTokenMismatchError,
+    MissingKeyError,
+    MissingTimestampError,
+    ProtocolError,
+    RangeNotSatisfiableError,
+    S2Error,
+    SeqNumMismatchError,
+)
+from s2cli.values import U64_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeGuard
 
     import zstandard
 
-
-U64_MAX = (1 << 64) - 1
+# Of an error that is read, and of what it says to a person.
+MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_MESSAGE_LENGTH = 2000
 # Of a JSON text. Objects and lists of two bytes each take thirty times as much memory as their text; the longest batch
 # there is has 349,522 headers, with four of these characters each.
 MAX_JSON_VALUES = 1_500_000
@@ -113,3 +125,52 @@ def json_flaw(error: ValueError) -> str:
 def is_u64(value: object) -> TypeGuard[int]:
     """Whether a value of JSON is a number of the API."""
     return type(value) is int and 0 <= value <= U64_MAX
+
+
+# The API has codes that many errors share: these it tells apart by the beginning of the message alone.
+_BY_TEXT: tuple[type[MissingKeyError | MissingTimestampError], ...] = (MissingKeyError, MissingTimestampError)
+
+
+def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> S2Error:
+    """The exception for an error response or terminal frame: a 412 or 416 body, `{code, message}`, the
+    Introduction's `{error, message}`, or anything that some proxy wrote. `headers` have lower-case names."""
+    import json
+
+    try:
+        parsed = parse_json(body) if len(body) <= MAX_ERROR_BODY_BYTES else None
+    except ValueError:
+        parsed = None
+    fields = parsed if isinstance(parsed, dict) else {}
+    tail = fields.get("tail")
+    if status == 416 and isinstance(tail, dict) and is_u64(tail.get("seq_num")) and is_u64(tail.get("timestamp")):
+        return RangeNotSatisfiableError(tail["seq_num"], tail["timestamp"])
+    # 409 is what the Introduction answers for a failed condition, 412 the deployed API.
+    if status in (409, 412):
+        if "fencing_token_mismatch" in fields:
+            token = fields["fencing_token_mismatch"]
+            return FencingTokenMismatchError(_clipped(token if isinstance(token, str) else json.dumps(token)))
+        if is_u64(expected := fields.get("seq_num_mismatch")):
+            return SeqNumMismatchError(expected)
+    code = fields.get("code") or fields.get("error") or "unknown"
+    message = fields.get("message") or body[:200].decode("utf-8", "replace").strip() or f"HTTP status {status}"
+    code, message = _clipped(str(code)), _clipped(str(message))
+    kind = next((kind for kind in _BY_TEXT if code == kind.CODE and message.startswith(kind.TEXT)), ApiError)
+    return kind(
+        code,
+        message,
+        status=status,
+        retry_after_ms=_retry_after_ms(headers or {}),
+        without_effect=fields.get("without_effect") is True,
+    )
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_LENGTH else text[:MAX_MESSAGE_LENGTH] + "…"
+
+
+def _retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1000)):
+        text = headers.get(name, "").strip()
+        if text.isascii() and text.isdigit():
+            return 60_000 if len(text) > 9 else min(int(text) * unit_ms, 60_000)
+    return None

@@ -6,7 +6,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2cli.wire.compression import ContentError, inflate_content
+from s2cli.wire.bodies import ContentError, inflate_content
 
 LIMIT = 100_000
 
