@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import json
 import multiprocessing
+import resource
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.settings
+import waiting_attacks
 from attacked_server import BASIN, MIB, RECORDS, Server, head, repeatedly
 
 
@@ -177,6 +179,7 @@ ATTACKS: dict[str, Callable[[Server, float], Iterator[object]]] = {
     "json-basins": structures("/v1/basins"),
     "prefixes": prefixes,
     **content_attacks.ATTACKS,
+    **waiting_attacks.ATTACKS,
 }
 
 
@@ -234,6 +237,8 @@ def run(s2: str, name: str, seconds: float, streams: int) -> None:
 
 
 def main() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--s2", default=str(Path(sys.executable).with_name("s2")))
     parser.add_argument("--seconds", type=float, default=8)
