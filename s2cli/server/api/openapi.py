@@ -122,7 +122,7 @@ def _parameter(
 
 def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, schema in route.answers:
+    for status, schema in route.answers.items():
         response: dict[str, Any] = {"description": _DESCRIPTIONS.get(status, "Done.")}
         if schema is not None:
             response["content"] = _content(route, schema)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from s2cli.server.api.request import Handler
     from s2cli.server.api.server import Server
@@ -30,4 +30,4 @@ class Route:
     published: bool = False
     query: tuple[str, ...] = ()
     body: str | None = None
-    answers: tuple[tuple[int, str | None], ...] = ((200, None),)
+    answers: Mapping[int, str | None] = field(default_factory=dict)

@@ -7,6 +7,7 @@ Introduction (protocol section 16.2) stand beside the deployed ones, `published`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s2cli.server.api import (
@@ -31,10 +32,8 @@ PAGE = ("prefix", "start_after", "limit")
 METRICS = ("set", "start", "end", "interval")
 READ = ("seq_num", "timestamp", "tail_offset", "clamp", "count", "bytes", "until", "wait")
 
-_CREATED_OR_OK = ((201, "StreamInfo"), (200, "StreamInfo"))
 
-
-def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
+def _stream_routes(prefix: str) -> tuple[Route, ...]:
     one = prefix + "/{stream}"
     return (
         Route(
@@ -43,9 +42,8 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
             "list-streams",
             "List streams",
             stream_handlers.list_streams,
-            published=published,
             query=PAGE,
-            answers=((200, "StreamPage"),),
+            answers={200: "StreamPage"},
         ),
         Route(
             "POST",
@@ -53,9 +51,8 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
             "create-stream",
             "Create a stream",
             stream_handlers.create_stream,
-            published=published,
             body="CreateStream",
-            answers=((201, "StreamInfo"),),
+            answers={201: "StreamInfo"},
         ),
         Route(
             "GET",
@@ -63,8 +60,7 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
             "get-stream-config",
             "Get the configuration of a stream",
             stream_handlers.get_stream_config,
-            published=published,
-            answers=((200, "StreamConfig"),),
+            answers={200: "StreamConfig"},
         ),
         Route(
             "PUT",
@@ -72,9 +68,8 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
             "create-stream",
             "Ensure that a stream exists with a configuration",
             stream_handlers.ensure_stream,
-            published=published,
             body="StreamConfig",
-            answers=_CREATED_OR_OK,
+            answers={201: "StreamInfo", 200: "StreamInfo"},
         ),
         Route(
             "PATCH",
@@ -82,19 +77,10 @@ def _stream_routes(prefix: str, *, published: bool) -> tuple[Route, ...]:
             "reconfigure-stream",
             "Change the configuration of a stream",
             stream_handlers.reconfigure_stream,
-            published=published,
             body="StreamConfig",
-            answers=((200, "StreamConfig"),),
+            answers={200: "StreamConfig"},
         ),
-        Route(
-            "DELETE",
-            one,
-            "delete-stream",
-            "Delete a stream",
-            stream_handlers.delete_stream,
-            published=published,
-            answers=((202, None),),
-        ),
+        Route("DELETE", one, "delete-stream", "Delete a stream", stream_handlers.delete_stream, answers={202: None}),
     )
 
 
@@ -107,9 +93,8 @@ def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
             "append",
             "Append records",
             records=record_requests.append,
-            published=True,
             body="AppendInput",
-            answers=((200, "AppendAck"),),
+            answers={200: "AppendAck"},
         ),
         Route(
             "GET",
@@ -117,9 +102,8 @@ def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
             "read",
             "Read records, from the first one where no start is given",
             records=introduction.read,
-            published=True,
             query=READ,
-            answers=((200, "ReadBatch"),),
+            answers={200: "ReadBatch"},
         ),
         Route(
             "GET",
@@ -127,8 +111,7 @@ def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
             "check-tail",
             "Check the tail of a stream",
             records=record_requests.tail,
-            published=True,
-            answers=((200, "Tail"),),
+            answers={200: "Tail"},
         ),
     )
 
@@ -141,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
         "List basins",
         basin_handlers.list_basins,
         query=PAGE,
-        answers=((200, "BasinPage"),),
+        answers={200: "BasinPage"},
     ),
     Route(
         "POST",
@@ -150,7 +133,7 @@ ROUTES: tuple[Route, ...] = (
         "Create a basin",
         basin_handlers.create_basin,
         body="CreateBasin",
-        answers=((201, "BasinInfo"),),
+        answers={201: "BasinInfo"},
     ),
     Route(
         "GET",
@@ -158,7 +141,7 @@ ROUTES: tuple[Route, ...] = (
         "get-basin-config",
         "Get the configuration of a basin",
         basin_handlers.get_basin_config,
-        answers=((200, "BasinConfig"),),
+        answers={200: "BasinConfig"},
     ),
     Route(
         "PUT",
@@ -167,7 +150,7 @@ ROUTES: tuple[Route, ...] = (
         "Ensure that a basin exists with a configuration",
         basin_handlers.ensure_basin,
         body="EnsureBasin",
-        answers=((201, "BasinInfo"), (200, "BasinInfo")),
+        answers={201: "BasinInfo", 200: "BasinInfo"},
     ),
     Route(
         "PATCH",
@@ -176,7 +159,7 @@ ROUTES: tuple[Route, ...] = (
         "Change the configuration of a basin",
         basin_handlers.reconfigure_basin,
         body="BasinConfig",
-        answers=((200, "BasinConfig"),),
+        answers={200: "BasinConfig"},
     ),
     Route(
         "DELETE",
@@ -184,9 +167,9 @@ ROUTES: tuple[Route, ...] = (
         "delete-basin",
         "Delete a basin and its streams",
         basin_handlers.delete_basin,
-        answers=((202, None),),
+        answers={202: None},
     ),
-    *_stream_routes("/v1/streams", published=False),
+    *_stream_routes("/v1/streams"),
     Route(
         "POST",
         "/v1/streams/{stream}/records",
@@ -194,7 +177,7 @@ ROUTES: tuple[Route, ...] = (
         "Append records, or open an append session",
         records=record_requests.append,
         body="AppendInput",
-        answers=((200, "AppendAck"),),
+        answers={200: "AppendAck"},
     ),
     Route(
         "GET",
@@ -203,7 +186,7 @@ ROUTES: tuple[Route, ...] = (
         "Read records, or open a read session",
         records=record_requests.read,
         query=READ,
-        answers=((200, "ReadBatch"),),
+        answers={200: "ReadBatch"},
     ),
     Route(
         "GET",
@@ -211,7 +194,7 @@ ROUTES: tuple[Route, ...] = (
         "check-tail",
         "Check the tail of a stream",
         records=record_requests.tail,
-        answers=((200, "Tail"),),
+        answers={200: "Tail"},
     ),
     Route(
         "GET",
@@ -220,7 +203,7 @@ ROUTES: tuple[Route, ...] = (
         "List access tokens",
         token_handlers.list_tokens,
         query=PAGE,
-        answers=((200, "AccessTokenPage"),),
+        answers={200: "AccessTokenPage"},
     ),
     Route(
         "POST",
@@ -229,7 +212,7 @@ ROUTES: tuple[Route, ...] = (
         "Issue an access token",
         token_handlers.issue_token,
         body="IssueAccessToken",
-        answers=((201, "IssuedAccessToken"),),
+        answers={201: "IssuedAccessToken"},
     ),
     Route(
         "DELETE",
@@ -237,7 +220,7 @@ ROUTES: tuple[Route, ...] = (
         "revoke-access-token",
         "Revoke an access token",
         token_handlers.revoke_token,
-        answers=((204, None),),
+        answers={204: None},
     ),
     Route(
         "GET",
@@ -245,7 +228,7 @@ ROUTES: tuple[Route, ...] = (
         "list-locations",
         "List locations",
         basin_handlers.list_locations,
-        answers=((200, "LocationList"),),
+        answers={200: "LocationList"},
     ),
     Route(
         "GET",
@@ -253,7 +236,7 @@ ROUTES: tuple[Route, ...] = (
         "get-default-location",
         "Get the location where basins are made",
         basin_handlers.get_default_location,
-        answers=((200, "LocationInfo"),),
+        answers={200: "LocationInfo"},
     ),
     Route(
         "PUT",
@@ -262,10 +245,10 @@ ROUTES: tuple[Route, ...] = (
         "Set the location where basins are made",
         basin_handlers.set_default_location,
         body="LocationName",
-        answers=((200, "LocationInfo"),),
+        answers={200: "LocationInfo"},
     ),
     *(
-        Route("GET", path, operation, summary, handler, query=METRICS, answers=((200, "MetricSet"),))
+        Route("GET", path, operation, summary, handler, query=METRICS, answers={200: "MetricSet"})
         for path, operation, summary, handler in (
             ("/v1/metrics", "account-metrics", "Get metrics of the account", metric_handlers.account_metrics),
             ("/v1/metrics/{basin}", "basin-metrics", "Get metrics of a basin", metric_handlers.basin_metrics),
@@ -277,17 +260,15 @@ ROUTES: tuple[Route, ...] = (
             ),
         )
     ),
-    Route(
-        "GET",
-        "/openapi.json",
-        "",
-        "Get this description",
-        _DOCUMENT,
-        answers=((200, "Document"),),
+    Route("GET", "/openapi.json", "", "Get this description", _DOCUMENT, answers={200: "Document"}),
+    *(
+        replace(route, published=True)
+        for route in (
+            *_introduction_record_routes("/v1/streams"),
+            *_stream_routes("/v1/basins/{basin}/streams"),
+            *_introduction_record_routes("/v1/basins/{basin}/streams"),
+        )
     ),
-    *_introduction_record_routes("/v1/streams"),
-    *_stream_routes("/v1/basins/{basin}/streams", published=True),
-    *_introduction_record_routes("/v1/basins/{basin}/streams"),
 )
 
 # The names that stand in paths, and their rules.
