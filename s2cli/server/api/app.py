@@ -25,8 +25,7 @@ from s2cli.server.http.exchange import DisconnectedError
 from s2cli.server.http.request_log import logged
 
 if TYPE_CHECKING:
-    from s2cli.server.api.request import Response
-    from s2cli.server.api.route import Route
+    from s2cli.server.api.request import Response, Route
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.http.exchange import Application, Exchange
@@ -135,7 +134,7 @@ async def _serve_records(
         if not await route.records(server, exchange, basin, stream):
             server.meters.totals.took(route.operation, server.now() - started_s)
     except S2Error as error:
-        if not route.published:
+        if not route.of_introduction:
             raise
         _answer_error(exchange, introduction_error_response(error))
 
@@ -166,7 +165,7 @@ async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
         else:
             await _serve_control(server, exchange, route, found)
     except S2Error as error:
-        if not route.published:
+        if not route.of_introduction:
             raise
         _answer_error(exchange, introduction_error_response(error))
 

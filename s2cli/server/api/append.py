@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import proto_steps
 from s2cli.server.api.error_answers import error_response
-from s2cli.server.api.identity import identify
 from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
-from s2cli.server.api.request_body import decode_body
+from s2cli.server.api.request_body import decode_body, identify
 from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
 from s2cli.wire.bodies import ContentError

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
-from s2cli.server.api.request import Request, checked_config, json_response, rfc3339, string_member
+from s2cli.server.api.request import Request, checked_config, json_response, string_member
+from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.core.encryption import check_available
 from s2cli.server.core.resources import CREATED, NOOP
 from s2cli.server.core.scopes import list_within

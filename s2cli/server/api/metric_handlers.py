@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from s2cli.errors import ApiError
-from s2cli.server.api.read_query import MAX_U32
+from s2cli.server.api.read_query import MAX_U32, whole_number
 from s2cli.server.api.request import Request
 from s2cli.server.http.exchange import encode_json
 
@@ -208,13 +208,7 @@ def sizes(size_bytes: int, intervals: Iterable[int], added: dict[int, int]) -> I
 
 
 def _seconds(query: dict[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    # int() alone would take signs, spaces, underscores and other scripts' digits.
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_U32:
-        return int(text)
-    raise ApiError("bad_query", f"invalid value for `{name}`: not a time in whole seconds since 1970")
+    return whole_number(query, name, MAX_U32, "a time in whole seconds since 1970")
 
 
 _ALL = tuple(INTERVALS)

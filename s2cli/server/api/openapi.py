@@ -12,8 +12,7 @@ from s2cli.server.http.exchange import encode_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.server.api.request import Handler, Request, Response
-    from s2cli.server.api.route import Route
+    from s2cli.server.api.request import Handler, Request, Response, Route
 
 JSON = "application/json"
 PROTOBUF = "application/protobuf"
@@ -89,7 +88,7 @@ def _operation_id(route: Route) -> str:
     function = route.handler or route.records
     assert function is not None
     place = ""
-    if route.published:
+    if route.of_introduction:
         place = "_in_basin" if route.path.startswith("/v1/basins/") else "_short"
     return function.__name__ + place
 
@@ -128,7 +127,7 @@ def _responses(route: Route) -> dict[str, Any]:
             response["content"] = _content(route, schema)
         responses[str(status)] = response
     if route.operation == "append":
-        failed = "409" if route.published else "412"
+        failed = "409" if route.of_introduction else "412"
         responses[failed] = _said("A condition of the append failed.", "AppendConditionFailed")
     if route.operation == "read":
         responses["416"] = _said("The read starts at or beyond the tail, and may not wait.", "Tail")

@@ -1,4 +1,4 @@
-"""The query of a request, and that of a read (protocol section 5.1)."""
+"""What the query of a request says, and that of a read (protocol section 5.1)."""
 
 from __future__ import annotations
 
@@ -36,26 +36,27 @@ def parse_read_query(raw: bytes) -> ReadQuery:
     start = starts[0] if starts else "tail_offset"
     query = ReadQuery(
         start=start,
-        start_value=_number(given, start, MAX_U64) or 0,
+        start_value=whole_number(given, start, MAX_U64) or 0,
         clamp=_flag(given, "clamp"),
-        count=_number(given, "count", MAX_U64),
-        size_bytes=_number(given, "bytes", MAX_U64),
-        until=_number(given, "until", MAX_U64),
-        wait_s=_number(given, "wait", MAX_U32),
+        count=whole_number(given, "count", MAX_U64),
+        size_bytes=whole_number(given, "bytes", MAX_U64),
+        until=whole_number(given, "until", MAX_U64),
+        wait_s=whole_number(given, "wait", MAX_U32),
     )
     if query.start == "timestamp" and query.until is not None and query.start_value >= query.until:
         raise ApiError("invalid", "start `timestamp` must be less than `until`")
     return query
 
 
-def _number(given: dict[str, str], name: str, most: int) -> int | None:
+def whole_number(given: dict[str, str], name: str, most: int, what: str | None = None) -> int | None:
+    """The parameter of that name, `what` for people; None where it is not given. Raises ApiError `bad_query`."""
     text = given.get(name)
     if text is None:
         return None
     # int() alone would take signs, spaces, underscores and other scripts' digits.
     if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= most:
         return int(text)
-    raise ApiError("bad_query", f"invalid value for `{name}`: not an integer from 0 to {most}")
+    raise ApiError("bad_query", f"invalid value for `{name}`: not {what or f'an integer from 0 to {most}'}")
 
 
 def _flag(given: dict[str, str], name: str) -> bool:

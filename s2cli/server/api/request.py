@@ -1,25 +1,25 @@
-"""A control-plane request as its handlers see it: names, query and JSON body, each checked with the API's own error."""
+"""A route, and a control-plane request as the handler of its route sees it: names, query and JSON body, each checked
+with the API's own error."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.addressing import basin_of
-from s2cli.server.api.identity import identify
 from s2cli.server.api.json_bodies import JsonError, decode_json
-from s2cli.server.api.read_query import MAX_U64, parse_query
-from s2cli.server.api.request_body import decode_body
+from s2cli.server.api.read_query import MAX_U64, parse_query, whole_number
+from s2cli.server.api.request_body import decode_body, identify
 from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.core.idempotency import bearer_prefix, checked_token
 from s2cli.server.http.exchange import encode_json
 from s2cli.wire.configs import ConfigShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
@@ -32,11 +32,32 @@ if TYPE_CHECKING:
     # Status, body, extra headers. An empty body goes without a content type.
     Response = tuple[int, bytes, list[tuple[bytes, bytes]]]
     Handler = Callable[["Request"], Awaitable[Response]]
+    # Whether it was a session.
+    RecordHandler = Callable[[Server, Exchange, str, str], Awaitable[bool]]
 
 # The methods whose requests are executed once per request token. POST creates, and has another rule.
 _REPEATABLE = frozenset(("PUT", "PATCH", "DELETE"))
 
 MAX_LIST_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `operation` is the name that access tokens know (protocol section 8.2) where there is
+    one. Either `handler` answers, or `records`, for what must be fast or may be long. With `of_introduction` it
+    answers as the published Introduction says (protocol section 16). `query`, `body` and `answers` are for the OpenAPI
+    document: names of parameters, of the schema of the body, and status -> schema or None."""
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    handler: Handler | None = None
+    records: RecordHandler | None = None
+    of_introduction: bool = False
+    query: tuple[str, ...] = ()
+    body: str | None = None
+    answers: Mapping[int, str | None] = field(default_factory=dict)
 
 
 class Request:
@@ -125,9 +146,9 @@ class Request:
             check(start_after, "start-after")
         except BadValueError as error:
             raise ApiError("bad_query", error.message) from error
-        limit = _u64(query["limit"], "limit") if "limit" in query else MAX_LIST_LIMIT
+        limit = whole_number(query, "limit", MAX_U64)
         # 0 and everything above the maximum mean the maximum (protocol section 2.1).
-        return prefix, start_after, min(limit, MAX_LIST_LIMIT) or MAX_LIST_LIMIT
+        return prefix, start_after, min(limit or MAX_LIST_LIMIT, MAX_LIST_LIMIT)
 
     def query(self) -> dict[str, str]:
         return parse_query(self._exchange.query)
@@ -265,21 +286,6 @@ def checked_config(parse: Callable[[object], dict[str, Any]], value: object) -> 
         raise ApiError("invalid", error.message) from error
 
 
-def _u64(text: str, name: str) -> int:
-    # int() alone would take underscores, signs, spaces and other scripts' digits.
-    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_U64):
-        raise ApiError("bad_query", f"invalid value for `{name}`: not an integer from 0 to 2^64 - 1")
-    return int(text)
-
-
 def json_response(status: int, value: object, provision_result: bytes | None = None) -> Response:
     headers = [] if provision_result is None else [(b"s2-provision-result", provision_result)]
     return status, encode_json(value), headers
-
-
-def rfc3339(time_ms: int | None) -> str | None:
-    """A time as the API writes it, with milliseconds."""
-    if time_ms is None:
-        return None
-    seconds, milliseconds = divmod(time_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

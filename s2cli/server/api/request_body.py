@@ -1,10 +1,12 @@
-"""The body of a unary request: read, inflated and decoded, each when it is its turn."""
+"""The body of a unary request: read, inflated and decoded, each when it is its turn; and what tells the request from
+others."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
 from s2cli.errors import ApiError
+from s2cli.server.core.idempotency import Identity
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, read_body
 from s2cli.wire.bodies import ContentError
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from s2cli.server.http.exchange import Exchange
 
     Result = TypeVar("Result")
+
+# What of a request makes it the same one, beside method, path, query, basin and body. Compression does not, and the way
+# to the server does not. In this order.
+_HEADERS = (b"authorization", b"content-type", b"s2-format")
 
 
 async def decode_body(
@@ -44,3 +50,12 @@ async def decode_body(
         return body, result
     except ContentError as error:
         raise ApiError(code, error.message) from error
+
+
+def identify(exchange: Exchange, basin: str, body: bytes) -> Identity:
+    """The identity of a request. `basin` is "" where the path says all."""
+    parts = [exchange.method.encode(), exchange.raw_path, exchange.query, basin.encode(), body]
+    for name in _HEADERS:
+        if (value := exchange.fields.get(name)) is not None:
+            parts += name, value
+    return Identity(parts, exchange.fields.get(b"s2-encryption-key"))

@@ -2,7 +2,7 @@
 document is made from it.
 
 Paths are matched raw, so that `%2F` in the name of a stream stays in its segment. The routes of the published
-Introduction (protocol section 16.2) stand beside the deployed ones, `published`, and answer as that page says.
+Introduction (protocol section 16.2) stand beside the deployed ones, and answer as that page says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from s2cli.server.api import (
     stream_handlers,
     token_handlers,
 )
-from s2cli.server.api.route import Route
+from s2cli.server.api.request import Route
 from s2cli.wire.names import check_basin_name, check_stream_name, check_token_id
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/openapi.json", "", "Get this description", _DOCUMENT, answers={200: "Document"}),
     *(
-        replace(route, published=True)
+        replace(route, of_introduction=True)
         for route in (
             *_introduction_record_routes("/v1/streams"),
             *_stream_routes("/v1/basins/{basin}/streams"),

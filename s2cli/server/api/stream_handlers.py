@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError
 from s2cli.server.api.basin_handlers import ACCEPTED, provisioned
-from s2cli.server.api.request import Request, checked_config, json_response, rfc3339, string_member
+from s2cli.server.api.request import Request, checked_config, json_response, string_member
+from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.core.resources import CREATED, NOOP
 from s2cli.server.core.scopes import list_within
 from s2cli.wire.configs import parse_stream_config, patch_stream_layer

@@ -1,4 +1,4 @@
-"""Instants of RFC 3339, kept to the digit: what a client set it must find again."""
+"""Times of RFC 3339: those of clients kept to the digit, for what a client set it must find again; and our own."""
 
 from __future__ import annotations
 
@@ -51,3 +51,11 @@ def _sortable(instant: str) -> tuple[str, str]:
 
 def _bad(name: str) -> ApiError:
     return ApiError("bad_json", f"`{name}` must be an instant of RFC 3339, as in 2030-01-31T09:00:00Z")
+
+
+def rfc3339(time_ms: int | None) -> str | None:
+    """A time as the API writes it, with milliseconds."""
+    if time_ms is None:
+        return None
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

@@ -13,7 +13,7 @@ from support.s2s import open_append, open_read
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
-from s2cli.server.api.identity import identify
+from s2cli.server.api.request_body import identify
 from s2cli.server.core.encryption import CIPHERS, Seal
 from s2cli.server.store.interface import Chunk
 from s2cli.server.store.sqlite.schema import checksum
