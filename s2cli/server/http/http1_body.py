@@ -67,8 +67,11 @@ class ChunkedBody:
         return min(at, end)
 
 
-def chunked_after(head: bytes) -> ChunkedBody:
-    """The body that has begun in a piece that has the end of a head."""
+def body_begun_in(head: bytes, length: int | None, taken_bytes: int) -> FixedBody | ChunkedBody:
+    """The body that has begun in a piece that has the end of a head. A `length` of None says that it is in chunks; of
+    one that has a length so much has been taken."""
+    if length is not None:
+        return FixedBody(length - taken_bytes)
     body = ChunkedBody()
     end = head.find(b"\r\n\r\n")
     rest = head[end + 4 :]

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from s2cli.server.client_log import CLIENT_LOG
+from s2cli.server.http import http1_head
 from s2cli.server.http.connections import Receiver
-from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
+from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, body_begun_in
 from s2cli.server.http.http1_exchange import Http1Exchange
-from s2cli.server.http.http1_head import origin_form, without_upgrade
+from s2cli.server.http.http1_head import BAD_REQUEST, TOO_LARGE, RefusedError
 from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
@@ -49,16 +51,20 @@ KEEP_ALIVE_S = 120.0
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
 
-BAD_REQUEST = b"400 Bad Request"
-TOO_LARGE = b"431 Request Header Fields Too Large"
+
+class State(IntEnum):
+    """How far a connection is on its way, which it goes in this order: a picture is in the map. Which request is being
+    received, and which one answered, the connection says beside it."""
+
+    PREFACE = 0  # it has yet to show that it speaks HTTP/1.1
+    OPEN = 1  # requests are taken
+    LAST = 2  # no further request is taken; those that have come are answered
+    LINGERING = 3  # nothing more is sent, and what comes is dropped
+    CLOSED = 4
 
 
-class _RefusedError(Exception):
-    """A request that is not taken, and the status line that says so."""
-
-    def __init__(self, status: bytes) -> None:
-        super().__init__(status.decode())
-        self.status = status
+# A member of an enum is found by a function of Python's, and every request asks.
+_PREFACE, _OPEN, _LAST, _LINGERING, _CLOSED = State
 
 
 class Connection(Receiver):
@@ -69,15 +75,12 @@ class Connection(Receiver):
         self.transport: Any = None  # asyncio.Transport, once there is one
         # Whether the client has to take something before there is room for more.
         self.is_full = False
-        # No further request is taken.
-        self.is_last = False
+        self.state = _PREFACE
         # The client sends no more.
         self.is_half_closed = False
-        self.is_lost = False
         self.deadline_s = self.idle_since_s = math.inf
         self._parser = HttpRequestParser(self)
         self._begin = b""  # until it is known what the client speaks
-        self._speaks_http1 = False
         self._rest = b""  # that is not parsed yet
         self._url = b""
         self._headers: Headers = []
@@ -95,7 +98,6 @@ class Connection(Receiver):
         self._current: Http1Exchange | None = None  # that is being answered
         self._waiting: list[Http1Exchange] = []
         self.holds_reading = False
-        self._lingers = False
         self._lingering_bytes = LINGER_BYTES
         self._unsent_bytes = 0
         self.written_bytes = 0
@@ -118,7 +120,7 @@ class Connection(Receiver):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_last = self.is_lost = True
+        self.state = _CLOSED
         self._waiting.clear()
         self.resume_writing()
         if self._current is not None:
@@ -127,19 +129,19 @@ class Connection(Receiver):
         self.shared.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self._speaks_http1:
+        if self.state is _PREFACE:
             self._begin = data = self._begin + data
             if PREFACE.startswith(data[: len(PREFACE)]):
                 if len(data) >= len(PREFACE):
                     self.shared.on_preface(self, data)
                 return
-            self._speaks_http1, self._begin = True, b""
-        if self._lingers:
+            self.state, self._begin = _OPEN, b""
+        if self.state is _LINGERING:
             self._lingering_bytes -= len(data)
             if self._lingering_bytes < 0:
                 self.abort()
             return
-        if self.is_last and self._incoming is None:
+        if self.state is not _OPEN and self._incoming is None:
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
@@ -151,7 +153,7 @@ class Connection(Receiver):
         """Parses what has come, up to a request that has to wait for its turn."""
         self._chunks = 0
         while self._rest and not self._waiting:
-            if self.is_last and self._incoming is None:
+            if self.state is not _OPEN and self._incoming is None:
                 self._rest = b""
                 return
             receiving = self._incoming
@@ -162,7 +164,8 @@ class Connection(Receiver):
                 self._rest = b""
                 return
             if self._incoming is not receiving:
-                self._body = None if self._incoming is None else self._body_begun_in(parsed, self._incoming)
+                begun = self._incoming
+                self._body = None if begun is None else body_begun_in(parsed, self._length, begun.untaken_bytes)
             if self._chunks >= MAX_CHUNKS and self._rest:
                 self.hold_reading()
                 self.shared.loop.call_soon(self._go_on_taking)
@@ -170,13 +173,8 @@ class Connection(Receiver):
         if self._incoming is not None:
             self._incoming.deliver()
 
-    def _body_begun_in(self, piece: bytes, incoming: Http1Exchange) -> FixedBody | ChunkedBody:
-        if self._length is None:
-            return chunked_after(piece)
-        return FixedBody(self._length - incoming.untaken_bytes)
-
     def _go_on_taking(self) -> None:
-        if not self.is_lost:
+        if self.state is not _CLOSED:
             self._take_rest()
             self.go_on_reading()
 
@@ -194,7 +192,7 @@ class Connection(Receiver):
                 self._parser.feed_data(piece)
         except HttpParserError as error:
             cause = error.__context__
-            if isinstance(cause, _RefusedError):
+            if isinstance(cause, RefusedError):
                 self._break_off(cause.status)
             elif cause is None or isinstance(cause, (HttpParserError, HttpParserUpgrade)):
                 self._break_off(BAD_REQUEST)
@@ -221,7 +219,7 @@ class Connection(Receiver):
     def eof_received(self) -> bool:
         """Whether the connection stays open: a client may wait for its answer although it sends no more."""
         self.is_half_closed = True
-        if self._lingers or not (self._current or self._waiting or self._rest):
+        if self.state is _LINGERING or not (self._current or self._waiting or self._rest):
             return False
         # One that is gone is noticed when it is written to.
         if self._incoming is not None:
@@ -237,7 +235,7 @@ class Connection(Receiver):
         if self._current is not None:
             self.deadline_s = math.inf
             self._current.wake()
-        elif not self.is_lost and (self._waiting or not self.is_last):
+        elif self.state is not _CLOSED and (self._waiting or self.state is _OPEN):
             self._go_on()
 
     # What the parser says.
@@ -254,7 +252,7 @@ class Connection(Receiver):
             name = name.lower()
             self._headers.append((name, value))
             if len(self._headers) > MAX_HEADERS:
-                raise _RefusedError(TOO_LARGE)
+                raise RefusedError(TOO_LARGE)
             if name == b"host":
                 self._hosts += 1
             elif name == b"content-length":
@@ -263,7 +261,7 @@ class Connection(Receiver):
             elif name == b"transfer-encoding":
                 # The parser takes any list that ends with it; somebody before us may have seen another end.
                 if self._is_chunked or value.lower() != b"chunked":
-                    raise _RefusedError(BAD_REQUEST)
+                    raise RefusedError(BAD_REQUEST)
                 self._is_chunked = True
 
     def on_headers_complete(self) -> None:
@@ -271,17 +269,14 @@ class Connection(Receiver):
         self._url, self._headers, self._hosts, self._is_in_head = b"", [], 0, False
         self._keeps_none = True
         version, method = parser.get_http_version(), parser.get_method()
-        if version not in ("1.1", "1.0"):
-            raise _RefusedError(b"505 HTTP Version Not Supported")
-        if (hosts != 1 and (hosts or version == "1.1")) or (self._is_chunked and version == "1.0"):
-            raise _RefusedError(BAD_REQUEST)  # RFC 9112, 3.2 and 6.1
+        http1_head.check_version(version, hosts, is_chunked=self._is_chunked)
         if parser.should_upgrade():
             if method == b"CONNECT":
-                raise _RefusedError(BAD_REQUEST)
-            self._upgrade = without_upgrade(method, url, version, headers)
+                raise RefusedError(BAD_REQUEST)
+            self._upgrade = http1_head.without_upgrade(method, url, version, headers)
             return
         if url[:1] != b"/" or b"#" in url:
-            url, headers = origin_form(url, headers)
+            url, headers = http1_head.origin_form(url, headers)
         path, _, query = url.partition(b"?")
         self._incoming = exchange = Http1Exchange(
             self,
@@ -325,7 +320,8 @@ class Connection(Receiver):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if self.holds_reading and not (self._waiting or self._rest or self.is_lost or self._is_short_of_memory):
+        must_wait = self._waiting or self._rest or self.state is _CLOSED or self._is_short_of_memory
+        if self.holds_reading and not must_wait:
             self.holds_reading = False
             self.transport.resume_reading()
 
@@ -338,12 +334,12 @@ class Connection(Receiver):
         self._current = None
         self.idle_since_s = self.shared.now()
         self.deadline_s = self.idle_since_s + KEEP_ALIVE_S
-        if self.is_lost:
+        if self.state is _CLOSED:
             return
         if not exchange.has_come:
             self._linger()
         elif self.is_closing_after(exchange):
-            self.is_last = True
+            self._take_no_more()
             self.transport.close()
         elif not self.is_full:
             if self._waiting or self._rest or self.holds_reading:
@@ -363,11 +359,11 @@ class Connection(Receiver):
         """Whether no request follows."""
         if not exchange.keeps_alive:
             return True
-        return not self._waiting and (self.is_last or (self.is_half_closed and not self._rest))
+        return not self._waiting and (self.state is not _OPEN or (self.is_half_closed and not self._rest))
 
     def _break_off(self, status: bytes) -> None:
         """What comes is no HTTP: to a request that is not complete the application says so, else we."""
-        self.is_last = True
+        self._take_no_more()
         self._url, self._headers = b"", []
         if self._incoming is not None:
             self._incoming.disconnect()
@@ -377,7 +373,7 @@ class Connection(Receiver):
             self._linger()
 
     def write(self, data: bytes) -> None:
-        if not self.is_lost:  # the transport of uvloop raises then
+        if self.state is not _CLOSED:  # the transport of uvloop raises then
             self.written_bytes += len(data)
             self._memory.spend(len(data))
             if len(data) <= 2 * WRITTEN_BYTES:
@@ -415,7 +411,7 @@ class Connection(Receiver):
 
     def _linger(self) -> None:
         """Says that no more comes from us, and throws away what still comes."""
-        self.is_last = self._lingers = True
+        self.state = _LINGERING
         self._incoming = None
         self._waiting.clear()
         self._rest = b""
@@ -433,15 +429,19 @@ class Connection(Receiver):
     def expire(self) -> None:
         """The time is over, except for a client that is taking its last answer slowly."""
         unsent_bytes = self.transport.get_write_buffer_size()
-        if self._lingers or unsent_bytes in (0, self._unsent_bytes):
+        if self.state is _LINGERING or unsent_bytes in (0, self._unsent_bytes):
             self.abort()
         self._unsent_bytes = unsent_bytes
         self.deadline_s = self.shared.now() + KEEP_ALIVE_S
 
     def end_soon(self) -> None:
-        self.is_last = True
+        self._take_no_more()
         if self._current is None:
             self.transport.close()
+
+    def _take_no_more(self) -> None:
+        if self.state < _LAST:
+            self.state = _LAST
 
     def abort(self) -> None:
         self.transport.abort()

@@ -1,4 +1,4 @@
-"""Heads of requests over HTTP/1.1 that are not in the form in which the application takes them."""
+"""Heads of requests over HTTP/1.1 that are refused, or not in the form in which the application takes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,27 @@ from s2cli.server.http.authority import is_same_host
 
 Headers = list[tuple[bytes, bytes]]
 
+BAD_REQUEST = b"400 Bad Request"
+TOO_LARGE = b"431 Request Header Fields Too Large"
+
 _OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
+
+
+class RefusedError(Exception):
+    """A request that is not taken, and the status line that says so."""
+
+    def __init__(self, status: bytes) -> None:
+        super().__init__(status.decode())
+        self.status = status
+
+
+def check_version(version: str, hosts: int, *, is_chunked: bool) -> None:
+    """Raises RefusedError for a version other than 1.0 and 1.1, and for what it does not allow (RFC 9112, 3.2 and 6.1):
+    so many headers `Host`, or a body in chunks."""
+    if version not in ("1.1", "1.0"):
+        raise RefusedError(b"505 HTTP Version Not Supported")
+    if (hosts != 1 and (hosts or version == "1.1")) or (is_chunked and version == "1.0"):
+        raise RefusedError(BAD_REQUEST)
 
 
 def origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:

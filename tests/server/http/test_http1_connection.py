@@ -15,7 +15,7 @@ from s2cli.server.http import connections
 from s2cli.server.http import host as host_module
 from s2cli.server.http.host import listen_tcp
 from s2cli.server.http.http1_body import SMALL_PIECE_BYTES
-from s2cli.server.http.http1_connection import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.http.http1_connection import LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S, State
 
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -284,7 +284,7 @@ def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             connection.sendall(b"GET / HTTP/1.1\r\na: " + b"b" * (2 * MAX_HEAD_BYTES))
             connection.sendall(b"b" * 1_000_000)
-        until(lambda: server.is_last)
+        until(lambda: server.state is State.LAST)
     assert len(taken) == 1
 
 

@@ -13,7 +13,7 @@ from support.waiting import until
 
 from s2cli.server.client_log import CLIENT_LOG, MAX_LINES_PER_S, MAX_TRACEBACK_CHARS
 from s2cli.server.http.host import listen_tcp
-from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, chunked_after
+from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, body_begun_in
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 FIXED = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n"
@@ -120,7 +120,7 @@ def test_a_piece_ends_with_a_body_of_known_length(length, more, ends):
 
 
 def test_chunks_that_are_large_are_given_whole():
-    body = chunked_after(CHUNKED + b"10000\r\nbegin")
+    body = body_begun_in(CHUNKED + b"10000\r\nbegin", None, 5)
     rest = bytes(0x10000 - 5) + b"\r\n" + (b"8000\r\n" + bytes(0x8000) + b"\r\n") * 6
     assert body.cut(rest) == len(rest)
 
