@@ -1,4 +1,5 @@
-"""The routes of records: append, read, tail. Each says whether it was a session."""
+"""The routes of records: append, read, tail. Each says whether it took as long as its client liked, as
+a session does."""
 
 from __future__ import annotations
 
@@ -28,8 +29,7 @@ async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> b
     if media.is_session or media.wants_events:
         await read_session(server, exchange, basin, stream, media)
         return True
-    await read_one(server, exchange, basin, stream, media)
-    return False
+    return await read_one(server, exchange, basin, stream, media)
 
 
 async def tail(server: Server, exchange: Exchange, basin: str, stream: str) -> bool:

@@ -40,14 +40,22 @@ def _is_zero_weight(parameter: bytes) -> bool:
 
 async def encode_payload(exchange: Exchange, payload: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The payload as the client wants it, and the headers that say so."""
-    if len(payload) <= THRESHOLD_BYTES:
-        return payload, []
+    (payload,), headers = await encode_pieces(exchange, [payload])
+    return payload, headers
+
+
+async def encode_pieces(exchange: Exchange, pieces: list[bytes]) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+    """The same of a payload in pieces, which stay as they are where the client takes no coding."""
+    size_bytes = sum(map(len, pieces))
+    if size_bytes <= THRESHOLD_BYTES:
+        return pieces, []
     coding = accepted_coding(exchange.fields.get(b"accept-encoding", b""))
     headers = [(b"vary", b"accept-encoding")]
     if coding is None:
-        return payload, headers
-    if len(payload) < THREAD_BYTES:
+        return pieces, headers
+    payload = b"".join(pieces)
+    if size_bytes < THREAD_BYTES:
         encoded = compress(payload, coding)
     else:
         encoded = await asyncio.to_thread(compress, payload, coding)
-    return encoded, [*headers, (b"content-encoding", coding.encode())]
+    return [encoded], [*headers, (b"content-encoding", coding.encode())]

@@ -6,6 +6,7 @@ import re
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 from support.s2s import append_input, open_append
 from support.sse import open_events
@@ -129,6 +130,27 @@ def test_what_takes_long_is_made_in_steps():
     query = parse_read_query(b"seq_num=0&bytes=900000")
     assert count_of(Limits(query, Uncounted()).steps(several, 0)) > 50
     assert count_of(Cursor([many], 0, Limits(query, Uncounted())).message()) > 50
+
+
+@pytest.mark.parametrize("http1", [True, False])
+def test_a_large_answer_is_whole_however_slowly_it_is_taken(shared_server, basin, http1):
+    shared_server.create_stream(basin)
+    append_control_characters(shared_server, basin, 1)
+    url = f"{shared_server.url}{READ}?seq_num=0&count=1"
+    headers = {"s2-basin": basin, "accept-encoding": "identity"}
+    with (
+        httpx.Client(http1=http1, http2=not http1, trust_env=False, timeout=TIMEOUT_S) as client,
+        client.stream("GET", url, headers=headers) as answer,
+    ):
+        assert answer.http_version == ("HTTP/1.1" if http1 else "HTTP/2")
+        pieces = list(answer.iter_raw(4096))
+        assert sum(map(len, pieces)) == int(answer.headers["content-length"]) > 6_000_000
+        assert json.loads(b"".join(pieces))["records"][0]["body"] == "\x01" * 1_000_000
+        head = client.head(url, headers=headers)
+        assert (head.headers["content-length"], head.content) == (answer.headers["content-length"], b"")
+        packed = client.get(url, headers=headers | {"accept-encoding": "gzip"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.content == b"".join(pieces)
 
 
 def append_control_characters(server, basin, times):
