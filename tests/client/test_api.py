@@ -10,7 +10,7 @@ import pytest
 from support.terminator import tls_terminator
 from support.waiting import TIMEOUT_S
 
-from s2cli.client import api, connection, sockets
+from s2cli.client import api, connection
 from s2cli.client.api import ApiClient
 from s2cli.client.retry import Waiter
 from s2cli.endpoints import Target
@@ -222,16 +222,34 @@ def test_a_lost_connection_is_tried_again(serve):
     assert told[1].startswith("connected again after ")
 
 
-def test_a_connection_is_kept_for_the_next_call_and_not_used_once_it_has_ended(shared_server, no_waiting):
-    connection = connect(account_url=shared_server.url, basin_url=shared_server.url)
-    api.list_basins(connection, "", "", 1)
-    (first,) = connection._spare.values()
-    api.list_basins(connection, "", "", 1)
-    assert list(connection._spare.values()) == [first]
-    # As a server that ends idle connections does it.
-    first._socket._socket.shutdown(socket.SHUT_RDWR)
-    api.list_basins(connection, "", "", 1)
-    assert list(connection._spare.values()) != [first]
+def test_a_connection_is_kept_for_the_next_call_and_not_used_once_it_has_ended(no_waiting):
+    calls = []  # the number of the connection of each
+    ended = threading.Event()
+
+    def serve(listener):
+        for number, count in enumerate((2, 1)):
+            with listener.accept()[0] as connection:
+                connection.settimeout(TIMEOUT_S)
+                for _ in range(count):
+                    request = b""
+                    while not request.endswith(b"\r\n\r\n"):
+                        request += connection.recv(65536)
+                    calls.append(number)
+                    connection.sendall(answer(200, PAGE))
+            ended.set()  # as a server ends idle connections
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT_S)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = connect(account_url=url, basin_url=url)
+        api.list_basins(client, "", "", 1)
+        api.list_basins(client, "", "", 1)
+        assert ended.wait(TIMEOUT_S)
+        api.list_basins(client, "", "", 1)
+        thread.join()
+    assert calls == [0, 0, 1]
     assert no_waiting == []
 
 
@@ -293,7 +311,7 @@ def test_a_name_server_that_hangs_is_given_up_on(monkeypatch):
         raise socket.gaierror(socket.EAI_AGAIN, "late")
 
     over = threading.Event()
-    monkeypatch.setattr(sockets._socket, "getaddrinfo", hang)
+    monkeypatch.setattr("_socket.getaddrinfo", hang)
     try:
         url = "http://slow.example"
         with pytest.raises(UnreachableError, match=r"cannot list basins: .*slow\.example"):

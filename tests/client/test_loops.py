@@ -47,7 +47,7 @@ class Exchange:
         return head.split(b"\r\n")[0].decode()
 
     def answer(self, body, status=200):
-        self._socket.sendall(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        self.send(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
 
     def answer_tail(self, seq_num):
         assert self.head().startswith("GET /v1/streams/s/records/tail ")
@@ -55,7 +55,7 @@ class Exchange:
 
     def open_session(self):
         line = self.head()
-        self._socket.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        self.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         return line
 
     def chunk(self):
@@ -73,7 +73,7 @@ class Exchange:
             self.inputs += [AppendInput.FromString(frame.message) for frame in self._frames.feed(self.chunk())]
 
     def say(self, data):
-        self._socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+        self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
     def ack(self, number, **options):
         """Acknowledges the input with that number, as if it had been put where it demands."""
@@ -82,7 +82,10 @@ class Exchange:
         self.say(encode_frame(encode_ack(start, 1, end, 1, end, 1), **options))
 
     def end(self):
-        self._socket.sendall(b"0\r\n\r\n")
+        self.send(b"0\r\n\r\n")
+
+    def send(self, data):
+        self._socket.sendall(data)
 
     def is_left(self):
         """Whether the client closes now, with nothing more to say."""
@@ -406,7 +409,7 @@ def test_a_server_that_speaks_something_else_ends_the_append(server, append, ans
     def script(server):
         exchange = server.accept()
         exchange.head()
-        exchange._socket.sendall(answer)
+        exchange.send(answer)
 
     server.run(script)
     append.end_input()

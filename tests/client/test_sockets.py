@@ -78,9 +78,10 @@ def test_every_address_of_a_name_is_tried(waiter, monkeypatch):
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", port)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
     ]
-    monkeypatch.setattr("s2cli.client.sockets._socket.getaddrinfo", lambda *arguments: found)
+    monkeypatch.setattr("_socket.getaddrinfo", lambda *arguments: found)
     plain = connect(Peer("http", "two.example", port), waiter)
-    assert plain._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with socket.socket(fileno=os.dup(plain.fd)) as same:
+        assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     plain.close()
     listener.close()
 

@@ -92,7 +92,10 @@ class Follower:
     def close(self):
         self._timer.cancel()
         self.process.kill()
-        _, said = self.process.communicate()
+        said = self.process.stderr.read()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
         return said
 
 
@@ -139,8 +142,7 @@ def test_a_closed_output_ends_a_read(s2, uri, env, transport):
     try:
         assert follower.process.wait(TIMEOUT_S) == 0
     finally:
-        follower._timer.cancel()
-        follower.process.stderr.close()
+        follower.close()
 
 
 # What stands in between

@@ -111,6 +111,25 @@ def test_a_thousand_records_leave_at_once_however_large():
     assert len(batcher) == 0
 
 
+def test_what_each_record_counts_beside_its_body_is_never_left_out():
+    body = bytes(1160)  # 900 of them are below 1 MiB as bodies, and above it with 8 bytes each
+    for pieces in ([[body] * 900], [[body] * 450] * 2, [[body] * 1100]):
+        full = collect(pieces)[0]
+        assert is_full(full, body)
+        assert len(full[0]) == MAX_BATCH_BYTES // (1160 + RECORD_OVERHEAD_BYTES)
+
+
+def test_a_thousand_records_behind_a_large_one_leave_at_once():
+    batcher = Batcher()
+    large = bytes(MAX_BATCH_BYTES - RECORD_OVERHEAD_BYTES)
+    batches = batcher.add([large] + [b"x"] * MAX_BATCH_RECORDS, len(large) + MAX_BATCH_RECORDS)
+    assert [len(records) for records, _ in batches] == [1, MAX_BATCH_RECORDS]
+    assert (len(batcher), batcher.size_bytes) == (0, 0)
+    assert batcher.add([b"abc"], 3) == []
+    assert batcher.size_bytes == 3 + RECORD_OVERHEAD_BYTES
+    assert batcher.take_rest() == ([b"abc"], 3)
+
+
 def test_sizes_decide_where_they_are_given():
     batches = collect([[b"small"] * 5], sizes_of=lambda record: MAX_BATCH_BYTES // 2 - RECORD_OVERHEAD_BYTES)
     assert [len(records) for records, _ in batches] == [2, 2, 1]

@@ -1,6 +1,7 @@
 """AppendSession and LostAckResolver: what is sent, what is believed to be durable, and what is sent again after a
 loss."""
 
+import gzip
 import random
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ from s2cli.errors import (
 from s2cli.wire import append_input, append_session, lost_acks
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
 from s2cli.wire.append_session import ALONE, RESEND, SHARED, STOP, AppendSession
-from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
+from s2cli.wire.frames import COMPRESSION_THRESHOLD_BYTES, FrameReader, encode_frame, encode_terminal
 from s2cli.wire.protobuf import encode_ack
 from s2cli.wire.s2_pb2 import AppendInput
 
@@ -92,6 +93,7 @@ def test_acknowledgements_fill_the_account():
     [
         (ack(7, 8), "1 records where 2 were sent"),
         (ack(8, 10), "at sequence number 8 that demanded 7"),
+        (ack(6, 8), "at sequence number 6 that demanded 7"),
         (ack(7, 9) + ack(9, 10), "never sent"),
         (ack(7, 9, tail=8), "up to 8 of a stream that ends before 8"),
         (encode_frame(b"\xff"), "not a valid acknowledgement: .* cut short"),
@@ -282,6 +284,40 @@ def test_a_demanded_place_is_looked_at_after_a_loss():
     writer.finish()
     assert writer.session.durable == 1
     assert stream.bodies == [b"a"]
+
+
+def test_an_append_of_many_batches_keeps_its_account():
+    session = AppendSession()
+    session.begin(0)
+    session.start()
+    for number in range(300):
+        session.add(records(b"%d" % number))
+    assert len(sent_inputs(session)) == 300
+    for number in range(300):
+        assert (session.in_flight, session.next_line) == (300 - number + (number + 2) // 3, number + 1)
+        session.receive(ack(number, number + 1))
+        if number % 3 == 0:
+            session.add(records(b"more"))
+            assert [message.match_seq_num for message in sent_inputs(session)] == [300 + number // 3]
+    assert (session.in_flight, session.durable, session.next_line) == (100, 300, 301)
+    assert session.unknown == [(301, 400)]
+
+
+@pytest.mark.parametrize("size", [COMPRESSION_THRESHOLD_BYTES - 100, COMPRESSION_THRESHOLD_BYTES, 5000])
+def test_what_is_long_enough_is_compressed(size):
+    body = b"x" * size
+    for by_itself in (False, True):
+        session = AppendSession(compression="gzip", policy=RESEND)
+        session.add(records(body))
+        session.start()
+        if by_itself:
+            message, encoding = session.take_message()
+        else:
+            (frame,) = FrameReader(inflates=False).feed(b"".join(session.take(1 << 30)))
+            message, encoding = frame.message, frame.encoding
+        assert encoding == ("gzip" if size >= COMPRESSION_THRESHOLD_BYTES else None)
+        plain = message if encoding is None else gzip.decompress(message)
+        assert AppendInput.FromString(plain).records[0].body == body
 
 
 # What ends an append
@@ -546,6 +582,18 @@ def test_in_shared_mode_what_was_trimmed_is_undecided():
         writer.connect()
 
 
+@pytest.mark.parametrize("at", range(40))
+def test_a_batch_is_found_wherever_it_stands(at):
+    stream = Stream()
+    writer, wire = shared_writer(stream, [b"needle", b"in", b"hay"])
+    stream.write(*(b"%d" % number for number in range(at)), b"needle", b"in")
+    wire.deliver(1)
+    stream.write(*(b"%d" % number for number in range(40 - at)))
+    writer.cut(keep=False)
+    writer.connect()
+    assert (writer.session.durable, writer.session.last_seq_num) == (4, 2 + at + 4)
+
+
 def test_a_window_much_longer_than_the_batches_is_searched():
     stream = Stream()
     writer, wire = shared_writer(stream, [b"needle", b"in", b"hay"], [b"never"])
@@ -684,3 +732,26 @@ def test_each_state_of_a_resolution_leads_where_the_table_says():
         assert (one.state, one.wanted, one.found) == (lost_acks.RESOLVED if shared else lost_acks.FOREIGN, None, {})
         with pytest.raises(AssertionError):
             one.on_tail(2)
+
+
+def test_no_more_is_read_than_where_ours_belong():
+    batches = [append_input.PendingBatch(records(b"a", b"b"), [(1, 2)], 0)]
+    resolver = lost_acks.LostAckResolver(batches, 0, shared=False)
+    resolver.on_tail(10)
+    assert resolver.wanted == (0, 2)
+    stream = Stream()
+    stream.write(b"a", b"b", b"c")
+    resolver.on_records(stream.read(0, 3))
+    assert (resolver.state, resolver.found) == (lost_acks.RESOLVED, {1: 0})
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_records_that_do_not_follow_are_undecided(first):
+    batches = [append_input.PendingBatch(records(b"a", b"b"), [(1, 2)], 1)]
+    resolver = lost_acks.LostAckResolver(batches, 1, shared=False)
+    resolver.on_tail(3)
+    stream = Stream()
+    stream.write(b"x", b"a", b"b")
+    resolver.on_records(stream.read(first, 3))
+    assert (resolver.state, resolver.wanted) == (lost_acks.UNDECIDED, None)
+    assert "sequence number 1 is gone" in resolver.why

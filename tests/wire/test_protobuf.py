@@ -1,6 +1,7 @@
 """Batches by hand are what protobuf would write, or what it would read as the same."""
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,13 +114,22 @@ def test_acks_agree_with_protobuf_both_ways(numbers):
     assert protobuf.decode_ack(protobuf.encode_ack(*numbers)) == numbers
 
 
-@given(st.binary(max_size=40))
+FIELDS = st.sampled_from(
+    [b"\x08\x05", b"\x10\x81\x01", b"\x18\x01", b"\x22\x01a", b"\x08", b"\x0a\x02", b"\x03", b"\xff"]
+)
+PARTS = st.lists(FIELDS, max_size=4).map(b"".join).map(lambda part: bytes([len(part)]) + part)
+
+
+@given(st.binary(max_size=40) | st.lists(st.tuples(st.sampled_from([b"\x0a", b"\x12", b"\x1a", b"\x2a"]), PARTS)).map(
+    lambda parts: b"".join(key + part for key, part in parts)))  # fmt: skip
 def test_garbage_is_no_ack_or_what_protobuf_says(data):
     try:
         numbers = protobuf.decode_ack(data)
-    except ProtocolError:
+        ack = AppendAck.FromString(data)
+    except (ProtocolError, DecodeError):
         return
-    assert len(numbers) == 6
+    positions = (ack.start, ack.end, ack.tail)
+    assert numbers == tuple(number for position in positions for number in (position.seq_num, position.timestamp))
 
 
 def test_unknown_fields_of_an_ack_are_passed_over():
@@ -139,3 +149,86 @@ def test_an_ack_cut_anywhere_is_refused_or_incomplete():
 
 def test_metered_bodies():
     assert protobuf.metered_bodies_bytes([b"", b"abc", b"x" * 100]) == 3 * 8 + 103
+
+
+HEADERS = st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=300)), max_size=4)
+
+
+@given(UINT64, UINT64, HEADERS, st.binary(max_size=300))
+def test_a_record_with_headers_is_read_by_protobuf(seq_num, timestamp, headers, body):
+    data = protobuf.encode_record(seq_num, timestamp, b"".join(map(protobuf.encode_header, headers)), body)
+    pairs = [Header(name=name, value=value) for name, value in headers]
+    record = SequencedRecord(seq_num=seq_num, timestamp=timestamp, headers=pairs, body=body)
+    assert list(ReadBatch.FromString(data).records) == [record]
+
+
+def test_what_is_remembered_of_headers_is_bounded():
+    remembered = protobuf.encode_header.__self__
+    for number in range(10_000):
+        protobuf.encode_header((b"number", b"%d" % number))
+        protobuf.encode_header((b"long", bytes(300) + b"%d" % number))
+        assert len(remembered) <= 4096
+    assert (b"number", b"9999") in remembered
+    assert max(map(len, remembered.values())) <= 256
+
+
+@pytest.mark.parametrize("message", [b"\x26", b"\x27", b"\x23", b"\x24", b"\x12\x02\x26\x01"])
+def test_fields_of_unknown_kinds_are_no_ack(message):
+    with pytest.raises(ProtocolError, match="unknown kind"):
+        protobuf.decode_ack(message)
+
+
+def test_an_ack_whose_parts_are_longer_than_they_say_is_garbled():
+    with pytest.raises(ProtocolError, match="garbled"):
+        protobuf.decode_ack(b"\x0a\x03\x08\x01\x10\x80\x01")
+    with pytest.raises(ProtocolError, match="does not end"):
+        protobuf.decode_ack(b"\x0a\x0c\x08" + b"\xff" * 11)
+
+
+@given(st.lists(RECORDS, max_size=12), st.none() | UINT64, st.integers(0, 12))
+def test_records_are_counted_no_further_than_needed(records, match_seq_num, most):
+    data = AppendInput(records=records, match_seq_num=match_seq_num).SerializeToString()
+    assert protobuf.count_records(data, most) == min(len(records), most + 1)
+
+
+def test_what_is_cut_short_counts_as_far_as_it_goes():
+    assert protobuf.count_records(b"\x0a\x01a" * 3 + b"\x0a", 10) == 3
+
+
+LONG = b"\x0a\x80\x01" + bytes(128)  # a field whose length takes two bytes
+
+
+@pytest.mark.parametrize(
+    ("data", "most", "expected"),
+    [
+        (b"", 9, []),
+        (b"\x0a\x01a\x0a\x00", 9, [(0, 5, True)]),
+        (b"\x0a\x01a" * 5, 2, [(0, 6, True), (6, 12, True), (12, 15, True)]),
+        (b"\x0a\x01a\x10\x05\x0a\x01b", 9, [(0, 3, True), (3, 5, False), (5, 8, True)]),
+        (LONG + b"\x0a\x01a", 9, [(0, len(LONG) + 3, True)]),
+        (b"\x10\x05\x1d1234\x19" + bytes(8), 9, [(0, 2, False), (2, 7, False), (7, 16, False)]),
+    ],
+)
+def test_runs_of_a_field(data, most, expected):
+    assert list(protobuf.runs_of_field(data, 0x0A, most)) == expected
+    ends = {end for _, end, _ in protobuf.runs_of_field(data, 0x0A, 1)} | {0}
+    for size in range(len(data)):
+        if size in ends:
+            assert sum(end - begin for begin, end, _ in protobuf.runs_of_field(data[:size], 0x0A, most)) == size
+        else:
+            with pytest.raises(ProtocolError, match="cut short"):
+                list(protobuf.runs_of_field(data[:size], 0x0A, most))
+
+
+def test_other_fields_have_a_bound():
+    most = 64
+    for count in (most, most + 1):
+        data = b"\x10\x05" * count
+        if count == most:
+            assert protobuf.count_records(data + b"\x0a\x00", 9) == 1
+            assert len(list(protobuf.runs_of_field(data, 0x0A, 9))) == most
+            continue
+        with pytest.raises(ProtocolError, match="more than 64 fields"):
+            protobuf.count_records(data, 9)
+        with pytest.raises(ProtocolError, match="no client sends"):
+            list(protobuf.runs_of_field(data, 0x0A, 9))

@@ -5,7 +5,7 @@ import pytest
 from s2cli.errors import ApiError, PreconditionError, ProtocolError, RangeNotSatisfiableError
 from s2cli.wire.frames import encode_frame, encode_terminal
 from s2cli.wire.protobuf import encode_records, encode_tail
-from s2cli.wire.read_session import ENDLESS, WAIT_S, ReadSession
+from s2cli.wire.read_session import ENDLESS, WAIT_S, ReadSession, beyond_tail
 from s2cli.wire.s2_pb2 import ReadBatch
 
 
@@ -69,6 +69,28 @@ def test_the_request_that_resumes_has_the_limits_that_are_left(only):
     receive(session, batch(40, b"ab", b""))
     assert session.cursor == 42
     assert query(session) == {"seq_num": "42", "count": "8", "bytes": str(100 - 18), "until": "9"}
+    receive(session, batch(42, b"abc"))
+    assert query(session)["bytes"] == str(100 - 18 - 11)
+    assert session.limits() == {"count": 7, "bytes": 71, "until": 9}
+    receive(session, batch(43, bytes(100)))
+    assert query(session)["bytes"] == "0"
+
+
+def test_the_numbers_of_a_request_without_an_end():
+    assert (ENDLESS, WAIT_S) == (9_223_372_036_854_775_807, 2_592_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "last"),
+    [({}, None), ({"count": 4}, 13), ({"end_seq_num": 12}, 11), ({"count": 1, "end_seq_num": 12}, 10)],
+)
+def test_the_last_record_that_a_read_can_come_to(options, last, only):
+    session = ReadSession(("seq_num", 10), **options, **only)
+    assert session.last_seq_num(10) == last
+    if session.last_seq_num(10) != 10:
+        session.query()
+        receive(session, batch(10, b"a"))
+        assert session.last_seq_num(10) == last
 
 
 def test_a_heartbeat_anchors_a_start_that_has_no_number():
@@ -109,6 +131,36 @@ def test_bodies_are_taken_apart_only_where_they_are_all():
     assert (plain.bodies, plain.first_seq_num) == ([b"a", b""], 0)
     assert headed.bodies is None
     assert headed.records[0].headers[0].name == b"n"
+
+
+def test_deliveries_are_of_a_megabyte_or_a_little_more(only):
+    session = ReadSession(("seq_num", 0), follow=True, **only)
+    session.query()
+    data = b"".join(batch(number, bytes(600_000)) for number in range(5))
+    assert [len(delivered) for delivered in session.receive(data + batch(5, b"x")[:-1])] == [2, 2, 1]
+    assert session.pending_bytes == len(batch(5, b"x")) - 1
+
+
+@pytest.mark.parametrize(("options", "done"), [({"until": 5}, True), ({"until": 6}, False), ({"bytes_limit": 19}, True),
+                                               ({"bytes_limit": 20}, False)])  # fmt: skip
+def test_the_next_record_says_whether_a_limit_was_reached(options, done):
+    session = ReadSession(("seq_num", 0), **options)
+    message = ReadBatch()
+    message.records.add(seq_num=0, timestamp=5, body=b"body").headers.add(name=b"nam", value=b"val")
+    session.on_next(message.SerializeToString())
+    assert session.done is done
+    session.on_next(b"")
+    assert session.done is done
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_heartbeat_at_the_cursor_ends_a_read_that_does_not_follow(follow):
+    session = ReadSession(("seq_num", 3), follow=follow)
+    session.query()
+    receive(session, encode_frame(encode_tail(4, 5)))
+    assert (session.done, session.heartbeats) == (False, 1)
+    receive(session, encode_frame(encode_tail(3, 5)))
+    assert (session.done, session.heartbeats, session.messages) == (not follow, 2, 2)
 
 
 def test_a_limit_cuts_what_is_too_much(only):
@@ -209,3 +261,9 @@ def test_a_tail_behind_the_cursor_means_a_new_stream():
     assert "created again" in session.error.message
     with pytest.raises(PreconditionError, match="created again"):
         session.on_unsatisfiable(RangeNotSatisfiableError(1, 1))
+
+
+def test_a_number_that_is_likely_a_time_gets_a_hint():
+    assert "@999999999" not in beyond_tail(999_999_999, 5).hint
+    assert "--from @1000000000;" in beyond_tail(1_000_000_000, 5).hint
+    assert "--from @1790000000000;" in beyond_tail(1_790_000_000_000, 5).hint
