@@ -11,7 +11,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from s2cli.errors import S2Error
 from s2cli.server.store.interface import (
@@ -28,9 +28,7 @@ from s2cli.server.store.interface import (
     TokenRow,
 )
 from s2cli.server.store.sqlite import (
-    chunks as sqlite_chunks,
-)
-from s2cli.server.store.sqlite import (
+    chunks,
     expiry,
     metric_rows,
     reader,
@@ -43,6 +41,7 @@ from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, o
 from s2cli.server.store.sqlite.writer import Operation, Writer
 
 Result = TypeVar("Result")
+Values = TypeVarTuple("Values")
 
 
 class SqliteStore:
@@ -127,84 +126,67 @@ class SqliteStore:
 
     # Reading.
 
-    async def ask(self, run: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What `run` returns, or raises, in the thread that reads."""
-        return await self._reader.submit(run)
+    async def ask(self, run: Callable[[sqlite3.Connection, *Values], Result], *values: *Values) -> Result:
+        """What `run` returns, or raises, called with the connection and these values in the thread that reads."""
+        return await self._reader.submit(lambda connection: run(connection, *values))
 
     async def tail(self, stream_id: int) -> tuple[int, int] | None:
-        return await self.ask(partial(reader.tail, stream_id=stream_id))
+        return await self.ask(reader.tail, stream_id)
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         now_ms = self.clock_ms()
         go_on: int | None = first_seq_num
-        chunks: list[Chunk] = []
+        page: list[Chunk] = []
         while go_on is not None:
-            chunks, go_on = await self.ask(
-                partial(
-                    reader.read,
-                    stream_id=stream_id,
-                    first_seq_num=go_on,
-                    end_seq_num=end_seq_num,
-                    max_bytes=max_bytes,
-                    now_ms=now_ms,
-                )
-            )
-        return chunks
+            page, go_on = await self.ask(reader.read, stream_id, go_on, end_seq_num, max_bytes, now_ms)
+        return page
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
-        return await self.ask(
-            lambda connection: reader.find_timestamp(connection, stream_id, timestamp, first_seq_num, end_seq_num)
-        )
+        return await self.ask(reader.find_timestamp, stream_id, timestamp, first_seq_num, end_seq_num)
 
     async def get_basin(self, name: str) -> BasinRow | None:
-        return await self.ask(lambda connection: resource_rows.get_basin(connection, name))
+        return await self.ask(resource_rows.get_basin, name)
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
-        return await self.ask(lambda connection: resource_rows.list_basins(connection, prefix, start_after, limit))
+        return await self.ask(resource_rows.list_basins, prefix, start_after, limit)
 
     async def get_stream(self, basin: str, name: str) -> StreamRow | None:
-        return await self.ask(lambda connection: resource_rows.get_stream(connection, basin, name))
+        return await self.ask(resource_rows.get_stream, basin, name)
 
     async def list_streams(self, basin: str, prefix: str, start_after: str, limit: int) -> tuple[list[StreamRow], bool]:
-        return await self.ask(
-            lambda connection: resource_rows.list_streams(connection, basin, prefix, start_after, limit)
-        )
+        return await self.ask(resource_rows.list_streams, basin, prefix, start_after, limit)
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
-        return await self.ask(lambda connection: reply_rows.get(connection, key, now_ms))
+        return await self.ask(reply_rows.get, key, now_ms)
 
     async def deleting_basins(self) -> list[str]:
         return await self._reader.in_slices(resource_rows.deleting_basins)
 
     async def deleting_streams(self, limit: int) -> list[StreamRow]:
-        return await self.ask(lambda connection: resource_rows.deleting_streams(connection, limit))
+        return await self.ask(resource_rows.deleting_streams, limit)
 
     async def get_token(self, selector: str) -> TokenRow | None:
-        return await self.ask(lambda connection: resource_rows.get_token(connection, selector))
+        return await self.ask(resource_rows.get_token, selector)
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         living: list[TokenRow] = []
         after: str | None = start_after
         while after is not None and len(living) <= limit:
             wanted = limit + 1 - len(living)
-            page, after = await self.ask(
-                partial(resource_rows.list_tokens, prefix=prefix, start_after=after, limit=wanted, now_ms=now_ms)
-            )
+            page, after = await self.ask(resource_rows.list_tokens, prefix, after, wanted, now_ms)
             living += page
         return living[:limit], len(living) > limit
 
     async def counted(
         self, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
     ) -> Counted:
-        return await self._reader.in_slices(
-            lambda connection: metric_rows.counted(connection, basin, stream, series, first, end, interval)
-        )
+        return await self._reader.in_slices(metric_rows.counted, basin, stream, series, first, end, interval)
 
     async def active_basins(self, first: int, end: int) -> list[str]:
-        return await self._reader.in_slices(lambda connection: metric_rows.active_basins(connection, first, end))
+        return await self._reader.in_slices(metric_rows.active_basins, first, end)
 
     async def stored_bytes(self, basin: str, stream: str) -> int:
-        return await self._reader.in_slices(lambda connection: metric_rows.stored_bytes(connection, basin, stream))
+        return await self._reader.in_slices(metric_rows.stored_bytes, basin, stream)
 
     @property
     def commit_times(self) -> Histogram:
@@ -217,46 +199,49 @@ class SqliteStore:
 
     async def change(
         self,
-        run: Callable[[sqlite3.Connection], Result],
+        run: Callable[[sqlite3.Connection, *Values], Result],
+        *values: *Values,
         stream_id: int | None = None,
         reply: Reply | None = None,
-        *,
         grows: bool = False,
     ) -> Result:
-        """What `run` returns, or raises, in a transaction of the thread that writes (see Operation); with `reply`, if
-        it changes anything."""
-        if reply is not None:
-            run = reply_rows.with_reply(run, reply)
+        """The same in a transaction of the thread that writes (see Operation). `reply` is saved together with the
+        change; a result means that something was in the way: no change, no reply."""
+
+        def change(connection: sqlite3.Connection) -> Result:
+            result = run(connection, *values)
+            if reply is not None and result is None:
+                reply_rows.save(connection, reply)
+            return result
+
         future: Future[Any] = self._loop.create_future()
-        self._writer.put(Operation(run, future, stream_id, grows=grows))
+        self._writer.put(Operation(change, future, stream_id, grows=grows))
         result: Result = await future
         return result
 
     async def add_counts(self, points: Sequence[Point]) -> None:
-        await self.change(lambda connection: metric_rows.add(connection, points), grows=True)
+        await self.change(metric_rows.add, points, grows=True)
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
-        return await self.change(lambda connection: resource_rows.insert_token(connection, row, now_ms), grows=True)
+        return await self.change(resource_rows.insert_token, row, now_ms, grows=True)
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
-        return await self.change(lambda connection: resource_rows.remove_token(connection, token_id, now_ms))
+        return await self.change(resource_rows.remove_token, token_id, now_ms)
 
     async def expire_tokens(self, now_ms: int) -> int | None:
-        return await self.change(lambda connection: resource_rows.expire_tokens(connection, now_ms))
+        return await self.change(resource_rows.expire_tokens, now_ms)
 
     async def save_reply(self, reply: Reply) -> None:
-        await self.change(lambda connection: reply_rows.save(connection, reply), grows=True)
+        await self.change(reply_rows.save, reply, grows=True)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
-        return await self.change(
-            lambda connection: resource_rows.insert_basin(connection, row), reply=reply, grows=True
-        )
+        return await self.change(resource_rows.insert_basin, row, reply=reply, grows=True)
 
     async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
-        await self.change(lambda connection: resource_rows.update_basin(connection, row), reply=reply)
+        await self.change(resource_rows.update_basin, row, reply=reply)
 
     async def remove_basin(self, name: str) -> None:
-        await self.change(lambda connection: resource_rows.remove_basin(connection, name))
+        await self.change(resource_rows.remove_basin, name)
 
     async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         def run(connection: sqlite3.Connection) -> StreamRow | None:
@@ -269,7 +254,9 @@ class SqliteStore:
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
         await self.change(
-            lambda connection: resource_rows.update_stream(connection, row, self.clock_ms()), row.id, reply
+            lambda connection: resource_rows.update_stream(connection, row, self.clock_ms()),
+            stream_id=row.id,
+            reply=reply,
         )
 
     async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
@@ -286,12 +273,12 @@ class SqliteStore:
 
     async def delete_if_empty(self, row: StreamRow) -> bool:
         return await self.change(
-            lambda connection: expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), row.id
+            lambda connection: expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), stream_id=row.id
         )
 
     async def remove_stream(self, stream_id: int) -> None:
         def run(connection: sqlite3.Connection) -> bool:
-            if sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
+            if chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
                 return True
             connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
             first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
@@ -299,10 +286,8 @@ class SqliteStore:
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
             return False
 
-        while await self.change(run, stream_id):
+        while await self.change(run, stream_id=stream_id):
             pass
 
     async def delete_chunks(self, stream_id: int) -> bool:
-        return await self.change(
-            lambda connection: sqlite_chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM), stream_id
-        )
+        return await self.change(chunks.delete_slice, stream_id, MAX_SEQ_NUM, stream_id=stream_id)

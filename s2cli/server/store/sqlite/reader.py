@@ -9,7 +9,7 @@ import threading
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import Chunk
@@ -17,6 +17,7 @@ from s2cli.server.store.sqlite.disk import not_read
 from s2cli.server.store.sqlite.schema import chunk_id, complaint, seq_num_of, to_unsigned
 
 Result = TypeVar("Result")
+Values = TypeVarTuple("Values")
 # A look that others may have their turn in: between two `yield`s it takes some milliseconds, and keeps no cursor.
 Slices = Generator[None, None, Result]
 Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
@@ -72,14 +73,16 @@ class Reader:
         self._queue.put((run, future))
         return future
 
-    async def in_slices(self, begin: Callable[[sqlite3.Connection], Slices[Result]]) -> Result:
-        """What the slices return in the end."""
+    async def in_slices(
+        self, begin: Callable[[sqlite3.Connection, *Values], Slices[Result]], *values: *Values
+    ) -> Result:
+        """What the slices return in the end that `begin` makes."""
         slices: Slices[Result] | None = None
         ended: list[Result] = []
 
         def run(connection: sqlite3.Connection) -> None:
             nonlocal slices
-            slices = slices or begin(connection)
+            slices = slices or begin(connection, *values)
             try:
                 next(slices)
             except StopIteration as end:

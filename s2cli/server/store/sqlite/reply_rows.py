@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
-from typing import TypeVar
 
 from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, Reply
-
-Result = TypeVar("Result")
 
 
 def get(connection: sqlite3.Connection, key: bytes, now_ms: int) -> Reply | None:
@@ -40,15 +36,3 @@ def save(connection: sqlite3.Connection, reply: Reply) -> None:
         (row_id - MAX_REPLIES + 1, reply.stored_at_ms - MAX_REPLY_AGE_MS),
     )
     reply.saved = True
-
-
-def with_reply(run: Callable[[sqlite3.Connection], Result], reply: Reply) -> Callable[[sqlite3.Connection], Result]:
-    """The change `run` together with its reply. A result means that something was in the way: no change, no reply."""
-
-    def run_and_save(connection: sqlite3.Connection) -> Result:
-        result = run(connection)
-        if result is None:
-            save(connection, reply)
-        return result
-
-    return run_and_save
