@@ -26,6 +26,10 @@ server/store/sqlite).
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class ExitCode:
     """The exit codes of every command. Plain integers: importing `enum` would cost each start 4 ms."""
@@ -57,6 +61,14 @@ class S2Error(Exception):
         self.hint = hint
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def reworded(self, message: str | None = None, *, hint: str | None = None) -> Self:
+        """The same error with another message or hint, for whoever knows more of it than where it was raised."""
+        error = type(self).__new__(type(self), message or self.message)
+        vars(error).update(vars(self))
+        error.message = message or self.message
+        error.hint = hint or self.hint
+        return error
 
 
 class UsageError(S2Error):

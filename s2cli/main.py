@@ -13,10 +13,10 @@ from s2cli.errors import ApiError, ExitCode, S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.args import CommonArgs
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.exit_code == ExitCode.USAGE:
             from s2cli.cli import command_tree, suggestions
 
-            error.hint = suggestions.noun_hint(words, command_tree.COMMANDS) or error.hint
+            error = error.reworded(hint=suggestions.noun_hint(words, command_tree.COMMANDS))
         console.status("")
         console.error(error)
         return error.exit_code
@@ -76,10 +76,11 @@ def _run(words: list[str]) -> int:
         return ExitCode.OK
     # Nothing that is imported from here to the command becomes garbage.
     gc.disable()
-    module, args = _understand(words)
+    function, args = _understand(words)
     if args is None:
         return ExitCode.OK
     from s2cli.cli import console
+    from s2cli.cli.args import StreamConfigArgs
 
     console.configure(
         quiet=args.quiet,
@@ -87,29 +88,29 @@ def _run(words: list[str]) -> int:
         color=args.color,
         json_errors=args.output in ("json", "jsonl"),
     )
-    command = _import(module)
+    run = _import(function)
     gc.freeze()
     gc.enable()
     try:
-        code = command.run(args)
+        code = run(args)
     except ApiError as error:
         if error.code.endswith("_not_found"):
-            _import("s2cli.commands.aftermath").suggest_near_names(error, args)
+            raise _import("commands.aftermath:with_near_names")(error, args) from error
         raise
     assert isinstance(code, int)
-    if args.storage_class is not None and code == ExitCode.OK:
-        _import("s2cli.commands.aftermath").warn_of_unknown_class(args)
+    if code == ExitCode.OK and isinstance(args, StreamConfigArgs) and args.storage_class is not None:
+        _import("commands.aftermath:warn_of_unknown_class")(args)
     return code
 
 
-def _understand(words: list[str]) -> tuple[str, Args | None]:
-    """The module that runs the command, and its arguments; None where help or the version was all."""
+def _understand(words: list[str]) -> tuple[str, CommonArgs | None]:
+    """The function that runs the command, and its arguments; None where help or the version was all."""
     from s2cli.cli import args, strict_parser
 
     sure = strict_parser.parse(words)
     if sure is not None:
-        module, name, raw = sure
-        return module, args.resolve(name, raw)
+        function, declaration, name, raw = sure
+        return function, args.resolve(declaration, name, raw)
     from s2cli.cli import command_tree, console, help_pages
 
     # Help and wrong command lines are written before their options are known.
@@ -169,10 +170,13 @@ def _color(words: list[str]) -> str | None:
     return chosen
 
 
-def _import(module: str) -> ModuleType:
-    # importlib would cost 1 ms.
-    __import__(module)
-    return sys.modules[module]
+def _import(place: str) -> Callable[..., Any]:
+    """A function of the package, as in "commands.read:tail"."""
+    module, _, name = place.partition(":")
+    module = f"s2cli.{module}"
+    __import__(module)  # importlib would cost 1 ms
+    found: Callable[..., Any] = getattr(sys.modules[module], name)
+    return found
 
 
 def _refuse_platform() -> None:

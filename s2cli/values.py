@@ -40,6 +40,12 @@ _SIZES = {
     "g": 1 << 30, "gib": 1 << 30, "gb": 1_000_000_000,
 }  # fmt: skip
 
+_RECORD_FORMATS = {
+    "text": "text", "": "text",
+    "json": "json", "jsonl": "json", "raw": "json",
+    "json-base64": "json-base64", "base64": "json-base64", "json-binsafe": "json-base64",
+}  # fmt: skip
+
 # `@N` is seconds below this and milliseconds from here on: the year 5138, and March 1973.
 _FIRST_MILLISECONDS = 100_000_000_000
 
@@ -125,7 +131,9 @@ def parse_u64(text: str, what: str) -> int:
 
 
 def parse_duration_ms(text: str) -> int:
-    """`30s`, `5m`, `2h 30m`, `14days`, `500ms`; a fraction of a millisecond counts as one."""
+    """`30s`, `5m`, `2h 30m`, `14days`, `500ms`, or 0; a fraction of a millisecond counts as one."""
+    if text.strip() == "0":
+        return 0
     total = 0
     at = 0
     end = len(text)
@@ -151,6 +159,11 @@ def parse_duration_ms(text: str) -> int:
     if not parts:
         raise _bad_duration(text)
     return -(-total // 1_000_000)
+
+
+def parse_seconds(text: str) -> float:
+    """A duration in seconds."""
+    return parse_duration_ms(text) / 1000
 
 
 def _bad_duration(text: str) -> BadValueError:
@@ -325,6 +338,20 @@ def shell_word(text: str) -> str:
     if text and _PLAIN.issuperset(text):
         return text
     return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def parse_record_format(text: str) -> str:
+    """`text`, `json` or `json-base64`, for which the official tool has other names."""
+    if text not in _RECORD_FORMATS:
+        raise BadValueError(f'"{text}" is none of text, json, json-base64')
+    return _RECORD_FORMATS[text]
+
+
+def parse_bool(text: str) -> bool:
+    """`true` or `false`, of an option."""
+    if text not in ("true", "false"):
+        raise BadValueError(f'"{text}" is none of true, false')
+    return text == "true"
 
 
 def is_true(text: str, name: str) -> bool:

@@ -6,7 +6,7 @@ They are static: a TAB starts no Python and asks no network. Hidden commands and
 from __future__ import annotations
 
 from s2cli.cli import command_tree, console, option_table
-from s2cli.cli.typer_app import PROGRAM, shown_choices, shown_flags
+from s2cli.cli.typer_app import PROGRAM, shown_flags
 from s2cli.endpoints import LOCAL
 from s2cli.errors import ExitCode
 
@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s2cli.cli.args import Args
     from s2cli.cli.option_table import Command, Operand, Option
+    from s2cli.cli.other_args import CompletionArgs
 
 HEAD = f"# Completion of {PROGRAM} for {{}}. Made by completions/generate; do not edit.\n"
 HELP_FLAGS = ("-h", "--help")
 
 
-def run(args: Args) -> int:
+def print_script(args: CompletionArgs) -> int:
     console.write(script(args.shell).encode())
     return ExitCode.OK
 
@@ -60,14 +60,14 @@ def _shown(options: Iterable[Option]) -> list[Option]:
 def _values(taker: Option | Operand) -> str:
     """What may follow: words to choose from, "<file>", "<dir>", or nothing that could be named."""
     if isinstance(taker.kind, tuple):
-        return " ".join(shown_choices(taker.parameter, taker.kind))
+        return " ".join(taker.kind)
     if taker.parameter == "profile":
         return LOCAL
     if taker.parameter == "unset":
         return taker.help.rpartition(": ")[2].replace(",", "")
     if taker.metavar == "FORMAT":
         return "text json json-base64"
-    return {"FILE": "<file>", "DIR": "<dir>"}.get(taker.metavar, "")
+    return {"FILE": "<file>", "DIR": "<dir>", "BOOL": "true false"}.get(taker.metavar, "")
 
 
 def _operand_values(command: Command) -> str:

@@ -1,4 +1,4 @@
-"""The three standard streams: what they are, and every byte that goes to them.
+"""The three standard streams: what they are, every byte that goes to them, and questions to whoever types.
 
 stdout carries the result and nothing else. Whatever is told beside it (notices, warnings, errors, the status line) goes
 to stderr, where a closed or full pipe must never stop the work. Only main and the commands use this module.
@@ -10,7 +10,7 @@ import errno
 import os
 import select
 
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _quiet = False
 _verbose = False
 _color: str | None = None
 _json_errors = False
+_done = ""  # what the command has done, and not told
 _status_width = 0
 
 
@@ -101,7 +102,8 @@ def write(data: bytes) -> None:
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 raise ClosedOutput from None
-            raise S2Error(f"cannot write to standard output: {os.strerror(error.errno or 0).lower()}") from error
+            done = f"; this was done: {_done}" if _done else ""
+            raise S2Error(f"cannot write to standard output: {os.strerror(error.errno or 0).lower()}{done}") from error
 
 
 def print_line(text: str) -> None:
@@ -137,6 +139,16 @@ def notice(text: str) -> None:
         _tell(printable(text))
 
 
+def done(text: str, *, told: bool = True) -> None:
+    """What was done and stays. What is not told in a notice, by `--quiet` or since stdout has it, is part of the error
+    where stdout fails."""
+    global _done
+    if told:
+        notice(text)
+    if _quiet or not told:
+        _done = text
+
+
 def detail(text: str) -> None:
     """What only `--verbose` shows."""
     if _verbose:
@@ -148,9 +160,31 @@ def warn(text: str) -> None:
     _tell(paint("warning:", MAGENTA, 2) + " " + printable(text))
 
 
-def prompt(question: str) -> None:
-    """A question on stderr, whose answer comes on the same line."""
-    _write_stderr(printable(question))
+def confirm_deletion(what: str, *, name: str | None, yes: bool) -> bool:
+    """Whether `what` is to be deleted. Where a `name` is given, it has to be typed."""
+    if yes:
+        return True
+    if not can_ask():
+        raise UsageError(f"deleting {what} needs a confirmation, and there is no terminal to ask on", hint="add --yes")
+    return confirm(f"delete {what}?", name=name)
+
+
+def can_ask() -> bool:
+    return stdin_is_terminal() and stderr_is_terminal()
+
+
+def confirm(question: str, *, name: str | None = None) -> bool:
+    """Asks on the terminal before something is gone; `name` has to be typed where it is given. Says so where nothing
+    is deleted."""
+    _write_stderr(printable(f"{question} " + ("[y/N] " if name is None else f"type {name} to go on: ")))
+    data = b""
+    while not data.endswith(b"\n") and (piece := os.read(0, 1024)):
+        data += piece
+    answer = data.decode("utf-8", "replace").strip()
+    agreed = answer.lower() in ("y", "yes") if name is None else answer == name
+    if not agreed:
+        notice("nothing was deleted")
+    return agreed
 
 
 def error(failure: S2Error) -> None:

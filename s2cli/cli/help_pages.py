@@ -1,6 +1,6 @@
 """Pages of help on stdout, for a terminal of any width: `s2 --help`, `s2 help TOPIC`, and the layout of all others.
 
-Nothing heavy is imported here: `s2 --help` prints what stands in this file and in `root`.
+Nothing heavy is imported here: `s2 --help` prints what stands in this file and in command_tree.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _CONNECTION, _SPELLINGS = "Connection", "Other spellings"
 TITLES = (OPERANDS, OPTIONS, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
 
 _OF_CONNECTIONS = dict.fromkeys(
-    ("linger", "inflight", "on_lost_ack", "max_outage", "transport", "compression"), _CONNECTION
+    ("linger_ms", "inflight_bytes", "on_lost_ack", "max_outage_s", "transport", "compression"), _CONNECTION
 )
 _OF_CONDITIONS = dict.fromkeys(("match_seq_num", "fencing_token"), _CONDITIONS)
 _OF_NEW_STREAMS = {member.replace("-", "_"): _NEW_STREAM for member in STREAM_MEMBERS}
@@ -83,12 +83,12 @@ _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
-    "record_commands:append": _OF_RECORDS,
-    "record_commands:read": _OF_RECORDS | {"format": _SPELLINGS},
-    "record_commands:tail": _OF_RECORDS | {"format": _SPELLINGS},
-    "record_commands:check_tail": _OF_RECORDS,
-    "record_commands:trim": _OF_RECORDS,
-    "record_commands:fence": _OF_RECORDS,
+    "record_args:AppendArgs": _OF_RECORDS,
+    "record_args:ReadArgs": _OF_RECORDS | {"format": _SPELLINGS},
+    "record_args:TailArgs": _OF_RECORDS | {"format": _SPELLINGS},
+    "record_args:CheckTailArgs": _OF_RECORDS,
+    "record_args:TrimArgs": _OF_RECORDS,
+    "record_args:FenceArgs": _OF_RECORDS,
 }
 
 

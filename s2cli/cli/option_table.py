@@ -5,16 +5,19 @@ Used by completions/generate and by `s2 completion`, never on the way of another
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from s2cli.cli import command_tree, typer_app
+from s2cli.cli import args, command_tree, typer_app
 
 # What an option or operand takes: True or False (a switch that means this), "text", "many" (text, repeatable),
-# a tuple of choices, a range of integers.
-Kind = bool | str | tuple[str, ...] | range
+# a tuple of choices, a range of integers, what makes a value of the text.
+Kind = bool | str | tuple[str, ...] | range | Callable[[str], object]
 
 
 class Option(NamedTuple):
+    owner: str  # the class that declares it
     flags: tuple[str, ...]
     parameter: str
     kind: Kind
@@ -33,7 +36,8 @@ class Operand(NamedTuple):
 
 class Command(NamedTuple):
     name: str
-    module: str
+    function: str
+    declaration: str
     help: str
     operands: tuple[Operand, ...]
     options: tuple[Option, ...]  # without the global ones
@@ -47,33 +51,46 @@ def read_commands() -> list[Command]:
 def read_global_options() -> tuple[Option, ...]:
     """What every command has beside its own options, but for help and version."""
     params = typer_app.build_group(typer_app.PROGRAM).params
-    return tuple(option for param in params if param.name != "version" for option in _read_options(param))
+    return tuple(option for param in params if param.name != "version" for option in _read_options(param, ""))
 
 
 def _read_command(name: str) -> Command:
-    module, _, line = command_tree.COMMANDS[name]
+    function, declaration, line = command_tree.COMMANDS[name]
     command = typer_app.build_command(name)
     globals_ = {option.parameter for option in read_global_options()}
     own = [param for param in command.params if param.name not in globals_]
+    declared = args.declared_class(declaration)
     return Command(
         name=name,
-        module=module,
+        function=function,
+        declaration=declaration,
         help=line,
         operands=tuple(_read_operand(param) for param in own if param.param_type_name == "argument"),
-        options=tuple(option for param in own if param.param_type_name == "option" for option in _read_options(param)),
+        options=tuple(
+            option
+            for param in own
+            if param.param_type_name == "option"
+            for option in _read_options(param, _owner(declared, param.name))
+        ),
     )
+
+
+def _owner(declared: type, parameter: str) -> str:
+    return next(owner.__name__ for owner in declared.__mro__ if parameter in inspect.get_annotations(owner))
 
 
 def _read_operand(param: Any) -> Operand:
     return Operand(param.name, _kind(param), param.required, param.metavar or param.name.upper(), param.help or "")
 
 
-def _read_options(param: Any) -> list[Option]:
+def _read_options(param: Any, owner: str) -> list[Option]:
     """One for a parameter, and one more for the negative form of a switch."""
     kind: Kind = True if param.is_flag else _kind(param)
-    options = [Option(tuple(param.opts), param.name, kind, param.metavar or "", param.help or "", param.hidden)]
+    options = [Option(owner, tuple(param.opts), param.name, kind, param.metavar or "", param.help or "", param.hidden)]
     if param.secondary_opts:
-        options.append(Option(tuple(param.secondary_opts), param.name, False, "", f"Not: {param.help}", param.hidden))
+        options.append(
+            Option(owner, tuple(param.secondary_opts), param.name, False, "", f"Not: {param.help}", param.hidden)
+        )
     return options
 
 
@@ -83,6 +100,9 @@ def _kind(param: Any) -> Kind:
     choices = getattr(param.type, "choices", None)
     if choices is not None:
         return tuple(str(choice) for choice in choices)
+    if hasattr(param.type, "func"):
+        parser: Callable[[str], object] = param.type.func
+        return parser
     if hasattr(param.type, "min"):
         return range(param.type.min, param.type.max + 1 if param.type.max is not None else 1 << 64)
     return "text"
@@ -94,76 +114,89 @@ _HEAD = '''\
 
 from __future__ import annotations
 
+from s2cli.values import {parsers}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
 '''
 
-_FIRST = _HEAD.format(
-    what="",
-    text="""
+_TEXT = """
 
-From s2cli/declared: the flags of each command with their parameter and what they take: True or False (a switch that
-means this), "text", "many" (text, repeatable), a tuple of choices, a range of integers. Operands: parameter, kind,
-whether it must be there. The commands that are about records stand here, the others in strict_table_others: a start
-reads what it needs.
-""",
-)
+Of each command: the function that runs it, the class of its options, its operands (parameter, kind, whether it must be
+there) and its flags. A flag has a parameter and takes what its kind says: True or False (a switch that means this),
+"text", "many" (text, repeatable), a tuple of choices, a range of integers, or what makes a value of the text. The
+commands that are about records stand here, the others in strict_table_others: a start reads what it needs.
+"""
 
 
 def strict_tables() -> dict[str, str]:
     """The texts of cli/strict_table.py and cli/strict_table_others.py, by their names."""
     commands = read_commands()
-    record_commands = [
-        command for command in commands if command_tree.COMMANDS[command.name][1].startswith("record_commands:")
-    ]
+    globals_ = read_global_options()
+    record_commands = [command for command in commands if command.declaration.startswith("record_args:")]
+    others = [command for command in commands if command not in record_commands]
     first = [
-        _FIRST + "    Kind = bool | str | tuple[str, ...] | range",
+        _HEAD.format(what="", text=_TEXT, parsers=_parsers(record_commands, globals_))
+        + "    from collections.abc import Callable",
+        "",
+        "    Kind = bool | str | tuple[str, ...] | range | Callable[[str], object]",
         "    Flags = dict[str, tuple[str, Kind]]",
-        "    Operands = tuple[tuple[str, Kind, bool], ...]",
+        "    Command = tuple[str, str, tuple[tuple[str, Kind, bool], ...], Flags]",
         "",
         "U64 = range(1 << 64)",
         "",
         "GLOBAL: Flags = {",
-        *_flag_lines(read_global_options(), "    "),
+        *_flag_lines(globals_, "    "),
         "}",
         "",
         f"GROUPS = {tuple(command_tree.GROUPS)!r}".replace("'", '"'),
         "",
         *_command_lines(record_commands),
     ]
-    others = [
-        _HEAD.format(what=": what is not about records", text="")
-        + "    from s2cli.cli.strict_table import Flags, Operands",
+    second = [
+        _HEAD.format(what=": what is not about records", text="", parsers=_parsers(others, ()))
+        + "    from s2cli.cli.strict_table import Command, Flags",
         "",
         "U64 = range(1 << 64)",
         "",
-        *_command_lines([command for command in commands if command not in record_commands]),
+        *_command_lines(others),
     ]
-    return {"cli/strict_table.py": "\n".join(first) + "\n", "cli/strict_table_others.py": "\n".join(others) + "\n"}
+    return {"cli/strict_table.py": "\n".join(first) + "\n", "cli/strict_table_others.py": "\n".join(second) + "\n"}
+
+
+def _parsers(commands: list[Command], more: tuple[Option, ...]) -> str:
+    """The names of those that make values of texts."""
+    options = [*more, *(option for command in commands for option in command.options)]
+    return ", ".join(sorted({_source(option.kind) for option in options if callable(option.kind)}))
 
 
 def _command_lines(commands: list[Command]) -> list[str]:
-    lines = ["COMMANDS: dict[str, tuple[str, Operands, Flags]] = {"]
-    by_declaration: dict[str, str] = {}
+    """The table, and before it the flags of each class that declares some."""
+    groups: dict[tuple[Option, ...], str] = {}
+    group_lines: list[str] = []
+    lines = ["COMMANDS: dict[str, Command] = {"]
+    first: dict[str, str] = {}
     same: list[str] = []
     for command in commands:
-        _, declaration, _ = command_tree.COMMANDS[command.name]
-        if declaration in by_declaration:
-            same.append(f'COMMANDS["{command.name}"] = COMMANDS["{by_declaration[declaration]}"]')
+        if command.declaration in first:
+            same.append(f'COMMANDS["{command.name}"] = COMMANDS["{first[command.declaration]}"]')
             continue
-        by_declaration[declaration] = command.name
+        first[command.declaration] = command.name
+        names = []
+        for owner in dict.fromkeys(option.owner for option in command.options):
+            group = tuple(option for option in command.options if option.owner == owner)
+            if group not in groups:
+                name = "".join("_" + letter if letter.isupper() else letter.upper() for letter in owner)[1:]
+                name = name.removesuffix("_ARGS")
+                groups[group] = name + ("" if name not in groups.values() else "_PART")
+                group_lines += [f"{groups[group]}: Flags = {{", *_flag_lines(group, "    "), "}"]
+            names.append(groups[group])
         operands = [f'("{o.parameter}", {_source(o.kind)}, {o.required}),' for o in command.operands]
-        head = f'    "{command.name}": ("{command.module}", ({" ".join(operands)}), {{'
-        if len(head) > 120:
-            head = (
-                f'    "{command.name}": ("{command.module}", (\n'
-                + "".join(f"        {o}\n" for o in operands)
-                + "    ), {"
-            )
-        lines.append(head)
-        lines += _flag_lines(command.options, "        ")
-        lines.append("    }),")
-    return [*lines, "}", *same]
+        flags = names[0] if len(names) == 1 else "{" + ", ".join(f"**{name}" for name in names) + "}"
+        lines.append(f'    "{command.name}": ("{command.function}", "{command.declaration}",')
+        rest = f"({' '.join(operands)}), {flags}),"
+        lines += [" " * 8 + line for line in ([rest] if len(rest) < 112 else ["(", *operands, f"), {flags}),"])]
+    return [*group_lines, "", *lines, "}", *same]
 
 
 def _flag_lines(options: tuple[Option, ...], indent: str) -> list[str]:
@@ -177,6 +210,8 @@ def _flag_lines(options: tuple[Option, ...], indent: str) -> list[str]:
 
 
 def _source(kind: Kind) -> str:
+    if callable(kind):
+        return kind.__name__
     if isinstance(kind, range):
         return "U64" if kind == range(1 << 64) else f"range({kind.start or ''}{', ' if kind.start else ''}{kind.stop})"
     return repr(kind).replace("'", '"')

@@ -1,24 +1,26 @@
 """The strict parser of the command line: what it is sure about needs no typer, which costs a start 35 ms.
 
-It knows the flags of strict_table and strict_table_others (made from the declarations) and simple values. Anything
-else is "not sure": an unknown or repeated flag, help, a bad value, a missing operand. Then typer has the word, and the
-real message.
+It knows the flags of strict_table and strict_table_others (made from the classes that args.py explains) and simple
+values. Anything else is "not sure": an unknown or repeated flag, help, a bad value, a missing operand. Then typer has
+the word, and the real message.
 """
 
 from __future__ import annotations
 
 from s2cli.cli.strict_table import COMMANDS, GLOBAL, GROUPS
+from s2cli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.strict_table import Flags, Kind, Operands
+    from s2cli.cli.strict_table import Command, Kind
 
 
-def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
-    """The module to run, the full name of the command, and what was written by parameter name. None: not sure."""
+def parse(argv: list[str]) -> tuple[str, str, str, dict[str, object]] | None:
+    """The function to run, the class of the options, the full name of the command, and what was written by parameter
+    name. None: not sure."""
     raw: dict[str, object] = {}
     name = ""
-    module = ""
+    function = declaration = ""
     options = GLOBAL
     operands: tuple[tuple[str, Kind, bool], ...] = ()
     found = 0
@@ -28,7 +30,7 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
         word = argv[at]
         at += 1
         if only_operands or word == "-" or word[:1] != "-":
-            if not module:
+            if not function:
                 name = f"{name} {word}" if name else word
                 command = COMMANDS.get(name)
                 if command is None and name not in GROUPS:
@@ -36,7 +38,7 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
                     if command is None:
                         return None
                 if command is not None:
-                    module, operands, options = command
+                    function, declaration, operands, options = command
             elif found == len(operands) or not _fits(word, operands[found][1]):
                 return None
             elif operands[found][1] == "many":  # the last one
@@ -46,7 +48,7 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
                 found += 1
             continue
         if word == "--":
-            if not module:
+            if not function:
                 return None
             only_operands = True
             continue
@@ -75,12 +77,12 @@ def parse(argv: list[str]) -> tuple[str, str, dict[str, object]] | None:
             if not _fits(value, kind) or not _add(raw, parameter, kind, value):
                 return None
             break
-    if not module or any(required for _, _, required in operands[found:]):
+    if not function or any(required for _, _, required in operands[found:]):
         return None
-    return module, name, raw
+    return function, declaration, name, raw
 
 
-def _other_command(name: str) -> tuple[str, Operands, Flags] | None:
+def _other_command(name: str) -> Command | None:
     """One that is not about records: their table costs the start of an append nothing."""
     from s2cli.cli.strict_table_others import COMMANDS as others
 
@@ -101,5 +103,11 @@ def _add(raw: dict[str, object], parameter: str, kind: Kind, value: str) -> bool
         return True
     if parameter in raw:
         return False
-    raw[parameter] = int(value) if isinstance(kind, range) else value
+    if callable(kind):
+        try:
+            raw[parameter] = kind(value)
+        except UsageError:
+            return False
+    else:
+        raw[parameter] = int(value) if isinstance(kind, range) else value
     return True

@@ -5,22 +5,20 @@ A command is built when it is named: building all of them would cost each start 
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from s2cli import __version__
-from s2cli.cli import args, command_tree, console, help_pages
-from s2cli.cli.declared import shared_options
+from s2cli.cli import args, command_tree, console, help_pages, shared_options
 from s2cli.errors import UsageError
 from s2cli.values import U64_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PROGRAM = "s2"
 HELP_FLAGS = ["-h", "--help"]
@@ -47,9 +45,9 @@ class EachOptionOnce:
 
 
 class S2Command(EachOptionOnce, TyperCommand):
-    """A command whose parameters become Args, and whose run() stands in root.COMMANDS."""
+    """A command of command_tree.COMMANDS, whose parameters become an object of the class that declares them."""
 
-    def invoke(self, ctx: Any) -> args.Args:
+    def invoke(self, ctx: Any) -> args.CommonArgs:
         raw: dict[str, object] = {}
         params: list[Any] = []
         for context in (ctx.parent and ctx.parent.parent, ctx.parent, ctx):
@@ -58,7 +56,8 @@ class S2Command(EachOptionOnce, TyperCommand):
                 raw.update(written)
                 params += [p for p in context.command.params if p.name in written and _takes_one_value(p)]
         refuse_repeated(params)  # before the command and behind it
-        return args.resolve(command_name(ctx), raw)
+        name = command_name(ctx)
+        return args.resolve(command_tree.COMMANDS[name][1], name, raw)
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         if self.name == "tail":
@@ -147,7 +146,7 @@ class S2Group(EachOptionOnce, TyperGroup):
         return f"{self.name} " if self.name in command_tree.GROUPS else ""
 
 
-def run(argv: list[str]) -> args.Args | None:
+def run(argv: list[str]) -> args.CommonArgs | None:
     """What `argv` means; None where typer has done all there was to do (help, version). Raises UsageError."""
     try:
         with build_group(PROGRAM).make_context(PROGRAM, list(argv)) as ctx:
@@ -156,7 +155,7 @@ def run(argv: list[str]) -> args.Args | None:
         return None
     except ClickUsageError as error:
         raise our_usage_error(error, argv) from None
-    assert isinstance(meant, args.Args)
+    assert isinstance(meant, args.CommonArgs)
     return meant
 
 
@@ -186,21 +185,56 @@ def _takes_one_value(param: Any) -> bool:
 
 
 def command_name(ctx: Any) -> str:
-    """As in root.COMMANDS: "append", "basins list"."""
+    """As in command_tree.COMMANDS: "append", "basins list"."""
     return str(ctx.command_path).removeprefix(PROGRAM).strip()
 
 
 def build_command(name: str) -> Any:
     """The typer command of this name, with the options that every command has."""
-    _, declaration, _ = command_tree.COMMANDS[name]
-    module, _, function = declaration.partition(":")
-    declared = getattr(importlib.import_module(f"s2cli.cli.declared.{module}"), function)
-    command = _from_function(declared, name.rpartition(" ")[2], S2Command)
+    declared = args.declared_class(command_tree.COMMANDS[name][1])
+    command = _from_class(declared, name.rpartition(" ")[2], S2Command)
+    command.params += _global_params()
+    return command
+
+
+def _from_class(declared: type[args.CommonArgs], name: str, kind: type[TyperCommand]) -> Any:
+    """The command with the options and operands of `declared`, without those that every command has."""
+
+    def function() -> None: ...
+
+    function.__doc__ = declared.__doc__
+    function.__signature__ = inspect.Signature(list(_parameters(declared)))  # type: ignore[attr-defined]
+    command = _from_function(function, name, kind)
     for param in command.params:
         if hasattr(param.type, "min"):
             _take_digits_alone(param.type)
-    command.params += _global_params()
+        elif hasattr(param.type, "func"):
+            _say_which_option(param.type)
     return command
+
+
+def _parameters(declared: type[args.CommonArgs]) -> Iterator[inspect.Parameter]:
+    """What typer makes options and operands of. It takes lists, where a command gets a tuple; and texts, where a parser
+    makes a value of them."""
+    found = set()
+    for owner in declared.__mro__[:-1]:
+        if owner is args.CommonArgs and declared is not owner:
+            continue
+        for name, annotation in inspect.get_annotations(owner, locals=vars(shared_options), eval_str=True).items():
+            if name in found:
+                continue
+            found.add(name)
+            if not hasattr(annotation, "__metadata__"):
+                continue
+            kind, (info,) = annotation.__origin__, annotation.__metadata__
+            default = getattr(declared, name, inspect.Parameter.empty)
+            if info.parser is not None:
+                kind = str | None
+            elif get_origin(kind) is tuple:
+                kind, default = list[str] | None, None
+            yield inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+            )
 
 
 def _take_digits_alone(kind: Any) -> None:
@@ -213,6 +247,20 @@ def _take_digits_alone(kind: Any) -> None:
         return convert(value, param, ctx)
 
     kind.convert = convert_digits
+
+
+def _say_which_option(kind: Any) -> None:
+    """What a parser of ours has to say of a value is said of its option."""
+    convert = kind.convert
+
+    def convert_named(value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return convert(value, param, ctx)
+        except UsageError as error:
+            path = str(ctx.command_path)
+            raise _wrong_value(path, param, error.message, error.hint) from None
+
+    kind.convert = convert_named
 
 
 def build_group(name: str) -> Any:
@@ -240,7 +288,7 @@ def version_line() -> str:
 
 
 def _global_params() -> list[Any]:
-    return list(_from_function(shared_options.global_options, "global", TyperCommand).params)
+    return list(_from_class(args.CommonArgs, "global", TyperCommand).params)
 
 
 def _from_function(function: Any, name: str, kind: type[TyperCommand]) -> Any:
@@ -306,10 +354,14 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
     if param is not None:
         from s2cli.cli import suggestions
 
-        where = "" if path == PROGRAM else f"{path}: "
         guess = suggestions.count_hint(message.split("'")[1]) if message.startswith("'") else None
-        return UsageError(f"{where}{_spelling(param)}: {_bad_value(param, message)}", hint=guess or hint)
+        return _wrong_value(path, param, _bad_value(param, message), guess)
     return UsageError(f"{path}: {message[:1].lower()}{message[1:]}", hint=hint)
+
+
+def _wrong_value(path: str, param: Any, message: str, hint: str | None) -> UsageError:
+    where = "" if path == PROGRAM else f"{path}: "
+    return UsageError(f"{where}{_spelling(param)}: {message}", hint=hint or f"{path} --help shows the usage")
 
 
 def _path(argv: list[str]) -> str:
@@ -323,8 +375,7 @@ def _bad_value(param: Any, message: str) -> str:
     value = message.split("'")[1] if message.startswith("'") else ""
     choices = getattr(param.type, "choices", None)
     if choices is not None:
-        shown = shown_choices(param.name, tuple(map(str, choices)))
-        return f'"{value}" is none of {", ".join(shown)}'
+        return f'"{value}" is none of {", ".join(map(str, choices))}'
     if message.endswith(("is not a valid int range", "is not a valid integer range", "is not a valid integer")):
         return f'"{value}" is no whole number'
     number, _, bounds = message.partition(" is not in the range ")
@@ -348,11 +399,6 @@ _OFFICIAL_FLAGS = {
 
 def shown_flags(parameter: str, flags: Sequence[str]) -> tuple[str, ...]:
     return tuple(flag for flag in flags if flag != _OFFICIAL_FLAGS.get(parameter))
-
-
-def shown_choices(parameter: str, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """Without the official spellings of the record formats, which are taken and not advertised."""
-    return tuple(choice for choice in choices if parameter != "format" or choice in ("text", "json", "json-base64"))
 
 
 def _spelling(param: Any) -> str:

@@ -11,7 +11,7 @@ from s2cli.client.input_files import STDIN, InputFiles
 from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.append_report import Account
-from s2cli.commands.connect import open_settings, stream_config_header
+from s2cli.commands.connect import open_stream, stream_config_header
 from s2cli.endpoints import is_loopback
 from s2cli.errors import (
     BadInputError,
@@ -26,7 +26,7 @@ from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.record_args import AppendArgs, ConditionArgs, RecordArgs
     from s2cli.client.append_position import Creation
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.
@@ -35,13 +35,13 @@ NEARBY_INFLIGHT_BYTES = 4 * 1024 * 1024
 FAR_INFLIGHT_BYTES = 8 * 1024 * 1024
 
 
-def run(args: Args) -> int:
+def append(args: AppendArgs) -> int:
     headers = [_parse_header(text) for text in args.header]
     config = stream_config_header(args)
-    settings = open_settings(args)
-    uri = settings.stream_uri(args.uri)
+    no_stream = f"{args.inputs[0]} is taken for a file: a stream begins with s2://" if args.inputs else None
+    settings, uri = open_stream(args, hint=no_stream)
     target = settings.target()
-    key, codings = settings.encryption_key(), settings.codings()
+    key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     source = open_input(args.format, b"\0" if args.zero else b"\n", headers, skip_commands=args.commands == "skip")
     inputs = _open_inputs(args)
@@ -62,15 +62,7 @@ def run(args: Args) -> int:
     )
     # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
     typed = STDIN in inputs.names and console.stdin_is_terminal()
-
-    def resume(line: int) -> str | None:
-        if typed:
-            return None
-        from s2cli.commands.resume_command import resume_command
-
-        return resume_command(args, target.command, str(uri), inputs, line, session.durable)
-
-    account = Account(str(uri), session, source, inputs, resume)
+    account = Account(args, None if typed else target.command, str(uri), session, source, inputs)
     tick = account.show_progress if console.stderr_is_terminal() and not typed else None
     code = 0
     failure: S2Error | None = None
@@ -101,12 +93,12 @@ def inflight_bytes(stream: StreamClient) -> int:
     return NEARBY_INFLIGHT_BYTES if nearby else FAR_INFLIGHT_BYTES
 
 
-def max_outage_s(args: Args) -> float:
+def max_outage_s(args: RecordArgs) -> float:
     """How long an append goes on without a server."""
     return DEFAULT_LIMIT_S if args.max_outage_s is None else args.max_outage_s
 
 
-def fencing_token_bytes(args: Args) -> bytes | None:
+def fencing_token_bytes(args: ConditionArgs) -> bytes | None:
     """The token that every batch names."""
     if args.fencing_token is None:
         return None
@@ -123,7 +115,7 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
     return os.fsencode(name), os.fsencode(value)
 
 
-def _creation(args: Args) -> Creation | None:
+def _creation(args: AppendArgs) -> Creation | None:
     if not args.create:
         return None
     from s2cli.commands.resource_options import new_request_token, stream_config
@@ -131,8 +123,8 @@ def _creation(args: Args) -> Creation | None:
     return stream_config(args), new_request_token()
 
 
-def _open_inputs(args: Args) -> InputFiles:
-    names = args.input
+def _open_inputs(args: AppendArgs) -> InputFiles:
+    names = args.inputs or (STDIN,)
     if STDIN in names:
         if sys.stdin is None:
             raise UsageError("standard input is closed: there is nothing to read")
@@ -149,29 +141,27 @@ def _name_input(error: S2Error | None, inputs: InputFiles) -> S2Error | None:
     return error
 
 
-def explain_condition(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:
+def name_condition(error: S2Error, args: ConditionArgs, uri: str, durable: int) -> S2Error:
     """A condition that failed, with the name of the stream and what was demanded; other errors as they are.
     `durable`: how many records of this command are in the stream already."""
     if isinstance(error, SeqNumMismatchError) and args.match_seq_num is not None:
         demanded = args.match_seq_num + durable
-        error.message = (
+        return error.reworded(
             f"the next sequence number of {uri} is {error.expected}, not {demanded} as --match-seq-num demands"
         )
-    elif isinstance(error, FencingTokenMismatchError):
+    if isinstance(error, FencingTokenMismatchError):
         fenced = f'is fenced by "{error.token}"' if error.token else "is not fenced"
         given = "no token" if args.fencing_token is None else f'"{args.fencing_token}"'
-        error.message = f"{uri} {fenced}, and {given} was given"
+        return error.reworded(f"{uri} {fenced}, and {given} was given")
     return error
 
 
-def _explain(error: S2Error, args: Args, uri: str, durable: int) -> S2Error:
+def _explain(error: S2Error, args: AppendArgs, uri: str, durable: int) -> S2Error:
     """A stream may demand what the format `text` cannot give."""
-    explain_condition(error, args, uri, durable)
     if isinstance(error, MissingTimestampError):
         if args.format == "text":
-            error.hint = (
-                'this stream wants timestamps: --format json, with lines like {"timestamp":1767225600000,"body":"…"}'
-            )
+            wanted = 'timestamps: --format json, with lines like {"timestamp":1767225600000,"body":"…"}'
         else:
-            error.hint = 'this stream wants a "timestamp", in milliseconds, in every record'
-    return error
+            wanted = 'a "timestamp", in milliseconds, in every record'
+        return error.reworded(hint=f"this stream wants {wanted}")
+    return name_condition(error, args, uri, durable)

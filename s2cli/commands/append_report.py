@@ -1,4 +1,4 @@
-"""The account of an append: what was read, what is durable and where, what is undecided, and how to go on."""
+"""The account of an append: what was read, what is durable and where, what is undecided, and how to resume."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import time
 
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
+from s2cli.client.input_files import STDIN
 from s2cli.errors import BadInputError, ExitCode, S2Error
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from s2cli.cli.record_args import AppendArgs
     from s2cli.client.input_files import InputFiles
     from s2cli.formats.input import TextInput
     from s2cli.wire.append_session import AppendSession
@@ -29,39 +30,53 @@ OUTCOMES = {
 }
 
 
+# What decides what is appended, and whether: a command that resumes repeats it. What is only about speed has defaults
+# that do.
+_REPEATED = (
+    ("--format", "format", "text"),
+    ("--commands", "commands", "skip"),
+    ("--fencing-token", "fencing_token", None),
+    ("--encryption-key-file", "encryption_key_file", None),
+    ("--on-lost-ack", "on_lost_ack", "check"),
+)
+
+
 class Account:
-    """`resume` gives the command line that goes on from a line of the input; None where there is none."""
+    """`command` is how a command line begins that goes to the same place; None where none could resume."""
 
     def __init__(
         self,
+        args: AppendArgs,
+        command: str | None,
         uri: str,
         session: AppendSession,
         source: TextInput,
         inputs: InputFiles,
-        resume: Callable[[int], str | None],
     ) -> None:
+        self._args = args
+        self._command = command
         self._uri = uri
         self._session = session
         self._source = source
         self._inputs = inputs
-        self._resume = resume
         self._started = time.monotonic()
 
     def show(self, exit_code: int, *, as_json: bool) -> None:
-        """One line on stderr, or one object on stdout; where that cannot be written, the line, and an S2Error unless
-        the append failed itself: why it did matters more."""
+        """One line on stderr, or one object on stdout. Where that cannot be written, an S2Error has the line, or a
+        warning if the append failed itself: why it did matters more."""
+        text = self._text(exit_code)
+        console.done(text, told=not as_json)
         if not as_json:
-            console.notice(self._text(exit_code))
             return
         try:
             console.print_json(self._fields(exit_code))
         except console.ClosedOutput:
             if exit_code == ExitCode.OK:
                 raise
-        except S2Error:
-            console.notice(self._text(exit_code))
+        except S2Error as error:
             if exit_code == ExitCode.OK:
                 raise
+            console.warn(error.message)
 
     def _next_line(self, exit_code: int) -> int:
         """The first line that is neither durable nor left out."""
@@ -120,10 +135,40 @@ class Account:
         if session.unknown or exit_code == ExitCode.PRECONDITION:
             return text
         if exit_code == ExitCode.BAD_DATA and isinstance(self._source.error, BadInputError):
-            command = self._resume(line + 1)
+            command = self._resume_command(line + 1)
             return text + (f"; mend it, or to resume behind it: {command}" if command else "; mend it")
-        command = self._resume(line) if line > 1 else None
+        command = self._resume_command(line) if line > 1 else None
         return text + (f"; to resume: {command}" if command else "")
+
+    def _resume_command(self, line: int) -> str | None:
+        """What appends the input from this line on. None where no command line does: `-0` separates what `tail` takes
+        for one line, and a key that came from a pipe is gone."""
+        args, inputs = self._args, self._inputs
+        if (
+            self._command is None
+            or args.zero
+            or (args.encryption_key_file or "").startswith(("/dev/", "/proc/", STDIN))
+        ):
+            return None
+        at, line = inputs.place(line)
+        name, rest = inputs.names[at], list(inputs.names[at + 1 :])
+        words = ["append", self._uri]
+        for option, attribute, default in _REPEATED:
+            value = getattr(args, attribute)
+            if value != default:
+                words += [option, value]
+        for header in args.header:
+            words += ["--header", header]
+        if args.match_seq_num is not None:
+            words += ["--match-seq-num", str(args.match_seq_num + self._session.durable)]
+        if name == STDIN or line > 1:
+            if STDIN in rest:
+                return None
+            before = f"tail -n +{line} {'FILE' if name == STDIN else _quote_file(name)} | "
+            operands = [STDIN, *map(_quote_file, rest)] if rest else []
+        else:
+            before, operands = "", [STDIN if word == STDIN else _quote_file(word) for word in (name, *rest)]
+        return before + " ".join([self._command, *map(shell_word, words), *operands])
 
     def _fields(self, exit_code: int) -> dict[str, object]:
         session, source, inputs = self._session, self._source, self._inputs
@@ -158,3 +203,7 @@ class Account:
         if session.durable_beyond:
             fields["durable_beyond_next_line"] = session.durable_beyond
         return fields
+
+
+def _quote_file(name: str) -> str:
+    return shell_word("./" + name if name.startswith("-") else name)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from s2cli.cli import console
 from s2cli.client import api
 from s2cli.client.api import ApiClient
-from s2cli.commands.confirm import confirm_deletion
 from s2cli.commands.connect import open_settings
 from s2cli.commands.resource_options import basin_config, basin_patch, request_token
 from s2cli.commands.resource_output import (
     BASIN_HEADERS,
     basin_row,
-    print_changed,
     print_config,
-    print_created,
     print_list,
+    print_one,
 )
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import parse_basin
@@ -24,20 +22,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.args import CommonArgs
+    from s2cli.cli.resource_args import DeleteArgs, GetArgs, ListArgs, NewBasinArgs, PagesArgs, ReconfigureBasinArgs
     from s2cli.client.api import Resource
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command.rpartition(" ")[2]](args)
-
-
-def list_basins(args: Args) -> int:
+def list_basins(args: ListArgs) -> int:
     print_list(args, basin_pages(args), BASIN_HEADERS, basin_row, lambda item: str(item.get("name")))
     return ExitCode.OK
 
 
-def basin_pages(args: Args) -> Iterator[list[Resource]]:
+def basin_pages(args: PagesArgs) -> Iterator[list[Resource]]:
     """The pages of basins that the options ask for."""
     check_basin_prefix(args.prefix, "prefix")
     check_basin_prefix(args.start_after, "start after")
@@ -50,52 +45,51 @@ def basin_pages(args: Args) -> Iterator[list[Resource]]:
     )
 
 
-def create_basin(args: Args) -> int:
-    name = basin_name(args.basin)
-    basin = make_basin(args, name)
-    console.notice(f"created basin {name}")
-    print_created(args, basin, BASIN_HEADERS, basin_row, name)
-    return ExitCode.OK
-
-
-def make_basin(args: Args, name: str) -> Resource:
-    """Create the basin with the config that the options ask for."""
+def create_basin(args: NewBasinArgs, said: str = "created basin {}") -> int:
+    """`said` tells that it was done, with the name where its braces are."""
+    name = basin_name(args.uri)
     config, token = basin_config(args), request_token(args)
     if args.location is not None:
         check_location(args.location)
-    return api.create_basin(connect(args), name, config, args.location, token)
+    basin = api.create_basin(connect(args), name, config, args.location, token)
+    console.done(said.format(name))
+    if args.output is not None:
+        print_one(args, basin, BASIN_HEADERS, [basin_row(basin)], name)
+    return ExitCode.OK
 
 
-def get_basin(args: Args) -> int:
-    name = basin_name(args.basin)
+def get_basin(args: GetArgs) -> int:
+    name = basin_name(args.uri)
     print_config(args, api.get_basin(connect(args), name), name)
     return ExitCode.OK
 
 
-def reconfigure_basin(args: Args) -> int:
-    name = basin_name(args.basin)
-    config = change_basin(args, name)
-    console.notice(f"reconfigured basin {name}")
-    print_changed(args, config, name)
+def reconfigure_basin(args: ReconfigureBasinArgs) -> int:
+    name, config = change_basin(args, "reconfigured basin {}")
+    if args.output is not None:
+        print_config(args, config, name)
     return ExitCode.OK
 
 
-def change_basin(args: Args, name: str) -> Resource:
-    """Change what the options name; the whole BasinConfig."""
+def change_basin(args: ReconfigureBasinArgs, said: str) -> tuple[str, Resource]:
+    """Change what the options name, and say so; the name and the whole BasinConfig."""
+    name = basin_name(args.uri)
     patch, token = basin_patch(args), request_token(args)
     refuse_no_change(args, patch)
-    return api.reconfigure_basin(connect(args), name, patch, token)
+    config = api.reconfigure_basin(connect(args), name, patch, token)
+    console.done(said.format(name))
+    return name, config
 
 
-def refuse_no_change(args: Args, patch: Resource) -> None:
+def refuse_no_change(args: CommonArgs, patch: Resource) -> None:
     if not patch:
         raise UsageError("no option says what to change", hint=f"s2 {args.command} --help lists them")
 
 
-def delete_basin(args: Args) -> int:
-    name = basin_name(args.basin)
+def delete_basin(args: DeleteArgs) -> int:
+    name = basin_name(args.uri)
     token = request_token(args)
-    if not confirm_deletion(f"basin {name} with all its streams and records", name=name, yes=args.yes):
+    if not console.confirm_deletion(f"basin {name} with all its streams and records", name=name, yes=args.yes):
         return ExitCode.FAILURE
     api.delete_basin(connect(args), name, token)
     console.notice(f"basin {name} is being deleted")
@@ -108,15 +102,6 @@ def basin_name(text: str) -> str:
     return name
 
 
-def connect(args: Args) -> ApiClient:
+def connect(args: CommonArgs) -> ApiClient:
     settings = open_settings(args)
     return ApiClient(settings.target(), settings.timeout_s, console.notice)
-
-
-VERBS = {
-    "list": list_basins,
-    "create": create_basin,
-    "get": get_basin,
-    "reconfigure": reconfigure_basin,
-    "delete": delete_basin,
-}

@@ -8,53 +8,46 @@ from s2cli.values import parse_resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
-    from s2cli.values import S2Uri
+    from s2cli.cli.resource_args import (
+        CreateByUriArgs,
+        DeleteByUriArgs,
+        EnsureByUriArgs,
+        GetByUriArgs,
+        ListByUriArgs,
+        ResourceArgs,
+    )
 
 # Options that mean something for a basin alone, by attribute.
 _OF_BASINS = ("create_stream_on_append", "create_stream_on_read", "stream_cipher", "location")
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command](args)
-
-
-def create(args: Args) -> int:
-    uri = parse_resource(args.uri or "")
-    if uri.stream is None:
-        args.basin = uri.basin
+def create(args: CreateByUriArgs) -> int:
+    if not names_stream(args):
         return basins.create_basin(args)
-    refuse_basin_options(args, uri)
+    refuse_basin_options(args)
     return streams.create_stream(args)
 
 
-def list_below(args: Args) -> int:
+def list_below(args: ListByUriArgs) -> int:
     """Basins, or the streams of the basin that is named."""
-    return streams.list_streams(args) if args.basin else basins.list_basins(args)
+    return streams.list_streams(args) if args.uri else basins.list_basins(args)
 
 
-def get(args: Args) -> int:
-    uri = parse_resource(args.uri or "")
-    if uri.stream is None:
-        args.basin = uri.basin
-        return basins.get_basin(args)
-    return streams.get_stream(args)
+def get(args: GetByUriArgs) -> int:
+    return streams.get_stream(args) if names_stream(args) else basins.get_basin(args)
 
 
-def delete(args: Args) -> int:
-    uri = parse_resource(args.uri or "")
-    if uri.stream is None:
-        args.basin = uri.basin
-        return basins.delete_basin(args)
-    return streams.delete_stream(args)
+def delete(args: DeleteByUriArgs) -> int:
+    return streams.delete_stream(args) if names_stream(args) else basins.delete_basin(args)
 
 
-def refuse_basin_options(args: Args, uri: S2Uri) -> None:
+def names_stream(args: ResourceArgs) -> bool:
+    return parse_resource(args.uri).stream is not None
+
+
+def refuse_basin_options(args: CreateByUriArgs | EnsureByUriArgs) -> None:
     """For a URI that names a stream."""
     for attribute in _OF_BASINS:
         if getattr(args, attribute) is not None:
             option = "--" + attribute.replace("_", "-")
-            raise UsageError(f"{option} is for basins, and {uri} is a stream")
-
-
-VERBS = {"create": create, "list": list_below, "get": get, "delete": delete}
+            raise UsageError(f"{option} is for basins, and {args.uri} is a stream")

@@ -5,18 +5,17 @@ from __future__ import annotations
 from s2cli.cli import console
 from s2cli.client.retry import ATTEMPTS, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, keep_trying
-from s2cli.commands.connect import open_settings
+from s2cli.commands.connect import open_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.record_args import CheckTailArgs
 
 # Protocol section 9.2
 
 
-def run(args: Args) -> int:
-    settings = open_settings(args)
-    uri = settings.stream_uri(args.uri)
+def check_tail(args: CheckTailArgs) -> int:
+    settings, uri = open_stream(args)
     stream = StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s)
     if args.max_outage_s is not None:
         retry = RetryPolicy(args.max_outage_s, console.notice)

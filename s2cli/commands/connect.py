@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.cli.args import STREAM_MEMBERS
-from s2cli.config import settings
+from s2cli.config.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.args import CommonArgs, StreamConfigArgs
+    from s2cli.cli.record_args import RecordArgs
+    from s2cli.values import StreamUri
 
 
-RECORD_COMMANDS = ("append", "read", "tail", "check-tail", "trim", "fence")
-
-
-def open_settings(args: Args) -> settings.Settings:
-    """The settings of the command, which `args` keep. Its stream and its target are looked at before there is any side
-    effect, the stream first: choosing the target may start a server. `-v` hears of choices that may surprise."""
-    chosen = settings.resolve(args)
-    if args.command.rpartition(" ")[2] in RECORD_COMMANDS:
-        chosen.stream_uri(args.uri)
-    target = chosen.target()
-    args.settings = chosen
+def open_settings(args: CommonArgs) -> Settings:
+    """The settings of the command, which `args` keep. `-v` hears of choices that may surprise."""
+    settings = Settings(args)
+    target = settings.target()
+    args.settings = settings
     console.detail(f"using {target.socket_path or target.account_url} ({target.source})")
-    for note in chosen.notes:
+    for note in settings.notes:
         console.detail(note)
-    return chosen
+    return settings
 
 
-def stream_config_header(args: Args) -> str | None:
+def open_stream(args: RecordArgs, *, hint: str | None = None) -> tuple[Settings, StreamUri]:
+    """The same for a command on the records of a stream. Its name is looked at first: choosing the target may start a
+    server. `hint` says what to type where no stream was named."""
+    uri = Settings(args).stream_uri(args.uri, args.stream, hint=hint)
+    return open_settings(args), uri
+
+
+def stream_config_header(args: StreamConfigArgs) -> str | None:
     """The `s2-stream-config` that the options ask for (protocol section 17.1); None where there are none."""
-    for member in STREAM_MEMBERS:
-        if getattr(args, member.replace("-", "_")) is not None:
-            import json
+    if all(getattr(args, member.replace("-", "_")) is None for member in STREAM_MEMBERS):
+        return None
+    import json
 
-            from s2cli.commands.resource_options import stream_config
+    from s2cli.commands.resource_options import stream_config
 
-            return json.dumps(stream_config(args), separators=(",", ":"))  # ASCII, as a header has to be
-    return None
+    return json.dumps(stream_config(args), separators=(",", ":"))  # ASCII, as a header has to be

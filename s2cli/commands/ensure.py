@@ -10,16 +10,15 @@ from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
 from s2cli.commands.resource_options import basin_config, basin_patch, new_request_token, stream_config, stream_patch
 from s2cli.commands.resource_output import print_one, settings
-from s2cli.commands.streams import check_names, stream_uri
+from s2cli.commands.streams import stream_uri
 from s2cli.errors import ApiError, ExitCode, PreconditionError
-from s2cli.values import parse_resource
 from s2cli.wire.names import check_location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.resource_args import EnsureBasinArgs, EnsureByUriArgs, EnsureStreamArgs, OutputArgs
     from s2cli.client.api import ApiClient, Resource
     from s2cli.values import StreamUri
 
@@ -28,23 +27,17 @@ CREATED, UPDATED, NOOP = "created", "updated", "noop"
 _DONE = {CREATED: "created", UPDATED: "changed", NOOP: "nothing to do for"}
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command](args)
+def ensure(args: EnsureByUriArgs) -> int:
+    from s2cli.commands.by_uri import names_stream, refuse_basin_options
 
-
-def ensure(args: Args) -> int:
-    from s2cli.commands.by_uri import refuse_basin_options
-
-    uri = parse_resource(args.uri or "")
-    if uri.stream is None:
-        args.basin = uri.basin
+    if not names_stream(args):
         return ensure_basin(args)
-    refuse_basin_options(args, uri)
+    refuse_basin_options(args)
     return ensure_stream(args)
 
 
-def ensure_basin(args: Args) -> int:
-    name = basin_name(args.basin)
+def ensure_basin(args: EnsureByUriArgs | EnsureBasinArgs) -> int:
+    name = basin_name(args.uri)
     config, patch = basin_config(args), basin_patch(args)
     if args.location is not None:
         check_location(args.location)
@@ -63,9 +56,8 @@ def ensure_basin(args: Args) -> int:
     return ExitCode.OK
 
 
-def ensure_stream(args: Args) -> int:
+def ensure_stream(args: EnsureByUriArgs | EnsureStreamArgs) -> int:
     uri = stream_uri(args)
-    check_names(uri)
     config, patch = stream_config(args), stream_patch(args)
     connection = connect(args)
     if _create_stream(connection, uri, config):
@@ -127,16 +119,9 @@ def _change(patch: Resource, get: Callable[[], Resource], change: Callable[[], R
     return NOOP if change() == before else UPDATED
 
 
-def _report(args: Args, result: str, what: str, name: str, get: Callable[[], Resource]) -> None:
-    console.notice(f"{_DONE[result]} {what}")
+def _report(args: OutputArgs, result: str, what: str, name: str, get: Callable[[], Resource]) -> None:
+    console.done(f"{_DONE[result]} {what}")
     if args.output is not None:
         config = get() if args.output != "name" else {}
         rows: list[tuple[str, ...]] = [("result", result), *settings(config)]
         print_one(args, {"name": name, "result": result, "config": config}, ("SETTING", "VALUE"), rows, name)
-
-
-VERBS = {
-    "ensure": ensure,
-    "basins ensure": ensure_basin,
-    "streams ensure": ensure_stream,
-}

@@ -1,6 +1,6 @@
 """`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs.
 
-The server gets a process image of its own: `run` replaces the one it is in, which by then has loaded the whole command
+The server gets a process image of its own: `lite` replaces the one it is in, which by then has loaded the whole command
 line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
 """
 
@@ -17,7 +17,7 @@ from s2cli.errors import ExitCode, NotFoundError, S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.other_args import LiteArgs
 
 # What self-hosted servers do not look at, but every official client demands.
 PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
@@ -28,7 +28,7 @@ LEAST_MEMORY_LIMIT_BYTES = 16 * 1024 * 1024
 ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
 
 
-def run(args: Args) -> int:
+def lite(args: LiteArgs) -> int:
     if args.action == "status":
         return _status(args)
     if args.action == "stop":
@@ -36,7 +36,7 @@ def run(args: Args) -> int:
     return _serve(args)
 
 
-def _serve(args: Args) -> int:
+def _serve(args: LiteArgs) -> int:
     from s2cli.client import local_start
     from s2cli.server.root_token import VARIABLE
 
@@ -87,7 +87,7 @@ def _serve(args: Args) -> int:
     return ExitCode.OK
 
 
-def _cors_options(args: Args) -> list[str]:
+def _cors_options(args: LiteArgs) -> list[str]:
     if args.no_cors:
         if args.cors:
             raise UsageError("--cors and --no-cors exclude each other: web pages are let in or not")
@@ -99,7 +99,7 @@ def _cors_options(args: Args) -> list[str]:
     return ["--cors", ",".join(args.cors).lower()] if args.cors else []
 
 
-def _allowed_hosts(args: Args) -> list[str]:
+def _allowed_hosts(args: LiteArgs) -> list[str]:
     source = "--allow-host"
     names = list(args.allow_host)
     if not names:
@@ -126,7 +126,7 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
-def _status(args: Args) -> int:
+def _status(args: LiteArgs) -> int:
     from s2cli.client import local_start
 
     directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
@@ -157,7 +157,7 @@ def _word(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _stop(args: Args) -> int:
+def _stop(args: LiteArgs) -> int:
     from s2cli.client import local_start
 
     directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
@@ -166,7 +166,7 @@ def _stop(args: Args) -> int:
     return ExitCode.OK
 
 
-# From here on: the process image that `run` and the `local` profile start.
+# From here on: the process image that `lite` and the `local` profile start.
 
 
 def main(argv: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from s2cli.cli import console
+from s2cli.cli.account_args import BasinPeriodArgs, StreamMetricsArgs, StreamPeriodArgs
 from s2cli.client import api
 from s2cli.commands.basins import basin_name, connect
 from s2cli.commands.resource_output import print_names, text_of
@@ -16,12 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.account_args import AccountMetricsArgs, BasinMetricsArgs, PeriodArgs
     from s2cli.client.api import Resource
 
 HEADERS = ("METRIC", "TIME", "VALUE", "UNIT")
 DAY_MS = 86_400_000
-# What there is (protocol section 12.2).
+# What there is of the account, a basin, a stream (protocol section 12.2).
 SETS = {
     "account": ("active-basins", "account-ops", "estimated-billable-usage"),
     "basin": ("storage", "append-ops", "read-ops", "append-throughput", "read-throughput", "basin-ops"),
@@ -29,14 +30,13 @@ SETS = {
 }
 
 
-def run(args: Args) -> int:
+def print_metrics(args: AccountMetricsArgs | BasinMetricsArgs | StreamMetricsArgs) -> int:
     now_ms = time.time_ns() // 1_000_000
     start_ms, end_ms = start_and_end_ms(args, now_ms)
-    kind = args.command.rpartition(" ")[2]
-    if len(SETS[kind]) == 1 and args.metric is None:
-        args.metric = SETS[kind][0]
+    if isinstance(args, StreamMetricsArgs):
+        args.metric = args.metric or "storage"
     start_ms = now_ms - DAY_MS if start_ms is None else start_ms
-    metrics = find_metrics(args, kind, start_ms, now_ms if end_ms is None else end_ms)
+    metrics = find_metrics(args, start_ms, now_ms if end_ms is None else end_ms)
     output = args.output or "table"
     if output == "table":
         rows = [row for metric in metrics for row in _rows(metric)]
@@ -50,14 +50,15 @@ def run(args: Args) -> int:
     return ExitCode.OK
 
 
-def find_metrics(args: Args, kind: str, start_ms: int, end_ms: int) -> list[Resource]:
-    """The Metrics of the account, a basin or a stream, which `kind` says."""
+def find_metrics(args: PeriodArgs, start_ms: int, end_ms: int) -> list[Resource]:
+    """The Metrics of the account, or of the basin or the stream that is named."""
     place: tuple[str, ...] = ()
-    if kind == "basin":
-        place = (basin_name(args.basin),)
-    elif kind == "stream":
+    kind = "account"
+    if isinstance(args, BasinPeriodArgs):
+        kind, place = "basin", (basin_name(args.uri),)
+    elif isinstance(args, StreamPeriodArgs):
         uri = stream_uri(args)
-        place = (uri.basin, uri.stream)
+        kind, place = "stream", (uri.basin, uri.stream)
     if args.metric is None:
         raise UsageError(f"s2 {args.command} requires a metric: {', '.join(SETS[kind])}")
     if start_ms > end_ms:
@@ -68,13 +69,13 @@ def find_metrics(args: Args, kind: str, start_ms: int, end_ms: int) -> list[Reso
     return api.get_metrics(connect(args), place, query)
 
 
-def start_and_end_ms(args: Args, now_ms: int) -> tuple[int | None, int | None]:
+def start_and_end_ms(args: PeriodArgs, now_ms: int) -> tuple[int | None, int | None]:
     """What the options say of each; None where none does."""
     start = _time_ms(args, now_ms, "--from", "--start-timestamp", "--start-ago")
     return start, _time_ms(args, now_ms, "--to", "--end-timestamp", "--end-ago")
 
 
-def _time_ms(args: Args, now_ms: int, moment: str, timestamp: str, ago: str) -> int | None:
+def _time_ms(args: PeriodArgs, now_ms: int, moment: str, timestamp: str, ago: str) -> int | None:
     """What the one of these options says that was given."""
     values = {option: getattr(args, _attribute(option)) for option in (moment, timestamp, ago)}
     given = [option for option, value in values.items() if value is not None]

@@ -14,25 +14,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.official_args import (
+        CreateBasinArgs,
+        CreateStreamArgs,
+        DeleteBasinArgs,
+        DeleteStreamArgs,
+        ListBasinsArgs,
+        ListStreamsArgs,
+        LsArgs,
+        ReconfigureBasinArgs,
+        ReconfigureStreamArgs,
+    )
     from s2cli.client.api import Resource
 
 
 IN_OTHER_FORMATS = "s2 basins list and s2 streams list show them, and print all of them with -o name -0"
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command](args)
-
-
-def ls(args: Args) -> int:
-    if not args.basin:
+def ls(args: LsArgs) -> int:
+    if not args.uri:
         return list_basins(args)
-    basin = parse_resource(args.basin).basin
+    basin = parse_resource(args.uri).basin
     return _print(streams.stream_pages(args), lambda item: f"s2://{basin}/{item['name']} {item.get('created_at')}")
 
 
-def list_basins(args: Args) -> int:
+def list_basins(args: LsArgs | ListBasinsArgs) -> int:
     def line(item: Resource) -> str:
         location = item.get("location")
         return f"{item['name']} ({location})" if location else str(item["name"])
@@ -40,47 +46,39 @@ def list_basins(args: Args) -> int:
     return _print(basins.basin_pages(args), line)
 
 
-def list_streams(args: Args) -> int:
-    basin = parse_resource(args.basin).basin
+def list_streams(args: ListStreamsArgs) -> int:
+    basin = parse_resource(args.uri).basin
     return _print(streams.stream_pages(args), lambda item: f"s2://{basin}/{item['name']}")
 
 
-def create_basin(args: Args) -> int:
-    basins.make_basin(args, basins.basin_name(args.basin))
-    console.notice("✓ Basin created")
-    return ExitCode.OK
+def create_basin(args: CreateBasinArgs) -> int:
+    return basins.create_basin(args, "✓ Basin created")
 
 
-def create_stream(args: Args) -> int:
-    streams.make_stream(args, streams.stream_uri(args))
-    console.notice("✓ Stream created")
-    return ExitCode.OK
+def create_stream(args: CreateStreamArgs) -> int:
+    return streams.create_stream(args, "✓ Stream created")
 
 
-def reconfigure_basin(args: Args) -> int:
-    name = basins.basin_name(args.basin)
-    config = basins.change_basin(args, name)
-    console.notice("✓ Basin reconfigured")
+def reconfigure_basin(args: ReconfigureBasinArgs) -> int:
+    name, config = basins.change_basin(args, "✓ Basin reconfigured")
     print_config(args, config, name)
     return ExitCode.OK
 
 
-def reconfigure_stream(args: Args) -> int:
-    uri = streams.stream_uri(args)
-    config = streams.change_stream(args, uri)
-    console.notice("✓ Stream reconfigured")
-    print_config(args, config, str(uri))
+def reconfigure_stream(args: ReconfigureStreamArgs) -> int:
+    name, config = streams.change_stream(args, "✓ Stream reconfigured")
+    print_config(args, config, name)
     return ExitCode.OK
 
 
-def delete_basin(args: Args) -> int:
-    name = basins.basin_name(args.basin)
+def delete_basin(args: DeleteBasinArgs) -> int:
+    name = basins.basin_name(args.uri)
     api.delete_basin(basins.connect(args), name, request_token(args))
     console.notice("✓ Basin deletion requested")
     return ExitCode.OK
 
 
-def delete_stream(args: Args) -> int:
+def delete_stream(args: DeleteStreamArgs) -> int:
     uri = streams.stream_uri(args)
     api.delete_stream(basins.connect(args), uri.basin, uri.stream, request_token(args))
     console.notice("✓ Stream deletion requested")
@@ -93,18 +91,3 @@ def _print(pages: Iterable[list[Resource]], line: Callable[[Resource], str]) -> 
 
     print_names(map(lines, pages), hint=IN_OTHER_FORMATS)
     return ExitCode.OK
-
-
-VERBS = {
-    "ls": ls,
-    "list-basins": list_basins,
-    "list-streams": list_streams,
-    "create-basin": create_basin,
-    "create-stream": create_stream,
-    "delete-basin": delete_basin,
-    "delete-stream": delete_stream,
-    "get-basin-config": basins.get_basin,
-    "get-stream-config": streams.get_stream,
-    "reconfigure-basin": reconfigure_basin,
-    "reconfigure-stream": reconfigure_stream,
-}

@@ -12,15 +12,20 @@ from s2cli.errors import ExitCode, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.official_args import (
+        GetAccountMetricsArgs,
+        GetBasinMetricsArgs,
+        GetDefaultLocationArgs,
+        GetStreamMetricsArgs,
+        ListAccessTokensArgs,
+        ListLocationsArgs,
+        RevokeAccessTokenArgs,
+        SetDefaultLocationArgs,
+    )
     from s2cli.client.api import Resource
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command](args)
-
-
-def list_access_tokens(args: Args) -> int:
+def list_access_tokens(args: ListAccessTokensArgs) -> int:
     first = True
     for items in tokens.token_pages(args):
         width = max((len(str(item.get("id"))) for item in items), default=0)
@@ -42,20 +47,17 @@ def _token_lines(item: Resource, width: int) -> list[str]:
     return [first, f"  {sets}  perms={permissions}  ops={len(tokens.operations_of(scope))}"]
 
 
-def revoke_access_token(args: Args) -> int:
-    tokens.revoke_token(args)
-    console.notice(f"✓ Access token '{args.token_id}' revoked")
-    return ExitCode.OK
+def revoke_access_token(args: RevokeAccessTokenArgs) -> int:
+    return tokens.revoke_token(args, "✓ Access token '{}' revoked")
 
 
-def get_metrics(args: Args) -> int:
-    kind = args.command.split("-")[1]
+def get_metrics(args: GetAccountMetricsArgs | GetBasinMetricsArgs | GetStreamMetricsArgs) -> int:
     start_ms, end_ms = metrics.start_and_end_ms(args, time.time_ns() // 1_000_000)
     if args.metric is not None and start_ms is None:
         raise UsageError("one of --start-timestamp and --start-ago is needed")
     if args.metric is not None and end_ms is None:
         raise UsageError("one of --end-timestamp and --end-ago is needed")
-    for metric in metrics.find_metrics(args, kind, start_ms or 0, end_ms or 0):
+    for metric in metrics.find_metrics(args, start_ms or 0, end_ms or 0):
         console.print_lines(_metric_lines(metric))
     return ExitCode.OK
 
@@ -74,20 +76,19 @@ def _metric_lines(metric: Resource) -> list[str]:
     return [name, rule, f"| {'time'.ljust(left)} | {unit.rjust(right)} |", rule, *lines, rule, ""]
 
 
-def list_locations(args: Args) -> int:
+def list_locations(args: ListLocationsArgs) -> int:
     for item in api.list_locations(connect(args)):
         _print_location(item)
     return ExitCode.OK
 
 
-def get_default_location(args: Args) -> int:
+def get_default_location(args: GetDefaultLocationArgs) -> int:
     _print_location(api.get_default_location(connect(args)))
     return ExitCode.OK
 
 
-def set_default_location(args: Args) -> int:
-    item = locations.changed_default(args)
-    console.notice("✓ Default location set")
+def set_default_location(args: SetDefaultLocationArgs) -> int:
+    item = locations.change_default(args, "✓ Default location set")
     _print_location(item)
     return ExitCode.OK
 
@@ -99,16 +100,3 @@ def _print_location(item: Resource) -> None:
         console.print_line(f"  storage classes: {', '.join(map(str, classes)) or 'none'}")
     if item.get("default_storage_class") is not None:
         console.print_line(f"  default storage class: {item['default_storage_class']}")
-
-
-VERBS = {
-    "issue-access-token": tokens.issue,
-    "list-access-tokens": list_access_tokens,
-    "revoke-access-token": revoke_access_token,
-    "get-account-metrics": get_metrics,
-    "get-basin-metrics": get_metrics,
-    "get-stream-metrics": get_metrics,
-    "list-locations": list_locations,
-    "get-default-location": get_default_location,
-    "set-default-location": set_default_location,
-}

@@ -1,4 +1,5 @@
-"""`s2 read`: the records of a stream, from its beginning to its current end unless told otherwise."""
+"""`s2 read`: the records of a stream, from its beginning to its current end unless told otherwise; and `s2 tail`: the
+last of them."""
 
 from __future__ import annotations
 
@@ -8,19 +9,18 @@ from s2cli.cli import console
 from s2cli.client.read_loop import ReadLoop
 from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
-from s2cli.commands.connect import open_settings, stream_config_header
-from s2cli.commands.read_report import ReadReport
-from s2cli.commands.record_output import RecordWriter
+from s2cli.commands.connect import open_stream, stream_config_header
+from s2cli.commands.read_output import ReadReport, RecordWriter
 from s2cli.errors import ExitCode, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.record_args import PrintArgs, ReadArgs, TailArgs
 
 
-def run(args: Args) -> int:
+def read(args: ReadArgs) -> int:
     now_ms = time.time_ns() // 1_000_000
     start = _start(args, now_ms)
     end = parse_position(args.to, now_ms) if args.to is not None else None
@@ -30,10 +30,22 @@ def run(args: Args) -> int:
         end = Position("timestamp", args.until)
     if end is not None:
         _refuse_backwards(start, end)
-    return print_records(args, start, end, clamp=args.clamp, count=args.count)
+    return _print_records(
+        args,
+        start,
+        end,
+        clamp=args.clamp,
+        count=args.count,
+        bytes_limit=args.bytes,
+        config=stream_config_header(args),
+    )
 
 
-def _start(args: Args, now_ms: int) -> Position:
+def tail(args: TailArgs) -> int:
+    return _print_records(args, Position("tail_offset", args.lines), None, clamp=True)
+
+
+def _start(args: ReadArgs, now_ms: int) -> Position:
     given: list[tuple[str, Position]] = []
     if args.from_ is not None:
         given.append(("--from", parse_position(args.from_, now_ms)))
@@ -69,12 +81,20 @@ def _counted(position: Position) -> tuple[str, int]:
     return kind, position.value
 
 
-def print_records(args: Args, start: Position, end: Position | None, *, clamp: bool, count: int | None) -> int:
+def _print_records(
+    args: PrintArgs,
+    start: Position,
+    end: Position | None,
+    *,
+    clamp: bool,
+    count: int | None = None,
+    bytes_limit: int | None = None,
+    config: str | None = None,
+) -> int:
     """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
-    config = stream_config_header(args)
-    settings = open_settings(args)
-    uri = settings.stream_uri(args.uri)
-    target, key, codings = settings.target(), settings.encryption_key(), settings.codings()
+    settings, uri = open_stream(args)
+    target, key = settings.target(), settings.encryption_key(args.encryption_key_file)
+    codings = settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
@@ -85,7 +105,16 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
     tail = None
     if not args.follow or _needs_tail(start) or (end is not None and _needs_tail(end)):
         tail = _find_tail(stream, waiter, retry)
-    session = _plan(args, start, end, tail, clamp=clamp, count=count, bodies_only=writer.bodies_only)
+    session = _plan(
+        start,
+        end,
+        tail,
+        follow=args.follow,
+        clamp=clamp,
+        count=count,
+        bytes_limit=bytes_limit,
+        bodies_only=writer.bodies_only,
+    )
     report = ReadReport(args, target.command, str(uri), session, writer)
     try:
         ReadLoop(stream, session, report.write, writer.fd, waiter, retry, console.notice, args.transport).run()
@@ -94,8 +123,9 @@ def print_records(args: Args, start: Position, end: Position | None, *, clamp: b
         return ExitCode.INTERRUPTED
     except UnreachableError as error:
         command = report.resume_command() if error.hint is None and session.delivered else None
-        error.hint = f"to resume: {command}" if command else error.hint
-        raise
+        if command is None:
+            raise
+        raise error.reworded(hint=f"to resume: {command}") from error
     writer.open()
     report.close()
     return ExitCode.OK
@@ -116,13 +146,14 @@ def _find_tail(stream: StreamClient, waiter: Waiter, retry: RetryPolicy) -> int 
 
 
 def _plan(
-    args: Args,
     start: Position,
     end: Position | None,
     tail: int | None,
     *,
+    follow: bool,
     clamp: bool,
     count: int | None,
+    bytes_limit: int | None,
     bodies_only: bool,
 ) -> ReadSession:
     """Everything that depends on the tail is settled here, once: a reconnect must not move it."""
@@ -134,7 +165,7 @@ def _plan(
             raise beyond_tail(value, tail)
         value = tail
     until = end.value if end is not None and end.kind == "timestamp" else None
-    end_seq_num = None if args.follow else tail
+    end_seq_num = None if follow else tail
     if end is not None and end.kind != "timestamp":
         wanted = _end_seq_num(end, tail)
         if tail is not None and wanted > tail and wanted >= FIRST_LIKELY_TIME:
@@ -144,11 +175,11 @@ def _plan(
         count = 0  # the server would refuse a range that is empty
     return ReadSession(
         (name, value),
-        follow=args.follow,
+        follow=follow,
         # A start at a time after the last record is a start at the tail.
         clamp=(clamp and tail is None) or name == "timestamp",
         count=count,
-        bytes_limit=args.bytes,
+        bytes_limit=bytes_limit,
         until=until,
         end_seq_num=end_seq_num,
         bodies_only=bodies_only,

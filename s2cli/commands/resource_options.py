@@ -11,10 +11,11 @@ from s2cli.wire.names import check_request_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.args import Args
+    from s2cli.cli.args import StreamConfigArgs
+    from s2cli.cli.resource_args import BasinChangeArgs, BasinConfigArgs, RequestArgs, StreamChangeArgs
 
 
-def stream_config(args: Args) -> dict[str, object]:
+def stream_config(args: StreamConfigArgs) -> dict[str, object]:
     """The StreamConfig that the options ask for; empty where none was given, so that every default applies."""
     config: dict[str, object] = {}
     if args.storage_class is not None:
@@ -34,7 +35,7 @@ def stream_config(args: Args) -> dict[str, object]:
     return config
 
 
-def basin_config(args: Args) -> dict[str, object]:
+def basin_config(args: BasinConfigArgs) -> dict[str, object]:
     """The BasinConfig that the options ask for; the stream options are defaults for the streams of the basin."""
     config: dict[str, object] = {}
     defaults = stream_config(args)
@@ -49,12 +50,12 @@ def basin_config(args: Args) -> dict[str, object]:
     return config
 
 
-def stream_patch(args: Args) -> dict[str, object]:
+def stream_patch(args: StreamChangeArgs) -> dict[str, object]:
     """What is to change in a StreamConfig: the members that were given, and None for those of `--unset`."""
     return _with_unset(stream_config(args), _unset(args, STREAM_MEMBERS))
 
 
-def basin_patch(args: Args) -> dict[str, object]:
+def basin_patch(args: BasinChangeArgs) -> dict[str, object]:
     """What is to change in a BasinConfig."""
     unset = _unset(args, BASIN_MEMBERS)
     patch = basin_config(args)
@@ -66,7 +67,7 @@ def basin_patch(args: Args) -> dict[str, object]:
     return patch
 
 
-def request_token(args: Args) -> str:
+def request_token(args: RequestArgs) -> str:
     """The token of one write, the same for all its attempts, so that a repeated one is known (sections 9.1, 16.5)."""
     if args.request_token is None:
         return new_request_token()
@@ -90,7 +91,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _unset(args: Args, members: tuple[str, ...]) -> list[str]:
+def _unset(args: StreamChangeArgs, members: tuple[str, ...]) -> list[str]:
     for member in args.unset:
         if member not in members:
             what = "member of a basin" if members is BASIN_MEMBERS else "member of a stream"

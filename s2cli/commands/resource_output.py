@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.resource_args import NamesArgs, OutputArgs
 
     Resource = dict[str, object]
 
@@ -32,7 +32,7 @@ def state(item: Resource) -> str:
 
 
 def print_list(
-    args: Args,
+    args: NamesArgs,
     pages: Iterable[list[Resource]],
     headers: tuple[str, ...],
     row: Callable[[Resource], tuple[str, ...]],
@@ -82,30 +82,14 @@ def _print_array(pages: Iterable[list[Resource]]) -> None:
     console.write(b"\n]\n" if begun else b"[]\n")
 
 
-def print_created(
-    args: Args,
-    item: Resource,
-    headers: tuple[str, ...],
-    row: Callable[[Resource], tuple[str, ...]],
-    name: str,
-) -> None:
-    """What a create brought forth, where `-o` asks for it. That it was done is said before: stdout may fail."""
-    if args.output is not None:
-        print_one(args, item, headers, [row(item)], name)
-
-
-def print_changed(args: Args, config: Resource, name: str) -> None:
-    """What a config is after a change, where `-o` asks for it."""
-    if args.output is not None:
-        print_config(args, config, name)
-
-
-def print_config(args: Args, config: Resource, name: str) -> None:
+def print_config(args: OutputArgs, config: Resource, name: str) -> None:
     """A config object: one setting to a line in a table."""
     print_one(args, config, ("SETTING", "VALUE"), list(settings(config)), name)
 
 
-def print_one(args: Args, item: Resource, headers: tuple[str, ...], rows: list[tuple[str, ...]], name: str) -> None:
+def print_one(
+    args: OutputArgs, item: Resource, headers: tuple[str, ...], rows: list[tuple[str, ...]], name: str
+) -> None:
     """One thing, as `rows` in a table, else as `item` or `name`."""
     output = args.output or "table"
     if output == "json":

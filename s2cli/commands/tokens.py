@@ -18,7 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from s2cli.cli.args import Args
+    from s2cli.cli.account_args import GrantArgs, IssueTokenArgs, ListTokensArgs, RevokeTokenArgs
+    from s2cli.cli.resource_args import PagesArgs
     from s2cli.client.api import Resource
 
 HEADERS = ("ID", "EXPIRES", "BASINS", "STREAMS", "TOKENS", "GROUPS", "OPS")
@@ -26,11 +27,7 @@ _YEAR_10000_S = 253_402_300_800
 _SETS = ("basins", "streams", "access_tokens")
 
 
-def run(args: Args) -> int:
-    return VERBS[args.command.rpartition(" ")[2]](args)
-
-
-def issue(args: Args) -> int:
+def issue_token(args: IssueTokenArgs) -> int:
     if args.output == "name":
         raise UsageError("-o name would leave out the token, which is shown only once")
     check_token_id(args.token_id)
@@ -55,12 +52,12 @@ def issue(args: Args) -> int:
     return ExitCode.OK
 
 
-def list_tokens(args: Args) -> int:
+def list_tokens(args: ListTokensArgs) -> int:
     print_list(args, token_pages(args), HEADERS, _row, lambda item: str(item.get("id")))
     return ExitCode.OK
 
 
-def token_pages(args: Args) -> Iterator[list[Resource]]:
+def token_pages(args: PagesArgs) -> Iterator[list[Resource]]:
     """The pages of AccessTokenInfos that the options ask for."""
     check_token_prefix(args.prefix, "prefix")
     check_token_prefix(args.start_after, "start after")
@@ -74,21 +71,18 @@ def token_pages(args: Args) -> Iterator[list[Resource]]:
     )
 
 
-def revoke(args: Args) -> int:
-    revoke_token(args)
-    console.notice(f"revoked access token {args.token_id}")
-    return ExitCode.OK
-
-
-def revoke_token(args: Args) -> None:
+def revoke_token(args: RevokeTokenArgs, said: str = "revoked access token {}") -> int:
+    """`said` tells that it was done, with the ID where its braces are."""
     check_token_id(args.token_id)
     api.revoke_token(connect(args), args.token_id, request_token(args))
+    console.notice(said.format(args.token_id))
+    return ExitCode.OK
 
 
 # What the options ask for (protocol section 8.1)
 
 
-def _request(args: Args) -> Resource:
+def _request(args: GrantArgs) -> Resource:
     request: Resource = {"id": args.token_id}
     expires_at = _expires_at(args)
     if expires_at is not None:
@@ -99,7 +93,7 @@ def _request(args: Args) -> Resource:
     return request
 
 
-def _expires_at(args: Args) -> str | None:
+def _expires_at(args: GrantArgs) -> str | None:
     if args.expires_in is not None and args.expires_at is not None:
         raise UsageError("--expires-in and --expires-at name two times: give one of them")
     if args.expires_in is not None:
@@ -126,7 +120,7 @@ def _rfc3339(milliseconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
 
 
-def _scope(args: Args) -> Resource:
+def _scope(args: GrantArgs) -> Resource:
     scope: Resource = {}
     for name in _SETS:
         option = "--" + name.replace("_", "-")
@@ -212,6 +206,3 @@ def groups_of(scope: Resource) -> list[tuple[str, str]]:
             if letters:
                 found.append((group, letters))
     return found
-
-
-VERBS = {"issue": issue, "list": list_tokens, "revoke": revoke}

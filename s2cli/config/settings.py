@@ -34,13 +34,6 @@ if TYPE_CHECKING:
         insecure_http: bool
         http2: bool
         timeout_s: float | None
-        quiet: bool
-        verbose: bool
-        color: str | None
-        compression: str | None
-        encryption_key_file: str | None
-        stream: str | None
-        input: tuple[str, ...]
 
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -59,15 +52,12 @@ OPTION, ENVIRONMENT, PROFILE, FILE, DEFAULT = range(5)
 class Settings:
     """What the options, the environment and the files say together, for one command."""
 
-    __slots__ = ("_args", "_environ", "_target", "color", "notes", "quiet", "timeout_s", "verbose")
+    __slots__ = ("_args", "_environ", "_target", "notes", "timeout_s")
 
-    def __init__(self, args: Options, environ: Mapping[str, str]) -> None:
+    def __init__(self, args: Options, environ: Mapping[str, str] = os.environ) -> None:
         self._args = args
         self._environ = environ
         self._target: Target | None = None
-        self.quiet = args.quiet
-        self.verbose = args.verbose
-        self.color = args.color
         self.timeout_s = DEFAULT_TIMEOUT_S if args.timeout_s is None else args.timeout_s
         # What `-v` has to say about choices that may surprise.
         self.notes: list[str] = []
@@ -97,9 +87,10 @@ class Settings:
                 words += [option] if value is True else [option, shell_word(value)]
         return " ".join(words)
 
-    def encryption_key(self) -> str | None:
-        """The key for encrypted streams, in Base64, if one was given. Refuses to send it in the clear."""
-        key = files.encryption_key(self._args.encryption_key_file, self._environ)
+    def encryption_key(self, path: str | None) -> str | None:
+        """The key for encrypted streams, in Base64, if one was given, in the file `path` or by the environment. Refuses
+        to send it in the clear."""
+        key = files.encryption_key(path, self._environ)
         target = self.target()
         if key is not None and target.socket_path is None:
             scheme, host, _ = endpoints.split_origin(target.basin_url)
@@ -110,10 +101,9 @@ class Settings:
                 )
         return key
 
-    def codings(self) -> tuple[str, ...]:
-        """How records may be compressed on their way, the best first. Nothing is where they do not leave the machine,
-        unless somebody wants it."""
-        chosen = self._args.compression
+    def codings(self, chosen: str | None) -> tuple[str, ...]:
+        """How records may be compressed on their way, the best first, where the option says `chosen`. Nothing is where
+        they do not leave the machine, unless somebody wants it."""
         if chosen is None:
             # The profile chooses what config.toml would.
             with_file = _profile_name(self._args, self._environ) is None
@@ -124,13 +114,14 @@ class Settings:
         nearby = target.socket_path is not None or endpoints.is_loopback(endpoints.split_origin(target.basin_url)[1])
         return () if nearby else ("zstd", "gzip")
 
-    def stream_uri(self, text: str | None) -> StreamUri:
-        """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`."""
-        given, source = text, ""
-        if given is not None and self._args.stream is not None:
-            raise UsageError(f"the stream was given twice: {given} and --stream {self._args.stream}")
+    def stream_uri(self, operand: str | None, option: str | None, *, hint: str | None = None) -> StreamUri:
+        """The stream of a command: its operand, `--stream`, S2_STREAM, or the profile's `stream`. `hint` says what to
+        type where it has none."""
+        given, source = operand, ""
+        if given is not None and option is not None:
+            raise UsageError(f"the stream was given twice: {given} and --stream {option}")
         if given is None:
-            given, source = self._args.stream, "--stream: "
+            given, source = option, "--stream: "
         if given is None:
             given, source = self._environ.get("S2_STREAM") or None, "S2_STREAM: "
         if given is None:
@@ -140,14 +131,12 @@ class Settings:
                 given, source = profile.stream, f"stream of the profile {name}: "
         if given is None:
             command = self._command()
-            hint = f"{command} list shows the basins, {command} list BASIN the streams of one"
+            where = f"{command} list shows the basins, {command} list BASIN the streams of one"
             if name is None and not any(map(self._environ.get, _PLACES)) and self._args.account_endpoint is None:
-                hint = f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM"
-            if self._args.input != type(self._args).input:
-                hint = f"{self._args.input[0]} is taken for a file: a stream begins with s2://"
+                where = f"without an account: s2 --local {self._args.command} s2://BASIN/STREAM"
             raise UsageError(
                 "no stream was given: write s2://BASIN/STREAM, or use --stream, S2_STREAM or the profile's stream",
-                hint=hint,
+                hint=hint or where,
             )
         try:
             uri = parse_uri(given)
@@ -156,11 +145,6 @@ class Settings:
         except BadValueError as error:
             raise BadValueError(source + error.message, hint=error.hint) from None
         return uri
-
-
-def resolve(args: Options, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of one command; `environ` is the environment where None is given."""
-    return Settings(args, os.environ if environ is None else environ)
 
 
 def _profile_name(args: Options, environ: Mapping[str, str]) -> str | None:

@@ -221,11 +221,15 @@ POSITION = (
         ("basins get", "s2 basins get: BASIN is missing", None),
         ("read a b", "s2 read: one operand too many: b", None),
         ("append -m", "s2 append: option '-m' requires an argument", None),
-        ("append --linger soon", '--linger: "soon" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d', None),
-        ("append --inflight lots", '--inflight: "lots" is no size: write 65536, 512KiB or 4MiB', None),
+        (
+            "append --linger soon",
+            's2 append: --linger: "soon" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d',
+            None,
+        ),
+        ("append --inflight lots", 's2 append: --inflight: "lots" is no size: write 65536, 512KiB or 4MiB', None),
         (
             "read -o yaml",
-            '--output: "yaml" is no format: text, json or json-base64',
+            '--output: "yaml" is none of text, json, json-base64',
             "to write to a file of that name: -O yaml",
         ),
         ("read -o json --format text", "--format text and --output json ask for two formats", None),
@@ -356,7 +360,7 @@ def test_an_error_in_json_mode_is_json_on_stderr(run_s2):
 
 def test_a_bug_is_one_line_with_where_to_report_it(run_s2, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n\nclass Broken:\n    def run(args):\n"
+        "import sys\n\nclass Broken:\n    def list_basins(args):\n"
         "        raise RuntimeError('oh\\nno')\n"
         "sys.modules['s2cli.commands.basins'] = Broken\n"
     )

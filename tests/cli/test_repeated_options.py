@@ -4,10 +4,19 @@ import functools
 
 import pytest
 
+from s2cli import values
 from s2cli.cli import command_tree, option_table, strict_parser, typer_app
 from s2cli.errors import UsageError
 
-VALUES = {"text": ["1s", "2s"], "many": ["a=1", "b=2"]}
+VALUES = {
+    "text": ["1s", "2s"],
+    "many": ["a=1", "b=2"],
+    values.parse_seconds: ["1s", "2s"],
+    values.parse_duration_ms: ["1s", "2s"],
+    values.parse_size_bytes: ["1KiB", "2KiB"],
+    values.parse_bool: ["true", "false"],
+    values.parse_record_format: ["json", "text"],
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,7 +87,7 @@ def test_every_option_is_taken_once(name):
         for first, second in pairs(forms):
             words = [*name.split(), *first, *operands_of(command), *second]
             if forms[0].kind == "many":
-                _, _, raw = strict_parser.parse(words)
+                raw = strict_parser.parse(words)[3]
                 assert len(raw[forms[0].parameter]) == 2
             else:
                 assert_refused(words, forms)

@@ -1,18 +1,35 @@
 """The strict parser and typer understand a command line alike; where the strict one is not sure, typer has the word."""
 
 import functools
+import importlib
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2cli.cli import args, command_tree, option_table, strict_parser, strict_table, strict_table_others, typer_app
+from s2cli.cli import (
+    args,
+    command_tree,
+    option_table,
+    shared_options,
+    strict_parser,
+    strict_table,
+    strict_table_others,
+    typer_app,
+)
+from s2cli.client import transports
+from s2cli.commands import metrics
+from s2cli.config import files
 from s2cli.errors import UsageError
+from s2cli.server.api import metric_handlers
+from s2cli.wire import configs
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = strict_table.COMMANDS | strict_table_others.COMMANDS
@@ -135,9 +152,11 @@ def test_golden_command_lines_need_no_typer(line):
     words = line.split()
     sure = strict_parser.parse(words)
     assert sure is not None
-    module, name, raw = sure
-    assert command_tree.COMMANDS[name][0] == module
-    assert vars(args.resolve(name, raw)) == vars(typer_app.run(words))
+    function, declaration, name, raw = sure
+    assert command_tree.COMMANDS[name][:2] == (function, declaration)
+    meant = args.resolve(declaration, name, raw)
+    by_typer = typer_app.run(words)
+    assert (type(meant), vars(meant)) == (type(by_typer), vars(by_typer))
 
 
 def readme_command_lines() -> list[list[str]]:
@@ -163,20 +182,70 @@ def test_generated_files_are_those_that_the_declarations_make():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "run completions/generate"
 
 
-def test_every_command_has_its_declaration_and_every_parameter_its_attribute():
+@pytest.mark.parametrize("name", command_tree.COMMANDS)
+def test_every_parameter_has_its_attribute_with_its_type_and_default(name):
+    declared = args.declared_class(command_tree.COMMANDS[name][1])
+    types = {}
+    for owner in reversed(declared.__mro__[:-1]):
+        types |= inspect.get_annotations(owner, locals=vars(shared_options), eval_str=True)
+    for param in typer_app.build_command(name).params:
+        kind, declared_type = option_table._kind(param), types[param.name]
+        if not param.required:
+            default = getattr(declared, param.name)
+            assert fits(default, declared_type), param.name
+            assert (param.default or None) == (default or None), param.name  # for () and False typer may have None
+        if callable(kind):
+            assert typing.get_type_hints(kind)["return"] in typing.get_args(declared_type.__origin__ | None), param.name
+        elif getattr(param, "is_flag", False):
+            assert fits(True, declared_type), param.name
+        else:
+            values = kind if isinstance(kind, tuple) else [7 if isinstance(kind, range) else EXAMPLES[kind]]
+            assert all(fits(value, declared_type) for value in values), param.name
+
+
+EXAMPLES = {"text": "a", "many": ("a", "b")}
+
+
+def fits(value: object, declared: object) -> bool:
+    """Whether the value is of the type, an Annotated one of plain types, Literals and tuples."""
+    if hasattr(declared, "__metadata__"):
+        declared = declared.__origin__
+    if typing.get_origin(declared) is typing.Literal:
+        return value in typing.get_args(declared)
+    if typing.get_origin(declared) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if typing.get_args(declared):
+        return any(fits(value, option) for option in typing.get_args(declared))
+    return type(value) is declared
+
+
+@pytest.mark.parametrize("name", command_tree.COMMANDS)
+def test_what_runs_a_command_takes_the_class_that_declares_it(name):
+    function, declaration, _ = command_tree.COMMANDS[name]
+    module, _, attribute = function.partition(":")
+    taken = inspect.signature(getattr(importlib.import_module(f"s2cli.{module}"), attribute)).parameters["args"]
+    bases = {base.__name__ for base in args.declared_class(declaration).__mro__}
+    # The annotation is a text: its names are imported for type checking alone.
+    assert bases & {kind.strip().rpartition(".")[2] for kind in taken.annotation.split("|")}, taken.annotation
+
+
+def test_every_choice_is_one_that_the_wire_and_the_commands_know():
+    choices = {}
     for command in option_table.read_commands():
         for entry in (*command.operands, *command.options):
-            converted = args._CONVERSIONS.get(entry.parameter, (entry.parameter,))[0]
-            # These two become `color` and `input`.
-            assert hasattr(args.Args, converted) or entry.parameter in ("no_color", "inputs"), (command, entry)
-
-
-def test_defaults_that_help_shows_are_those_of_args():
-    for name in command_tree.COMMANDS:
-        for param in typer_app.build_command(name).params:
-            if param.default is not None and hasattr(args.Args, param.name) and not param.required:
-                expected = getattr(args.Args, param.name)
-                assert param.default == expected or (param.default is False and expected is None), (name, param.name)
+            if isinstance(entry.kind, tuple):
+                choices.setdefault((command.name, entry.parameter), entry.kind)
+    choice = {parameter: kind for (_, parameter), kind in choices.items()}
+    assert set(choice["timestamping_mode"]) == set(configs.TIMESTAMPING_MODES)
+    assert set(choice["stream_cipher"]) == set(configs.STREAM_CIPHERS)
+    assert set(choice["compression"]) == set(files.COMPRESSIONS)
+    assert set(choice["interval"]) == set(metric_handlers.INTERVALS)
+    for kind, sets in metrics.SETS.items():
+        for command in (f"metrics {kind}", f"get-{kind}-metrics"):
+            assert set(choices[command, "metric"]) == set(sets)
+    transports_there_are = {transports.AUTO, transports.S2S, transports.SSE, transports.UNARY}
+    assert set(choices["read", "transport"]) == set(choices["tail", "transport"]) == transports_there_are
+    assert set(choices["append", "transport"]) == transports_there_are - {transports.SSE}
 
 
 def test_no_letter_has_two_meanings_in_what_is_advertised():
@@ -198,7 +267,7 @@ def test_letters_of_the_official_tool_are_taken():
         ("read s2://b/s -b 5", "bytes"),
         ("list-streams b -s x", "start_after"),
     ]:
-        assert parameter in strict_parser.parse(line.split())[2]
+        assert parameter in strict_parser.parse(line.split())[3]
 
 
 # --- both parsers, on anything
@@ -215,6 +284,8 @@ def option_words(flag: str, kind: option_table.Kind) -> st.SearchStrategy[list[s
     fitting = st.sampled_from(TEXTS)
     if isinstance(kind, tuple):
         fitting = st.sampled_from(kind)
+    elif callable(kind):
+        fitting = st.sampled_from(["5s", "0", "true", "json", "", "1KiB", "raw", "x", "-1"])
     elif isinstance(kind, range):
         fitting = st.integers(max(0, kind.start - 1), 70_000).map(str)
     values = st.integers(0, 9).flatmap(lambda dice: fitting if dice else st.sampled_from(TEXTS + ODD))
@@ -225,7 +296,7 @@ def option_words(flag: str, kind: option_table.Kind) -> st.SearchStrategy[list[s
 
 
 def words_of(command: str) -> st.SearchStrategy[list[str]]:
-    _, operands, flags = COMMANDS[command]
+    _, _, operands, flags = COMMANDS[command]
 
     def options(table: dict, size: int) -> st.SearchStrategy[list[list[str]]]:
         if not table:
@@ -276,8 +347,8 @@ def test_what_the_strict_parser_is_sure_of_typer_understands_alike(words):
     sure = strict_parser.parse(words)
     if sure is None:
         return
-    _, name, raw = sure
-    assert outcome(lambda: args.resolve(name, raw)) == outcome(lambda: typer_app.run(words))
+    _, declaration, name, raw = sure
+    assert outcome(lambda: args.resolve(declaration, name, raw)) == outcome(lambda: typer_app.run(words))
 
 
 @settings(max_examples=500, deadline=None)

@@ -197,8 +197,8 @@ class Lite:
 
     def __init__(self, **options):
         code = (
-            "import sys; from s2cli.cli.args import Args; from s2cli.commands import lite; "
-            "sys.exit(lite.run(Args(**{!r})))"
+            "import sys; from s2cli.cli.other_args import LiteArgs; from s2cli.commands import lite; "
+            "sys.exit(lite.lite(LiteArgs(**{!r})))"
         ).format({"port": 0, **options})
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0

@@ -315,12 +315,12 @@ def test_what_is_asked_for_is_what_travels(s2, uri, make_proxy, chosen, flag, ac
 
 
 def test_elsewhere_compression_is_on_by_itself():
-    from s2cli.cli.args import Args
-    from s2cli.config.settings import resolve
+    from s2cli.cli.args import CommonArgs
+    from s2cli.config.settings import Settings
 
-    def codings(url, **given):
+    def codings(url, compression=None):
         environ = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url, "S2_ACCESS_TOKEN": "t", "HOME": "/nowhere"}
-        return resolve(Args(**given), environ).codings()
+        return Settings(CommonArgs(), environ).codings(compression)
 
     assert codings("https://s2.example.com") == ("zstd", "gzip")
     assert codings("https://s2.example.com", compression="none") == ()

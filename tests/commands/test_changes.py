@@ -6,7 +6,8 @@ import os
 import pytest
 from support.lossy_front import LossyFront
 
-from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS, Args
+from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS, StreamConfigArgs
+from s2cli.cli.resource_args import EnsureBasinArgs, EnsureStreamArgs
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.connect import stream_config_header
 from s2cli.commands.resource_options import basin_patch, stream_patch
@@ -186,18 +187,18 @@ def test_what_cannot_be_changed_is_explained(s2, line, code, message):
 
 def test_every_member_can_be_given_and_be_unset():
     for member in STREAM_MEMBERS:
-        assert list(stream_patch(Args(unset=(member,)))) != []
-    assert stream_patch(Args(unset=STREAM_MEMBERS)) == {
+        assert list(stream_patch(EnsureStreamArgs(unset=(member,)))) != []
+    assert stream_patch(EnsureStreamArgs(unset=STREAM_MEMBERS)) == {
         "storage_class": None,
         "retention_policy": None,
         "timestamping": {"mode": None, "uncapped": None},
         "delete_on_empty": None,
     }
-    assert basin_patch(Args(unset=BASIN_MEMBERS)) == {
-        "default_stream_config": stream_patch(Args(unset=STREAM_MEMBERS)),
+    assert basin_patch(EnsureBasinArgs(unset=BASIN_MEMBERS)) == {
+        "default_stream_config": stream_patch(EnsureStreamArgs(unset=STREAM_MEMBERS)),
         "stream_cipher": None,
     }
-    assert stream_patch(Args(timestamping_mode="arrival", unset=("timestamping-uncapped",))) == {
+    assert stream_patch(EnsureStreamArgs(timestamping_mode="arrival", unset=("timestamping-uncapped",))) == {
         "timestamping": {"mode": "arrival", "uncapped": None}
     }
 
@@ -292,9 +293,9 @@ def test_a_read_with_options_does_not_create_where_its_basin_does_not(s2, basin)
 
 
 def test_plain_appends_and_reads_send_no_config():
-    assert stream_config_header(Args()) is None
+    assert stream_config_header(StreamConfigArgs()) is None
     target = Target(account_url="http://localhost", basin_url="http://localhost")
     names = [name for name, _ in StreamClient(target, "my-basin", "s", 1).headers]
     assert "s2-stream-config" not in names
-    header = stream_config_header(Args(storage_class="ü", timestamping_uncapped=False))
+    header = stream_config_header(StreamConfigArgs(storage_class="ü", timestamping_uncapped=False))
     assert header == '{"storage_class":"\\u00fc","timestamping":{"uncapped":false}}'

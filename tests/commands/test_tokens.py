@@ -8,7 +8,7 @@ import time
 import pytest
 from support.lossy_front import LossyFront
 
-from s2cli.cli.args import Args
+from s2cli.cli.account_args import IssueTokenArgs, MetricsArgs
 from s2cli.commands import metrics, official_account, tokens
 from s2cli.errors import UsageError
 
@@ -118,9 +118,9 @@ def test_times_of_expiry():
         ("2030-01-02T03:04:05+01:00", "2030-01-02T02:04:05.000Z"),
         ("2030-01-02 03:04:05Z", "2030-01-02T03:04:05.000Z"),
     ):
-        assert tokens._request(Args(token_id="t", expires_at=text))["expires_at"] == expected
+        assert tokens._request(IssueTokenArgs(token_id="t", expires_at=text))["expires_at"] == expected
     with pytest.raises(UsageError):
-        tokens._request(Args(token_id="t", expires_in="9999999y"))
+        tokens._request(IssueTokenArgs(token_id="t", expires_in="9999999y"))
 
 
 def test_an_issue_whose_answer_was_lost_says_what_to_do(s2, guarded):
@@ -185,7 +185,7 @@ def test_when_metrics_begin_and_end():
     now_ms = 1_700_000_000_000
 
     def times(**given):
-        return metrics.start_and_end_ms(Args(**given), now_ms)
+        return metrics.start_and_end_ms(MetricsArgs(**given), now_ms)
 
     assert times() == (None, None)
     assert times(from_="2h", to="now") == (now_ms - 7_200_000, now_ms)

@@ -3,9 +3,9 @@
 import pytest
 
 from s2cli import endpoints
-from s2cli.cli.args import Args
+from s2cli.cli.args import CommonArgs
 from s2cli.config import files
-from s2cli.config.settings import resolve
+from s2cli.config.settings import Settings
 from s2cli.errors import AuthError, BadValueError, ExitCode, UsageError
 
 ENDPOINTS = {"S2_ACCOUNT_ENDPOINT": "https://env.example", "S2_BASIN_ENDPOINT": "https://{basin}.env.example"}
@@ -26,7 +26,7 @@ def write(home):
 @pytest.fixture
 def target(home):
     def target(environ=None, **options):
-        return resolve(Args(**options), {"HOME": str(home), **(environ or {})}).target()
+        return Settings(CommonArgs(**options), {"HOME": str(home), **(environ or {})}).target()
 
     return target
 
@@ -88,7 +88,7 @@ def test_a_token_file_goes_wherever_the_command_goes(target, write):
 
 
 def test_local_ignores_endpoints_and_token_of_the_environment_and_says_so(home, local):
-    settings = resolve(Args(local=True), {"HOME": str(home), **ENDPOINTS, "S2_ACCESS_TOKEN": "t"})
+    settings = Settings(CommonArgs(local=True), {"HOME": str(home), **ENDPOINTS, "S2_ACCESS_TOKEN": "t"})
     found = settings.target()
     assert (found.socket_path, found.token, found.local) == ("/run/s2/lite.sock", None, True)
     assert found.basin_origin("my-basin") == ("http", "localhost", 80, True)
@@ -323,29 +323,29 @@ def test_the_token_is_in_no_representation(target):
 def test_stream_of_a_command(home, write):
     write(".config/s2/profiles.toml", '[dev]\nstream = "s2://profile-basin/s"\n')
 
-    def stream(operand=None, environ=None, **options):
-        return str(resolve(Args(**options), {"HOME": str(home), **(environ or {})}).stream_uri(operand))
+    def named(operand=None, environ=None, stream=None):
+        return str(Settings(CommonArgs(), {"HOME": str(home), **(environ or {})}).stream_uri(operand, stream))
 
     everything = {"S2_STREAM": "s2://env-basin/s", "S2_PROFILE": "dev"}
-    assert stream("s2://my-basin/s", everything) == "s2://my-basin/s"
+    assert named("s2://my-basin/s", everything) == "s2://my-basin/s"
     with pytest.raises(UsageError, match="given twice: s2://my-basin/s and --stream s2://option-basin/s"):
-        stream("s2://my-basin/s", everything, stream="s2://option-basin/s")
-    assert stream(None, everything, stream="s2://option-basin/s") == "s2://option-basin/s"
-    assert stream(None, everything) == "s2://env-basin/s"
-    assert stream(None, {"S2_PROFILE": "dev"}) == "s2://profile-basin/s"
+        named("s2://my-basin/s", everything, stream="s2://option-basin/s")
+    assert named(None, everything, stream="s2://option-basin/s") == "s2://option-basin/s"
+    assert named(None, everything) == "s2://env-basin/s"
+    assert named(None, {"S2_PROFILE": "dev"}) == "s2://profile-basin/s"
     with pytest.raises(UsageError) as caught:
-        stream()
+        named()
     for way in ("--stream", "S2_STREAM", "profile", "--local"):
         assert way in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_bad_stream_says_where_it_came_from(home):
     with pytest.raises(BadValueError, match="S2_STREAM: "):
-        resolve(Args(), {"HOME": str(home), "S2_STREAM": "basin/s"}).stream_uri(None)
+        Settings(CommonArgs(), {"HOME": str(home), "S2_STREAM": "basin/s"}).stream_uri(None, None)
     with pytest.raises(BadValueError, match="Basin name must be between 8 and 48 bytes"):
-        resolve(Args(), {"HOME": str(home)}).stream_uri("s2://b/s")
+        Settings(CommonArgs(), {"HOME": str(home)}).stream_uri("s2://b/s", None)
 
 
 def test_timeout():
-    assert resolve(Args(), {}).timeout_s == 30
-    assert resolve(Args(timeout_s=5), {}).timeout_s == 5
+    assert Settings(CommonArgs(), {}).timeout_s == 30
+    assert Settings(CommonArgs(timeout_s=5), {}).timeout_s == 5

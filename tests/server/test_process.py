@@ -10,7 +10,7 @@ import sys
 import pytest
 from support.waiting import TIMEOUT_S, until
 
-from s2cli.cli.args import Args
+from s2cli.cli.other_args import LiteArgs
 from s2cli.commands import lite
 from s2cli.errors import UsageError
 from s2cli.server import process as serve
@@ -80,12 +80,12 @@ def test_data_of_a_newer_version_is_refused(server):
 def test_other_machines_need_a_word_of_their_own():
     for host in "0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.1.example.com":
         with pytest.raises(UsageError, match="--host"):
-            lite.run(Args(host=host))
+            lite.lite(LiteArgs(host=host))
 
 
 def test_memory_and_a_directory_exclude_each_other():
     with pytest.raises(UsageError, match="--memory and --data"):
-        lite.run(Args(memory=True, data="somewhere"))
+        lite.lite(LiteArgs(memory=True, data="somewhere"))
 
 
 def test_data_outlives_the_process_however_it_ends(server):

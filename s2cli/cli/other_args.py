@@ -1,64 +1,20 @@
-"""The embedded server, and completion."""
+"""What the embedded server and the completion scripts take."""
 
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import typer
+from s2cli.cli.args import CommonArgs
 
-from s2cli.cli.declared.shared_options import JsonOutput
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Literal
+
+    import typer
+
+    from s2cli.cli.shared_options import JsonOutput
+    from s2cli.values import parse_size_bytes
 
 
-def lite(
-    action: Annotated[
-        Literal["status", "stop"] | None,
-        typer.Argument(metavar="[status|stop]", help="Ask about the running server, or end it"),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data there [default: that of --local]"),
-    ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: the data goes with the server")] = False,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
-    ] = 8080,
-    root_token_file: Annotated[
-        str | None,
-        typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
-    ] = None,
-    base_domain: Annotated[
-        str | None,
-        typer.Option("--base-domain", metavar="DOMAIN", help="Take requests to BASIN.DOMAIN as for that basin"),
-    ] = None,
-    init_file: Annotated[
-        str | None,
-        typer.Option("--init-file", metavar="FILE", help="Begin with the basins and streams in FILE, a JSON text"),
-    ] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False,
-    cors: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cors", metavar="ORIGIN", help="Let in web pages from there, or * from everywhere; this machine's may"
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-host",
-            metavar="NAME",
-            help="Answer to this name too, to .NAME and all below it, or to * for every name",
-        ),
-    ] = None,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--memory-limit",
-            metavar="SIZE",
-            help="Hold no more than that for slow readers and unfinished appends [default: 256MiB]",
-        ),
-    ] = None,
-    no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False,
-    output: JsonOutput = None,
-) -> None:
+class LiteArgs(CommonArgs):
     """Run the embedded server until it is interrupted.
 
     Examples:
@@ -73,10 +29,60 @@ def lite(
     machine's own needs a root token, or --no-auth.
     """
 
+    action: Annotated[
+        Literal["status", "stop"] | None,
+        typer.Argument(metavar="[status|stop]", help="Ask about the running server, or end it"),
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data there [default: that of --local]"),
+    ] = None
+    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: the data goes with the server")] = False
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1"
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
+    ] = 8080
+    root_token_file: Annotated[
+        str | None,
+        typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
+    ] = None
+    base_domain: Annotated[
+        str | None,
+        typer.Option("--base-domain", metavar="DOMAIN", help="Take requests to BASIN.DOMAIN as for that basin"),
+    ] = None
+    init_file: Annotated[
+        str | None,
+        typer.Option("--init-file", metavar="FILE", help="Begin with the basins and streams in FILE, a JSON text"),
+    ] = None
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False
+    cors: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--cors", metavar="ORIGIN", help="Let in web pages from there, or * from everywhere; this machine's may"
+        ),
+    ] = ()
+    allow_host: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Answer to this name too, to .NAME and all below it, or to * for every name",
+        ),
+    ] = ()
+    memory_limit_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            metavar="SIZE",
+            parser=parse_size_bytes,
+            help="Hold no more than that for slow readers and unfinished appends [default: 256MiB]",
+        ),
+    ] = None
+    no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False
+    output: JsonOutput = None
 
-def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="The shell")],
-) -> None:
+
+class CompletionArgs(CommonArgs):
     """Print the completion script for a shell.
 
     Examples:
@@ -84,3 +90,5 @@ def completion(
       s2 completion zsh > ~/.zfunc/_s2
       s2 completion fish > ~/.config/fish/completions/s2.fish
     """
+
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="The shell")]

@@ -1,0 +1,211 @@
+"""What the commands on access tokens, metrics and locations take."""
+
+from __future__ import annotations
+
+from s2cli.cli.args import CommonArgs
+from s2cli.cli.resource_args import ListArgs, NamesArgs, OutputArgs, RequestArgs, ResourceArgs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Literal
+
+    import typer
+
+    from s2cli.cli.shared_options import AccountMetric, Basin, BasinMetric, RequiredUri, TokenId, u64_option
+
+
+# Access tokens
+
+
+class GrantArgs(CommonArgs):
+    """What a new access token may do."""
+
+    token_id: TokenId
+    basins_prefix: Annotated[
+        str | None,
+        typer.Option("--basins-prefix", metavar="PREFIX", help="For basins that begin so; '' is all of them"),
+    ] = None
+    basins_exact: Annotated[str | None, typer.Option("--basins-exact", metavar="NAME", help="For this basin")] = None
+    streams_prefix: Annotated[
+        str | None,
+        typer.Option("--streams-prefix", metavar="PREFIX", help="For streams that begin so; '' is all of them"),
+    ] = None
+    streams_exact: Annotated[str | None, typer.Option("--streams-exact", metavar="NAME", help="For this stream")] = None
+    access_tokens_prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--access-tokens-prefix", metavar="PREFIX", help="For tokens whose ID begins so; '' is all of them"
+        ),
+    ] = None
+    access_tokens_exact: Annotated[
+        str | None, typer.Option("--access-tokens-exact", metavar="ID", help="For this token")
+    ] = None
+    op_group_perms: Annotated[
+        str | None,
+        typer.Option(
+            "--op-group-perms",
+            metavar="PERMS",
+            help="What it may read (r) and write (w) of account, basin and stream: account=r,stream=rw",
+        ),
+    ] = None
+    ops: Annotated[
+        str | None, typer.Option("--ops", metavar="OPS", help="Single operations it may do: check-tail,append")
+    ] = None
+    auto_prefix_streams: Annotated[
+        bool,
+        typer.Option(
+            "--auto-prefix-streams", help="Its streams are named without --streams-prefix, which is put before"
+        ),
+    ] = False
+    expires_in: Annotated[
+        str | None, typer.Option("--expires-in", metavar="DURATION", help="It ends so long from now: 30d, 12h")
+    ] = None
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", metavar="TIME", help="It ends then: 2026-12-31T00:00:00Z, or a date")
+    ] = None
+
+
+class IssueTokenArgs(GrantArgs, RequestArgs, OutputArgs):
+    """Issue an access token and print it: it is shown this once.
+
+    Examples:
+      s2 tokens issue admin --basins-prefix '' --op-group-perms account=rw > token
+      s2 tokens issue ci --basins-exact ci-builds --streams-prefix '' --ops append
+      s2 tokens issue reader --basins-prefix '' --streams-prefix web/ \\
+        --op-group-perms basin=r,stream=r --expires-in 30d
+
+    It can do what --op-group-perms and --ops name together, with the resources
+    named; what is not named it cannot touch. `s2 tokens list -o json` shows it.
+    """
+
+
+class ListTokensArgs(ListArgs):
+    """List access tokens by ID, with what they allow; never the tokens themselves.
+
+    Examples:
+      s2 tokens list
+      s2 tokens list --prefix ci- -o name
+
+    In the table, * is all, web/* those that begin so, - none.
+    """
+
+
+class RevokeTokenArgs(RequestArgs):
+    """Revoke an access token: from now on it is refused.
+
+    Examples:
+      s2 tokens revoke reader
+      s2 tokens list --prefix ci- -o name | xargs -n1 s2 tokens revoke
+    """
+
+    token_id: TokenId
+
+
+# Metrics
+
+
+class PeriodArgs(CommonArgs):
+    """Of which time metrics are wanted."""
+
+    metric: str | None
+    interval: Annotated[
+        Literal["minute", "hour", "day"] | None,
+        typer.Option("--interval", metavar="INTERVAL", help="Of one value: minute, hour or day"),
+    ] = None
+    start_timestamp: Annotated[int | None, u64_option("--start-timestamp", metavar="S", text="From this second on")] = (
+        None
+    )
+    start_ago: Annotated[str | None, typer.Option("--start-ago", metavar="DURATION", help="From so long ago on")] = None
+    end_timestamp: Annotated[int | None, u64_option("--end-timestamp", metavar="S", text="Until this second")] = None
+    end_ago: Annotated[str | None, typer.Option("--end-ago", metavar="DURATION", help="Until so long ago")] = None
+    # Not with the verbs of the official tool
+    from_: str | None = None
+    to: str | None = None
+
+
+class AccountPeriodArgs(PeriodArgs):
+    metric: AccountMetric = None
+
+
+class BasinPeriodArgs(PeriodArgs, ResourceArgs):
+    uri: Basin
+    metric: BasinMetric = None
+
+
+class StreamPeriodArgs(PeriodArgs, ResourceArgs):
+    uri: RequiredUri
+    metric: Annotated[Literal["storage"] | None, typer.Argument(metavar="[SET]", help="storage is all there is")] = None
+
+
+class MetricsArgs(PeriodArgs, OutputArgs):
+    """What prints metrics."""
+
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="From then on: 3h, a date, a time [default: 1d ago]"),
+    ] = None
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until then [default: now]")] = None
+
+
+class AccountMetricsArgs(AccountPeriodArgs, MetricsArgs):
+    """Print metrics of the account.
+
+    Examples:
+      s2 metrics account active-basins --from 7d
+      s2 metrics account account-ops --from 2026-01-01 --interval day
+
+    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    """
+
+
+class BasinMetricsArgs(BasinPeriodArgs, MetricsArgs):
+    """Print metrics of a basin.
+
+    Examples:
+      s2 metrics basin logs-prod storage
+      s2 metrics basin logs-prod append-ops --from 6h --interval minute
+
+    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    """
+
+
+class StreamMetricsArgs(StreamPeriodArgs, MetricsArgs):
+    """Print metrics of a stream.
+
+    Examples:
+      s2 metrics stream s2://logs-prod/web
+      s2 metrics stream s2://logs-prod/web storage --from 1h -o json
+
+    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    """
+
+
+# Locations
+
+
+class ListLocationsArgs(NamesArgs):
+    """List the locations that a basin can be created in.
+
+    Examples:
+      s2 locations list
+      s2 locations list -o name
+    """
+
+
+class DefaultLocationArgs(OutputArgs):
+    """Show the location of basins that are created without --location.
+
+    Examples:
+      s2 locations get-default
+      s2 locations get-default -o name
+    """
+
+
+class SetDefaultLocationArgs(RequestArgs, OutputArgs):
+    """Choose the location of basins that are created without --location.
+
+    Examples:
+      s2 locations set-default aws:us-east-1
+    """
+
+    location: Annotated[str, typer.Argument(metavar="NAME", help="As `s2 locations list` names it")]

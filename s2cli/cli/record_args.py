@@ -1,0 +1,354 @@
+"""What append, read, tail, check-tail, trim and fence take."""
+
+from __future__ import annotations
+
+from s2cli.cli.args import CommonArgs, StreamConfigArgs
+from s2cli.errors import UsageError
+from s2cli.values import URI_PREFIX, parse_record_format, shell_word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Literal
+
+    import typer
+
+    from s2cli.cli.shared_options import (
+        Compression,
+        EncryptionKeyFile,
+        Follow,
+        JsonOutput,
+        Uri,
+        Yes,
+        Zero,
+        u64_option,
+    )
+    from s2cli.values import parse_duration_ms, parse_seconds, parse_size_bytes
+
+
+class RecordArgs(CommonArgs):
+    """Which stream, and how long an outage may last."""
+
+    uri: Uri = None
+    stream: Annotated[
+        str | None, typer.Option("--stream", metavar="URI", help="The stream, where no operand names it")
+    ] = None
+    max_outage_s: Annotated[
+        float | None,
+        typer.Option(
+            "--max-outage",
+            metavar="DURATION",
+            parser=parse_seconds,
+            help="Give up after so long without progress [default: 60s]",
+        ),
+    ] = None
+
+
+class ConditionArgs(RecordArgs):
+    """What appends only on a condition."""
+
+    match_seq_num: Annotated[
+        int | None,
+        u64_option("-m", "--match-seq-num", text="Only if what is appended begins at this sequence number"),
+    ] = None
+    fencing_token: Annotated[
+        str | None,
+        typer.Option("-f", "--fencing-token", metavar="TOKEN", help="Only if the stream is fenced by this token"),
+    ] = None
+    encryption_key_file: EncryptionKeyFile = None
+
+
+class AppendArgs(ConditionArgs, StreamConfigArgs):
+    """Append records to a stream, by default one for each line of standard input.
+
+    Examples:
+      cat access.log | s2 append s2://logs-prod/web
+      s2 --local append --create s2://quickstart/numbers numbers.txt
+      find . -print0 | s2 append -0 s2://backup-jobs/files
+      s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
+
+    A line becomes one record, byte for byte, without its newline. No record is
+    lost or repeated in silence: when a connection breaks, the tail is asked what
+    became durable before anything is sent again. Every ending prints an account:
+    what was read, what is durable, and at which line to go on.
+
+    --format json takes one object a line: {"body": …, "headers": [[…, …]],
+    "timestamp": …}, each member optional; in json-base64, or with "base64": true,
+    texts are Base64. So a copy of what read -o json prints is exact, but for its
+    command records: fence and trim would act on the copy, and are left out.
+    The options for a stream hold where this append creates it: by --create, or
+    since its basin lets appends create streams.
+    """
+
+    uri: Uri = None
+    inputs: Annotated[
+        tuple[str, ...],
+        typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]"),
+    ] = ()
+    input: Annotated[
+        tuple[str, ...], typer.Option("-i", "--input", metavar="FILE", help="The same as the operand; repeatable")
+    ] = ()
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            parser=parse_record_format,
+            help="Of the input: text, json or json-base64",
+        ),
+    ] = "text"
+    commands: Annotated[
+        Literal["skip", "send"],
+        typer.Option(
+            "--commands",
+            metavar="HOW",
+            help="What becomes of command records in the input: skip leaves them out, or send",
+        ),
+    ] = "skip"
+    zero: Zero = False
+    header: Annotated[
+        tuple[str, ...],
+        typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
+    ] = ()
+    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream where they are missing")] = (
+        False
+    )
+    on_lost_ack: Annotated[
+        Literal["check", "resend", "stop"],
+        typer.Option(
+            "--on-lost-ack",
+            metavar="HOW",
+            help="When a connection breaks before an ack: check what is durable, resend all, or stop",
+        ),
+    ] = "check"
+    linger_ms: Annotated[
+        int | None,
+        typer.Option(
+            "--linger",
+            metavar="DURATION",
+            parser=parse_duration_ms,
+            help="Wait so long for more lines before a batch leaves",
+        ),
+    ] = None
+    inflight_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--inflight",
+            metavar="SIZE",
+            parser=parse_size_bytes,
+            help="Bytes sent and not acked [default: 4MiB nearby, else 8MiB]",
+        ),
+    ] = None
+    transport: Annotated[
+        Literal["auto", "s2s", "unary"],
+        typer.Option("--transport", metavar="HOW", help="s2s: one session; unary: single calls; auto: what works"),
+    ] = "auto"
+    compression: Compression = None
+    output: JsonOutput = None
+
+    def combine(self) -> None:
+        """The operand that begins with s2:// is the URI, wherever it stands; the others are inputs, as `-i` names
+        them."""
+        super().combine()
+        operands = [word for word in (self.uri, *self.inputs) if word is not None]
+        uris = [operand for operand in operands if operand.startswith(URI_PREFIX)]
+        inputs = tuple(operand for operand in operands if not operand.startswith(URI_PREFIX))
+        if len(uris) > 1:
+            raise UsageError(f"two streams were given: {uris[0]} and {uris[1]}")
+        if inputs and self.input:
+            # In which order they are meant cannot be told.
+            raise UsageError(f"--input and the operand {inputs[0]} both name inputs: write all of them in one way")
+        self.uri = uris[0] if uris else None
+        self.inputs = inputs or self.input
+        if self.format == "text" and "commands" in vars(self):
+            raise UsageError("--commands is about --format json and json-base64: a line of text is no command record")
+
+
+class PrintArgs(RecordArgs):
+    """What prints records."""
+
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FORMAT", help="text (the bodies), json or json-base64 [default: text]"),
+    ] = None
+    output_file: Annotated[
+        str | None, typer.Option("-O", "--output-file", metavar="FILE", help="Write there, not to stdout")
+    ] = None
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            parser=parse_record_format,
+            help="text, json or json-base64; the same as -o FORMAT",
+        ),
+    ] = "text"
+    zero: Zero = False
+    encryption_key_file: EncryptionKeyFile = None
+    transport: Annotated[
+        Literal["auto", "s2s", "sse", "unary"],
+        typer.Option(
+            "--transport", metavar="HOW", help="s2s: one session; sse: events; unary: single calls; auto: what works"
+        ),
+    ] = "auto"
+    compression: Compression = None
+    follow: bool
+
+    def combine(self) -> None:
+        """`-o` is a format or, as in the official tool, a file: a value with a dot or a slash, or `-`."""
+        super().combine()
+        value, self.output = self.output, None  # which would say how errors are shown
+        if value is None:
+            return
+        if value == "-" or "." in value or "/" in value:
+            if self.output_file is not None:
+                raise UsageError(f"--output {value} and --output-file {self.output_file} name two files")
+            self.output_file = value
+            return
+        try:
+            wanted = parse_record_format(value)
+        except UsageError as error:
+            hint = f"to write to a file of that name: -O {shell_word(value)}"
+            raise UsageError(f"--output: {error.message}", hint=hint) from None
+        if "format" in vars(self) and self.format != wanted:
+            raise UsageError(f"--format {self.format} and --output {value} ask for two formats")
+        self.format = wanted
+
+
+class PositionArgs(CommonArgs):
+    """Where a read starts and ends, as the official tool says it."""
+
+    bytes: Annotated[int | None, u64_option("-b", "--bytes", text="At most so many metered bytes")] = None
+    clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False
+    seq_num: Annotated[int | None, u64_option("-s", "--seq-num", text="Start at this sequence number")] = None
+    timestamp: Annotated[int | None, u64_option("--timestamp", metavar="MS", text="Start at this time")] = None
+    ago: Annotated[str | None, typer.Option("--ago", metavar="DURATION", help="Start so long ago")] = None
+    tail_offset: Annotated[int | None, u64_option("--tail-offset", text="Start so many records before the tail")] = None
+    until: Annotated[int | None, u64_option("--until", metavar="MS", text="Stop at this time, exclusive")] = None
+
+
+class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
+    """Print the records of a stream from its beginning to its current end, like cat.
+
+    Examples:
+      s2 read s2://logs-prod/web
+      s2 read s2://logs-prod/web --from -100 --follow
+      s2 read s2://logs-prod/web --from '1h ago' --to '30m ago' -o json
+      s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
+
+    A POSITION is a sequence number, -N (N before the tail), start or end; or a
+    time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,
+    'yesterday 10:00', or @EPOCH in seconds or milliseconds.
+    A start at the tail prints nothing and succeeds; one beyond it fails with 5.
+    The text format prints the body of each record, byte for byte, and a newline.
+    The options for a stream hold where its basin lets reads create it.
+    """
+
+    from_: Annotated[str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")] = (
+        None
+    )
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
+    ] = None
+    follow: Follow = False
+    count: Annotated[int | None, u64_option("-n", "--count", text="At most so many records")] = None
+
+
+class TailArgs(PrintArgs):
+    """Print the last records of a stream.
+
+    Examples:
+      s2 tail s2://logs-prod/web
+      s2 tail -f s2://logs-prod/web
+      s2 tail -100 s2://logs-prod/web
+      s2 tail -n 100 -o json s2://logs-prod/web
+    """
+
+    lines: Annotated[int, u64_option("-n", "--lines", text="How many records")] = 10
+    follow: Follow = False
+
+
+class CheckTailArgs(RecordArgs):
+    """Print where the next record of a stream will be: SEQ_NUM @ TIMESTAMP.
+
+    Examples:
+      s2 check-tail s2://logs-prod/web
+      s2 check-tail s2://logs-prod/web -o json
+
+    The timestamp is that of the last record, in milliseconds since the epoch.
+    """
+
+    max_outage_s: Annotated[
+        float | None,
+        typer.Option(
+            "--max-outage",
+            metavar="DURATION",
+            parser=parse_seconds,
+            help="Try so long [default: three times, within --timeout]",
+        ),
+    ] = None
+    output: JsonOutput = None
+
+
+class CommandArgs(ConditionArgs):
+    """What appends a command record. Its second operand is the `value` of the command."""
+
+    value: str | None
+    value_name: str
+    output: JsonOutput = None
+
+    def combine(self) -> None:
+        """The operand that begins with s2:// is the URI, wherever it stands; the other one is the value."""
+        super().combine()
+        verb, what = self.command.rpartition(" ")[2], self.value_name
+        operands = [operand for operand in (self.uri, self.value) if operand is not None]
+        uris = [operand for operand in operands if operand.startswith(URI_PREFIX)]
+        others = [operand for operand in operands if not operand.startswith(URI_PREFIX)]
+        if len(uris) > 1:
+            raise UsageError(f"two streams were given, and no {what}: {uris[0]} and {uris[1]}")
+        if len(others) > 1:
+            raise UsageError(f'neither "{others[0]}" nor "{others[1]}" is a stream: it must begin with {URI_PREFIX}')
+        if not others:
+            raise UsageError(f"{what} is missing", hint=f"s2 {verb} s2://BASIN/STREAM {what}")
+        self.uri = uris[0] if uris else None
+        self.value = others[0]
+
+
+class TrimArgs(CommandArgs):
+    """Delete the records of a stream before TRIM_POINT; they are gone for good.
+
+    Examples:
+      s2 trim s2://logs-prod/web 5000
+      S2_STREAM=s2://logs-prod/web s2 trim 5000
+
+    The operand that begins with s2:// is the stream. On a terminal you are asked
+    before, and without one it is done at once. A TRIM_POINT beyond the tail would
+    delete every record: it ends with 5.
+    """
+
+    value_name = "TRIM_POINT"
+
+    uri: Uri = None
+    value: Annotated[str | None, typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays")] = (
+        None
+    )
+    yes: Yes = False
+    force: Annotated[bool, typer.Option("--force", help="Take a TRIM_POINT beyond the tail, too")] = False
+
+
+class FenceArgs(CommandArgs):
+    """Set the fencing token of a stream: appends that name another one are refused.
+
+    Examples:
+      s2 fence s2://logs-prod/web writer-7
+      s2 fence s2://logs-prod/web writer-8 --fencing-token writer-7
+      s2 append s2://logs-prod/web --fencing-token writer-8
+
+    An append that names no token is always let in.
+    """
+
+    value_name = "NEW_TOKEN"
+
+    uri: Uri = None
+    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' lifts the fence")] = (
+        None
+    )

@@ -1,0 +1,370 @@
+"""What the commands on basins and streams take."""
+
+from __future__ import annotations
+
+from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS, CommonArgs, StreamConfigArgs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Literal
+
+    import typer
+
+    from s2cli.cli.shared_options import (
+        Basin,
+        NulNames,
+        OptionalBasin,
+        RequiredUri,
+        Resource,
+        Yes,
+    )
+
+
+class ResourceArgs(CommonArgs):
+    """What names a basin or a stream."""
+
+    uri: str
+
+
+class OutputArgs(CommonArgs):
+    """What prints resources."""
+
+    output: Annotated[
+        Literal["table", "json", "jsonl", "name"] | None,
+        typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name [default: table]"),
+    ] = None
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="No line of headers above a table")] = False
+
+
+class NamesArgs(OutputArgs):
+    """What prints many."""
+
+    zero: NulNames = False
+
+
+class PagesArgs(CommonArgs):
+    """What lists by name, page by page."""
+
+    prefix: Annotated[str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin so")] = ""
+    start_after: Annotated[
+        str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after this one")
+    ] = ""
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most so many [default: all]")
+    ] = None
+    no_auto_paginate: Annotated[
+        bool, typer.Option("--no-auto-paginate", help="One page only; --limit is then its size", hidden=True)
+    ] = False
+
+
+class StreamPagesArgs(PagesArgs, ResourceArgs):
+    """What lists streams of a basin."""
+
+
+class ListArgs(PagesArgs, NamesArgs):
+    """What lists resources."""
+
+
+class RequestArgs(CommonArgs):
+    """What changes something."""
+
+    request_token: Annotated[
+        str | None,
+        typer.Option(
+            "--request-token",
+            metavar="TOKEN",
+            help="Name this request, so that the same one sent again is not done twice [default: a random one]",
+        ),
+    ] = None
+
+
+class BasinConfigArgs(StreamConfigArgs):
+    """What a basin is to be like; the options for streams are the defaults of the streams in it."""
+
+    create_stream_on_append: Annotated[
+        bool | None,
+        typer.Option("--create-stream-on-append/--no-create-stream-on-append", help="Appends create missing streams"),
+    ] = None
+    create_stream_on_read: Annotated[
+        bool | None,
+        typer.Option("--create-stream-on-read/--no-create-stream-on-read", help="Reads create missing streams"),
+    ] = None
+    stream_cipher: Annotated[
+        Literal["aegis-256", "aes-256-gcm"] | None,
+        typer.Option("--stream-cipher", metavar="CIPHER", help="aegis-256 or aes-256-gcm, with keys of the clients"),
+    ] = None
+
+
+class LocatedBasinArgs(BasinConfigArgs):
+    """What a new basin is to be like."""
+
+    location: Annotated[str | None, typer.Option("--location", metavar="NAME", help="Where the basin lies")] = None
+
+
+class NewStreamArgs(ResourceArgs, StreamConfigArgs, RequestArgs, OutputArgs):
+    """What creates a stream."""
+
+
+class NewBasinArgs(LocatedBasinArgs, NewStreamArgs):
+    """What creates a basin."""
+
+
+class GetArgs(ResourceArgs, OutputArgs):
+    """What shows a configuration."""
+
+
+class DeleteArgs(ResourceArgs, RequestArgs):
+    """What deletes."""
+
+    yes: Yes = False
+
+
+class StreamChangeArgs(ResourceArgs, StreamConfigArgs):
+    """What changes a stream."""
+
+    unset: Annotated[
+        tuple[str, ...],
+        typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(STREAM_MEMBERS)}"),
+    ] = ()
+
+
+class BasinChangeArgs(BasinConfigArgs, StreamChangeArgs):
+    """What changes a basin."""
+
+    unset: Annotated[
+        tuple[str, ...],
+        typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(BASIN_MEMBERS)}"),
+    ] = ()
+
+
+# By URI
+
+
+class CreateByUriArgs(NewBasinArgs):
+    """Create a basin or a stream, whichever the URI names.
+
+    Examples:
+      s2 create s2://logs-prod --create-stream-on-append
+      s2 create s2://logs-prod/web --retention-policy 30d
+      s2 create s2://logs-prod/web -o json
+
+    It fails with 5 where the resource is already there. For a basin, the options
+    for streams are the defaults of the streams in it.
+    """
+
+    uri: Resource
+
+
+class ListByUriArgs(ListArgs, StreamPagesArgs):
+    """List basins, or the streams of the basin that is named.
+
+    Examples:
+      s2 list
+      s2 list s2://logs-prod
+      s2 list s2://logs-prod/web/ -o name
+
+    The same as `s2 basins list` and `s2 streams list`.
+    """
+
+    uri: OptionalBasin = ""
+
+
+class GetByUriArgs(GetArgs):
+    """Show the configuration of a basin or a stream, whichever the URI names.
+
+    Examples:
+      s2 get s2://logs-prod
+      s2 get s2://logs-prod/web -o json
+
+    The records of a stream are what `s2 read` prints.
+    """
+
+    uri: Resource
+
+
+class EnsureByUriArgs(LocatedBasinArgs, BasinChangeArgs, OutputArgs):
+    """Create a basin or a stream where it is missing, or change what is there.
+
+    Examples:
+      s2 ensure s2://logs-prod --create-stream-on-append
+      s2 ensure s2://logs-prod/web --retention-policy 30d
+      s2 ensure s2://logs-prod/web --unset retention-policy -o json
+
+    A missing basin of a stream is created too. Of what is there, only the
+    members that are given change; where none is given, nothing does.
+    """
+
+    uri: Resource
+
+
+class DeleteByUriArgs(DeleteArgs):
+    """Delete a basin with all its streams, or a stream with all its records.
+
+    Examples:
+      s2 delete s2://logs-prod/web
+      s2 delete s2://logs-old --yes
+
+    On a terminal it asks first; elsewhere it wants --yes.
+    """
+
+    uri: Resource
+
+
+# Basins
+
+
+class ListBasinsArgs(ListArgs):
+    """List basins by name, those being deleted too.
+
+    Examples:
+      s2 basins list
+      s2 basins list --prefix logs- -o name
+      s2 basins list -o jsonl | jq -r .created_at
+
+    Rows are printed as the pages arrive; on a pipe, cells are separated by tabs.
+    """
+
+
+class CreateBasinArgs(NewBasinArgs):
+    """Create a basin.
+
+    Examples:
+      s2 basins create logs-prod --create-stream-on-append
+      s2 basins create logs-prod --retention-policy 30d -o json
+
+    A name has 8 to 48 lowercase letters, digits and hyphens. The options for
+    streams are the defaults of the streams in the basin.
+    """
+
+    uri: Basin
+
+
+class GetBasinArgs(GetArgs):
+    """Show the configuration of a basin.
+
+    Examples:
+      s2 basins get logs-prod
+      s2 basins get logs-prod -o json
+    """
+
+    uri: Basin
+
+
+class EnsureBasinArgs(LocatedBasinArgs, BasinChangeArgs, OutputArgs):
+    """Create a basin where it is missing, or change the members that are given.
+
+    Examples:
+      s2 basins ensure logs-prod
+      s2 basins ensure logs-prod --create-stream-on-append --retention-policy 30d
+
+    What changes holds for streams that are created from then on.
+    """
+
+    uri: Basin
+
+
+class ReconfigureBasinArgs(BasinChangeArgs, RequestArgs, OutputArgs):
+    """Change members of the configuration of a basin; the others stay.
+
+    Examples:
+      s2 basins reconfigure logs-prod --retention-policy 30d
+      s2 basins reconfigure logs-prod --no-create-stream-on-read -o json
+      s2 basins reconfigure logs-prod --unset stream-cipher --unset storage-class
+
+    What changes holds for streams that are created from then on.
+    """
+
+    uri: Basin
+
+
+class DeleteBasinArgs(DeleteArgs):
+    """Delete a basin with all its streams and records.
+
+    Examples:
+      s2 basins delete logs-old
+      s2 basins list -p tmp- -o name -0 | xargs -0 -n1 s2 basins delete --yes
+
+    On a terminal it asks first; elsewhere it wants --yes. The server removes the
+    data in its own time: until then the basin is listed as being deleted.
+    """
+
+    uri: Basin
+
+
+# Streams
+
+
+class ListStreamsArgs(ListArgs, StreamPagesArgs):
+    """List the streams of a basin by name, those being deleted too.
+
+    Examples:
+      s2 streams list logs-prod
+      s2 streams list s2://logs-prod/web/
+      s2 streams list logs-prod --prefix web/ -o name
+
+    What follows the basin in a URI is a prefix. -o name prints whole URIs; those
+    with control characters only with -0, and without it ends with 8.
+    """
+
+    uri: Basin
+
+
+class CreateStreamArgs(NewStreamArgs):
+    """Create a stream; what no option says comes from the defaults of its basin.
+
+    Examples:
+      s2 streams create s2://logs-prod/web
+      s2 streams create s2://logs-prod/web --retention-policy infinite
+    """
+
+    uri: RequiredUri
+
+
+class GetStreamArgs(GetArgs):
+    """Show the configuration of a stream.
+
+    Examples:
+      s2 streams get s2://logs-prod/web
+      s2 streams get s2://logs-prod/web -o json
+    """
+
+    uri: RequiredUri
+
+
+class EnsureStreamArgs(StreamChangeArgs, OutputArgs):
+    """Create a stream where it is missing, or change the members that are given.
+
+    Examples:
+      s2 streams ensure s2://logs-prod/web
+      s2 streams ensure s2://logs-prod/web --retention-policy 30d -o json
+
+    A missing basin is created too.
+    """
+
+    uri: RequiredUri
+
+
+class ReconfigureStreamArgs(StreamChangeArgs, RequestArgs, OutputArgs):
+    """Change members of the configuration of a stream; the others stay.
+
+    Examples:
+      s2 streams reconfigure s2://logs-prod/web --retention-policy infinite
+      s2 streams reconfigure s2://logs-prod/web --unset timestamping-mode -o json
+
+    A member that is unset is again as the basin says.
+    """
+
+    uri: RequiredUri
+
+
+class DeleteStreamArgs(DeleteArgs):
+    """Delete a stream with all its records.
+
+    Examples:
+      s2 streams delete s2://logs-prod/web
+      s2 streams list tmp-jobs -o name -0 | xargs -0 -n1 s2 streams delete --yes
+
+    On a terminal it asks first; elsewhere it wants --yes.
+    """
+
+    uri: RequiredUri
