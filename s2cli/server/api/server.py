@@ -41,10 +41,6 @@ class Phase(IntEnum):
     CLOSED = 4
 
 
-# A member of an enum is found by a function of Python's, and every request asks.
-_DRAINING = Phase.DRAINING
-
-
 class Server:
     """One server without its sockets."""
 
@@ -70,6 +66,8 @@ class Server:
         self.host_names = HostNames()
         self.logs_requests = False
         self.phase = Phase.SERVING
+        # Whether nothing new is begun: in DRAINING and what follows.
+        self.draining = False
         # The flag of each ack: once the server is about to go, that its client had better reconnect.
         self.advice = 0
         # Exchanges that are running, and since when there may be none.
@@ -116,6 +114,7 @@ class Server:
         """The next phase, and what begins with it."""
         assert phase == self.phase + 1, f"{phase} after {self.phase}"
         self.phase = phase
+        self.draining = phase >= Phase.DRAINING
         if phase is Phase.REFUSING:
             self.advice = RECONNECT_ADVISED
             self.check_appenders_left()
@@ -128,11 +127,6 @@ class Server:
         elif phase is Phase.CLOSING:
             self._quiet.clear()
             self._closing.set()
-
-    @property
-    def draining(self) -> bool:
-        """Whether nothing new is begun."""
-        return self.phase >= _DRAINING
 
     async def appenders_left(self, timeout_s: float) -> None:
         """Waits until no append session is left that was advised to reconnect; at most that long. A client that heeds

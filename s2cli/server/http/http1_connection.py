@@ -269,7 +269,8 @@ class Connection(Receiver):
         self._url, self._headers, self._hosts, self._is_in_head = b"", [], 0, False
         self._keeps_none = True
         version, method = parser.get_http_version(), parser.get_method()
-        http1_head.check_version(version, hosts, is_chunked=self._is_chunked)
+        if version != "1.1" or hosts != 1:
+            http1_head.check_version(version, hosts, is_chunked=self._is_chunked)
         if parser.should_upgrade():
             if method == b"CONNECT":
                 raise RefusedError(BAD_REQUEST)
