@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -67,59 +68,54 @@ def test_one_at_a_time_and_others_in_between(monkeypatch, step_s, pause_s):
     assert paused == pytest.approx([pause_s] * 6)
 
 
-def test_many_that_are_ready_at_once_share_no_turn_of_the_loop(monkeypatch):
-    """However short each of them is: together they may take long."""
+def steps_by_turn(monkeypatch, begin):
+    """How many steps `begin(step)` made in each turn of the loop; none of them is worth a turn for the others."""
     now_s = 0.0
     turns = []
-
-    class Clock:
-        monotonic = staticmethod(lambda: now_s)
 
     def step():
         nonlocal now_s
         now_s += turnstile.TURN_S * 0.6
         turns[-1] += 1
-        return
-        yield
 
     async def main():
-        one = Turnstile()
-        working = asyncio.gather(*(one.walk(step()) for _ in range(100)))
+        working = begin(step)
         while not working.done():
             turns.append(0)
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(turnstile, "time", Clock)
+    monkeypatch.setattr(turnstile, "time", SimpleNamespace(monotonic=lambda: now_s))
     asyncio.run(main())
-    assert sum(turns) == 100
-    assert max(turns) == 2
+    return turns
+
+
+def test_many_that_are_ready_at_once_share_no_turn_of_the_loop(monkeypatch):
+    """However short each of them is: together they may take long."""
+
+    def begin(step):
+        def once():
+            step()
+            return
+            yield
+
+        one = Turnstile()
+        return asyncio.gather(*(one.walk(once()) for _ in range(100)))
+
+    turns = steps_by_turn(monkeypatch, begin)
+    assert (sum(turns), max(turns)) == (100, 2)
 
 
 def test_many_short_steps_of_one_share_no_turn_of_the_loop(monkeypatch):
-    """None of them is worth a turn, and together they may take long."""
-    now_s = 0.0
-    turns = []
+    def begin(step):
+        def steps():
+            for _ in range(100):
+                step()
+                yield
 
-    class Clock:
-        monotonic = staticmethod(lambda: now_s)
+        return asyncio.ensure_future(Turnstile().walk(steps()))
 
-    def steps():
-        nonlocal now_s
-        for _ in range(100):
-            now_s += turnstile.TURN_S * 0.6
-            turns[-1] += 1
-            yield
-
-    async def main():
-        working = asyncio.ensure_future(Turnstile().walk(steps()))
-        while not working.done():
-            turns.append(0)
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(turnstile, "time", Clock)
-    asyncio.run(main())
-    assert sum(turns) == 100
-    assert max(turns) == 2
+    turns = steps_by_turn(monkeypatch, begin)
+    assert (sum(turns), max(turns)) == (100, 2)
 
 
 def test_what_is_done_at_once_passes_without_a_turn_of_the_loop():
