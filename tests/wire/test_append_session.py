@@ -582,16 +582,19 @@ def test_in_shared_mode_what_was_trimmed_is_undecided():
         writer.connect()
 
 
-@pytest.mark.parametrize("at", range(40))
-def test_a_batch_is_found_wherever_it_stands(at):
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("at", range(20))
+def test_a_batch_is_found_wherever_it_stands(at, size):
     stream = Stream()
-    writer, wire = shared_writer(stream, [b"needle", b"in", b"hay"])
-    stream.write(*(b"%d" % number for number in range(at)), b"needle", b"in")
+    needle = [b"needle %d" % number for number in range(size)]
+    writer, wire = shared_writer(stream, needle)
+    stream.write(*(b"%d" % number for number in range(at)), *needle[:-1])
     wire.deliver(1)
-    stream.write(*(b"%d" % number for number in range(40 - at)))
+    stream.write(*(b"%d" % number for number in range(20 - at)))
     writer.cut(keep=False)
     writer.connect()
-    assert (writer.session.durable, writer.session.last_seq_num) == (4, 2 + at + 4)
+    # Behind two records of the beginning, those before it, and all of it but the last one.
+    assert (writer.session.durable, writer.session.last_seq_num) == (1 + size, 2 + at + size - 1 + size - 1)
 
 
 def test_a_window_much_longer_than_the_batches_is_searched():
