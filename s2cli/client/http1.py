@@ -26,17 +26,8 @@ class Http1:
     body has. `reusable` says then whether the connection can carry another request."""
 
     __slots__ = (
-        "_authority",
-        "_buffer",
-        "_extra",
-        "_left",
-        "_open",
-        "_state",
-        "ended",
-        "headers",
-        "reusable",
-        "status",
-    )
+        "_authority", "_buffer", "_extra", "_left", "_open", "_state", "ended", "headers", "reusable", "status",
+    )  # fmt: skip
 
     ping = None  # there is none
     pending = False  # nothing but the socket ever holds the body back

@@ -41,15 +41,7 @@ class ReadLoop:
     as it likes. `notice` tells a person."""
 
     __slots__ = (
-        "_advice",
-        "_blocked",
-        "_notice",
-        "_output_fd",
-        "_retry",
-        "_session",
-        "_stream",
-        "_transports",
-        "_waiter",
+        "_advice", "_blocked", "_notice", "_output_fd", "_retry", "_session", "_stream", "_transports", "_waiter",
         "_write",
     )  # fmt: skip
 

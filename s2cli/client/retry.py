@@ -125,6 +125,9 @@ class RetryPolicy:
             raise self._over(f"gave up after {self._max_attempts} attempts", error) from error
         if left_s is not None and left_s <= 0:
             raise self._too_long(error) from error
+        asked_s = (error.retry_after_ms or 0) / 1000
+        if left_s is not None and asked_s > left_s:
+            raise self._over(f"gave up, for the server asks to wait {format_seconds(asked_s)}", error) from error
         reason = "".join(letter for letter in error.message if not (letter.isdecimal() or letter == "."))
         if reason != self._reason and not quiet:
             self._reason = reason
@@ -132,12 +135,7 @@ class RetryPolicy:
         base_s = min(FIRST_DELAY_S * 2**self._attempts, LAST_DELAY_S)
         self._attempts += 1
         # os.urandom instead of `random`: it is imported already.
-        delay_s = base_s * (1 + os.urandom(1)[0] / 256)
-        if error.retry_after_ms is not None:
-            asked_s = error.retry_after_ms / 1000
-            if left_s is not None and asked_s >= left_s:
-                raise self._over(f"gave up, for the server asks to wait {format_seconds(asked_s)}", error) from error
-            delay_s = max(delay_s, asked_s)
+        delay_s = max(base_s * (1 + os.urandom(1)[0] / 256), asked_s)
         waiter.sleep(delay_s if left_s is None else min(delay_s, left_s))
 
     def keep_trying(self, attempt: Callable[[], Answer], waiter: Waiter) -> Answer:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from s2cli.client.connection import basin_peer, call, connect, explain, records_path
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
-from s2cli.errors import (
-    ApiError,
-    AuthError,
-    NotFoundError,
-    ProtocolError,
-    S2Error,
-)
+from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,18 +26,9 @@ class StreamClient:
     """One stream, where it is, and how long a call may take."""
 
     __slots__ = (
-        "_config_told",
-        "_spare",
-        "_target",
-        "accepts",
-        "basin",
-        "codings",
-        "headers",
-        "path",
-        "peer",
-        "stream",
+        "_config_told", "_spare", "accepts", "basin", "codings", "headers", "path", "peer", "stream", "target",
         "timeout_s",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,7 +42,7 @@ class StreamClient:
     ) -> None:
         """`stream_config` is what the stream is to be like where an append or a read creates it (section 17.1).
         `codings`: how what is sent and what comes may be compressed, the best first."""
-        self._target = target
+        self.target = target
         self.basin = basin
         self.stream = stream
         self.timeout_s = timeout_s
@@ -71,10 +56,6 @@ class StreamClient:
         self.accepts = [("accept-encoding", ", ".join(codings))] if codings else []
         self.path = records_path(stream)
         self._spare: Connection | None = None
-
-    @property
-    def target(self) -> Target:
-        return self._target
 
     def keep(self, connection: Connection) -> None:
         """Gives a connection back, for the next connect(), or closes it."""
@@ -96,7 +77,7 @@ class StreamClient:
         try:
             return connect(self.peer, waiter)
         except LostError:
-            if not self._target.local:
+            if not self.target.local:
                 raise
         # The server of the profile local ends when it is idle for long: whoever needs it starts it.
         from s2cli.client.local_start import ensure_server
@@ -147,7 +128,7 @@ class StreamClient:
         exists is never touched."""
         from s2cli.client.api import ApiClient
 
-        client = ApiClient(self._target, self.timeout_s, lambda text: None)
+        client = ApiClient(self.target, self.timeout_s, lambda text: None)
 
         def create(path: str, basin: str | None, body: dict[str, object]) -> bool:
             headers = {"s2-request-token": token}
@@ -174,7 +155,7 @@ class StreamClient:
 
     def explain(self, error: S2Error) -> S2Error:
         """Adds what to do about an error of the server."""
-        return explain(error, self._target, self.basin, self.stream)
+        return explain(error, self.target, self.basin, self.stream)
 
 
 def keep_trying(

@@ -167,9 +167,10 @@ def test_retry_after_is_the_least_wait(serve, no_waiting):
 def test_a_wait_beyond_the_deadline_is_not_begun(serve, no_waiting):
     body = b'{"code":"rate_limited","message":"slow down"}'
     server = serve(answer(429, body, "Retry-After-Ms: 5000\r\n"))
+    told = []
     with pytest.raises(UnreachableError, match="gave up, for the server asks to wait 5 s: slow down"):
-        api.list_basins(connect(server, timeout_s=2), "", "", 1000)
-    assert no_waiting == []
+        api.list_basins(connect(server, told=told, timeout_s=2), "", "", 1000)
+    assert (no_waiting, told) == ([], [])
 
 
 @pytest.mark.parametrize(
