@@ -197,7 +197,8 @@ def test_what_will_not_pass_is_tried_once(serve, status, body, code):
 
 def test_a_conflict_of_transactions_is_tried_again(serve):
     server = serve(answer(409, b'{"code":"transaction_conflict","message":"m"}'), answer(200, b"{}"))
-    api.get_basin(connect(server), "my-basin")
+    assert api.get_basin(connect(server), "my-basin") == {}
+    assert len(server.requests) == 2
 
 
 def test_a_create_repeats_its_token(serve):

@@ -39,6 +39,7 @@ def test_fence_keeps_other_writers_out(s2, ten):
 def test_trim_of_what_is_missing_makes_nothing(s2, shared_server):
     basin = shared_server.create_basin(create_stream_on_append=True)
     s2("trim", f"s2://{basin}/missing", "0", code=3)
+    assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
 
 
 def test_a_trim_beyond_the_tail_wants_force(s2, ten):
