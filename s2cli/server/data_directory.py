@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from s2cli.errors import S2Error, UsageError
 from s2cli.private_files import open_own
+from s2cli.values import is_true
+from s2cli.wire.lock_file import decode_note
 
 LOCK_NAME = "LOCK"
 MOUNTS = "/proc/self/mountinfo"
 # For whoever has a network file system that keeps its promises.
 ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
+# A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
+LOCK_PATIENCE_S = 1.0
+LOCK_RETRY_S = 0.02
 
 # File systems on which `flock` and the shared memory beside the database do not reach from one machine to another.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -71,6 +78,28 @@ class LockedDirectory:
         """Let others in. The file stays: removing it would let two servers lock two files of one name."""
         self.write_note(b"")
         os.close(self._file)
+
+
+async def lock_directory(data: str) -> LockedDirectory:
+    """The data directory, ours once a server that is just ending has let go. Raises S2Error where it cannot be had."""
+    allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return LockedDirectory(Path(data), allow_network=allow_network)
+        except DirectoryInUseError as error:
+            if time.monotonic() > deadline:
+                raise _in_use(data, decode_note(error.note) or {}) from error
+        await asyncio.sleep(LOCK_RETRY_S)
+
+
+def _in_use(path: str, note: dict[str, str]) -> S2Error:
+    holder = f"the server with process id {note['pid']}" if "pid" in note else "another server"
+    where = f" at {note['url']}" if "url" in note else ""
+    return S2Error(
+        f"the data directory {path} is in use by {holder}{where}",
+        hint="stop that server first, or choose another directory with --data",
+    )
 
 
 def _unusable(path: Path, error: OSError) -> S2Error:

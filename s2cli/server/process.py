@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +20,14 @@ from s2cli.server import heap
 from s2cli.server.api.app import application
 from s2cli.server.api.server import Phase, Server
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.data_directory import ALLOW_NETWORK_VARIABLE, DirectoryInUseError, LockedDirectory
+from s2cli.server.data_directory import LockedDirectory, lock_directory
 from s2cli.server.http.cors import Cors
 from s2cli.server.http.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.http.host_names import HostNames
 from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
 from s2cli.server.init_file import ensure_initial
 from s2cli.server.store.sqlite.engine import SqliteStore
-from s2cli.values import is_true
-from s2cli.wire.lock_file import decode_note, encode_note
+from s2cli.wire.lock_file import encode_note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,9 +46,6 @@ ADVICE_S = 0.2
 FLUSH_S = 0.05
 EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
-# A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
-LOCK_PATIENCE_S = 1.0
-LOCK_RETRY_S = 0.02
 # In collections of the middle generation, of 7000 objects each.
 FULL_COLLECTION_EVERY = 30
 # How often an idle server looks at the time, and whether its socket is still there.
@@ -224,28 +219,6 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
         log.warning("%d exchanges did not end in time", server.exchanges)
     await asyncio.gather(*(host.finished(HOST_STOP_S) for host in hosts))
     server.enter(Phase.CLOSED)
-
-
-async def lock_directory(data: str) -> LockedDirectory:
-    """The data directory, ours once a server that is just ending has let go. Raises S2Error where it cannot be had."""
-    allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            return LockedDirectory(Path(data), allow_network=allow_network)
-        except DirectoryInUseError as error:
-            if time.monotonic() > deadline:
-                raise _in_use(data, decode_note(error.note) or {}) from error
-        await asyncio.sleep(LOCK_RETRY_S)
-
-
-def _in_use(path: str, note: dict[str, str]) -> S2Error:
-    holder = f"the server with process id {note['pid']}" if "pid" in note else "another server"
-    where = f" at {note['url']}" if "url" in note else ""
-    return S2Error(
-        f"the data directory {path} is in use by {holder}{where}",
-        hint="stop that server first, or choose another directory with --data",
-    )
 
 
 def _note(options: Options, origin: str | None) -> dict[str, str]:

@@ -12,9 +12,8 @@ from s2cli import private_files
 from s2cli.client import local_start
 from s2cli.errors import BadValueError, S2Error, UnreachableError, UsageError
 from s2cli.server import data_directory as directory_module
-from s2cli.server import process as serve
 from s2cli.server.core.auth import Secrets
-from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory, network_file_system
+from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory, lock_directory, network_file_system
 from s2cli.server.logfile import MAX_LOG_BYTES, LogFile
 from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
@@ -230,17 +229,17 @@ def test_a_network_file_system_is_allowed_by_a_variable_that_the_refusal_names(t
     if value is not None:
         monkeypatch.setenv("S2_LITE_NETWORK_DATA", value)
     if allowed:
-        asyncio.run(serve.lock_directory(str(tmp_path))).release()
+        asyncio.run(lock_directory(str(tmp_path))).release()
     else:
         with pytest.raises(S2Error, match="network file system") as refusal:
-            asyncio.run(serve.lock_directory(str(tmp_path)))
+            asyncio.run(lock_directory(str(tmp_path)))
         assert "set S2_LITE_NETWORK_DATA=1" in refusal.value.hint
 
 
 def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("S2_LITE_NETWORK_DATA", "perhaps")
     with pytest.raises(BadValueError, match='must be 1 or 0, not "perhaps"'):
-        asyncio.run(serve.lock_directory(str(tmp_path)))
+        asyncio.run(lock_directory(str(tmp_path)))
 
 
 def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):

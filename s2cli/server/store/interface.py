@@ -189,14 +189,14 @@ class Histogram:
 
 
 # Called on the event loop once per group: the appends, those of one stream in order, and why they failed if they did.
-Settle = Callable[[Sequence[Append], S2Error | None], None]
+OnWritten = Callable[[Sequence[Append], S2Error | None], None]
 
 
 class Store(Protocol):
     """The smallest interface that works. Coroutines raise `ApiError("storage", …)` where the disk says no. A `reply`
     is saved in the transaction of the change, and not where nothing was changed."""
 
-    on_written: Settle
+    on_written: OnWritten
     clock_ms: Callable[[], int]
 
     async def close(self) -> None:

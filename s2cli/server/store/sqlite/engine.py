@@ -21,9 +21,9 @@ from s2cli.server.store.interface import (
     Chunk,
     Counted,
     Histogram,
+    OnWritten,
     Point,
     Reply,
-    Settle,
     StreamRow,
     TokenRow,
 )
@@ -47,7 +47,7 @@ Values = TypeVarTuple("Values")
 class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
-    on_written: Settle
+    on_written: OnWritten
     clock_ms: Callable[[], int]
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:

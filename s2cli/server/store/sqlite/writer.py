@@ -250,10 +250,7 @@ class Writer:
 
     def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
-        by_lane: dict[Lane, list[Append]] = {}
-        for append in group:
-            by_lane.setdefault(append.lane, []).append(append)
-        parts = [*by_lane.values()]
+        parts = [*_by_lane(group).values()]
         if len(parts) > 1:
             for number, part in enumerate(parts, 1):
                 self._commit(part, [*chain.from_iterable(parts[number:]), *behind])
@@ -388,10 +385,7 @@ class Writer:
     def _refused_written(self) -> None:
         """What came on a lane that was broken by then."""
         refused, self._refused = self._refused, []
-        by_lane: dict[Lane, list[Append]] = {}
-        for append in refused:
-            by_lane.setdefault(append.lane, []).append(append)
-        for lane, appends in by_lane.items():
+        for lane, appends in _by_lane(refused).items():
             self._tell(self._on_written, appends, lane.broken)
 
     def _refusal(self) -> S2Error:
@@ -401,6 +395,13 @@ class Writer:
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         call_on(self._loop, function, *arguments)
+
+
+def _by_lane(appends: list[Append]) -> dict[Lane, list[Append]]:
+    found: dict[Lane, list[Append]] = {}
+    for append in appends:
+        found.setdefault(append.lane, []).append(append)
+    return found
 
 
 def _trims(group: list[Append]) -> bool:
