@@ -1,5 +1,6 @@
 """What was done is told where stdout cannot be written: the result of a command that changes something is not lost."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,27 +37,34 @@ def uri(shared_server, basin):
     return f"s2://{basin}/{shared_server.create_stream(basin)}"
 
 
-def test_an_append_prints_its_account_on_stderr(s2_unheard, uri):
+def error_of(line):
+    """The message of an error, which is JSON where the output is."""
+    return json.loads(line)["error"]["message"]
+
+
+UNWRITABLE = "cannot write to standard output: bad file descriptor; this was done: "
+
+
+def test_an_append_says_in_its_error_what_is_durable(s2_unheard, uri):
     code, said = s2_unheard("append", uri, "-o", "json", stdin=b"1\n2\n")
     assert code == 1
-    assert said[0].startswith(f"{uri}: 2 records durable at 0..1 ")
-    assert "cannot write to standard output: bad file descriptor" in said[1]
+    assert error_of(said[0]).startswith(f"{UNWRITABLE}{uri}: 2 records durable at 0..1 ")
 
 
-def test_why_an_append_failed_comes_first(s2_unheard, uri):
+def test_where_an_append_failed_its_account_is_a_warning(s2_unheard, uri):
     code, said = s2_unheard("append", uri, "-o", "json", "-m", "7", stdin=b"1\n")
     assert code == 5
-    assert said[0].startswith(f"{uri}: 1 read, 1 sent, 0 durable ")
+    assert said[0].startswith(f"warning: {UNWRITABLE}{uri}: 1 read, 1 sent, 0 durable ")
     assert "--match-seq-num" in said[1]
 
 
 def test_a_trim_and_a_fence_say_what_they_did(s2_unheard, uri):
     code, said = s2_unheard("fence", uri, "t", "-o", "json")
     assert code == 1
-    assert said[0].startswith(f'{uri}: fencing token "t" appended at 0 // tail: 1 @ ')
+    assert error_of(said[0]).startswith(f'{UNWRITABLE}{uri}: fencing token "t" appended at 0 // tail: 1 @ ')
     code, said = s2_unheard("trim", uri, "1", "-o", "json")
     assert code == 1
-    assert said[0].startswith(f"{uri}: trim point 1 appended at 1 // tail: 2 @ ")
+    assert error_of(said[0]).startswith(f"{UNWRITABLE}{uri}: trim point 1 appended at 1 // tail: 2 @ ")
 
 
 @pytest.mark.parametrize("command", [["tokens", "issue"], ["issue-access-token"], ["tokens", "issue", "-o", "table"]])
