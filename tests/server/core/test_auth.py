@@ -392,6 +392,27 @@ def test_the_store_is_asked_for_selectors_alone():
     asyncio.run(run())
 
 
+def test_a_token_that_is_revoked_ends_and_the_others_stay_known():
+    async def run():
+        store, secrets = Tokens(), Secrets(None)
+        auth = Auth(store, lambda: 0, secrets, "root-token")
+        gone = store.issue("a" * 16, "one", secrets, "gone")
+        stays = store.issue("b" * 16, "two", secrets, "stays")
+        grant = await auth.authenticate(gone)
+        assert (await auth.authenticate(stays)).id == "stays"
+        told = []
+        grant.watch(told.append, lambda: 0)
+        del store.rows["a" * 16]
+        auth.revoked("gone")
+        assert [error.code for error in told] == ["authn"]
+        with pytest.raises(ApiError):
+            await auth.authenticate(gone)
+        assert (await auth.authenticate(stays)).id == "stays"
+        assert store.asked == ["a" * 16, "b" * 16, "a" * 16]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("before", "after"), ["ab", "ba"])
 def test_an_id_that_is_issued_anew_is_another_token_whatever_its_selector(before, after):
     async def run():

@@ -20,6 +20,7 @@ from s2cli.server.core.stream import (
     MAX_PENDING_BYTES,
     MAX_PENDING_BYTES_CROWDED,
     MAX_PENDING_BYTES_SMALL,
+    MAX_PENDING_BYTES_TOTAL,
     SMALL_BATCH_BYTES,
     Admission,
 )
@@ -357,6 +358,24 @@ def test_a_small_append_does_not_stand_in_the_line_of_bulk_ones():
         assert stream.pending_bytes < MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL + 2 * SMALL_BATCH_BYTES
         server.store.write(100_000)
         await asyncio.wait_for(bulk, TIMEOUT_S)
+
+    with_stream(run)
+
+
+def test_the_bounds_of_room_to_the_byte():
+    async def run(server, stream):
+        context = server.streams.context
+        bounds = (
+            (stream, MAX_PENDING_BYTES, SMALL_BATCH_BYTES + 1),
+            (context, MAX_PENDING_BYTES_TOTAL, SMALL_BATCH_BYTES + 1),
+            (stream, MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL, SMALL_BATCH_BYTES),
+            (context, MAX_PENDING_BYTES_TOTAL + MAX_PENDING_BYTES_SMALL, 1),
+        )
+        for counted, bound, batch_bytes in bounds:
+            for pending_bytes, has_room in ((bound - 1, True), (bound, False), (bound + 1, False)):
+                counted.pending_bytes = pending_bytes
+                assert stream.has_room_for(batch_bytes) is has_room, (bound, pending_bytes)
+            counted.pending_bytes = 0
 
     with_stream(run)
 

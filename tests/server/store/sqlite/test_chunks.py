@@ -72,3 +72,25 @@ def test_where_a_stream_goes_on_is_written_with_the_deletion_of_its_last_chunk_a
     assert chunks.delete_slice(connection, 1, 3) is False
     assert (next_seq_num(), reader.tail(connection, 1)) == (3, (3, 1002))
     assert reader.tail(connection, 2) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "slices"),
+    [
+        ([1] * 3, [3]),
+        ([1] * 4, [3, 1]),
+        ([1] * 7, [3, 3, 1]),
+        ([100, 1], [1, 1]),  # a slice ends with the chunk that makes it large enough
+        ([99, 1, 1], [2, 1]),
+    ],
+)
+def test_a_deletion_goes_in_slices_of_bounded_rows_and_bytes(connection, monkeypatch, sizes, slices):
+    monkeypatch.setattr(chunks, "SLICE_ROWS", 3)
+    monkeypatch.setattr(chunks, "SLICE_BYTES", 100)
+    chunks.insert(connection, group(*sizes))
+    left = len(sizes)
+    for deleted in slices:
+        left -= deleted
+        assert chunks.delete_slice(connection, 1, len(sizes)) is (left > 0)
+        assert len(reader.read(connection, 1, 0, len(sizes), 1 << 40, 0)[0]) == left
+    assert chunks.delete_slice(connection, 1, len(sizes)) is False
