@@ -1,4 +1,5 @@
-"""Files that are ours alone, in places where somebody else may have put something under their names."""
+"""Files that are ours alone, in places where somebody else may have put something under their names, and which a power
+failure does not take back."""
 
 from __future__ import annotations
 
@@ -32,3 +33,12 @@ def open_own(path: str | os.PathLike[str], flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Waits until the names in a directory are on the disk: a file that is synced can still lose its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from s2cli.errors import S2Error, UsageError
-from s2cli.private_files import open_own
+from s2cli.private_files import open_own, sync_directory
 from s2cli.values import is_true
 from s2cli.wire.lock_file import decode_note
 
@@ -43,7 +43,7 @@ class LockedDirectory:
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
         self.path = path
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(path)
             file_system = network_file_system(path)
             if file_system is not None and not allow_network:
                 raise S2Error(
@@ -100,6 +100,14 @@ def _in_use(path: str, note: dict[str, str]) -> S2Error:
         f"the data directory {path} is in use by {holder}{where}",
         hint="stop that server first, or choose another directory with --data",
     )
+
+
+def _make(path: Path) -> None:
+    """Makes the directory and those that it is in, unless they are there; a power failure does not take them back."""
+    missing = [part for part in (path, *path.parents) if not part.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for part in missing:
+        sync_directory(part.parent)
 
 
 def _unusable(path: Path, error: OSError) -> S2Error:

@@ -245,3 +245,19 @@ def test_a_variable_that_says_neither_yes_nor_no_is_refused(tmp_path, monkeypatc
 def test_a_directory_whose_file_system_nobody_tells_may_be_used(tmp_path, monkeypatch):
     monkeypatch.setattr(directory_module, "MOUNTS", str(tmp_path / "none"))
     assert network_file_system(tmp_path) is None
+
+
+def test_the_names_of_a_new_directory_are_synced_up_to_one_that_was_there(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def note(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    LockedDirectory(tmp_path / "a" / "b").release()
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+    synced.clear()
+    LockedDirectory(tmp_path / "a" / "b").release()
+    assert not synced

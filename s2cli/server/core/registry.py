@@ -73,6 +73,7 @@ class StreamRegistry:
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
         store.on_written = self._on_written
+        store.on_stall = self._on_stall
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -191,6 +192,11 @@ class StreamRegistry:
     def _mark_stale(self, key: tuple[str, str]) -> None:
         if (loading := self._loading.get(key)) is not None:
             loading.stale = True
+
+    def _on_stall(self) -> None:
+        for stream in list(self._known.values()):
+            stream.on_stall()
+        wake_all(self.context.room_waiters)
 
     def _on_written(self, group: Sequence[Append], error: S2Error | None) -> None:
         """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each

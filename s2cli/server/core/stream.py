@@ -187,6 +187,8 @@ class Stream:
         if self.admission is not _OPEN:
             assert self.failure is not None
             raise self.failure
+        if (stall := self._context.store.stall) is not None:
+            raise ApiError("unavailable", stall, without_effect=True)
         if batch.fencing_token is not None and batch.fencing_token != self.fencing_token:
             raise FencingTokenMismatchError(self.fencing_token)
         first_seq_num = self.next_seq_num
@@ -257,12 +259,16 @@ class Stream:
         )
 
     async def room(self, batch_bytes: int) -> None:
-        """Wait until there is room for another append, here and in the whole server."""
-        while self.admission is _OPEN and not self.has_room_for(batch_bytes):
+        """Wait until there is room for another append, here and in the whole server, or none is admitted anyway."""
+        while self.admission is _OPEN and self._context.store.stall is None and not self.has_room_for(batch_bytes):
             waiter = asyncio.get_running_loop().create_future()
             waiters = self._room_waiters if self._is_full else self._context.room_waiters
             waiters.append(waiter)
             await waiter
+
+    def on_stall(self) -> None:
+        """The store takes nothing for now: nobody is to wait for room."""
+        wake_all(self._room_waiters)
 
     async def until_durable(self, seq_num: int) -> None:
         """Wait until all that was admitted before `seq_num` is durable. Raises if it cannot become so."""

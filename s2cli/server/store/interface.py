@@ -198,6 +198,9 @@ class Store(Protocol):
 
     on_written: OnWritten
     clock_ms: Callable[[], int]
+    # Why nothing is to be queued for now: what was has been waiting for long. `on_stall` is called when that begins.
+    stall: str | None
+    on_stall: Callable[[], None]
 
     async def close(self) -> None:
         """Write what is queued, and let go of the directory."""

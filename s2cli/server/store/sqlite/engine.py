@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import tempfile
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from s2cli.errors import S2Error
+from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import (
     MAX_SEQ_NUM,
     Append,
@@ -35,10 +36,12 @@ from s2cli.server.store.sqlite import (
     reply_rows,
     resource_rows,
 )
-from s2cli.server.store.sqlite.disk import BALLAST_BYTES, Ballast, Room, is_full, is_of_the_disk
-from s2cli.server.store.sqlite.reader import Gate, Reader
+from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
-from s2cli.server.store.sqlite.writer import Operation, Writer
+from s2cli.server.store.sqlite.writer import STALL_S, Operation, Writer
+
+log = logging.getLogger("s2cli.server")
 
 Result = TypeVar("Result")
 Values = TypeVarTuple("Values")
@@ -48,6 +51,7 @@ class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
     on_written: OnWritten
+    on_stall: Callable[[], None]
     clock_ms: Callable[[], int]
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
@@ -56,6 +60,7 @@ class SqliteStore:
         self._temporary = temporary
         self._lowest_free_id = 1
         self.clock_ms = lambda: time.time_ns() // 1_000_000
+        self.on_stall = lambda: None
         gate = Gate()
         ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
         try:
@@ -72,6 +77,10 @@ class SqliteStore:
         self._reader = Reader(open_reader(directory), loop, gate)
         self._writer.start()
         self._reader.start()
+        # Why nothing is taken in while the disk does not answer.
+        self.stall: str | None = None
+        self._changes: set[Future[Any]] = set()
+        self._stall_check = loop.call_later(LOOK_S, self._check_stall)
         self.expire()
 
     @classmethod
@@ -92,14 +101,33 @@ class SqliteStore:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._reader.stop()
+        self._stall_check.cancel()
+        self._reader.stop(lambda: not self._writer.is_stalled)
         self._writer.stop()
+        if self._writer.is_stalled:
+            log.critical("the server ends without the disk, which does not answer")
         if self._temporary:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def failure(self) -> str | None:
-        return self._writer.failure or self.room.shortage
+        return self._writer.failure or self.stall or self.room.shortage
+
+    def _check_stall(self) -> None:
+        """Ends what waits for a disk that does not answer, except appends, which may still become durable: whoever sent
+        them has to know."""
+        if not self._writer.is_stalled:
+            if self.stall is not None:
+                log.warning("the disk answers again")
+                self.stall = None
+        elif self.stall is None:
+            self.stall = f"the disk has not answered for {STALL_S:.0f} s"
+            log.critical("no more writes are taken for now: %s", self.stall)
+            self.on_stall()
+        if self.stall is not None:
+            for future in self._changes:
+                resolve(future, None, ApiError("unavailable", self.stall))
+        self._stall_check = self._loop.call_later(LOOK_S, self._check_stall)
 
     def expire(self) -> None:
         self._writer.expire(self.clock_ms())
@@ -215,9 +243,13 @@ class SqliteStore:
             return result
 
         future: Future[Any] = self._loop.create_future()
+        self._changes.add(future)
         self._writer.put(Operation(change, future, stream_id, grows=grows))
-        result: Result = await future
-        return result
+        try:
+            result: Result = await future
+            return result
+        finally:
+            self._changes.discard(future)
 
     async def add_counts(self, points: Sequence[Point]) -> None:
         await self.change(metric_rows.add, points, grows=True)

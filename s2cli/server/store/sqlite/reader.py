@@ -22,6 +22,8 @@ Values = TypeVarTuple("Values")
 Slices = Generator[None, None, Result]
 Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
 
+# Between two looks whether a thread that is to end may still be waited for.
+WAIT_S = 0.5
 # What one look takes in at most, some milliseconds each; others wait meanwhile.
 EXPIRED_IN_A_ROW = 2000
 TRIMS_IN_A_ROW = 1000
@@ -92,10 +94,11 @@ class Reader:
             await self.submit(run)
         return ended[0]
 
-    def stop(self) -> None:
-        """End after what is queued; blocks until the connection is closed."""
+    def stop(self, may_wait: Callable[[], bool]) -> None:
+        """End after what is queued; blocks until the connection is closed, or `may_wait` says no."""
         self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive() and may_wait():
+            self._thread.join(WAIT_S)
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from zlib import crc32
 
 from s2cli.errors import S2Error
-from s2cli.private_files import open_own
+from s2cli.private_files import open_own, sync_directory
 
 log = logging.getLogger("s2cli.server")
 
@@ -31,6 +31,9 @@ FILE_NAME = "s2.db"
 PAGE_BYTES = 16384
 
 SEQ_NUM_BITS = 40
+
+# How long another program is waited for that has the database locked.
+BUSY_MS = 5000
 
 # What the checksum of a chunk covers: `data` alone, in format 1; the other columns and then `data`.
 _DATA, _ROW = 0, 1
@@ -197,12 +200,12 @@ def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> None:
     # The directory is locked, but somebody may look into the file with a tool.
-    connection.execute("PRAGMA busy_timeout=5000")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     _check(connection, path)
     version = _number(connection, "user_version")
     if not version:
         _create(connection)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     elif version < FORMAT:
         upgrade(connection, version)
         log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
@@ -219,6 +222,16 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
         settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
     for name, value in settings.items():
         connection.execute(f"PRAGMA {name}={value}").fetchall()
+    _empty_log(connection)
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Copies what is in the write-ahead log into the database, and waits for the disk. What the log has can be read and
+    may yet be lost: a process was killed before it had waited, or its wait failed, after which the kernel takes the
+    pages for written. Nobody may be told of a record that a power failure takes back."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise S2Error("another program holds the database", hint="end what has it open, as a shell of sqlite3 does")
 
 
 def _make_own(path: Path) -> None:
@@ -268,11 +281,3 @@ def upgrade(connection: sqlite3.Connection, version: int) -> None:
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
     value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
     return value
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -37,6 +37,9 @@ IDLE_S = 0.01
 # About what an operation or a slice of deletion writes into the log.
 OPERATION_PAGES = 16
 
+# A disk that has not answered for so long is not waited for: what comes is refused, and a stop goes on without it.
+STALL_S = 10.0
+
 # Bounds of the histogram.
 COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -82,6 +85,8 @@ class Writer:
         on_written: Callable[[list[Append], S2Error | None], None],
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
+        # Since when it has been waiting for the disk, by time.monotonic(); None while it waits for something to do.
+        self.busy_since_s: float | None = None
         self.commit_times = Histogram(COMMIT_TIMES_S)
         self._connection = connection
         self._loop = loop
@@ -114,9 +119,17 @@ class Writer:
         self._queue.put(now_ms)
 
     def stop(self) -> None:
-        """Write what is queued, then end; blocks until the connection is closed."""
+        """Write what is queued, then end; blocks until the connection is closed, or the disk has not answered for
+        `STALL_S`: then what nobody was told of may be lost."""
         self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive() and not self.is_stalled:
+            self._thread.join(LOOK_S)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it has been waiting for the disk for so long that nobody should wait for it."""
+        since_s = self.busy_since_s
+        return since_s is not None and time.monotonic() - since_s > STALL_S
 
     # From here on in the thread.
 
@@ -130,6 +143,7 @@ class Writer:
         while not self._stopping:
             self._sort(self._queue.get())
             self._refuse_everything()
+        self.busy_since_s = time.monotonic()
         with contextlib.suppress(sqlite3.Error):
             if self.failure is None:
                 # Readers are gone by now: this one may empty the log.
@@ -166,12 +180,14 @@ class Writer:
     def _wait(self) -> None:
         """Wait for the next item, or for room on a full disk. A pause is used for a checkpoint, but not the one between
         an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
+        self.busy_since_s = None
         if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
             if not self._bulk:
                 with contextlib.suppress(Empty):
                     self._sort(self._queue.get(timeout=IDLE_S))
                     return
             self._checkpoint()
+            self.busy_since_s = None
         while self._room.shortage is not None:
             with contextlib.suppress(Empty):
                 self._sort(self._queue.get(timeout=LOOK_S))
@@ -205,6 +221,7 @@ class Writer:
 
     def _commit(self, group: list[Append], behind: Sequence[Append] = ()) -> None:
         """Make a group durable, or as much of it as can be. `behind` was taken from the lanes together with it."""
+        self.busy_since_s = time.monotonic()
         started_s = time.perf_counter()
         # Outside of the `try`: the parts of a group that is split tell of their own errors.
         if not self._may_write(group):
@@ -275,6 +292,7 @@ class Writer:
                 self._commit(whole, after)
 
     def _operate(self, operation: Operation) -> None:
+        self.busy_since_s = time.monotonic()
         result: Any = None
         refusal: S2Error | None = None
         try:
@@ -312,6 +330,7 @@ class Writer:
                     raise self._refusal() from error
 
     def _clean_up(self) -> None:
+        self.busy_since_s = time.monotonic()
         pages = 0
         while self._cleaner.busy:
             try:
@@ -333,6 +352,7 @@ class Writer:
             self._room.restore()
 
     def _checkpoint(self) -> None:
+        self.busy_since_s = time.monotonic()
         with self._gate.checkpoint():
             try:
                 _, log_pages, moved_pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

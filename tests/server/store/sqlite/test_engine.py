@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +17,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRow
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
-from s2cli.server.store.sqlite import lanes, writer
+from s2cli.server.store.sqlite import lanes, reader, schema, writer
 from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import FILE_NAME
@@ -591,3 +593,39 @@ def test_the_database_is_for_our_own_user(tmp_path):
         with_engine(tmp_path, run)
     finally:
         os.umask(umask)
+
+
+def test_what_a_killed_server_left_in_its_log_is_in_the_database_before_it_is_served(tmp_path):
+    """It may never have waited for the disk: what is served is what a copy of the database alone has."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE)
+    for _ in range(20):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=TIMEOUT_S)
+    log = tmp_path / "s2.db-wal"
+    assert log.stat().st_size
+
+    async def check(engine):
+        assert not log.stat().st_size
+        ends = [await engine.store.tail(stream_id) for stream_id in (1, 2, 3)]
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        shutil.copy(tmp_path / "s2.db", copy / "s2.db")
+        with contextlib.closing(sqlite3.connect(copy / "s2.db")) as database:
+            assert ends == [reader.tail(database, stream_id) for stream_id in (1, 2, 3)]
+        assert all(ends)
+
+    with_engine(tmp_path, check)
+
+
+def test_a_log_that_another_program_keeps_is_not_served(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "BUSY_MS", 10)
+    process = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=TIMEOUT_S)
+    with contextlib.closing(sqlite3.connect(tmp_path / "s2.db", isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM chunk").fetchone()
+        with pytest.raises(S2Error, match="another program holds the database"):
+            asyncio.run(SqliteStore.open(tmp_path))

@@ -7,10 +7,12 @@ import dataclasses
 import json
 import logging
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.holding import hold
-from support.waiting import TIMEOUT_S
+from support.waiting import TIMEOUT_S, until
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
@@ -427,3 +429,69 @@ def test_a_stored_storage_class_that_is_no_text_harms_nobody(make_server):
             server.request("GET", "/health"),
         ]
         assert [answer.status for answer in answers] == [200] * 4
+
+
+@pytest.fixture
+def silent_disk(monkeypatch):
+    """`(stop, waits, go_on)`: from `stop()` on a commit does not return, until `go_on` is set; `waits` says that one is
+    under way. Silence is noticed at once."""
+    monkeypatch.setattr("s2cli.server.store.sqlite.writer.STALL_S", 0.05)
+    monkeypatch.setattr("s2cli.server.store.sqlite.writer.LOOK_S", 0.01)
+    monkeypatch.setattr("s2cli.server.store.sqlite.engine.LOOK_S", 0.01)
+    monkeypatch.setattr("s2cli.server.store.sqlite.reader.WAIT_S", 0.01)
+    waits, go_on = threading.Event(), threading.Event()
+    insert = chunks.insert
+
+    def wait_for_it(connection, group):
+        waits.set()
+        go_on.wait(TIMEOUT_S)
+        insert(connection, group)
+
+    yield lambda: monkeypatch.setattr(chunks, "insert", wait_for_it), waits, go_on
+    go_on.set()
+
+
+def test_a_disk_that_does_not_answer_is_told_and_keeps_nobody_who_comes_then(make_thread_server, silent_disk):
+    stop, _, go_on = silent_disk
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+
+    def append(body):
+        body = {"records": [{"body": body}]}
+        return server.request("POST", "/v1/streams/stream/records", basin=basin, json_body=body)
+
+    assert append("first").status == 200
+    stop()
+    with ThreadPoolExecutor() as pool:
+        # Two that have all the room there is, and one that waits for room.
+        waiting = [pool.submit(append, "x" * 1_000_000) for _ in range(3)]
+        until(lambda: server.request("GET", "/health").status == 503)
+        assert "the disk has not answered" in server.request("GET", "/health").body.decode()
+        refused = append("refused")
+        assert (refused.status, refused.json()["without_effect"]) == (503, True)
+        assert server.request("POST", "/v1/basins", json_body={"basin": "another-basin"}).status == 503
+        read = server.request("GET", "/v1/streams/stream/records?seq_num=0&count=1", basin=basin)
+        assert read.json()["records"][0]["body"] == "first"
+        go_on.set()
+        statuses = sorted(one.result(TIMEOUT_S).status for one in waiting)
+    assert statuses in ([200, 200, 503], [200, 200, 200])
+    until(lambda: server.request("GET", "/health").status == 200)
+    assert append("last").status == 200
+    tail = server.request("GET", "/v1/streams/stream/records/tail", basin=basin).json()["tail"]["seq_num"]
+    assert tail == 2 + statuses.count(200)
+
+
+def test_a_store_on_a_disk_that_does_not_answer_ends(tmp_path, silent_disk, caplog):
+    stop, waits, _ = silent_disk
+
+    async def run(bench):
+        lane = await bench.lane("stream")
+        stop()
+        bench.store.append(bench.append(lane, 0))
+        await asyncio.to_thread(waits.wait, TIMEOUT_S)
+        with pytest.raises(ApiError, match="has not answered"):
+            await bench.store.remove_token("token", 0)
+
+    with_bench(tmp_path, run)
+    assert "the server ends without the disk" in caplog.text
