@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,14 @@ def test_bodies_are_what_protobuf_writes(given_bodies):
     data = b"".join(records.parts)
     assert data == expected.SerializeToString()
     assert (records.count, records.encoded_bytes) == (len(given_bodies), len(data))
+
+
+@pytest.mark.parametrize("size", [SEPARATE_BYTES - 1, SEPARATE_BYTES, SEPARATE_BYTES + 1])
+def test_bodies_are_parts_by_themselves_from_their_average_size_on(size):
+    given_bodies = [bytes(size - 100), bytes(size + 100), bytes(size)]
+    parts = bodies_records(given_bodies, 3 * size).parts
+    assert len(parts) == (1 if size < SEPARATE_BYTES else 6)
+    assert [any(part is body for part in parts) for body in given_bodies] == [size >= SEPARATE_BYTES] * 3
 
 
 @given(bodies, headers, bodies, headers)
@@ -122,9 +131,14 @@ def test_what_each_record_counts_beside_its_body_is_never_left_out():
 def test_a_thousand_records_behind_a_large_one_leave_at_once():
     batcher = Batcher()
     large = bytes(MAX_BATCH_BYTES - RECORD_OVERHEAD_BYTES)
+    assert batcher.size_bytes == 0
     batches = batcher.add([large] + [b"x"] * MAX_BATCH_RECORDS, len(large) + MAX_BATCH_RECORDS)
     assert [len(records) for records, _ in batches] == [1, MAX_BATCH_RECORDS]
     assert (len(batcher), batcher.size_bytes) == (0, 0)
+    batches = batcher.add([large] + [b"x"] * 2500, len(large) + 2500)
+    assert [len(records) for records, _ in batches] == [1, MAX_BATCH_RECORDS, MAX_BATCH_RECORDS]
+    assert batcher.size_bytes == 500 * (1 + RECORD_OVERHEAD_BYTES)
+    assert batcher.take_rest() == ([b"x"] * 500, 500)
     assert batcher.add([b"abc"], 3) == []
     assert batcher.size_bytes == 3 + RECORD_OVERHEAD_BYTES
     assert batcher.take_rest() == ([b"abc"], 3)

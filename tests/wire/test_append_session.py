@@ -62,12 +62,16 @@ def test_every_batch_demands_its_place():
 def test_take_stops_at_the_limit_and_goes_on_from_there():
     session = AppendSession()
     session.begin(0)
-    for body in (b"a" * 100, b"b" * 100, b"c" * 100):
+    batch_bytes = records(b"a" * 100).encoded_bytes
+    for body in (b"a" * 100, b"b" * 100, b"c" * 100, b"d" * 100, b"e" * 100):
         session.add(records(body))
+    assert session.in_flight_bytes == 5 * (batch_bytes + 256)
     session.start()
     assert len(sent_inputs(session, 150)) == 2
-    assert session.unsent == 1
-    assert len(sent_inputs(session, 150)) == 1
+    assert session.unsent == 3
+    assert len(sent_inputs(session, batch_bytes + 2)) == 1  # with its place, it is just the limit
+    assert len(sent_inputs(session, batch_bytes + 3)) == 2
+    assert session.unsent == 0
 
 
 def test_acknowledgements_fill_the_account():
@@ -91,11 +95,12 @@ def test_acknowledgements_fill_the_account():
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (ack(7, 8), "1 records where 2 were sent"),
-        (ack(8, 10), "at sequence number 8 that demanded 7"),
-        (ack(6, 8), "at sequence number 6 that demanded 7"),
-        (ack(7, 9) + ack(9, 10), "never sent"),
-        (ack(7, 9, tail=8), "up to 8 of a stream that ends before 8"),
+        (ack(8, 9), "acknowledged 1 records where 2 were sent"),
+        (ack(8, 20), "acknowledged 12 records where 2 were sent"),
+        (ack(9, 11), "at sequence number 9 that demanded 8"),
+        (ack(7, 9), "at sequence number 7 that demanded 8"),
+        (ack(8, 10) + ack(10, 11), "never sent"),
+        (ack(8, 10, tail=9), "up to 9 of a stream that ends before 9"),
         (encode_frame(b"\xff"), "not a valid acknowledgement: .* cut short"),
         (encode_frame(b"<html>"), "not a valid acknowledgement"),
         (encode_terminal(200, b"{}"), "ended the session early, with status 200"),
@@ -103,7 +108,7 @@ def test_acknowledgements_fill_the_account():
 )
 def test_an_acknowledgement_that_does_not_fit_is_a_broken_protocol(answer, text):
     session = AppendSession()
-    session.begin(7)
+    session.begin(8)
     session.add(records(b"a", b"b"))
     session.start()
     session.take(1 << 30)
@@ -159,7 +164,7 @@ def test_batches_at_exactly_their_places_are_durable(arrived):
     writer, wire = unacknowledged(stream, [b"a", b""], [b"c"], [b"a", b""])
     wire.deliver(arrived)
     writer.cut(keep=False)
-    writer.connect()
+    assert writer.lost_acks() == arrived
     assert writer.session.batches == arrived
     writer.finish()
     assert stream.bodies == [b"before", b"a", b"", b"c", b"a", b""]
@@ -548,6 +553,21 @@ def test_in_shared_mode_what_stands_there_twice_is_sent_again_and_named():
     writer.finish()
     assert stream.bodies.count(b"a") == 3
     assert writer.session.repeated == [(2, 2)]
+
+
+def test_in_shared_mode_what_was_looked_at_is_not_looked_at_again():
+    stream = Stream()
+    writer, wire = shared_writer(stream, [b"a"])
+    stream.write(b"a")
+    wire.deliver()
+    writer.cut(keep=False)
+    wire = writer.connect()  # it stands there twice
+    writer.send()
+    wire.deliver()
+    writer.cut(keep=False)
+    writer.connect()  # and once in what came since
+    assert (writer.session.in_flight, writer.session.recognized) == (0, [(2, 2)])
+    assert stream.bodies.count(b"a") == 3
 
 
 def test_in_shared_mode_equal_batches_are_sent_again_and_named():

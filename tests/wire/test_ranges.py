@@ -22,6 +22,13 @@ def test_the_ranges_are_those_of_the_numbers(pieces):
     assert ranges.count == len(ranges.kept)
 
 
+def test_what_follows_joins_what_was_last():
+    ranges = Ranges()
+    for first, last in ((1, 2), (3, 5), (7, 7), (8, 9)):
+        ranges.add(first, last)
+    assert (ranges.kept, ranges.count) == ([(1, 5), (7, 9)], 2)
+
+
 def test_beyond_the_bound_ranges_are_only_counted():
     ranges = Ranges()
     for number in range(MAX_RANGES + 10):

@@ -70,7 +70,7 @@ def test_the_request_that_resumes_has_the_limits_that_are_left(only):
     assert session.cursor == 42
     assert query(session) == {"seq_num": "42", "count": "8", "bytes": str(100 - 18), "until": "9"}
     receive(session, batch(42, b"abc"))
-    assert query(session)["bytes"] == str(100 - 18 - 11)
+    assert query(session) == {"seq_num": "43", "count": "7", "bytes": str(100 - 18 - 11), "until": "9"}
     assert session.limits() == {"count": 7, "bytes": 71, "until": 9}
     receive(session, batch(43, bytes(100)))
     assert query(session)["bytes"] == "0"
@@ -104,6 +104,17 @@ def test_a_session_of_nothing_is_done_before_it_starts():
     assert ReadSession(("seq_num", 5), count=0).done
     assert ReadSession(("seq_num", 5), end_seq_num=5).done
     assert not ReadSession(("seq_num", 5), end_seq_num=6).done
+
+
+def test_calls_one_by_one(only):
+    session = ReadSession(("tail_offset", 9), follow=True, clamp=True, **only)
+    assert session.call_query(0) == "tail_offset=9&clamp=true"
+    assert bodies(session.receive_message(encode_records([b"a", b"b"], 7, 5))) == [b"a", b"b"]
+    assert session.call_query(15) == "seq_num=9&wait=15"
+    assert session.receive_message(encode_tail(9, 5)) == []
+    assert bodies(session.receive_batch(ReadBatch.FromString(encode_records([b"c"], 9, 5)))) == [b"c"]
+    assert session.receive_batch(ReadBatch()) == []
+    assert (session.cursor, session.delivered) == (10, 3)
 
 
 # What comes
@@ -155,11 +166,11 @@ def test_the_next_record_says_whether_a_limit_was_reached(options, done):
 
 @pytest.mark.parametrize("follow", [False, True])
 def test_a_heartbeat_at_the_cursor_ends_a_read_that_does_not_follow(follow):
-    session = ReadSession(("seq_num", 3), follow=follow)
+    session = ReadSession(("seq_num", 3000), follow=follow)
     session.query()
-    receive(session, encode_frame(encode_tail(4, 5)))
+    receive(session, encode_frame(encode_tail(3001, 5)))
     assert (session.done, session.heartbeats) == (False, 1)
-    receive(session, encode_frame(encode_tail(3, 5)))
+    receive(session, encode_frame(encode_tail(3000, 5)))
     assert (session.done, session.heartbeats, session.messages) == (not follow, 2, 2)
 
 
