@@ -195,41 +195,38 @@ EXIT_CODES = {
     "2": "the command line or the configuration is wrong",
     "3": "not found",
     "4": "no credential, or it was refused",
-    "5": "not as demanded: fencing token, sequence number, exists already, a start or a trim beyond the tail",
-    "6": ("no server, no answer in time, or it gave up on the request; the account says what that leaves undecided"),
-    "7": "input that cannot be a record, or a request that the server finds invalid",
+    "5": "a condition failed: fencing token, sequence number, exists already, a start or a trim beyond the tail",
+    "6": ("no server, no answer in time, or the server gave up; the account of an append says what is undecided"),
+    "7": "input that cannot be a record, or a request that the server rejects as invalid",
     "8": (
-        "it is undecided which records are durable, and trying again would not tell; the account names "
-        "them. Or a list left out names that are no lines"
+        "it cannot be known which records are durable: the account names them. Or -o name left out "
+        "names with control characters"
     ),
     "130, 143": "interrupted, terminated",
 }
 
 ENVIRONMENT = {
-    "S2_ACCESS_TOKEN": "the token; it goes only to the endpoints it came with",
+    "S2_ACCESS_TOKEN": "the access token; it is sent only to the endpoints that were set with it",
     "S2_ACCOUNT_ENDPOINT, S2_BASIN_ENDPOINT": (
-        "another place than https://a.s2.dev and https://{basin}.b.s2.dev; set both or neither, but one "
-        "is enough for a server on this machine"
+        "instead of https://a.s2.dev and https://{basin}.b.s2.dev; set both, or one if the server is on this machine"
     ),
     "S2_PROFILE": "local, or a profile of profiles.toml: endpoints, token and TLS as one unit",
-    "S2_STREAM": "the stream of record commands that name none",
-    "S2_ENCRYPTION_KEY": "the key of encrypted streams, in Base64; -k FILE wins",
-    "S2_INSECURE_HTTP=1": "lets a token or an encryption key go over plain http to another machine",
+    "S2_STREAM": "the stream of a record command that names none",
+    "S2_ENCRYPTION_KEY": "the key of encrypted streams, in Base64; -k FILE wins over it",
+    "S2_INSECURE_HTTP=1": "allows sending a token or an encryption key over plain http to another machine",
     "S2_COMPRESSION": "none, gzip, zstd or auto, as --compression",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "certificates to trust instead of the system's",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "certificate authorities to trust instead of the system's",
     "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, http_proxy, https_proxy, all_proxy": (
-        "a proxy: refused, unless the next line excepts the host"
+        "a proxy: not supported, so an error unless NO_PROXY names the host"
     ),
-    "NO_PROXY, no_proxy": "hosts that are reached directly",
+    "NO_PROXY, no_proxy": "hosts to connect to without a proxy",
     "NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE, CLICOLOR": "colour: see no-color.org and force-color.org; NO_COLOR wins",
-    "TERM, COLUMNS": "TERM=dumb: no colour, no live line; the width of the terminal",
-    "S2_ROOT_TOKEN": "for s2 lite: the root token itself, where --root-token-file names none",
-    "S2LITE_INIT_FILE": "for s2 lite, where --init-file names none",
-    "S2_LITE_ALLOW_HOST": "for s2 lite, where --allow-host names none; several with commas between",
-    "S2_LITE_NETWORK_DATA=1": (
-        "for s2 lite: its data may be on a network file system, if that keeps what it has confirmed"
-    ),
-    "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, XDG_STATE_HOME": "where files are, see below",
+    "TERM, COLUMNS": "TERM=dumb: no colour, no progress line; COLUMNS: the width of the terminal",
+    "S2_ROOT_TOKEN": "for s2 lite: the root token itself, instead of --root-token-file",
+    "S2LITE_INIT_FILE": "for s2 lite: used if --init-file is not given",
+    "S2_LITE_ALLOW_HOST": "for s2 lite: used if --allow-host is not given; comma-separated",
+    "S2_LITE_NETWORK_DATA=1": ("for s2 lite: allows data on a network file system; it must keep what it has confirmed"),
+    "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, XDG_STATE_HOME": "where files are; see the list below",
     "S2_DEBUG=1": "shows the traceback of an unexpected error",
 }
 
@@ -243,28 +240,28 @@ FILES = {
 # What `append` reads, and what `read` and `tail` write
 RECORD_FORMATS = {
     "text": (
-        "a line is a record, byte for byte; -0 ends records with NUL instead of newline",
+        "each line is a record, byte for byte; with -0, NUL ends a record instead of newline",
         "the bodies, each followed by a newline (-0: NUL)",
     ),
     "json": (
         (
-            "one object a line: body, and where wanted headers (pairs) and timestamp (milliseconds); with "
-            '"base64":true its texts are Base64'
+            "one object a line with body, headers (pairs) and timestamp (milliseconds), all optional; with "
+            '"base64":true its strings are Base64'
         ),
         (
-            "seq_num, timestamp, headers, body; where the body, a header's name or its value is no UTF-8, "
-            '"base64":true and all three in Base64'
+            'seq_num, timestamp, headers, body; a record that is not valid UTF-8 has "base64":true, and its '
+            "headers and body in Base64"
         ),
     ),
     "json-base64": (
-        "the same with names, values and bodies in Base64",
+        "the same, with headers and bodies always in Base64",
         "the same: exact for any bytes",
     ),
 }
 
 RESOURCE_FORMATS = {
-    "table": "for people: columns on a terminal, tabs between cells elsewhere; its columns may change",
-    "json": "one document, with the names and numbers of the API; a list is one array",
-    "jsonl": "the same, an object on a line for each",
-    "name": "the name alone, a line for each, or with -0 a NUL byte behind each; of streams, whole URIs",
+    "table": "for people: aligned columns on a terminal, otherwise tab-separated; the columns may change",
+    "json": "one document, with the API's names and numbers; a list is one array",
+    "jsonl": "the same, with one object a line",
+    "name": "only names, one a line, or with -0 each followed by a NUL byte; streams as whole URIs",
 }
