@@ -23,18 +23,18 @@ class GrantArgs(CommonArgs):
     token_id: TokenId
     basins_prefix: Annotated[
         str | None,
-        typer.Option("--basins-prefix", metavar="PREFIX", help="For basins that begin so; '' is all of them"),
+        typer.Option("--basins-prefix", metavar="PREFIX", help="For basins that begin with PREFIX; '' is all"),
     ] = None
     basins_exact: Annotated[str | None, typer.Option("--basins-exact", metavar="NAME", help="For this basin")] = None
     streams_prefix: Annotated[
         str | None,
-        typer.Option("--streams-prefix", metavar="PREFIX", help="For streams that begin so; '' is all of them"),
+        typer.Option("--streams-prefix", metavar="PREFIX", help="For streams that begin with PREFIX; '' is all"),
     ] = None
     streams_exact: Annotated[str | None, typer.Option("--streams-exact", metavar="NAME", help="For this stream")] = None
     access_tokens_prefix: Annotated[
         str | None,
         typer.Option(
-            "--access-tokens-prefix", metavar="PREFIX", help="For tokens whose ID begins so; '' is all of them"
+            "--access-tokens-prefix", metavar="PREFIX", help="For tokens whose ID begins with PREFIX; '' is all"
         ),
     ] = None
     access_tokens_exact: Annotated[
@@ -45,28 +45,26 @@ class GrantArgs(CommonArgs):
         typer.Option(
             "--op-group-perms",
             metavar="PERMS",
-            help="What it may read (r) and write (w) of account, basin and stream: account=r,stream=rw",
+            help="Read (r) and write (w) operations on account, basin and stream: account=r,stream=rw",
         ),
     ] = None
-    ops: Annotated[
-        str | None, typer.Option("--ops", metavar="OPS", help="Single operations it may do: check-tail,append")
-    ] = None
+    ops: Annotated[str | None, typer.Option("--ops", metavar="OPS", help="Single operations: check-tail,append")] = None
     auto_prefix_streams: Annotated[
         bool,
-        typer.Option(
-            "--auto-prefix-streams", help="Its streams are named without --streams-prefix, which is put before"
-        ),
+        typer.Option("--auto-prefix-streams", help="Requests with the token name streams without the --streams-prefix"),
     ] = False
     expires_in: Annotated[
-        str | None, typer.Option("--expires-in", metavar="DURATION", help="It ends so long from now: 30d, 12h")
+        str | None,
+        typer.Option("--expires-in", metavar="DURATION", help="The token expires this long from now: 30d, 12h"),
     ] = None
     expires_at: Annotated[
-        str | None, typer.Option("--expires-at", metavar="TIME", help="It ends then: 2026-12-31T00:00:00Z, or a date")
+        str | None,
+        typer.Option("--expires-at", metavar="TIME", help="The token expires at TIME: 2026-12-31T00:00:00Z, or a date"),
     ] = None
 
 
 class IssueTokenArgs(GrantArgs, RequestArgs, OutputArgs):
-    """Issue an access token and print it: it is shown this once.
+    """Issue an access token and print it, this once.
 
     Examples:
       s2 tokens issue admin --basins-prefix '' --op-group-perms account=rw > token
@@ -74,8 +72,8 @@ class IssueTokenArgs(GrantArgs, RequestArgs, OutputArgs):
       s2 tokens issue reader --basins-prefix '' --streams-prefix web/ \\
         --op-group-perms basin=r,stream=r --expires-in 30d
 
-    It can do what --op-group-perms and --ops name together, with the resources
-    named; what is not named it cannot touch. `s2 tokens list -o json` shows it.
+    The token allows the operations of --op-group-perms and of --ops, on the named
+    basins, streams and tokens only. `s2 tokens list -o json` shows what it allows.
     """
 
 
@@ -86,12 +84,12 @@ class ListTokensArgs(ListArgs):
       s2 tokens list
       s2 tokens list --prefix ci- -o name
 
-    In the table, * is all, web/* those that begin so, - none.
+    In the table, * means all, web/* a prefix, - none.
     """
 
 
 class RevokeTokenArgs(RequestArgs):
-    """Revoke an access token: from now on it is refused.
+    """Revoke an access token.
 
     Examples:
       s2 tokens revoke reader
@@ -110,14 +108,16 @@ class PeriodArgs(CommonArgs):
     metric: str | None
     interval: Annotated[
         Literal["minute", "hour", "day"] | None,
-        typer.Option("--interval", metavar="INTERVAL", help="Of one value: minute, hour or day"),
+        typer.Option("--interval", metavar="INTERVAL", help="Time that one value stands for: minute, hour or day"),
     ] = None
     start_timestamp: Annotated[int | None, u64_option("--start-timestamp", metavar="S", text="From this second on")] = (
         None
     )
-    start_ago: Annotated[str | None, typer.Option("--start-ago", metavar="DURATION", help="From so long ago on")] = None
+    start_ago: Annotated[str | None, typer.Option("--start-ago", metavar="DURATION", help="From this long ago on")] = (
+        None
+    )
     end_timestamp: Annotated[int | None, u64_option("--end-timestamp", metavar="S", text="Until this second")] = None
-    end_ago: Annotated[str | None, typer.Option("--end-ago", metavar="DURATION", help="Until so long ago")] = None
+    end_ago: Annotated[str | None, typer.Option("--end-ago", metavar="DURATION", help="Until this long ago")] = None
     # Not with the verbs of the official tool
     from_: str | None = None
     to: str | None = None
@@ -134,7 +134,7 @@ class BasinPeriodArgs(PeriodArgs, ResourceArgs):
 
 class StreamPeriodArgs(PeriodArgs, ResourceArgs):
     uri: RequiredUri
-    metric: Annotated[Literal["storage"] | None, typer.Argument(metavar="[SET]", help="storage is all there is")] = None
+    metric: Annotated[Literal["storage"] | None, typer.Argument(metavar="[SET]", help="storage, the only set")] = None
 
 
 class MetricsArgs(PeriodArgs, OutputArgs):
@@ -142,9 +142,9 @@ class MetricsArgs(PeriodArgs, OutputArgs):
 
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="From then on: 3h, a date, a time [default: 1d ago]"),
+        typer.Option("--from", metavar="TIME", help="From TIME on: 3h (ago), a date, a time [default: 1d ago]"),
     ] = None
-    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until then [default: now]")] = None
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until TIME [default: now]")] = None
 
 
 class AccountMetricsArgs(AccountPeriodArgs, MetricsArgs):
@@ -154,7 +154,7 @@ class AccountMetricsArgs(AccountPeriodArgs, MetricsArgs):
       s2 metrics account active-basins --from 7d
       s2 metrics account account-ops --from 2026-01-01 --interval day
 
-    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    A TIME is written as for `s2 read --from`.
     """
 
 
@@ -165,7 +165,7 @@ class BasinMetricsArgs(BasinPeriodArgs, MetricsArgs):
       s2 metrics basin logs-prod storage
       s2 metrics basin logs-prod append-ops --from 6h --interval minute
 
-    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    A TIME is written as for `s2 read --from`.
     """
 
 
@@ -176,7 +176,7 @@ class StreamMetricsArgs(StreamPeriodArgs, MetricsArgs):
       s2 metrics stream s2://logs-prod/web
       s2 metrics stream s2://logs-prod/web storage --from 1h -o json
 
-    A TIME is what --from of `s2 read` takes, but for sequence numbers.
+    A TIME is written as for `s2 read --from`.
     """
 
 

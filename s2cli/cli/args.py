@@ -69,7 +69,7 @@ class StreamConfigArgs(CommonArgs):
 
     storage_class: Annotated[
         str | None,
-        typer.Option("--storage-class", metavar="CLASS", help="standard or express, where the server knows them"),
+        typer.Option("--storage-class", metavar="CLASS", help="standard, express, or another class of the server"),
     ] = None
     retention_policy: Annotated[
         str | None,
@@ -85,13 +85,13 @@ class StreamConfigArgs(CommonArgs):
             "--timestamping-uncapped",
             metavar="BOOL",
             parser=parse_bool,
-            help="true lets timestamps lie in the future",
+            help="true allows timestamps in the future",
         ),
     ] = None
     delete_on_empty_min_age: Annotated[
         str | None,
         typer.Option(
-            "--delete-on-empty-min-age", metavar="DURATION", help="Delete a stream that was empty for so long"
+            "--delete-on-empty-min-age", metavar="DURATION", help="Delete a stream that was empty for this long"
         ),
     ] = None
 

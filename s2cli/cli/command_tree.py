@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tail": (
         "commands.read:tail",
         "record_args:TailArgs",
-        "Print the last records of a stream, and with -f what comes",
+        "Print the last records of a stream, with -f new ones too",
     ),
     "check-tail": (
         "commands.check_tail:check_tail",
@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "fence": (
         "commands.trim_fence:fence",
         "record_args:FenceArgs",
-        "Fence a stream: appends with another token are refused",
+        "Set the fencing token of a stream",
     ),
     "list": ("commands.by_uri:list_below", "resource_args:ListByUriArgs", "List basins, or the streams of a basin"),
     "create": ("commands.by_uri:create", "resource_args:CreateByUriArgs", "Create a basin or a stream"),
@@ -97,19 +97,23 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "locations list": (
         "commands.locations:list_locations",
         "account_args:ListLocationsArgs",
-        "List where basins can lie",
+        "List where basins can be stored",
     ),
     "locations get-default": (
         "commands.locations:get_default_location",
         "account_args:DefaultLocationArgs",
-        "Show where new basins lie",
+        "Show where new basins are stored",
     ),
     "locations set-default": (
         "commands.locations:set_default_location",
         "account_args:SetDefaultLocationArgs",
-        "Say where new basins lie",
+        "Choose where new basins are stored",
     ),
-    "lite": ("commands.lite:lite", "other_args:LiteArgs", "Run the embedded server, or ask about the one that runs"),
+    "lite": (
+        "commands.lite:lite",
+        "other_args:LiteArgs",
+        "Run the embedded server, or show or stop the one of --local",
+    ),
     "completion": (
         "cli.completion:print_script",
         "other_args:CompletionArgs",
@@ -165,7 +169,7 @@ GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
         "",
         "Use the embedded server of this machine (profile local)",
     ),
-    "profile": ("--profile", "NAME", "Connect as this profile says [env: S2_PROFILE]"),
+    "profile": ("--profile", "NAME", "Use this profile of profiles.toml [env: S2_PROFILE]"),
     "account_endpoint": ("--account-endpoint", "URL", "Where basins are [env: S2_ACCOUNT_ENDPOINT]"),
     "basin_endpoint": ("--basin-endpoint", "URL", "Where streams are [env: S2_BASIN_ENDPOINT]"),
     "access_token_file": (
@@ -174,16 +178,16 @@ GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
         "The access token [env: S2_ACCESS_TOKEN]",
     ),
     "ca_file": ("--ca-file", "FILE", "Trust these certificates [env: SSL_CERT_FILE]"),
-    "insecure_http": ("--insecure-http", "", "Let the token go over http:// to other machines"),
+    "insecure_http": ("--insecure-http", "", "Allow sending the token over http:// to other machines"),
     "http2": ("--http2", "", "Speak HTTP/2 to http:// endpoints"),
     "timeout_s": ("--timeout", "DURATION", "How long one request may take [default: 30s]"),
-    "quiet": ("-q, --quiet", "", "Say nothing on stderr but warnings and errors"),
-    "verbose": ("-v, --verbose", "", "Say more on stderr"),
+    "quiet": ("-q, --quiet", "", "Only warnings and errors on stderr"),
+    "verbose": ("-v, --verbose", "", "More messages on stderr"),
     "color": ("--color", "WHEN", "always, auto or never [default: auto]"),
 }
 # What one command makes of such an option, by command and parameter.
 OPTIONS_OF_COMMANDS = {
-    "lite": {"quiet": "Print no more than the lines to paste", "verbose": "Log every request"},
+    "lite": {"quiet": "Print only the lines to paste", "verbose": "Log every request"},
 }
 # What every command has beside them; --no-color is there, and not shown.
 COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the version"))

@@ -43,19 +43,19 @@ Usage: s2 [OPTIONS] COMMAND [ARGS]…
 OVERVIEW: dict[str, Rows] = {
     "Records of a stream, s2://BASIN/STREAM": (
         ("append, read, tail", "Add records; print them; print the last ones"),
-        ("check-tail, trim, fence", "Where the end is; delete old ones; lock others out"),
+        ("check-tail, trim, fence", "Find the end; delete old ones; lock others out"),
     ),
     "Basins and streams": (
         ("list, get, create, delete", "A basin or a stream, as the URI says"),
         ("ensure", "Create what is missing, change what is there"),
-        ("basins, streams", "The same by noun, and reconfigure"),
+        ("basins, streams", "The same, and reconfigure: basins COMMAND"),
     ),
     "The account and this machine": (
-        ("tokens, metrics, locations", "Who may do what; what was used; where basins lie"),
+        ("tokens, metrics, locations", "Access; usage; where basins are stored"),
         ("lite, completion", "Run a server here; completion for bash, zsh, fish"),
     ),
-    "Options, before or behind the command": (
-        ("--local, --profile NAME", "Where to: the server of this machine, or a profile"),
+    "Options, before or after the command": (
+        ("--local, --profile NAME", "Which server: that of this machine, or a profile"),
         ("-q, -v, --color WHEN", "Say less, say more; colour always, auto or never"),
     ),
 }
@@ -63,13 +63,13 @@ OVERVIEW: dict[str, Rows] = {
 TOPICS = ("commands", "options", "environment", "exit-codes", "formats")
 
 _END = """\
-`s2 COMMAND --help` explains a command. `s2 help TOPIC` has the rest: commands,
+`s2 COMMAND --help` explains a command. Topics of `s2 help TOPIC`: commands,
 options, environment, exit-codes, formats.
 """
 
 # What stands below each of these in the help of a command, in this order.
 OPERANDS, OPTIONS = "Operands", "Options"
-_CONDITIONS, _NEW_STREAM = "Conditions", "A stream that this creates"
+_CONDITIONS, _NEW_STREAM = "Conditions", "If this creates the stream"
 _CONNECTION, _SPELLINGS = "Connection", "Other spellings"
 TITLES = (OPERANDS, OPTIONS, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
 
@@ -114,20 +114,20 @@ def print_topic(name: str) -> bool:
             (f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in command_tree.GLOBAL_OPTIONS.values()
         ]
         page = (
-            "Options of every command. They stand before or after it.\n",
+            "Options of every command; give them before or after it.\n",
             [("Options", [*rows, *command_tree.COMMON_OPTIONS])],
             "An option wins over the environment: `s2 help environment`.\n",
         )
     elif name == "environment":
         page = (
-            "Variables of the environment that s2 knows.\n",
+            "Environment variables that s2 reads.\n",
             [("Environment", list(command_tree.ENVIRONMENT.items())), ("Files", list(command_tree.FILES.items()))],
-            "An option wins over the environment, that over the profile, that over the official\n"
-            "tool's ~/.config/s2/config.toml, and that over the defaults.\n",
+            "Order, the first wins: option, environment, profile, the official tool's\n"
+            "~/.config/s2/config.toml, default.\n",
         )
     elif name == "exit-codes":
         codes = list(command_tree.EXIT_CODES.items())
-        page = ("What the exit code of s2 says.\n", [("Exit codes", codes)], "The reason is on stderr.\n")
+        page = ("What the exit codes of s2 mean.\n", [("Exit codes", codes)], "The reason is on stderr.\n")
     elif name == "formats":
         sections = [
             (

@@ -24,41 +24,48 @@ class LiteArgs(CommonArgs):
       s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
 
-    It prints the three lines to paste where a client is to use it. Without --data
-    and --memory it serves the same data as --local. An address other than the
-    machine's own needs a root token, or --no-auth.
+    It prints three lines to paste into the shell of a client. Without --data and
+    --memory it serves the same data as --local. An address that other machines can
+    reach needs a root token, or --no-auth. status and stop are about the server of
+    --local.
     """
 
     action: Annotated[
         Literal["status", "stop"] | None,
-        typer.Argument(metavar="[status|stop]", help="Ask about the running server, or end it"),
+        typer.Argument(metavar="[status|stop]", help="Show or stop the server of --local"),
     ] = None
     data: Annotated[
         str | None,
-        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data there [default: that of --local]"),
+        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data in DIR [default: that of --local]"),
     ] = None
-    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: the data goes with the server")] = False
+    memory: Annotated[bool, typer.Option("--memory", help="Delete the data when the server ends")] = False
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1"
     port: Annotated[
         int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
     ] = 8080
     root_token_file: Annotated[
         str | None,
-        typer.Option("--root-token-file", metavar="FILE", help="Ask for tokens; the one in FILE may do everything"),
+        typer.Option(
+            "--root-token-file", metavar="FILE", help="Require access tokens; the one in FILE may do everything"
+        ),
     ] = None
     base_domain: Annotated[
         str | None,
-        typer.Option("--base-domain", metavar="DOMAIN", help="Take requests to BASIN.DOMAIN as for that basin"),
+        typer.Option("--base-domain", metavar="DOMAIN", help="The host BASIN.DOMAIN names the basin of a request"),
     ] = None
     init_file: Annotated[
         str | None,
-        typer.Option("--init-file", metavar="FILE", help="Begin with the basins and streams in FILE, a JSON text"),
+        typer.Option("--init-file", metavar="FILE", help="Create the basins and streams in this JSON file"),
     ] = None
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Let everybody in who can reach it")] = False
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="No access tokens: whoever can reach it may do everything")
+    ] = False
     cors: Annotated[
         tuple[str, ...],
         typer.Option(
-            "--cors", metavar="ORIGIN", help="Let in web pages from there, or * from everywhere; this machine's may"
+            "--cors",
+            metavar="ORIGIN",
+            help="Allow web pages from ORIGIN, or * from everywhere; those of this machine are always allowed",
         ),
     ] = ()
     allow_host: Annotated[
@@ -66,7 +73,7 @@ class LiteArgs(CommonArgs):
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Answer to this name too, to .NAME and all below it, or to * for every name",
+            help="Accept this host name too; .NAME includes its subdomains, * is any",
         ),
     ] = ()
     memory_limit_bytes: Annotated[
@@ -75,10 +82,10 @@ class LiteArgs(CommonArgs):
             "--memory-limit",
             metavar="SIZE",
             parser=parse_size_bytes,
-            help="Hold no more than that for slow readers and unfinished appends [default: 256MiB]",
+            help="Memory for slow readers and unfinished appends together [default: 256MiB]",
         ),
     ] = None
-    no_cors: Annotated[bool, typer.Option("--no-cors", help="Let in no web pages")] = False
+    no_cors: Annotated[bool, typer.Option("--no-cors", help="Allow no web pages")] = False
     output: JsonOutput = None
 
 

@@ -30,7 +30,7 @@ class RecordArgs(CommonArgs):
 
     uri: Uri = None
     stream: Annotated[
-        str | None, typer.Option("--stream", metavar="URI", help="The stream, where no operand names it")
+        str | None, typer.Option("--stream", metavar="URI", help="The stream, if no operand names it")
     ] = None
     max_outage_s: Annotated[
         float | None,
@@ -38,7 +38,7 @@ class RecordArgs(CommonArgs):
             "--max-outage",
             metavar="DURATION",
             parser=parse_seconds,
-            help="Give up after so long without progress [default: 60s]",
+            help="Give up after this long without progress [default: 60s]",
         ),
     ] = None
 
@@ -48,11 +48,11 @@ class ConditionArgs(RecordArgs):
 
     match_seq_num: Annotated[
         int | None,
-        u64_option("-m", "--match-seq-num", text="Only if what is appended begins at this sequence number"),
+        u64_option("-m", "--match-seq-num", text="Only if the next record gets this sequence number"),
     ] = None
     fencing_token: Annotated[
         str | None,
-        typer.Option("-f", "--fencing-token", metavar="TOKEN", help="Only if the stream is fenced by this token"),
+        typer.Option("-f", "--fencing-token", metavar="TOKEN", help="Only if this is the stream's fencing token"),
     ] = None
     encryption_key_file: EncryptionKeyFile = None
 
@@ -66,17 +66,15 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
       find . -print0 | s2 append -0 s2://backup-jobs/files
       s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
 
-    A line becomes one record, byte for byte, without its newline. No record is
-    lost or repeated in silence: when a connection breaks, the tail is asked what
-    became durable before anything is sent again. Every ending prints an account:
-    what was read, what is durable, and at which line to go on.
+    Each line becomes one record, byte for byte, without its newline. No record is
+    silently lost or repeated: after a lost connection, the command checks which
+    records are durable before it sends any again. It always prints an account:
+    what was read, what is durable, and at which line to resume.
 
     --format json takes one object a line: {"body": …, "headers": [[…, …]],
     "timestamp": …}, each member optional; in json-base64, or with "base64": true,
-    texts are Base64. So a copy of what read -o json prints is exact, but for its
-    command records: fence and trim would act on the copy, and are left out.
-    The options for a stream hold where this append creates it: by --create, or
-    since its basin lets appends create streams.
+    strings are Base64. It copies exactly what read -o json prints, except for
+    command records (fence, trim), which would act again on the copy.
     """
 
     uri: Uri = None
@@ -85,7 +83,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]"),
     ] = ()
     input: Annotated[
-        tuple[str, ...], typer.Option("-i", "--input", metavar="FILE", help="The same as the operand; repeatable")
+        tuple[str, ...], typer.Option("-i", "--input", metavar="FILE", help="The same as the operand FILE; repeatable")
     ] = ()
     format: Annotated[
         str,
@@ -93,7 +91,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             "--format",
             metavar="FORMAT",
             parser=parse_record_format,
-            help="Of the input: text, json or json-base64",
+            help="Format of the input: text, json or json-base64",
         ),
     ] = "text"
     commands: Annotated[
@@ -101,7 +99,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         typer.Option(
             "--commands",
             metavar="HOW",
-            help="What becomes of command records in the input: skip leaves them out, or send",
+            help="skip or send the command records (fence, trim) in the input",
         ),
     ] = "skip"
     zero: Zero = False
@@ -109,7 +107,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         tuple[str, ...],
         typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
     ] = ()
-    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream where they are missing")] = (
+    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream if they are missing")] = (
         False
     )
     on_lost_ack: Annotated[
@@ -117,7 +115,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         typer.Option(
             "--on-lost-ack",
             metavar="HOW",
-            help="When a connection breaks before an ack: check what is durable, resend all, or stop",
+            help="After a connection lost before an ack: check what is durable, resend all, or stop",
         ),
     ] = "check"
     linger_ms: Annotated[
@@ -126,7 +124,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             "--linger",
             metavar="DURATION",
             parser=parse_duration_ms,
-            help="Wait so long for more lines before a batch leaves",
+            help="Wait this long for more lines before sending a batch",
         ),
     ] = None
     inflight_bytes: Annotated[
@@ -135,7 +133,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             "--inflight",
             metavar="SIZE",
             parser=parse_size_bytes,
-            help="Bytes sent and not acked [default: 4MiB nearby, else 8MiB]",
+            help="Most bytes sent but not acked [default: 4MiB on this machine, else 8MiB]",
         ),
     ] = None
     transport: Annotated[
@@ -171,7 +169,7 @@ class PrintArgs(RecordArgs):
         typer.Option("-o", "--output", metavar="FORMAT", help="text (the bodies), json or json-base64 [default: text]"),
     ] = None
     output_file: Annotated[
-        str | None, typer.Option("-O", "--output-file", metavar="FILE", help="Write there, not to stdout")
+        str | None, typer.Option("-O", "--output-file", metavar="FILE", help="Write to FILE, not to stdout")
     ] = None
     format: Annotated[
         str,
@@ -217,12 +215,12 @@ class PrintArgs(RecordArgs):
 class PositionArgs(CommonArgs):
     """Where a read starts and ends, as the official tool says it."""
 
-    bytes: Annotated[int | None, u64_option("-b", "--bytes", text="At most so many metered bytes")] = None
+    bytes: Annotated[int | None, u64_option("-b", "--bytes", text="At most N metered bytes")] = None
     clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False
     seq_num: Annotated[int | None, u64_option("-s", "--seq-num", text="Start at this sequence number")] = None
     timestamp: Annotated[int | None, u64_option("--timestamp", metavar="MS", text="Start at this time")] = None
-    ago: Annotated[str | None, typer.Option("--ago", metavar="DURATION", help="Start so long ago")] = None
-    tail_offset: Annotated[int | None, u64_option("--tail-offset", text="Start so many records before the tail")] = None
+    ago: Annotated[str | None, typer.Option("--ago", metavar="DURATION", help="Start this long ago")] = None
+    tail_offset: Annotated[int | None, u64_option("--tail-offset", text="Start N records before the tail")] = None
     until: Annotated[int | None, u64_option("--until", metavar="MS", text="Stop at this time, exclusive")] = None
 
 
@@ -238,9 +236,9 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     A POSITION is a sequence number, -N (N before the tail), start or end; or a
     time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,
     'yesterday 10:00', or @EPOCH in seconds or milliseconds.
-    A start at the tail prints nothing and succeeds; one beyond it fails with 5.
+    A start at the tail prints nothing and exits with 0; a start beyond it, with 5.
     The text format prints the body of each record, byte for byte, and a newline.
-    The options for a stream hold where its basin lets reads create it.
+    With --follow, --max-outage has no default.
     """
 
     from_: Annotated[str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")] = (
@@ -250,7 +248,7 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
         str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
     ] = None
     follow: Follow = False
-    count: Annotated[int | None, u64_option("-n", "--count", text="At most so many records")] = None
+    count: Annotated[int | None, u64_option("-n", "--count", text="At most N records")] = None
 
 
 class TailArgs(PrintArgs):
@@ -283,7 +281,7 @@ class CheckTailArgs(RecordArgs):
             "--max-outage",
             metavar="DURATION",
             parser=parse_seconds,
-            help="Try so long [default: three times, within --timeout]",
+            help="Keep trying for this long [default: three times, within --timeout]",
         ),
     ] = None
     output: JsonOutput = None
@@ -320,9 +318,8 @@ class TrimArgs(CommandArgs):
       s2 trim s2://logs-prod/web 5000
       S2_STREAM=s2://logs-prod/web s2 trim 5000
 
-    The operand that begins with s2:// is the stream. On a terminal you are asked
-    before, and without one it is done at once. A TRIM_POINT beyond the tail would
-    delete every record: it ends with 5.
+    On a terminal it asks first. A TRIM_POINT beyond the tail would delete
+    every record: without --force the command exits with 5.
     """
 
     value_name = "TRIM_POINT"
@@ -332,23 +329,23 @@ class TrimArgs(CommandArgs):
         None
     )
     yes: Yes = False
-    force: Annotated[bool, typer.Option("--force", help="Take a TRIM_POINT beyond the tail, too")] = False
+    force: Annotated[bool, typer.Option("--force", help="Allow a TRIM_POINT beyond the tail")] = False
 
 
 class FenceArgs(CommandArgs):
-    """Set the fencing token of a stream: appends that name another one are refused.
+    """Set the fencing token of a stream; appends with another token are refused.
 
     Examples:
       s2 fence s2://logs-prod/web writer-7
       s2 fence s2://logs-prod/web writer-8 --fencing-token writer-7
       s2 append s2://logs-prod/web --fencing-token writer-8
 
-    An append that names no token is always let in.
+    An append without a token is never refused for it.
     """
 
     value_name = "NEW_TOKEN"
 
     uri: Uri = None
-    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' lifts the fence")] = (
+    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence")] = (
         None
     )

@@ -33,7 +33,7 @@ class OutputArgs(CommonArgs):
         Literal["table", "json", "jsonl", "name"] | None,
         typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name [default: table]"),
     ] = None
-    no_headers: Annotated[bool, typer.Option("--no-headers", help="No line of headers above a table")] = False
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line above a table")] = False
 
 
 class NamesArgs(OutputArgs):
@@ -45,13 +45,13 @@ class NamesArgs(OutputArgs):
 class PagesArgs(CommonArgs):
     """What lists by name, page by page."""
 
-    prefix: Annotated[str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin so")] = ""
-    start_after: Annotated[
-        str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after this one")
+    prefix: Annotated[
+        str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin with PREFIX")
     ] = ""
-    limit: Annotated[
-        int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most so many [default: all]")
-    ] = None
+    start_after: Annotated[str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after NAME")] = ""
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]")] = (
+        None
+    )
     no_auto_paginate: Annotated[
         bool, typer.Option("--no-auto-paginate", help="One page only; --limit is then its size", hidden=True)
     ] = False
@@ -73,7 +73,7 @@ class RequestArgs(CommonArgs):
         typer.Option(
             "--request-token",
             metavar="TOKEN",
-            help="Name this request, so that the same one sent again is not done twice [default: a random one]",
+            help="A request sent again with the same TOKEN is not executed again [default: random]",
         ),
     ] = None
 
@@ -91,14 +91,18 @@ class BasinConfigArgs(StreamConfigArgs):
     ] = None
     stream_cipher: Annotated[
         Literal["aegis-256", "aes-256-gcm"] | None,
-        typer.Option("--stream-cipher", metavar="CIPHER", help="aegis-256 or aes-256-gcm, with keys of the clients"),
+        typer.Option(
+            "--stream-cipher",
+            metavar="CIPHER",
+            help="Encrypt new streams: aegis-256 or aes-256-gcm, with a key that clients send",
+        ),
     ] = None
 
 
 class LocatedBasinArgs(BasinConfigArgs):
     """What a new basin is to be like."""
 
-    location: Annotated[str | None, typer.Option("--location", metavar="NAME", help="Where the basin lies")] = None
+    location: Annotated[str | None, typer.Option("--location", metavar="NAME", help="Where the basin is stored")] = None
 
 
 class NewStreamArgs(ResourceArgs, StreamConfigArgs, RequestArgs, OutputArgs):
@@ -148,15 +152,15 @@ class CreateByUriArgs(NewBasinArgs):
       s2 create s2://logs-prod/web --retention-policy 30d
       s2 create s2://logs-prod/web -o json
 
-    It fails with 5 where the resource is already there. For a basin, the options
-    for streams are the defaults of the streams in it.
+    It exits with 5 if the basin or stream exists. For a basin, the options for
+    streams are the defaults of the streams in it.
     """
 
     uri: Resource
 
 
 class ListByUriArgs(ListArgs, StreamPagesArgs):
-    """List basins, or the streams of the basin that is named.
+    """List basins, or the streams of BASIN.
 
     Examples:
       s2 list
@@ -176,22 +180,22 @@ class GetByUriArgs(GetArgs):
       s2 get s2://logs-prod
       s2 get s2://logs-prod/web -o json
 
-    The records of a stream are what `s2 read` prints.
+    To print the records of a stream: `s2 read`.
     """
 
     uri: Resource
 
 
 class EnsureByUriArgs(LocatedBasinArgs, BasinChangeArgs, OutputArgs):
-    """Create a basin or a stream where it is missing, or change what is there.
+    """Create a basin or a stream if it is missing, else change its configuration.
 
     Examples:
       s2 ensure s2://logs-prod --create-stream-on-append
       s2 ensure s2://logs-prod/web --retention-policy 30d
       s2 ensure s2://logs-prod/web --unset retention-policy -o json
 
-    A missing basin of a stream is created too. Of what is there, only the
-    members that are given change; where none is given, nothing does.
+    For a stream, its basin is created too if it is missing. Of an existing basin
+    or stream only the given settings change.
     """
 
     uri: Resource
@@ -204,7 +208,7 @@ class DeleteByUriArgs(DeleteArgs):
       s2 delete s2://logs-prod/web
       s2 delete s2://logs-old --yes
 
-    On a terminal it asks first; elsewhere it wants --yes.
+    On a terminal it asks first; elsewhere it needs --yes.
     """
 
     uri: Resource
@@ -214,14 +218,14 @@ class DeleteByUriArgs(DeleteArgs):
 
 
 class ListBasinsArgs(ListArgs):
-    """List basins by name, those being deleted too.
+    """List basins by name, including those being deleted.
 
     Examples:
       s2 basins list
       s2 basins list --prefix logs- -o name
       s2 basins list -o jsonl | jq -r .created_at
 
-    Rows are printed as the pages arrive; on a pipe, cells are separated by tabs.
+    Rows are printed as they arrive; in a pipe, tabs separate the cells.
     """
 
 
@@ -251,27 +255,27 @@ class GetBasinArgs(GetArgs):
 
 
 class EnsureBasinArgs(LocatedBasinArgs, BasinChangeArgs, OutputArgs):
-    """Create a basin where it is missing, or change the members that are given.
+    """Create a basin if it is missing, else change the given settings.
 
     Examples:
       s2 basins ensure logs-prod
       s2 basins ensure logs-prod --create-stream-on-append --retention-policy 30d
 
-    What changes holds for streams that are created from then on.
+    Changes apply only to streams that are created later.
     """
 
     uri: Basin
 
 
 class ReconfigureBasinArgs(BasinChangeArgs, RequestArgs, OutputArgs):
-    """Change members of the configuration of a basin; the others stay.
+    """Change the given settings of a basin; the others stay.
 
     Examples:
       s2 basins reconfigure logs-prod --retention-policy 30d
       s2 basins reconfigure logs-prod --no-create-stream-on-read -o json
       s2 basins reconfigure logs-prod --unset stream-cipher --unset storage-class
 
-    What changes holds for streams that are created from then on.
+    Changes apply only to streams that are created later.
     """
 
     uri: Basin
@@ -284,8 +288,8 @@ class DeleteBasinArgs(DeleteArgs):
       s2 basins delete logs-old
       s2 basins list -p tmp- -o name -0 | xargs -0 -n1 s2 basins delete --yes
 
-    On a terminal it asks first; elsewhere it wants --yes. The server removes the
-    data in its own time: until then the basin is listed as being deleted.
+    On a terminal it asks first; elsewhere it needs --yes. The server removes the
+    data in the background: until then the basin is listed as being deleted.
     """
 
     uri: Basin
@@ -295,22 +299,22 @@ class DeleteBasinArgs(DeleteArgs):
 
 
 class ListStreamsArgs(ListArgs, StreamPagesArgs):
-    """List the streams of a basin by name, those being deleted too.
+    """List the streams of a basin by name, including those being deleted.
 
     Examples:
       s2 streams list logs-prod
       s2 streams list s2://logs-prod/web/
       s2 streams list logs-prod --prefix web/ -o name
 
-    What follows the basin in a URI is a prefix. -o name prints whole URIs; those
-    with control characters only with -0, and without it ends with 8.
+    What follows the basin in a URI is a prefix. -o name prints whole URIs; it
+    leaves out those with control characters and exits with 8, unless -0 is given.
     """
 
     uri: Basin
 
 
 class CreateStreamArgs(NewStreamArgs):
-    """Create a stream; what no option says comes from the defaults of its basin.
+    """Create a stream; settings not given are the defaults of its basin.
 
     Examples:
       s2 streams create s2://logs-prod/web
@@ -332,7 +336,7 @@ class GetStreamArgs(GetArgs):
 
 
 class EnsureStreamArgs(StreamChangeArgs, OutputArgs):
-    """Create a stream where it is missing, or change the members that are given.
+    """Create a stream if it is missing, else change the given settings.
 
     Examples:
       s2 streams ensure s2://logs-prod/web
@@ -345,13 +349,13 @@ class EnsureStreamArgs(StreamChangeArgs, OutputArgs):
 
 
 class ReconfigureStreamArgs(StreamChangeArgs, RequestArgs, OutputArgs):
-    """Change members of the configuration of a stream; the others stay.
+    """Change the given settings of a stream; the others stay.
 
     Examples:
       s2 streams reconfigure s2://logs-prod/web --retention-policy infinite
       s2 streams reconfigure s2://logs-prod/web --unset timestamping-mode -o json
 
-    A member that is unset is again as the basin says.
+    --unset returns a setting to the basin's default.
     """
 
     uri: RequiredUri
@@ -364,7 +368,7 @@ class DeleteStreamArgs(DeleteArgs):
       s2 streams delete s2://logs-prod/web
       s2 streams list tmp-jobs -o name -0 | xargs -0 -n1 s2 streams delete --yes
 
-    On a terminal it asks first; elsewhere it wants --yes.
+    On a terminal it asks first; elsewhere it needs --yes.
     """
 
     uri: RequiredUri

@@ -42,7 +42,7 @@ BasinMetric = Annotated[
 
 # Of the record commands
 Follow = Annotated[bool, typer.Option("-f", "--follow", help="At the end, wait for more")]
-Zero = Annotated[bool, typer.Option("-0", "--zero", help="A NUL byte between records, not a newline")]
+Zero = Annotated[bool, typer.Option("-0", "--zero", help="NUL bytes end records, instead of newlines")]
 EncryptionKeyFile = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +55,9 @@ EncryptionKeyFile = Annotated[
 Compression = Annotated[
     Literal["none", "gzip", "zstd", "auto"] | None,
     typer.Option(
-        "--compression", metavar="HOW", help="none, gzip, zstd or auto: zstd if it leaves the machine [default: auto]"
+        "--compression",
+        metavar="HOW",
+        help="none, gzip, zstd or auto: zstd unless the server is on this machine [default: auto]",
     ),
 ]
 
@@ -64,5 +66,5 @@ JsonOutput = Annotated[
     Literal["json", "jsonl"] | None,
     typer.Option("-o", "--output", metavar="json", help="The result as one JSON object on stdout"),
 ]
-NulNames = Annotated[bool, typer.Option("-0", "--zero", help="With -o name: a NUL byte behind each name, for xargs -0")]
+NulNames = Annotated[bool, typer.Option("-0", "--zero", help="With -o name: end each name with NUL, for xargs -0")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask")]

@@ -93,7 +93,7 @@ class S2Command(EachOptionOnce, TyperCommand):
             (command_tree.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()
         ]
         sections[help_pages.OPTIONS] += command_tree.COMMON_OPTIONS[:1]
-        end = f"`{PROGRAM} help options` has the options of every command, and `{PROGRAM} help exit-codes` the rest.\n"
+        end = f"`{PROGRAM} help options` lists the options of every command; see also `{PROGRAM} help exit-codes`.\n"
         help_pages.print_page(introduction, sections.items(), end)
         raise typer.Exit
 

@@ -453,7 +453,7 @@ def test_help_is_as_wide_as_the_terminal_and_loses_no_word(arguments, columns, r
 
 def test_the_options_of_every_day_come_first(run_s2):
     text = run_s2("read", "--help").stdout.decode()
-    first = text[text.index("Options:") : text.index("A stream that this creates:")]
+    first = text[text.index("Options:") : text.index("If this creates the stream:")]
     assert re.findall(r"^  (?:-\w, )?(--[a-z-]+)", first, re.MULTILINE)[:5] == [
         "--from",
         "--to",
