@@ -229,8 +229,12 @@ def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
     before = words[words.index(extra) - 1] if extra in words[1:] else ""
     basin = before.removeprefix(URI_PREFIX).removesuffix("/")
     if extra[:1] != "-" and URI_PREFIX not in extra and _is_basin(basin):
-        return f"did you mean {shell_word(f'{URI_PREFIX}{basin}/{extra}')}?"
-    return None
+        stream = f"did you mean {shell_word(f'{URI_PREFIX}{basin}/{extra}')}?"
+        if not _is_basin(extra) or command.startswith("streams "):
+            return stream
+        one_by_one = f"one basin at a time: s2 {command} {basin}, then s2 {command} {extra}"
+        return one_by_one if command.startswith("basins ") else f"{one_by_one}; or {stream}"
+    return "one basin or stream at a time" if command in ("create", "get", "ensure", "delete") else None
 
 
 def count_hint(typed: str) -> str | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HEADERS = ("ID", "EXPIRES", "BASINS", "STREAMS", "TOKENS", "GROUPS", "OPS")
 _YEAR_10000_S = 253_402_300_800
 _SETS = ("basins", "streams", "access_tokens")
+_ACCESS = {"r": "read", "w": "write"}
 
 
 def issue_token(args: IssueTokenArgs) -> int:
@@ -38,6 +39,7 @@ def issue_token(args: IssueTokenArgs) -> int:
             "the token would allow nothing",
             hint="--ops read,append for some operations, --op-group-perms stream=rw for all of streams",
         )
+    _warn_of_empty_sets(scope)
     token = api.issue_token(connect(args), request, request_token(args))
     try:
         if args.output is None:
@@ -138,6 +140,31 @@ def _scope(args: GrantArgs) -> Resource:
     if ops:
         scope["ops"] = ops
     return scope
+
+
+# What an operation is about: without resources of that kind a token that allows it does nothing with it.
+_TOKEN_OPS = frozenset(op for op in OPERATIONS if "access-token" in op)
+_ACCOUNT_OPS = frozenset({"account-metrics", "list-locations", "get-default-location", "set-default-location"})
+_BASIN_OPS = frozenset(OPERATIONS) - _TOKEN_OPS - _ACCOUNT_OPS
+_STREAM_OPS = frozenset(op for ops in OP_GROUPS["stream"].values() for op in ops)
+_STREAM_OPS |= {"list-streams", *OP_GROUPS["basin"]["write"]}
+_NEEDED = (
+    ("basins", "basin", _BASIN_OPS),
+    ("streams", "stream", _STREAM_OPS),
+    ("access_tokens", "access token", _TOKEN_OPS),
+)
+
+
+def _warn_of_empty_sets(scope: Resource) -> None:
+    allowed = {
+        op for group, letters in groups_of(scope) for letter in letters for op in OP_GROUPS[group][_ACCESS[letter]]
+    }
+    allowed.update(operations_of(scope))
+    for name, what, operations in _NEEDED:
+        idle = [op for op in OPERATIONS if op in allowed & operations]
+        if idle and shown_set(scope.get(name), none="") == "":
+            option = f"--{name.replace('_', '-')}-prefix ''"
+            console.warn(f"the token covers no {what}, so that it allows no {', '.join(idle)}; {option} covers all")
 
 
 def _words(text: str) -> list[str]:

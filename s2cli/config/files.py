@@ -109,21 +109,16 @@ def compression(environ: Mapping[str, str], *, with_file: bool) -> str:
     return chosen
 
 
-def read_token_file(path: str) -> str:
-    """The token in a file, or on standard input where the path is `-`."""
-    expanded = os.path.expanduser(path)
-    try:
-        if path == "-":
-            data = _read_descriptor(0)
-        else:
-            descriptor = os.open(expanded, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                data = _read_descriptor(descriptor)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        raise UsageError(f"cannot read the access token from {expanded}: {error.strerror}") from error
-    return checked_token(data.decode("utf-8", "replace"), f"the access token in {expanded}")
+def read_token_file(path: str, source: str) -> str:
+    """The token in a file, or on standard input where the path is `-`; `source` is what names the file."""
+    hint = "a token does not belong in a command line: put it in a file, or export S2_ACCESS_TOKEN=…"
+    data = _read_secret(path, source, hint, dash_is_stdin=True)
+    return checked_token(data.decode("utf-8", "replace"), f"the access token in {os.path.expanduser(path)}")
+
+
+def names_file(path: str) -> bool:
+    """Whether there is such a file, so that its name may be repeated: a text that is none may be the secret itself."""
+    return path == "-" or os.path.exists(os.path.expanduser(path))
 
 
 def checked_token(text: str, name: str) -> str:
@@ -135,22 +130,12 @@ def checked_token(text: str, name: str) -> str:
 
 def encryption_key(path: str | None, environ: Mapping[str, str]) -> str | None:
     """The key for encrypted streams, in Base64: from a file (a pipe or /dev/fd/N too), else S2_ENCRYPTION_KEY, else
-    none. The text of an option that is no file is never repeated: it may be the key itself."""
+    none."""
     if path is None:
         text = environ.get("S2_ENCRYPTION_KEY")
         return checked_key(text, "S2_ENCRYPTION_KEY") if text else None
-    try:
-        descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = _read_descriptor(descriptor)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no file name"
-        raise UsageError(
-            f"-k, --encryption-key-file takes a file, and what was given cannot be read: {why}",
-            hint="a key does not belong in a command line: put it in a file, or export S2_ENCRYPTION_KEY=…",
-        ) from None
+    hint = "a key does not belong in a command line: put it in a file, or export S2_ENCRYPTION_KEY=…"
+    data = _read_secret(path, "-k, --encryption-key-file", hint)
     return checked_key(data.decode("latin-1"), "the encryption key in the file")
 
 
@@ -165,6 +150,21 @@ def checked_key(text: str, name: str) -> str:
     if size != 32:
         raise UsageError(f"{name} has {size} bytes: a key has 32", hint="head -c 32 /dev/urandom | base64 makes one")
     return key
+
+
+def _read_secret(path: str, source: str, hint: str, *, dash_is_stdin: bool = False) -> bytes:
+    try:
+        if dash_is_stdin and path == "-":
+            return _read_descriptor(0)
+        descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _read_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file name"
+        named = path if names_file(path) else "what was given"
+        raise UsageError(f"{source} takes a file, and {named} cannot be read: {why}", hint=hint) from None
 
 
 def _read_descriptor(descriptor: int) -> bytes:

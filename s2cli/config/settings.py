@@ -72,13 +72,13 @@ class Settings:
     def _command(self) -> str:
         """How a command line begins that goes to the same place."""
         args = self._args
-        words = ["s2"]
+        words, token_file = ["s2"], args.access_token_file
         for option, value in (
             ("--local", args.local),
             ("--profile", args.profile),
             ("--account-endpoint", args.account_endpoint),
             ("--basin-endpoint", args.basin_endpoint),
-            ("--access-token-file", args.access_token_file),
+            ("--access-token-file", token_file if token_file is None or files.names_file(token_file) else "FILE"),
             ("--ca-file", args.ca_file),
             ("--insecure-http", args.insecure_http),
             ("--http2", args.http2),
@@ -195,8 +195,11 @@ def _profile_target(name: str, args: Options, environ: Mapping[str, str], notes:
         profile.account_endpoint, profile.basin_endpoint, f"account_endpoint of {where}", f"basin_endpoint of {where}"
     )
     account, basin = given or (endpoints.CLOUD_ACCOUNT, endpoints.CLOUD_BASIN)
-    token_file = args.access_token_file or profile.access_token_file
-    token = files.read_token_file(token_file) if token_file else None
+    token = None
+    if args.access_token_file:
+        token = files.read_token_file(args.access_token_file, "--access-token-file")
+    elif profile.access_token_file:
+        token = files.read_token_file(profile.access_token_file, f"access_token_file of {where}")
     if token is None and given is None:
         raise AuthError(
             f"{where} names neither a token nor endpoints",
@@ -241,7 +244,7 @@ def _plain_target(
     token = None
     withheld = None
     if args.access_token_file is not None:
-        token = files.read_token_file(args.access_token_file)
+        token = files.read_token_file(args.access_token_file, "--access-token-file")
     elif environ.get("S2_ACCESS_TOKEN"):
         token = files.checked_token(environ["S2_ACCESS_TOKEN"], "S2_ACCESS_TOKEN")
         if layer == OPTION:

@@ -285,6 +285,18 @@ POSITION = (
         ("tail 10 s2://a/b", "s2 tail: one operand too many: s2://a/b", "did you mean s2 tail -n 10 s2://a/b?"),
         ("tail -f s2://a/b 10", "s2 tail: one operand too many: 10", "did you mean s2 tail -n 10 s2://a/b?"),
         ("read s2://a/$b 5", "s2 read: one operand too many: 5", "did you mean s2 read -n 5 's2://a/$b'?"),
+        (
+            "create my-basin my-basin-2",
+            "s2 create: one operand too many: my-basin-2",
+            "one basin at a time: s2 create my-basin, then s2 create my-basin-2; or did you mean "
+            "s2://my-basin/my-basin-2?",
+        ),
+        (
+            "basins create my-basin my-basin-2",
+            "s2 basins create: one operand too many: my-basin-2",
+            "one basin at a time: s2 basins create my-basin, then s2 basins create my-basin-2",
+        ),
+        ("create AAAAAAAA BBBBBBBB", "s2 create: one operand too many: BBBBBBBB", "one basin or stream at a time"),
         ("create my-basin web", "s2 create: one operand too many: web", "did you mean s2://my-basin/web?"),
         ("read s2://my-basin a/b", "s2 read: one operand too many: a/b", "did you mean s2://my-basin/a/b?"),
         ("read s2://a/b s2://a/c", "s2 read: one operand too many: s2://a/c", "s2 read --help shows the usage"),

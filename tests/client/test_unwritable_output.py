@@ -37,34 +37,48 @@ def uri(shared_server, basin):
     return f"s2://{basin}/{shared_server.create_stream(basin)}"
 
 
-def error_of(line):
-    """The message of an error, which is JSON where the output is."""
-    return json.loads(line)["error"]["message"]
+FAILED = "cannot write to standard output: bad file descriptor; this was done: "
 
 
-UNWRITABLE = "cannot write to standard output: bad file descriptor; this was done: "
-
-
-def test_an_append_says_in_its_error_what_is_durable(s2_unheard, uri):
-    code, said = s2_unheard("append", uri, "-o", "json", stdin=b"1\n2\n")
+@pytest.mark.parametrize("options", [[], ["-q"]])
+def test_an_append_prints_its_account_on_stderr(s2_unheard, uri, options):
+    code, (said,) = s2_unheard("append", uri, "-o", "json", *options, stdin=b"1\n2\n")
     assert code == 1
-    assert error_of(said[0]).startswith(f"{UNWRITABLE}{uri}: 2 records durable at 0..1 ")
+    assert f'"message": "{FAILED}{uri}: 2 records durable at 0..1 ' in said
 
 
-def test_where_an_append_failed_its_account_is_a_warning(s2_unheard, uri):
-    code, said = s2_unheard("append", uri, "-o", "json", "-m", "7", stdin=b"1\n")
+@pytest.mark.parametrize("options", [[], ["-q"]])
+def test_why_an_append_failed_is_its_error(s2_unheard, uri, options):
+    code, said = s2_unheard("append", uri, "-o", "json", "-m", "7", *options, stdin=b"1\n")
     assert code == 5
-    assert said[0].startswith(f"warning: {UNWRITABLE}{uri}: 1 read, 1 sent, 0 durable ")
+    assert said[0].startswith(f"warning: {FAILED}{uri}: 1 read, 1 sent, 0 durable ")
     assert "--match-seq-num" in said[1]
 
 
-def test_a_trim_and_a_fence_say_what_they_did(s2_unheard, uri):
-    code, said = s2_unheard("fence", uri, "t", "-o", "json")
+@pytest.mark.parametrize("options", [[], ["-q"]])
+def test_a_trim_and_a_fence_say_what_they_did(s2_unheard, uri, options):
+    code, (said,) = s2_unheard("fence", uri, "t", "-o", "json", *options)
     assert code == 1
-    assert error_of(said[0]).startswith(f'{UNWRITABLE}{uri}: fencing token "t" appended at 0 // tail: 1 @ ')
-    code, said = s2_unheard("trim", uri, "1", "-o", "json")
+    assert json.loads(said)["error"]["message"].startswith(f'{FAILED}{uri}: fencing token "t" appended at 0 // tail: 1')
+    code, (said,) = s2_unheard("trim", uri, "1", "-o", "json", *options)
     assert code == 1
-    assert error_of(said[0]).startswith(f"{UNWRITABLE}{uri}: trim point 1 appended at 1 // tail: 2 @ ")
+    assert json.loads(said)["error"]["message"].startswith(f"{FAILED}{uri}: trim point 1 appended at 1 // tail: 2 @ ")
+
+
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_what_was_done_is_told_whoever_is_quiet(s2_unheard, unique_basin, output):
+    basin = unique_basin()
+    uri = f"s2://{basin}/s"
+    for command, done in (
+        (["create", f"s2://{basin}"], f"created basin {basin}"),
+        (["create-stream", uri], "✓ Stream created"),
+        (["ensure", uri, "--retention-policy", "1d"], f"changed stream {uri}"),
+        (["streams", "reconfigure", uri, "--retention-policy", "2d"], f"reconfigured stream {uri}"),
+        (["locations", "set-default", "local"], "the default location is local"),
+    ):
+        code, (said,) = s2_unheard(*command, "-q", "-o", output)
+        message = json.loads(said)["error"]["message"] if output == "json" else said.removeprefix("error: ")
+        assert (code, message) == (1, FAILED + done)
 
 
 @pytest.mark.parametrize("command", [["tokens", "issue"], ["issue-access-token"], ["tokens", "issue", "-o", "table"]])

@@ -53,6 +53,38 @@ def test_the_token_stands_alone_on_stdout_and_works_until_it_is_revoked(s2, uniq
     assert done.stderr.decode().splitlines()[1] == "hint: s2 tokens list shows the access tokens"
 
 
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        (
+            "--ops read,create-basin",
+            [
+                "the token covers no basin, so that it allows no create-basin, read; --basins-prefix '' covers all",
+                "the token covers no stream, so that it allows no read; --streams-prefix '' covers all",
+            ],
+        ),
+        (
+            "--op-group-perms stream=w --basins-exact my-basin",
+            ["the token covers no stream, so that it allows no append, trim, fence; --streams-prefix '' covers all"],
+        ),
+        (
+            "--ops issue-access-token",
+            [
+                "the token covers no access token, so that it allows no issue-access-token; "
+                "--access-tokens-prefix '' covers all"
+            ],
+        ),
+        ("--ops read --basins-prefix= --streams-prefix=", []),
+        ("--ops get-basin-config --basins-prefix=", []),
+        ("--ops list-locations,account-metrics", []),
+    ],
+)
+def test_a_token_that_allows_nothing_of_an_operation_is_told_of(s2, unique_basin, options, warnings):
+    done = s2("-q", "tokens", "issue", unique_basin(), *options.split())
+    assert SECRET.fullmatch(done.stdout)
+    assert done.stderr.decode().splitlines() == [f"warning: {warning}" for warning in warnings]
+
+
 def test_what_a_token_allows_is_what_the_options_say(s2):
     s2(
         *("tokens", "issue", "full", "--basins-prefix", "a", "--streams-prefix", "=a/", "--auto-prefix-streams"),
@@ -127,7 +159,9 @@ def test_an_issue_whose_answer_was_lost_says_what_to_do(s2, guarded):
     front = LossyFront(guarded)
     front.to_lose = 1
     try:
-        done = s2("tokens", "issue", "lost", "--basins-prefix", "", "--ops", "read", at=front, env=AS_ROOT, code=5)
+        done = s2(
+            "tokens", "issue", "lost", "--basins-prefix", "", "--ops", "list-basins", at=front, env=AS_ROOT, code=5
+        )
     finally:
         front.close()
     lines = done.stderr.decode().splitlines()

@@ -1,5 +1,7 @@
 """Which layer decides, and where a token may go."""
 
+import os
+
 import pytest
 
 from s2cli import endpoints
@@ -311,9 +313,29 @@ def test_what_is_no_token_is_refused(target, write, text):
         target(access_token_file=write("token", text))
 
 
-def test_a_token_file_that_is_not_there(target):
-    with pytest.raises(UsageError, match="cannot read the access token"):
+def test_a_token_file_that_is_not_there(target, write):
+    with pytest.raises(
+        UsageError, match="--access-token-file takes a file, and what was given cannot be read: No such"
+    ):
         target(access_token_file="/nowhere/token")
+    place = write("folder/token", "t")
+    with pytest.raises(UsageError, match=f"and {os.path.dirname(place)} cannot be read"):
+        target(access_token_file=os.path.dirname(place))
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "a/b+c==", "e" * 300, "~root/x"])
+def test_a_token_in_place_of_its_file_is_not_repeated(target, home, write, secret):
+    with pytest.raises(UsageError) as caught:
+        target(access_token_file=secret)
+    assert secret not in f"{caught.value.message} {caught.value.hint}"
+    assert "S2_ACCESS_TOKEN" in caught.value.hint
+    with pytest.raises(UsageError) as caught:  # its hint is a command line
+        Settings(CommonArgs(access_token_file=secret), {"HOME": str(home), **ENDPOINTS}).stream_uri(None, None)
+    assert secret not in f"{caught.value.message} {caught.value.hint}"
+    write(".config/s2/profiles.toml", f'[dev]\naccess_token_file = "{secret}"\n')
+    with pytest.raises(UsageError, match="access_token_file of the profile dev takes a file") as caught:
+        target({"S2_PROFILE": "dev"})
+    assert secret not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_the_token_is_in_no_representation(target):
