@@ -102,6 +102,50 @@ def test_the_longer_a_wave_takes_the_more_the_next_one_brings(clock):
     in_loop(job)
 
 
+def test_a_wave_to_many_leaves_turns_for_others(clock):
+    """Whoever comes later in it gets what has become durable meanwhile, and those before him as soon as it ends."""
+
+    async def job(fan, appends):
+        many = [Follower(fan, clock, followers.STEP_S * 0.6) for _ in range(20)]
+        for follower in many:
+            fan.follow(follower)
+
+        def reached():
+            return sum(len(follower.waves) for follower in many)
+
+        appends.group()
+        assert reached() == 2
+        await asyncio.sleep(0)
+        assert reached() == 4
+        appends.group(3)
+        left = next(follower for follower in many if not follower.waves)
+        fan.unfollow(left)
+        await until(lambda: sum(follower.next_seq_num == 4 for follower in many) == 19)
+        many.remove(left)
+        # To some of the latter a wave comes that brings nothing.
+        assert sorted(follower.waves[:2] for follower in many if follower.waves[0] == 1) == [[1, 3]] * 4
+        assert all(
+            follower.waves[0] == 4 and not any(follower.waves[1:]) for follower in many if follower.waves[0] != 1
+        )
+        await until(lambda: not fan.recent)
+        assert fan.recent_bytes == 0
+
+    in_loop(job)
+
+
+def test_a_failure_in_the_middle_of_a_wave_comes_to_everybody_after_it(clock):
+    async def job(fan, appends):
+        many = [Follower(fan, clock, followers.STEP_S) for _ in range(5)]
+        for follower in many:
+            fan.follow(follower)
+        appends.group()
+        appends.group()
+        fan.fail()
+        assert all(follower.failed and follower.next_seq_num == 2 for follower in many)
+
+    in_loop(job)
+
+
 def test_much_does_not_wait_and_nothing_is_dropped_before_it_is_brought(clock, monkeypatch):
     monkeypatch.setattr(followers, "MAX_RECENT_BYTES", 100)
 
