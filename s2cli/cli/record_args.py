@@ -107,9 +107,10 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         tuple[str, ...],
         typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
     ] = ()
-    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream if they are missing")] = (
-        False
-    )
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="Create the basin and the stream if they are missing"),
+    ] = False
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
         typer.Option(
@@ -241,9 +242,10 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     With --follow, --max-outage has no default.
     """
 
-    from_: Annotated[str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")] = (
-        None
-    )
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="POSITION", help="Where to start [default: start]"),
+    ] = None
     to: Annotated[
         str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
     ] = None
@@ -325,9 +327,10 @@ class TrimArgs(CommandArgs):
     value_name = "TRIM_POINT"
 
     uri: Uri = None
-    value: Annotated[str | None, typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays")] = (
-        None
-    )
+    value: Annotated[
+        str | None,
+        typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays"),
+    ] = None
     yes: Yes = False
     force: Annotated[bool, typer.Option("--force", help="Allow a TRIM_POINT beyond the tail")] = False
 
@@ -346,6 +349,7 @@ class FenceArgs(CommandArgs):
     value_name = "NEW_TOKEN"
 
     uri: Uri = None
-    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence")] = (
-        None
-    )
+    value: Annotated[
+        str | None,
+        typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence"),
+    ] = None

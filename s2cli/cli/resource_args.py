@@ -49,9 +49,10 @@ class PagesArgs(CommonArgs):
         str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin with PREFIX")
     ] = ""
     start_after: Annotated[str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after NAME")] = ""
-    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]")] = (
-        None
-    )
+    limit: Annotated[
+        int | None,
+        typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]"),
+    ] = None
     no_auto_paginate: Annotated[
         bool, typer.Option("--no-auto-paginate", help="One page only; --limit is then its size", hidden=True)
     ] = False
