@@ -4,8 +4,8 @@
 _s2_flags() {
     case "$1" in
         "append") echo "-i --input --format --commands -0 --zero -H --header --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --stream --max-outage" ;;
+        "read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage" ;;
         "check-tail") echo "--max-outage -o --output --stream" ;;
         "trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
         "fence") echo "-o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
@@ -38,8 +38,8 @@ _s2_flags() {
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "-i --input --format --commands -0 --zero -H --header --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "records read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "records tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --stream --max-outage" ;;
+        "records read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage" ;;
         "records check-tail") echo "--max-outage -o --output --stream" ;;
         "records trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
         "records fence") echo "-o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;

@@ -214,7 +214,8 @@ def exit_code_of(status: int) -> int:
 
 class ApiError(S2Error):
     """An error of the API (protocol section 2.1). The server raises it, the client makes it from a response.
-    `without_effect`: it says itself that the request has changed nothing, where its code would not tell."""
+    `without_effect`: it says itself that the request has changed nothing, where its code would not tell. `damaged`: the
+    first and the last sequence number of records that cannot be read any more; no attempt helps."""
 
     def __init__(
         self,
@@ -224,15 +225,18 @@ class ApiError(S2Error):
         status: int | None = None,
         retry_after_ms: int | None = None,
         without_effect: bool = False,
+        damaged: tuple[int, int] | None = None,
         hint: str | None = None,
     ) -> None:
         self.status = STATUS_BY_CODE[code] if status is None else status
-        super().__init__(message, hint=hint, exit_code=exit_code_of(self.status))
+        exit_code = exit_code_of(self.status) if damaged is None else ExitCode.UNDECIDED
+        super().__init__(message, hint=hint, exit_code=exit_code)
         self.code = code
         self.retry_after_ms = retry_after_ms
         self.without_effect = without_effect
+        self.damaged = damaged
         # Protocol sections 2.1 and 9.2.
-        self.retryable = self.status in RETRYABLE_STATUSES or code == "transaction_conflict"
+        self.retryable = damaged is None and (self.status in RETRYABLE_STATUSES or code == "transaction_conflict")
         # A code is trusted only with its own status.
         known = STATUS_BY_CODE.get(code) == self.status
         self.no_side_effect = known and (without_effect or code in NO_SIDE_EFFECT_CODES)

@@ -203,8 +203,8 @@ EXIT_CODES = {
     "6": ("no server, no answer in time, or the server gave up; the account of an append says what is undecided"),
     "7": "input that cannot be a record, or a request that the server rejects as invalid",
     "8": (
-        "it cannot be known which records are durable: the account names them. Or -o name left out "
-        "names with control characters"
+        "it cannot be known which records are durable: the account names them. Or something is missing: records that "
+        "are damaged on disk, or names with control characters, which -o name leaves out"
     ),
     "130, 143": "interrupted, terminated",
 }

@@ -190,6 +190,9 @@ class PrintArgs(RecordArgs):
         ),
     ] = "auto"
     compression: Compression = None
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out records that are damaged on disk, and end with 8")
+    ] = False
     follow: bool
 
     def combine(self) -> None:

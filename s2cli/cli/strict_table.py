@@ -83,6 +83,7 @@ PRINT: Flags = {
     "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
     "--transport": ("transport", ("auto", "s2s", "sse", "unary")),
     "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
+    "--skip-damaged": ("skip_damaged", True),
 }
 POSITION: Flags = {
     "-b": ("bytes", U64), "--bytes": ("bytes", U64),

@@ -11,7 +11,7 @@ from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, r
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import PROTOBUF
 from s2cli.client.transports import READ_TRANSPORTS, SSE, UNARY, TransportChoice
-from s2cli.errors import ProtocolError, RangeNotSatisfiableError, S2Error
+from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
@@ -41,8 +41,8 @@ class ReadLoop:
     as it likes. `notice` tells a person."""
 
     __slots__ = (
-        "_advice", "_blocked", "_notice", "_output_fd", "_retry", "_session", "_stream", "_transports", "_waiter",
-        "_write",
+        "_advice", "_blocked", "_notice", "_output_fd", "_retry", "_session", "_skips_damaged", "_stream",
+        "_transports", "_waiter", "_write", "skipped",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,13 @@ class ReadLoop:
         retry: RetryPolicy,
         notice: Callable[[str], None],
         transport: str = "auto",
+        *,
+        skips_damaged: bool = False,
     ) -> None:
+        # The first and the last sequence number of records that were left out, where the server said that they are
+        # damaged. Without `skips_damaged` that ends the read.
+        self.skipped: list[tuple[int, int]] = []
+        self._skips_damaged = skips_damaged
         self._stream = stream
         self._session = session
         self._write = write
@@ -81,12 +87,26 @@ class ReadLoop:
                 self._session.on_unsatisfiable(error)
             except S2Error as error:
                 error = self._stream.explain(self._transports.classify(error))
+                if self._skip(error):
+                    continue
                 if not error.retryable:
                     raise error from error.__cause__
                 self._retry.failed(error, self._waiter, quiet=self._blocked)
             finally:
                 if connection is not None:
                     connection.close()
+
+    def _skip(self, error: S2Error) -> bool:
+        """Whether the read goes on behind records that are damaged."""
+        if not (self._skips_damaged and isinstance(error, ApiError) and error.damaged is not None):
+            return False
+        first, last = error.damaged
+        if not self._session.skip(last):
+            return False
+        self._retry.progress()
+        self.skipped.append((first, last))
+        self._notice(f"the records {first} to {last} are damaged on the server's disk, and left out")
+        return True
 
     def _read(self, connection: Connection) -> bool:
         """What one connection brings; whether the read is over."""

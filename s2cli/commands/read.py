@@ -11,7 +11,7 @@ from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.connect import open_stream, stream_config_header
 from s2cli.commands.read_output import ReadReport, RecordWriter
-from s2cli.errors import ExitCode, S2Error, UnreachableError, UsageError
+from s2cli.errors import ApiError, ExitCode, IncompleteError, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_position
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
@@ -117,7 +117,18 @@ def _print_records(
     )
     report = ReadReport(args, target.command, str(uri), session, writer)
     try:
-        ReadLoop(stream, session, report.write, writer.fd, waiter, retry, console.notice, args.transport).run()
+        loop = ReadLoop(
+            stream,
+            session,
+            report.write,
+            writer.fd,
+            waiter,
+            retry,
+            console.notice,
+            args.transport,
+            skips_damaged=args.skip_damaged,
+        )
+        loop.run()
     except KeyboardInterrupt:
         report.interrupted()
         return ExitCode.INTERRUPTED
@@ -126,8 +137,15 @@ def _print_records(
         if command is None:
             raise
         raise error.reworded(hint=f"to resume: {command}") from error
+    except ApiError as error:
+        if error.damaged is None:
+            raise
+        raise error.reworded(hint="--skip-damaged leaves them out, and reads what comes behind them") from error
     writer.open()
     report.close()
+    if loop.skipped:
+        ranges = ", ".join(f"{first} to {last}" for first, last in loop.skipped)
+        raise IncompleteError(f"damaged records were left out: {ranges}")
     return ExitCode.OK
 
 

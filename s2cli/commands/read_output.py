@@ -176,6 +176,8 @@ class ReadReport:
                 words += [option, value]
         if args.zero:
             words.append("-0")
+        if args.skip_damaged:
+            words.append("--skip-damaged")
         line = " ".join([self._command, *map(shell_word, words)])
         if args.output_file not in (None, "-"):
             line += f" >> {shell_word(str(args.output_file))}"

@@ -161,7 +161,16 @@ def error_from_response(status: int, body: bytes, headers: Mapping[str, str] | N
         status=status,
         retry_after_ms=_retry_after_ms(headers or {}),
         without_effect=fields.get("without_effect") is True,
+        damaged=_range_of(fields.get("damaged")),
     )
+
+
+def _range_of(value: object) -> tuple[int, int] | None:
+    """The first and the last sequence number of a range, if it is one."""
+    if not isinstance(value, dict):
+        return None
+    first, last = value.get("first"), value.get("last")
+    return (first, last) if is_u64(first) and is_u64(last) and first <= last else None
 
 
 def _clipped(text: str) -> str:

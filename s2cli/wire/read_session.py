@@ -188,6 +188,14 @@ class ReadSession:
         delivered = self._take_decoded(batch)
         return [] if delivered is None else [delivered]
 
+    def skip(self, last_seq_num: int) -> bool:
+        """Goes on behind records that cannot be read, up to this one; False where the read is behind it already."""
+        if self.cursor is not None and last_seq_num < self.cursor:
+            return False
+        self.cursor = last_seq_num + 1
+        self._check_end()
+        return True
+
     def on_tail(self, tail_seq_num: int | None) -> None:
         """There is nothing more right now; None where the server does not say what the tail is. Raises
         PreconditionError where the stream was recreated."""

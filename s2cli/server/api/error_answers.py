@@ -34,6 +34,8 @@ def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]
     fields: dict[str, object] = {"code": error.code, "message": error.message, "error": kind}
     if error.without_effect:
         fields["without_effect"] = True
+    if error.damaged is not None:
+        fields["damaged"] = {"first": error.damaged[0], "last": error.damaged[1]}
     body = encode_json(fields)
     headers = []
     if error.status == 401:

@@ -110,7 +110,12 @@ async def _take_stored(server: Server, stream: Stream, start: int, limits: Limit
         start = max(start, stream.trim_point)
         if start >= stream.tail_seq_num:
             break
-        page = await server.store.read(stream.id, start, stream.tail_seq_num, PAGE_BYTES)
+        try:
+            page = await server.store.read(stream.id, start, stream.tail_seq_num, PAGE_BYTES)
+        except ApiError as error:
+            if error.damaged is None or not taken:
+                raise
+            break  # what lies before the damage is given; the next read begins with it
         if not page:
             break
         for chunk in page:

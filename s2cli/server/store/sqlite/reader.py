@@ -175,7 +175,12 @@ def read(
         if damage is not None:
             if chunks:
                 break  # what lies before the damage can be read
-            raise ApiError("storage", f"the records up to sequence number {seq_num} are damaged on disk: {damage}")
+            # Where it begins its own columns may say wrongly.
+            raise ApiError(
+                "storage",
+                f"the records from sequence number {first_seq_num} to {seq_num} are damaged on disk: {damage}",
+                damaged=(first_seq_num, seq_num),
+            )
         chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data, kind))
         size_bytes += len(data)
         if size_bytes >= max_bytes:

@@ -413,7 +413,7 @@ def test_damage_is_noticed_when_read(tmp_path):
 
     async def read(engine):
         assert len(await engine.store.read(1, 0, 2, MIB)) == 1  # what lies before the damage
-        with pytest.raises(ApiError, match="up to sequence number 1 are damaged") as caught:
+        with pytest.raises(ApiError, match="from sequence number 1 to 1 are damaged") as caught:
             await engine.store.read(1, 1, 2, MIB)
         assert caught.value.code == "storage"
 
