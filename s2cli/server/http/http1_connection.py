@@ -221,9 +221,11 @@ class Connection(Receiver):
         self.is_half_closed = True
         if self.state is _LINGERING or not (self._current or self._waiting or self._rest):
             return False
-        # One that is gone is noticed when it is written to.
-        if self._incoming is not None:
-            self._incoming.disconnect()
+        # One that is gone is noticed when it is written to; a session that may not be for long is told at once, as most
+        # servers have it.
+        ending = self._incoming or (self._current if not (self._waiting or self._rest) else None)
+        if ending is not None:
+            ending.disconnect()
         return True
 
     def pause_writing(self) -> None:

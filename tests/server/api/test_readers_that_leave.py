@@ -70,6 +70,12 @@ def reset(server, fields, connection):
     return leave
 
 
+def send_no_more(server, fields, connection):
+    """One over HTTP/1.1; and what says that no more comes from the client, as its end does."""
+    reset(server, fields, connection)
+    return lambda: connection.shutdown(socket.SHUT_WR)
+
+
 def end_http2(server, fields, connection):
     """One over HTTP/2; and what ends the connection."""
     client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
@@ -87,7 +93,7 @@ def end_stream(server, fields, connection):
     return lambda: connection.sendall(cancel)
 
 
-@pytest.mark.parametrize("begin", [reset, end_http2, end_stream])
+@pytest.mark.parametrize("begin", [reset, send_no_more, end_http2, end_stream])
 @pytest.mark.parametrize(
     ("query", "headers", "kind", "name", "goes_on"),
     [
