@@ -4,6 +4,8 @@ none is left."""
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 import time
 from abc import abstractmethod
 from email.utils import formatdate
@@ -21,6 +23,9 @@ RECEIVE_BYTES = 256 * 1024
 LEAST_RECEIVE_BYTES = 1024
 # A connection that has been idle for less is between two requests, and makes room for nobody.
 LEAST_IDLE_S = 1.0
+# How many of those that may make room are found at once, and how soon again.
+FOUND_AT_ONCE = 64
+SEARCH_PAUSE_S = 0.05
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -93,6 +98,9 @@ class Connections:
         self.open: set[OpenConnection] = set()
         # Those that are accepted, and will be open in a moment.
         self.arriving: set[OpenConnection] = set()
+        # Some of those that have been idle for longest, the longest last, with since when.
+        self._longest_idle: list[tuple[float, int, OpenConnection]] = []
+        self._next_search_s = 0.0
         self.ending = False
         self._none_left = asyncio.Event()
         self._date = b""
@@ -114,12 +122,23 @@ class Connections:
     def make_room(self) -> bool:
         """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
         one."""
-        connection = min(self.open, key=_idle_since_s, default=None)
-        if connection is None or self.now() - connection.idle_since_s < LEAST_IDLE_S:
-            return False
-        self.closed(connection)
-        connection.abort()
-        return True
+        now_s = self.now()
+        if not self._longest_idle and now_s >= self._next_search_s:
+            # Some at once: many may come one after the other, and to search thousands takes milliseconds.
+            self._next_search_s = now_s + SEARCH_PAUSE_S
+            idle = ((one.idle_since_s, id(one), one) for one in self.open if one.idle_since_s < math.inf)
+            self._longest_idle = heapq.nsmallest(FOUND_AT_ONCE, idle)[::-1]
+        while self._longest_idle:
+            since_s, _, connection = self._longest_idle[-1]
+            if connection in self.open and connection.idle_since_s == since_s:
+                if now_s - since_s < LEAST_IDLE_S:
+                    return False
+                self._longest_idle.pop()
+                self.closed(connection)
+                connection.abort()
+                return True
+            self._longest_idle.pop()  # it has gone, or has had a request since
+        return False
 
     def expire(self) -> None:
         """Ends the connections that have had their time. To be called every few seconds."""
@@ -151,7 +170,3 @@ class Connections:
             for connection in list(self.open):
                 connection.abort()
             await asyncio.sleep(0)  # for them to hear of it
-
-
-def _idle_since_s(connection: OpenConnection) -> float:
-    return connection.idle_since_s
