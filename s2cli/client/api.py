@@ -107,8 +107,7 @@ class ApiClient:
         except LostError as error:
             connection.close()
             place = "the local server" if self.target.local else str(peer)
-            error.message = f"the connection to {place} failed: {error.message}"
-            raise
+            raise error.reworded(f"the connection to {place} failed: {error.message}") from error
         except BaseException:
             connection.close()
             raise
@@ -230,7 +229,7 @@ def issue_token(client: ApiClient, request: Mapping[str, object], request_token:
     except ApiError as error:
         if error.code == "resource_already_exists":
             revoke = f"{client.target.command} tokens revoke {shell_word(str(request['id']))}"
-            error.hint = f"if its answer was lost: {revoke}, and issue it again"
+            raise error.reworded(hint=f"if its answer was lost: {revoke}, and issue it again") from error
         raise
     token = answer.get("access_token")
     if not isinstance(token, str):
@@ -304,10 +303,7 @@ def _call(
     try:
         return parse(client.request(method, path, basin=basin, json=json, query=query, headers=headers))
     except S2Error as error:
-        error.message = f"cannot {what}: {error.message}"
-        error.args = (error.message,)
-        explain(error, client.target, basin)
-        raise
+        raise explain(error.reworded(f"cannot {what}: {error.message}"), client.target, basin) from error
 
 
 def _list_query(prefix: str, start_after: str, limit: int) -> dict[str, str | int]:

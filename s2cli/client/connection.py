@@ -216,10 +216,9 @@ def account_peer(target: Target) -> tuple[Peer, Headers]:
 
 
 def explain(error: S2Error, target: Target, basin: str | None, stream: str | None = None) -> S2Error:
-    """Adds what to do about an error of the server, which was asked about that basin and stream."""
-    if error.hint is None:
-        error.hint = _hint(error, target, basin, stream)
-    return error
+    """The same with what to do about an error of the server, which was asked about that basin and stream."""
+    hint = None if error.hint is not None else _hint(error, target, basin, stream)
+    return error if hint is None else error.reworded(hint=hint)
 
 
 def _hint(error: S2Error, target: Target, basin: str | None, stream: str | None) -> str | None:
