@@ -133,8 +133,8 @@ def _other_of(given: str, cloud: str, other: str, name: str, missing: str) -> st
     if _PLACEHOLDER not in given and is_loopback(split_origin(given)[1]):
         return given
     raise UsageError(
-        f"{name} is set but {missing} is not, and it does not follow from {given}",
-        hint=f"set both; where one server has everything, {missing} is {given} too",
+        f"{name} is set but {missing} is not",
+        hint=f"set both; if one server is both, set {missing} to {given} too",
     )
 
 
@@ -152,7 +152,7 @@ def parse_endpoint(text: str, name: str, *, placeholder: bool = False) -> str:
     readable = rest.replace(_PLACEHOLDER, "") if placeholder else rest
     if (separator and scheme not in _DEFAULT_PORTS) or not host or any(bad in readable for bad in "/?#@{} \\"):
         example = CLOUD_BASIN if placeholder else CLOUD_ACCOUNT
-        raise UsageError(f'{name}: "{text}" is no endpoint: write {example} or http://localhost:8080')
+        raise UsageError(f'{name}: "{text}" is not a valid endpoint: write {example} or http://localhost:8080')
     if port is not None and not 0 < port < 65536:
         raise UsageError(f'{name}: "{text}" has no valid port')
     if not scheme:

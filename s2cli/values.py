@@ -77,9 +77,9 @@ def parse_uri(text: str) -> StreamUri:
         raise _not_a_uri(text, "stream")
     basin, slash, stream = text[len(URI_PREFIX) :].partition("/")
     if not basin:
-        raise BadValueError(f'"{text}" names no basin: a stream is s2://BASIN/STREAM')
+        raise BadValueError(f'"{text}" has no basin: write s2://BASIN/STREAM')
     if not slash or not stream:
-        raise BadValueError(f'"{text}" names no stream: a stream is s2://BASIN/STREAM')
+        raise BadValueError(f'"{text}" has no stream: write s2://BASIN/STREAM')
     return StreamUri(basin, stream)
 
 
@@ -87,7 +87,7 @@ def parse_basin(text: str) -> str:
     """`BASIN`, `s2://BASIN` or `s2://BASIN/`."""
     uri = parse_resource(text)
     if uri.stream is not None:
-        raise BadValueError(f'"{text}" names a stream, where a basin is wanted: BASIN or s2://BASIN')
+        raise BadValueError(f'"{text}" is a stream, but a basin is needed: write BASIN or s2://BASIN')
     return uri.basin
 
 
@@ -96,7 +96,7 @@ def parse_resource(text: str) -> S2Uri:
     if text.startswith(URI_PREFIX):
         basin, _, stream = text[len(URI_PREFIX) :].partition("/")
         if not basin:
-            raise BadValueError(f'"{text}" names no basin: a basin is BASIN or s2://BASIN')
+            raise BadValueError(f'"{text}" has no basin: write BASIN or s2://BASIN')
         return S2Uri(basin, stream or None)
     if "://" in text or "/" in text:
         raise _not_a_uri(text, "basin or stream")
@@ -116,7 +116,7 @@ def _not_a_uri(text: str, what: str) -> BadValueError:
 
         hint = f"did you mean {shlex.quote(URI_PREFIX + names)}?"
     return BadValueError(
-        f'"{text}" is no {what}: a stream begins with {URI_PREFIX}, as in s2://BASIN/STREAM', hint=hint
+        f'"{text}" is not a {what}: a stream begins with {URI_PREFIX}, as in s2://BASIN/STREAM', hint=hint
     )
 
 
@@ -167,7 +167,7 @@ def parse_seconds(text: str) -> float:
 
 
 def _bad_duration(text: str) -> BadValueError:
-    return BadValueError(f'"{text}" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d')
+    return BadValueError(f'"{text}" is not a duration: write 500ms, 30s, 5m, 2h 30m or 7d')
 
 
 def parse_size_bytes(text: str) -> int:
@@ -178,7 +178,7 @@ def parse_size_bytes(text: str) -> int:
         digits -= 1
     number, unit = stripped[:digits], _SIZES.get(stripped[digits:].strip().lower())
     if unit is None or not (number.isascii() and number.isdigit()) or len(number) > 18:
-        raise BadValueError(f'"{text}" is no size: write 65536, 512KiB or 4MiB')
+        raise BadValueError(f'"{text}" is not a size: write 65536, 512KiB or 4MiB')
     return int(number) * unit
 
 
@@ -226,7 +226,7 @@ def parse_position(text: str, now_ms: int) -> Position:
         return Position("timestamp", max(0, now_ms - parse_duration_ms(duration)))
     except BadValueError:
         raise BadValueError(
-            f'"{text}" is no position: write a sequence number, -N (N before the tail), start, end, now, '
+            f'"{text}" is not a position: write a sequence number, -N (N before the tail), start, end, now, '
             "5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH",
             hint=_positive(word),
         ) from None
@@ -264,7 +264,7 @@ def parse_time_ms(text: str) -> int:
     try:
         return _time_ms(text)
     except (ValueError, IndexError, OverflowError):
-        raise BadValueError(f'"{text}" is no time: write 2026-01-31T12:00:00Z or 2026-01-31') from None
+        raise BadValueError(f'"{text}" is not a time: write 2026-01-31T12:00:00Z or 2026-01-31') from None
 
 
 def _time_ms(text: str) -> int:
@@ -343,14 +343,14 @@ def shell_word(text: str) -> str:
 def parse_record_format(text: str) -> str:
     """`text`, `json` or `json-base64`, for which the official tool has other names."""
     if text not in _RECORD_FORMATS:
-        raise BadValueError(f'"{text}" is none of text, json, json-base64')
+        raise BadValueError(f'"{text}" is not text, json or json-base64')
     return _RECORD_FORMATS[text]
 
 
 def parse_bool(text: str) -> bool:
     """`true` or `false`, of an option."""
     if text not in ("true", "false"):
-        raise BadValueError(f'"{text}" is none of true, false')
+        raise BadValueError(f'"{text}" is neither true nor false')
     return text == "true"
 
 

@@ -159,7 +159,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         self.uri = uris[0] if uris else None
         self.inputs = inputs or self.input
         if self.format == "text" and "commands" in vars(self):
-            raise UsageError("--commands is about --format json and json-base64: a line of text is no command record")
+            raise UsageError("--commands needs --format json or json-base64: a line of text cannot be a command record")
 
 
 class PrintArgs(RecordArgs):

@@ -377,7 +377,7 @@ def _bad_value(param: Any, message: str) -> str:
     if choices is not None:
         return f'"{value}" is none of {", ".join(map(str, choices))}'
     if message.endswith(("is not a valid int range", "is not a valid integer range", "is not a valid integer")):
-        return f'"{value}" is no whole number'
+        return f'"{value}" is not a whole number'
     number, _, bounds = message.partition(" is not in the range ")
     if bounds:
         lowest, highest = param.type.min, param.type.max

@@ -1,5 +1,5 @@
 """The calls for basins, streams, tokens, metrics and locations, one plain function each (protocol section 2.2), and the
-client that makes them.
+client that sends them.
 
 Resources are the dicts of the API, with its field names. An error says which call failed, and what to try next.
 """
@@ -158,7 +158,7 @@ def find_basin(client: ApiClient, basin: str) -> Resource:
     """The BasinInfo, which only lists have."""
     items, _ = list_basins(client, basin, "", 1)
     if not items or items[0].get("name") != basin:
-        raise ApiError("basin_not_found", f"cannot find basin {basin}: it does not exist any more")
+        raise ApiError("basin_not_found", f"cannot find basin {basin}: it no longer exists")
     return items[0]
 
 
@@ -344,7 +344,7 @@ def _list_of(items: object, what: str) -> list[Resource]:
 def _resource(response: Response) -> Resource:
     answer = response.json()
     if not isinstance(answer, dict):
-        raise ProtocolError("the server's answer is no JSON object")
+        raise ProtocolError("the server's answer is not a JSON object")
     return answer
 
 

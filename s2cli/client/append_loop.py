@@ -1,7 +1,8 @@
-"""The poll loop of `append`: input to batches to the server, acknowledgements back, through losses and signals.
+"""The poll loop of `append`: reads the input, sends batches, receives acknowledgements, and handles lost connections
+and signals.
 
-One thread waits for the input, the connection and the signals together. The decisions are those of
-wire/append_session.py; here is when to read, to send, to flush, to connect again and to stop.
+One thread waits for the input, the connection and the signals together. What to send is decided by
+wire/append_session.py; this module decides when to read, send, flush, reconnect and stop.
 """
 
 from __future__ import annotations
@@ -236,7 +237,8 @@ class AppendLoop:
             raise Stopped
         self._waiter.deadline = time.monotonic() + DRAIN_S
         self._notice(
-            f"stopping: waiting up to {format_seconds(DRAIN_S)} for what is under way; a second Ctrl-C leaves at once"
+            f"stopping: waiting up to {format_seconds(DRAIN_S)} for outstanding acknowledgements; "
+            "a second Ctrl-C stops at once"
         )
 
     # The session

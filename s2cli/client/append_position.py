@@ -1,4 +1,5 @@
-"""Where the next batch of an append belongs: after the tail at first, after those that arrived once one was lost."""
+"""Finds the sequence number for the next batch of an append: the tail at first, and after a lost connection the end of
+the batches that arrived."""
 
 from __future__ import annotations
 

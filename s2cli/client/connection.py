@@ -1,8 +1,8 @@
-"""One HTTP exchange at a time whose two directions run independently, on a non-blocking socket.
+"""A connection for one HTTP exchange at a time, whose two directions are independent, on a non-blocking socket.
 
-HTTP/1.1 on http:// and Unix sockets, HTTP/2 by prior knowledge where the Peer asks for it, and over TLS what ALPN
-chooses. The caller polls `fd` for `events` and calls on_ready(); call() does so itself for a request that has one
-answer. Every failure of the network is a LostError.
+It speaks HTTP/1.1 on http:// and Unix sockets, HTTP/2 by prior knowledge if the Peer asks for it, and over TLS what
+ALPN chooses. The caller polls `fd` for `events` and calls on_ready(); call() does this itself for a unary request.
+Every network failure is a LostError.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Connection:
             self._socket.send([out])
             self._untaken_bytes = self._untaken_bytes + len(out) if self._socket.pending else 0
             if self._untaken_bytes > MAX_UNTAKEN_BYTES:
-                raise LostError("the server asks on and on without taking the answers")
+                raise LostError("the server keeps asking (PING, SETTINGS) but does not read the answers")
         return body
 
     def keep_alive(self, now: float) -> float | None:

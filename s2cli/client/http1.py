@@ -128,7 +128,7 @@ class Http1:
         found = data.find(mark, at)
         if found < 0:
             if len(data) - at > (MAX_HEAD_BYTES if is_head else MAX_CHUNK_LINE_BYTES):
-                raise ProtocolError("the server's answer is no HTTP: a line or a head does not end")
+                raise ProtocolError("the server's answer is not valid HTTP: a line or a head does not end")
             return 0
         text = data[at:found]
         if is_head:
@@ -137,12 +137,12 @@ class Http1:
             self._read_chunk_line(text)
         elif self._state == _CHUNK_END:
             if text:
-                raise ProtocolError("the server's answer is no HTTP: bytes after the end of a chunk")
+                raise ProtocolError("the server's answer is not valid HTTP: bytes after the end of a chunk")
             self._state = _CHUNK_LINE
         elif self._state == _TRAILER:
             self._extra += len(text) + len(mark)
             if self._extra > MAX_HEAD_BYTES:
-                raise ProtocolError("the server's answer is no HTTP: its trailers do not end")
+                raise ProtocolError("the server's answer is not valid HTTP: its trailers do not end")
             if not text:
                 self._finish()
         else:
@@ -154,7 +154,7 @@ class Http1:
         version, _, rest = lines[0].partition(" ")
         code = rest[:3]
         if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit() and len(code) == 3):
-            raise ProtocolError(f"the server's answer is no HTTP/1.1: {lines[0][:60]!r}")
+            raise ProtocolError(f"the server's answer is not HTTP/1.1: {lines[0][:60]!r}")
         status = int(code)
         if status < 200:
             # Informational: the real one follows.
@@ -169,7 +169,7 @@ class Http1:
         for line in lines[1:]:
             name, colon, value = line.partition(":")
             if not colon:
-                raise ProtocolError("the server's answer is no HTTP: a header without a colon")
+                raise ProtocolError("the server's answer is not valid HTTP: a header without a colon")
             name, value = name.strip().lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.status, self.headers = status, headers
@@ -187,7 +187,7 @@ class Http1:
             if not self._left:
                 self._finish()
         else:
-            raise ProtocolError(f"the server's answer is no HTTP: its length is {length[:40]!r}")
+            raise ProtocolError(f"the server's answer is not valid HTTP: its length is {length[:40]!r}")
 
     def _read_chunk_line(self, line: bytes) -> None:
         size = line.partition(b";")[0].strip()
@@ -197,7 +197,7 @@ class Http1:
         except ValueError:
             self._left = -1
         if self._left < 0:
-            raise ProtocolError(f"the server's answer is no HTTP: a chunk of size {size[:20]!r}")
+            raise ProtocolError(f"the server's answer is not valid HTTP: a chunk of size {size[:20]!r}")
         self._state = _CHUNK if self._left else _TRAILER
 
     def _finish(self) -> None:

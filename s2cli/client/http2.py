@@ -108,7 +108,7 @@ class Http2:
         try:
             self._connection.send_headers(self._stream_id, [*pseudo, *headers], end_stream=body == b"")
         except H2Error as error:
-            raise LostError(f"the connection takes no request: {error}") from error
+            raise LostError(f"cannot send a request on this connection: {error}") from error
         if body:
             self._body.append(memoryview(body))
             self._end = True
@@ -160,7 +160,7 @@ class Http2:
         except H2Error as error:
             self._body.clear()
             if not self.ended:  # else the server answered without waiting for the whole request
-                raise LostError(f"the connection takes no more: {error}") from error
+                raise LostError(f"cannot send on this connection: {error}") from error
 
     def receive(self, data: bytes | None) -> bytes:
         if data is None:

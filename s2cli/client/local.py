@@ -1,7 +1,7 @@
-"""The server of the `local` profile as it can be seen: where its data lies, what it says of itself, whether it answers.
+"""Finds the server of the profile `local`: its data directory, what its LOCK file says, and whether it answers.
 
-Every `s2 --local …` passes here, so this reads one small file, connects once, and imports next to nothing; all that
-starting and stopping needs is in client/local_start.py.
+Every `s2 --local …` runs this, so it reads one small file, connects once, and imports next to nothing; starting and
+stopping are in client/local_start.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Starting, replacing and stopping the server of the `local` profile.
+"""Starting, replacing and stopping the server of the profile `local`.
 
-Who may start one is decided by a lock on the data directory itself; whether one runs, by the lock that the server holds
-on the LOCK file in it. Both are flocks, which end with their process, so nothing that crashed can block a later start.
+A lock on the data directory decides which command may start a server; the lock on the LOCK file in it, which the server
+holds, shows whether one runs. Both are flocks, which end with their process, so a crash cannot block a later start.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def start_server(directory: str) -> str:
                 _stop_holder(directory, note)
                 continue
             raise UnreachableError(
-                f"the local server (process id {note.get('pid', 'unknown')}) holds {directory} "
+                f"the local server (process id {note.get('pid', 'unknown')}) uses {directory} "
                 f"but does not answer on {note['socket']}: {error.strerror or error}",
                 hint="s2 lite stop",
             )
@@ -91,7 +91,7 @@ def _await_note(directory: str, deadline: float) -> dict[str, str] | None:
         if note is not None:
             return note
         if time.monotonic() > deadline:
-            raise UnreachableError(f"a server holds {directory} but does not come up", hint="s2 lite stop")
+            raise UnreachableError(f"a server has locked {directory} but does not start", hint="s2 lite stop")
         time.sleep(POLL_S)
     return None
 
@@ -296,8 +296,8 @@ def _stop_holder(directory: str, note: dict[str, str]) -> None:
     pid = _holder_pid(note)
     if pid is None:
         raise S2Error(
-            f"the server of {directory} (process id {note.get('pid', 'unknown')}) runs where we cannot see it, "
-            "in another container perhaps",
+            f"the server of {directory} (process id {note.get('pid', 'unknown')}) is not visible from here: it may run "
+            "in another container",
             hint="stop it there",
         )
     try:

@@ -1,4 +1,4 @@
-"""The poll loop of `read` and `tail`: records from the server to whoever takes them, through losses."""
+"""The poll loop of `read` and `tail`: receives records, delivers them to the caller, and reconnects after losses."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class ReadLoop:
                 body = read_refusal(connection, data, self._retry.patience_s(REFUSAL_S))
                 raise stream.error(connection.status or 0, body, connection.headers)
             if is_events and connection.status == 200 and not is_event_stream(connection.headers):
-                raise ProtocolError("the server's answer is no event stream")
+                raise ProtocolError("the server's answer is not an event stream")
             if data:
                 if session.follow:
                     self._retry.progress()
@@ -153,7 +153,7 @@ class ReadLoop:
                     return False
             if connection.ended or session.ended:
                 if is_events and not session.ended:
-                    raise LostError("the server ended the session without saying so")
+                    raise LostError("the server closed the connection in the middle of the session")
                 if session.on_end():
                     return True
                 if session.follow:
@@ -306,7 +306,7 @@ class ReadLoop:
         if self._session.gap is not None:
             first, last = self._session.gap
             self._session.gap = None
-            self._notice(f"the records {first} to {last} are gone, trimmed or expired before they could be read")
+            self._notice(f"the records {first} to {last} were trimmed or expired before they could be read")
         if batches:
             self._retry.progress()
             now = time.monotonic()

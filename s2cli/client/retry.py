@@ -1,5 +1,5 @@
-"""How long to go on without a server: backoff, silence, and the point where it is enough (protocol section 9.2); and
-how to wait for a descriptor within these bounds."""
+"""How long to keep trying without a server: backoff, notices of silence, and when to give up (protocol section 9.2);
+and how to wait for a descriptor within these limits."""
 
 from __future__ import annotations
 

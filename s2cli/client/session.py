@@ -1,4 +1,4 @@
-"""What append and read sessions share: their limits, and what to make of an answer that is none."""
+"""What append and read sessions share: their limits, and the errors for a response that does not open a session."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Patience:
             self._messages = messages
         elif now - self._began > SILENCE_S + pending_bytes / LOWEST_BYTES_PER_S:
             took = format_seconds(now - self._began)
-            raise LostError(f"the server sent {pending_bytes} bytes of a message in {took}")
+            raise LostError(f"the server sent only {pending_bytes} bytes of a message in {took}")
         if heartbeats > FREE_HEARTBEATS + HEARTBEATS_PER_S * (now - self._started):
-            raise ProtocolError("the server sends nothing but heartbeats, without end")
+            raise ProtocolError("the server sends only heartbeats, without end")
 
 
 class Advice:

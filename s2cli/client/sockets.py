@@ -1,6 +1,6 @@
-"""Plain sockets, non-blocking: connecting within a time limit, sending what the kernel takes now, receiving.
+"""Plain non-blocking sockets: connecting within a time limit, sending as much as the kernel takes, receiving.
 
-`_socket` instead of `socket`: the wrapper costs each start 5 ms, and nothing here needs it.
+It uses `_socket`, because importing `socket` costs each start 5 ms and nothing here needs it.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _addresses(peer: Peer, waiter: Waiter) -> list[tuple[int, object]]:
         # Bytes: a str would be encoded by `idna`, whose import costs 6 ms.
         host = peer.host.encode("ascii" if peer.host.isascii() else "idna")
     except UnicodeError as error:
-        raise UnreachableError(f'"{peer.host}" is no host name') from error
+        raise UnreachableError(f'"{peer.host}" is not a valid host name') from error
     try:
         found = _resolve_host(host, peer, waiter)
     except _socket.gaierror as error:
@@ -179,7 +179,7 @@ def _addresses(peer: Peer, waiter: Waiter) -> list[tuple[int, object]]:
             raise LostError(message) from error
         raise UnreachableError(message) from error
     except UnicodeError as error:
-        raise UnreachableError(f'"{peer.host}" is no host name') from error
+        raise UnreachableError(f'"{peer.host}" is not a valid host name') from error
     return [(family, address) for family, _, _, _, address in found]
 
 
@@ -274,7 +274,7 @@ def _configure(connection: _socket.socket, host: str) -> None:
 
 def refuse_proxy(scheme: str, host: str, port: int) -> None:
     """Raises UsageError if the environment says that a connection to that place goes through a proxy: none is ever
-    bypassed, and proxies do not work yet.
+    bypassed, and proxies are not supported.
 
     A loopback address never does: a proxy would look for it on its own machine.
     """
@@ -287,7 +287,7 @@ def refuse_proxy(scheme: str, host: str, port: int) -> None:
             continue
         if os.environ.get(variable) and not _is_exempt(host, port):
             raise UsageError(
-                f"{variable} asks for a proxy to {host}, and proxies do not work yet",
+                f"{variable} sets a proxy for {host}, but proxies are not supported",
                 hint=f"to connect directly: NO_PROXY={host}",
             )
 

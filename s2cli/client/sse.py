@@ -1,5 +1,5 @@
-"""Server-sent events (protocol section 5.6): bytes in any pieces into events, and what these carry: batches as JSON,
-names and bodies in Base64. httpx-sse knows what an event is; here stands where one ends, and how long it may be."""
+"""Server-sent events (protocol section 5.6): splits the received bytes into events, and decodes their batches (JSON,
+with names and bodies in Base64). httpx-sse parses an event; this module finds its end, and limits its size."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def decode_batch(data: bytes) -> ReadBatch:
             for name, value in record.get("headers", ()):
                 added.headers.add(name=a2b_base64(name), value=a2b_base64(value))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ProtocolError("the server sent an event that is no batch") from error
+        raise ProtocolError("the server sent an event that is not a batch") from error
     return batch
 
 
@@ -102,9 +102,9 @@ def decode_ping(data: bytes) -> int | None:
         tail = parse_json(data).get("tail")  # type: ignore[attr-defined]  # what has no members is an AttributeError
         seq_num = None if tail is None else tail["seq_num"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ProtocolError("the server sent an event that is no ping") from error
+        raise ProtocolError("the server sent an event that is not a ping") from error
     if seq_num is not None and not is_u64(seq_num):
-        raise ProtocolError("the server sent an event that is no ping")
+        raise ProtocolError("the server sent an event that is not a ping")
     return seq_num
 
 

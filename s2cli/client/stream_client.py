@@ -1,4 +1,4 @@
-"""One stream and the calls about its records that have one answer: tail, read, creation; and how they are retried."""
+"""Unary calls about the records of one stream: tail, read and creation, with retries."""
 
 from __future__ import annotations
 

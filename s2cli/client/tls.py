@@ -1,4 +1,4 @@
-"""TLS: the one context of the client, and TLS over a plain socket. Imported only where a URL says https."""
+"""TLS over a plain socket, and the client's one TLS context. Imported only for https:// URLs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Chooses the transport (S2S session, server-sent events, single calls), falls back where a proxy breaks it, and
-carries the batches of an append by either of its two."""
+"""Chooses the transport (S2S session, server-sent events, single calls), falls back if a proxy breaks it, and sends the
+batches of an append as a session or as single calls."""
 
 from __future__ import annotations
 
@@ -91,8 +91,7 @@ class TransportChoice:
         self._failures_in_a_row = 0
         before, self.current, self._left = self.current, self._left[0], self._left[1:]
         self._notice(
-            f"single calls are answered, but no {before} session gets through ({self._why}): "
-            f"going on with --transport {self.current}"
+            f"single calls work, but {before} sessions do not ({self._why}): continuing with --transport {self.current}"
         )
         return True
 

@@ -111,7 +111,7 @@ def fencing_token_bytes(args: ConditionArgs) -> bytes | None:
 def _parse_header(text: str) -> tuple[bytes, bytes]:
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise UsageError(f'--header: "{text}" is no header: write NAME=VALUE')
+        raise UsageError(f'--header: "{text}" is not a header: write NAME=VALUE')
     return os.fsencode(name), os.fsencode(value)
 
 
@@ -163,5 +163,5 @@ def _explain(error: S2Error, args: AppendArgs, uri: str, durable: int) -> S2Erro
             wanted = 'timestamps: --format json, with lines like {"timestamp":1767225600000,"body":"…"}'
         else:
             wanted = 'a "timestamp", in milliseconds, in every record'
-        return error.reworded(hint=f"this stream wants {wanted}")
+        return error.reworded(hint=f"this stream needs {wanted}")
     return name_condition(error, args, uri, durable)

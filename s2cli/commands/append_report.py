@@ -118,7 +118,7 @@ class Account:
         if session.repeated:
             text += f"; perhaps in the stream twice: {describe(session.repeated)}"
         if session.recognized:
-            text += f"; not acknowledged, but found there: {describe(session.recognized)}"
+            text += f"; not acknowledged, but found in the stream: {describe(session.recognized)}"
         if exit_code != ExitCode.OK:
             text += self._how_to_resume(exit_code)
         return text
@@ -136,7 +136,7 @@ class Account:
             return text
         if exit_code == ExitCode.BAD_DATA and isinstance(self._source.error, BadInputError):
             command = self._resume_command(line + 1)
-            return text + (f"; mend it, or to resume behind it: {command}" if command else "; mend it")
+            return text + (f"; correct it, or to resume after it: {command}" if command else "; correct it")
         command = self._resume_command(line) if line > 1 else None
         return text + (f"; to resume: {command}" if command else "")
 

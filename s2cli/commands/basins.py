@@ -83,7 +83,9 @@ def change_basin(args: ReconfigureBasinArgs, said: str) -> tuple[str, Resource]:
 
 def refuse_no_change(args: CommonArgs, patch: Resource) -> None:
     if not patch:
-        raise UsageError("no option says what to change", hint=f"s2 {args.command} --help lists them")
+        raise UsageError(
+            "nothing to change: no option sets or unsets anything", hint=f"s2 {args.command} --help lists them"
+        )
 
 
 def delete_basin(args: DeleteArgs) -> int:

@@ -50,4 +50,4 @@ def refuse_basin_options(args: CreateByUriArgs | EnsureByUriArgs) -> None:
     for attribute in _OF_BASINS:
         if getattr(args, attribute) is not None:
             option = "--" + attribute.replace("_", "-")
-            raise UsageError(f"{option} is for basins, and {args.uri} is a stream")
+            raise UsageError(f"{option} is for basins, but {args.uri} is a stream")

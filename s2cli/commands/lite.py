@@ -58,7 +58,9 @@ def _serve(args: LiteArgs) -> int:
         options += ["--root-token-file", os.path.abspath(args.root_token_file)]
     if args.base_domain is not None:
         if not _is_host_name(args.base_domain.removeprefix(".")):
-            raise UsageError(f'--base-domain: "{args.base_domain}" is no name: write s2.example.com, without a port')
+            raise UsageError(
+                f'--base-domain: "{args.base_domain}" is not a host name: write s2.example.com, without a port'
+            )
         options += ["--base-domain", args.base_domain.strip(".").lower()]
     init_file = args.init_file or os.environ.get(INIT_FILE_VARIABLE)
     if init_file:
@@ -67,7 +69,7 @@ def _serve(args: LiteArgs) -> int:
     options += _allowed_hosts(args)
     if args.memory_limit_bytes is not None:
         if args.memory_limit_bytes < LEAST_MEMORY_LIMIT_BYTES:
-            raise UsageError("--memory-limit: less than 16MiB is too little for a page of each of a few readers")
+            raise UsageError("--memory-limit must be at least 16MiB")
         options += ["--memory-limit", str(args.memory_limit_bytes)]
     if args.verbose:
         options += ["--verbose"]
@@ -90,12 +92,14 @@ def _serve(args: LiteArgs) -> int:
 def _cors_options(args: LiteArgs) -> list[str]:
     if args.no_cors:
         if args.cors:
-            raise UsageError("--cors and --no-cors exclude each other: web pages are let in or not")
+            raise UsageError("--cors and --no-cors exclude each other: web pages are allowed or not")
         return ["--no-cors"]
     for origin in args.cors:
         scheme, separator, rest = origin.partition("://")
         if origin != "*" and (not separator or not scheme.isalnum() or not rest or any(bad in rest for bad in "/,?# ")):
-            raise UsageError(f'--cors: "{origin}" is no origin: write https://app.example.com, or * for all of them')
+            raise UsageError(
+                f'--cors: "{origin}" is not an origin: write https://app.example.com, or * for all of them'
+            )
     return ["--cors", ",".join(args.cors).lower()] if args.cors else []
 
 
@@ -107,7 +111,9 @@ def _allowed_hosts(args: LiteArgs) -> list[str]:
         names = [name.strip() for name in os.environ.get(ALLOW_HOST_VARIABLE, "").split(",") if name.strip()]
     for name in names:
         if name != "*" and not _is_host_name(name.removeprefix(".")):
-            raise UsageError(f'{source}: "{name}" is no name: write s2.example.com, .example.com or *, without a port')
+            raise UsageError(
+                f'{source}: "{name}" is not a host name: write s2.example.com, .example.com or *, without a port'
+            )
     return ["--allow-host", ",".join(names)] if names else []
 
 
@@ -238,7 +244,7 @@ def _serve_attended(given: dict[str, str]) -> int:
         memory_limit_bytes=int(given.get("--memory-limit", DEFAULT_LIMIT_BYTES)),
     )
     run(options, on_ready)
-    console.notice("ended; its data is gone with it" if data is None else f"ended; what it acknowledged is in {data}")
+    console.notice("ended; its data is deleted" if data is None else f"ended; everything acknowledged is in {data}")
     return ExitCode.OK
 
 

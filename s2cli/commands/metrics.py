@@ -62,7 +62,7 @@ def find_metrics(args: PeriodArgs, start_ms: int, end_ms: int) -> list[Resource]
     if args.metric is None:
         raise UsageError(f"s2 {args.command} requires a metric: {', '.join(SETS[kind])}")
     if start_ms > end_ms:
-        raise UsageError("the start lies after the end")
+        raise UsageError("the start is after the end")
     query: dict[str, str | int] = {"set": args.metric, "start": start_ms // 1000, "end": end_ms // 1000}
     if args.interval is not None:
         query["interval"] = args.interval
@@ -104,7 +104,7 @@ def _moment_ms(text: str, now_ms: int) -> int:
     except BadValueError:
         position = None
     if position is None or position.kind != "timestamp":
-        raise BadValueError(f'"{text}" is no time: write 5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, @EPOCH or now')
+        raise BadValueError(f'"{text}" is not a time: write 5m (ago), 2026-01-31T12:00:00Z, 2026-01-31, @EPOCH or now')
     return position.value
 
 

@@ -210,5 +210,5 @@ def _end_seq_num(end: Position, tail: int | None) -> int:
     if end.kind == "seq_num":
         return end.value
     if tail is None:
-        raise UsageError("--to counts from the tail, and the token does not allow to ask for it")
+        raise UsageError("--to counts from the tail, but the access token does not allow check-tail")
     return max(0, tail - end.value)

@@ -95,7 +95,7 @@ def _unset(args: StreamChangeArgs, members: tuple[str, ...]) -> list[str]:
     for member in args.unset:
         if member not in members:
             what = "member of a basin" if members is BASIN_MEMBERS else "member of a stream"
-            raise UsageError(f'--unset: "{member}" is no {what}: {", ".join(members)}')
+            raise UsageError(f'--unset: "{member}" is not a {what}: {", ".join(members)}')
         if getattr(args, member.replace("-", "_")) is not None:
             raise UsageError(f"--{member} and --unset {member} contradict each other")
     return list(args.unset)
@@ -128,5 +128,5 @@ def _seconds(text: str, option: str, others: str = "") -> int:
     except UsageError as error:
         raise UsageError(f"{option}: {error.message}{others}") from None
     if milliseconds % 1000:
-        raise UsageError(f"{option} counts whole seconds, {text} is none")
+        raise UsageError(f"{option} must be in whole seconds, not {text}")
     return milliseconds // 1000

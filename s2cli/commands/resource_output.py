@@ -41,7 +41,7 @@ def print_list(
     """Every page as it arrives: a list may be longer than the memory."""
     output = args.output or "table"
     if args.zero and output != "name":
-        raise UsageError("-0, --zero goes with -o name")
+        raise UsageError("-0, --zero needs -o name")
     if output == "json":
         _print_array(pages)
     elif output == "jsonl":

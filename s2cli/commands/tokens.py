@@ -118,7 +118,7 @@ def _option(name: str, parse: Callable[[str], int], text: str) -> int:
 def _rfc3339(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     if seconds >= _YEAR_10000_S:
-        raise UsageError("a token must end before the year 10000: give no time for one that does not end")
+        raise UsageError("a token must expire before the year 10000; without a time it does not expire")
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
 
 
@@ -176,7 +176,7 @@ def _op_groups(text: str) -> dict[str, dict[str, bool]]:
     for word in _words(text):
         group, equals, letters = word.partition("=")
         if group not in OP_GROUPS or not equals or not letters or set(letters) - {"r", "w"} or group in groups:
-            raise UsageError(f'--op-group-perms: "{word}" is none of account=…, basin=…, stream=… with r, w or rw')
+            raise UsageError(f'--op-group-perms: "{word}" is not account=…, basin=… or stream=… with r, w or rw')
         groups[group] = {"read": "r" in letters, "write": "w" in letters}
     return groups
 
@@ -187,7 +187,7 @@ def _operation(text: str) -> str:
     if name.startswith("get-") and name.endswith("-metrics"):
         name = name.removeprefix("get-")
     if name not in OPERATIONS:
-        raise UsageError(f'--ops: "{text}" is no operation: {", ".join(OPERATIONS)}')
+        raise UsageError(f'--ops: "{text}" is not an operation: {", ".join(OPERATIONS)}')
     return name
 
 

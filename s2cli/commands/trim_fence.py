@@ -62,7 +62,7 @@ def _refuse_beyond_tail(args: TrimArgs, uri: StreamUri, stream: StreamClient, po
         tail, _ = keep_trying(stream, Waiter(Interrupts()), retry, stream.check_tail)
     except S2Error as error:
         if is_forbidden(error):
-            hint = "the token must allow to ask for the tail, or --force trims without a look at it"
+            hint = "the token needs the operation check-tail; --force trims without checking the tail"
             raise error.reworded(hint=hint) from error
         raise
     if point > tail:

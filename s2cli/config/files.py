@@ -124,7 +124,7 @@ def names_file(path: str) -> bool:
 def checked_token(text: str, name: str) -> str:
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"{name} is no token: it must be ASCII text without blanks")
+        raise UsageError(f"{name} is not a valid token: it must be ASCII without spaces")
     return token
 
 
@@ -148,7 +148,9 @@ def checked_key(text: str, name: str) -> str:
     except ValueError:
         raise UsageError(f"{name} is not valid Base64") from None
     if size != 32:
-        raise UsageError(f"{name} has {size} bytes: a key has 32", hint="head -c 32 /dev/urandom | base64 makes one")
+        raise UsageError(
+            f"{name} has {size} bytes, but a key has 32", hint="head -c 32 /dev/urandom | base64 makes one"
+        )
     return key
 
 
@@ -164,7 +166,7 @@ def _read_secret(path: str, source: str, hint: str, *, dash_is_stdin: bool = Fal
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no file name"
         named = path if names_file(path) else "what was given"
-        raise UsageError(f"{source} takes a file, and {named} cannot be read: {why}", hint=hint) from None
+        raise UsageError(f"{source} needs a file, but {named} cannot be read: {why}", hint=hint) from None
 
 
 def _read_descriptor(descriptor: int) -> bytes:
@@ -221,7 +223,7 @@ def _text(table: Mapping[str, object], key: str, where: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise UsageError(f"{where}: {key} must be a text")
+        raise UsageError(f"{where}: {key} must be a string")
     return value
 
 

@@ -35,12 +35,12 @@ def parse_record(
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInputError(f"not valid JSON: {json_flaw(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands
-        raise BadInputError(f"not JSON that can be read: {error}") from error
+        raise BadInputError(f"cannot decode the JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadInputError('a record is an object, as in {"body":"text"}')
     if fields and fields.keys().isdisjoint(("body", "headers", "timestamp")):
         # An empty record would be made of it, and a misspelled member be lost in silence.
-        raise BadInputError('none of its members is "body", "headers" or "timestamp"')
+        raise BadInputError('the object has no "body", "headers" or "timestamp"')
     encoded = fields.get("base64", base64)
     if not isinstance(encoded, bool):
         raise BadInputError('"base64" must be true or false')
@@ -81,7 +81,7 @@ def _from_text(value: object, what: str) -> bytes:
     try:
         return value.encode()
     except UnicodeEncodeError as error:
-        raise BadInputError(f"{what} has half of a surrogate pair, which is no text") from error
+        raise BadInputError(f"{what} has half of a surrogate pair, which is not valid Unicode") from error
 
 
 def _from_base64(value: object, what: str) -> bytes:

@@ -1,5 +1,5 @@
-"""What is logged on behalf of a client. He decides how often it happens, so it is bounded: a few lines a second for all
-clients together, none of them long, and then how many were left out."""
+"""Logs what a client causes. Clients decide how often that happens, so it is limited: a few short lines a second for
+all clients together, and then how many were left out."""
 
 from __future__ import annotations
 

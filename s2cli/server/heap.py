@@ -1,7 +1,7 @@
-"""What the C library keeps of freed memory: large blocks, for the next batch, but no more than there may be in use.
+"""How much freed memory the C library keeps: large blocks for the next batch, but not beyond the memory budget.
 
-Pages of a megabyte and pieces of 128 KiB come and go in thousands when memory is short. What is freed between two of
-them that live on stays with the process, and would come on top of the budget.
+When memory is short, pages of a megabyte and pieces of 128 KiB come and go in thousands. A freed block between two live
+ones stays with the process, and would add to the budget.
 """
 
 from __future__ import annotations

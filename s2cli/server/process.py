@@ -184,9 +184,9 @@ async def _until_end(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), wait_s)
         if any(host.failed for host in hosts):
-            raise S2Error("the HTTP server ended by itself")
+            raise S2Error("the HTTP server stopped unexpectedly")
         if directory is not None and directory.is_gone:
-            raise S2Error(f"the data directory {directory.path} was removed: nothing that is appended would be kept")
+            raise S2Error(f"the data directory {directory.path} was removed: appended records would be lost")
         if options.idle_exit_s is None:
             continue
         if server.exchanges == 0 and server.now() - server.quiet_since >= options.idle_exit_s:

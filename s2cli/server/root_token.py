@@ -39,5 +39,5 @@ def _checked(data: bytes, where: str) -> str:
     token = data.strip()
     # As it stands in a header, with no blank in it.
     if not token or len(data) > MAX_BYTES or any(not 0x21 <= byte <= 0x7E for byte in token):
-        raise UsageError(f"{where} holds no token: one word of printable ASCII is expected")
+        raise UsageError(f"{where} has no token: it must be one word of printable ASCII")
     return token.decode()

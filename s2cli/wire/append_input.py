@@ -1,5 +1,5 @@
-"""What an append carries. Records are collected into batches, as many as one append may carry and never more (protocol
-section 4.4); a batch is an AppendInput without its conditions, made by hand; and it is pending until it is durable."""
+"""Collects records into batches of at most what one append may carry (protocol section 4.4), encodes each as an
+AppendInput without conditions, and keeps its state until it is durable."""
 
 from __future__ import annotations
 

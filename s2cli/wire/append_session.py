@@ -1,11 +1,12 @@
-"""The state of an append: which batches are under way, what is durable, what to send again after a loss.
+"""The state of an append: which batches are sent, which are durable, and which to send again after a loss.
 
-No socket and no clock. The owner of a connection calls start() when a session begins, take() for bytes to send and
-receive() with bytes that came, and lose() when the connection breaks. Where something may have arrived without our
-knowing, doubtful() says so, and lost_acks() with resolve() finds out (wire/lost_acks.py) before anything is sent again.
+It has no socket and no clock. The owner of a connection calls start() when a session begins, take() for bytes to send,
+receive() with received bytes, and lose() when the connection breaks. If batches may have arrived without an ack,
+doubtful() says so; lost_acks() with resolve() (wire/lost_acks.py) finds out before anything is sent again.
 
-While we write alone every batch demands the one sequence number where it belongs, so that a late copy of it is refused.
-Once another writer is seen, batches go without demands: shared mode. The states are drawn in s2cli/README.md.
+While there is no other writer, every batch carries the sequence number at which it must start, so that a late copy of
+it is refused. Once another writer is seen, batches carry no condition: shared mode. The states are drawn in
+s2cli/README.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Bodies of the other side, with bounds: inflating a `Content-Encoding` (protocol section 10.1) or a frame (section
-6.1), JSON that is no more than an S2 server has to say, and which exception an error is."""
+"""Decodes what the other side sent, within limits: a `Content-Encoding` (protocol section 10.1), a compressed frame
+(section 6.1), JSON of no more than an S2 server needs, and error responses as exceptions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Configurations of streams and basins (protocol sections 3.1 to 3.3): JSON values checked, layered, written out.
+"""Configurations of streams and basins (protocol sections 3.1 to 3.3): JSON values are checked, merged and written.
 
-A *layer* is a dict that holds only the members that were set, each valid; None and an absent member are the same.
-Client and server share these functions, so both say the same about a bad value.
+A *layer* is a dict with only the members that were set, each valid; None and an absent member mean the same. Client and
+server share these functions, so both give the same error for an invalid value.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """S2S frames (protocol section 6.1): three bytes of length, one byte of flags, a message or a terminal error.
 
-Knows no socket and no side: `encode_*` give the bytes of a frame, FrameReader takes bytes as they come.
+`encode_*` make the bytes of a frame; FrameReader takes bytes in any pieces. Both sides use them; there is no I/O.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a server writes into the LOCK file of its data directory, for the clients of the `local` profile to find it.
+"""What a server writes into the LOCK file of its data directory, so that clients of the profile `local` find it.
 
-The lock on the file says that a server is alive, its text says how to reach it. Lines of `name value`, and `end` as the
-last: a text that breaks off before it was read while it was written. No JSON: a plain append would pay for the import.
+The lock on the file shows that a server runs; its text says how to reach it. The text is lines of `name value`, and
+`end` as the last: without `end`, it was read while it was being written. It is not JSON, whose import would slow down a
+plain append.
 """
 
 from __future__ import annotations

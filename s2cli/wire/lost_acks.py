@@ -1,7 +1,7 @@
-"""What a lost connection leaves open: which batches are in the stream although nobody said so.
+"""After a lost connection: finds out which unacknowledged batches are in the stream.
 
-The owner asks for the tail and gives it to on_tail(), then reads `wanted` (a range of sequence numbers) piece by piece
-and gives each ReadBatch to on_records(), until `wanted` is None.
+The owner asks for the tail and passes it to on_tail(). Then it reads the range of sequence numbers in `wanted` piece by
+piece and passes each ReadBatch to on_records(), until `wanted` is None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Batches through the protobuf runtime, with views (proto/views.proto) that spare an object for each record."""
+"""Decodes batches with the protobuf runtime, through messages (proto/views.proto) that avoid an object for each
+record."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Batches by hand: the bytes of AppendInput, ReadBatch and AppendAck for the common case, without protobuf.
+"""AppendInput, ReadBatch and AppendAck encoded and decoded by hand, for the common case, without the protobuf runtime.
 
-The common case is a batch of bodies: no headers, no timestamps of their own. Building such a message through the
-protobuf runtime makes an object for each record (210 ns); the ways here make a few list slots (50 to 100 ns) and give
-the same bytes, or the same meaning where it says so. tests/wire/test_protobuf.py proves both, tests/bench/ has the
-speed.
+The common case is a batch of bodies without headers and timestamps. The protobuf runtime makes an object for each
+record (210 ns); these functions make a few list items (50 to 100 ns), and give the same bytes, or where stated the same
+meaning. tests/wire/test_protobuf.py proves both; tests/bench/ measures the speed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ranges of whole numbers with both ends included: input lines, sequence numbers."""
+"""Ranges of whole numbers, both ends included: input lines, sequence numbers."""
 
 from __future__ import annotations
 

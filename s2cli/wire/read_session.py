@@ -1,7 +1,8 @@
-"""The state of a read: the cursor, the limits that are left, and the request that goes on from there.
+"""The state of a read: its position, the rest of its limits, and the query that continues from there.
 
-No socket and no clock. query() is asked for each new session, receive() takes the bytes that came, on_end() the clean
-end of one; after a loss the next query() resumes exactly behind what was delivered (protocol section 9.5).
+It has no socket and no clock. query() makes the query of each new session, receive() takes received bytes, on_end() the
+clean end of a session. After a loss the next query() resumes right after the last delivered record (protocol section
+9.5).
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_version(run_s2, arguments):
 
 
 POSITION = (
-    '"%s" is no position: write a sequence number, -N (N before the tail), start, end, now, 5m (ago), '
+    '"%s" is not a position: write a sequence number, -N (N before the tail), start, end, now, 5m (ago), '
     "2026-01-31T12:00:00Z, 2026-01-31, yesterday, 10:00 or @EPOCH"
 )
 
@@ -216,20 +216,20 @@ POSITION = (
             "s2 lite serves http:// alone: put a proxy for TLS before it",
         ),
         ("--colour always", "s2 has no option --colour", "did you mean --color?"),
-        ("read -n five", 's2 read: --count: "five" is no whole number', "s2 read --help shows the usage"),
-        ("append --format yaml", 's2 append: --format: "yaml" is none of text, json, json-base64', None),
+        ("read -n five", 's2 read: --count: "five" is not a whole number', "s2 read --help shows the usage"),
+        ("append --format yaml", 's2 append: --format: "yaml" is not text, json or json-base64', None),
         ("basins get", "s2 basins get: BASIN is missing", None),
         ("read a b", "s2 read: one operand too many: b", None),
         ("append -m", "s2 append: option '-m' requires an argument", None),
         (
             "append --linger soon",
-            's2 append: --linger: "soon" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d',
+            's2 append: --linger: "soon" is not a duration: write 500ms, 30s, 5m, 2h 30m or 7d',
             None,
         ),
-        ("append --inflight lots", 's2 append: --inflight: "lots" is no size: write 65536, 512KiB or 4MiB', None),
+        ("append --inflight lots", 's2 append: --inflight: "lots" is not a size: write 65536, 512KiB or 4MiB', None),
         (
             "read -o yaml",
-            '--output: "yaml" is none of text, json, json-base64',
+            '--output: "yaml" is not text, json or json-base64',
             "to write to a file of that name: -O yaml",
         ),
         ("read -o json --format text", "--format text and --output json ask for two formats", None),
@@ -242,15 +242,15 @@ POSITION = (
         ("completion tcsh", 's2 completion: bash|zsh|fish: "tcsh" is none of bash, zsh, fish', None),
         (
             "create my-basin/s",
-            '"my-basin/s" is no basin or stream: a stream begins with s2://, as in s2://BASIN/STREAM',
+            '"my-basin/s" is not a basin or stream: a stream begins with s2://, as in s2://BASIN/STREAM',
             "did you mean s2://my-basin/s?",
         ),
         (
             "read S2://my-basin/$x",
-            '"S2://my-basin/$x" is no stream: a stream begins with s2://, as in s2://BASIN/STREAM',
+            '"S2://my-basin/$x" is not a stream: a stream begins with s2://, as in s2://BASIN/STREAM',
             "did you mean 's2://my-basin/$x'?",
         ),
-        ("read http://a/b", '"http://a/b" is no stream: a stream begins with s2://, as in s2://BASIN/STREAM', ""),
+        ("read http://a/b", '"http://a/b" is not a stream: a stream begins with s2://, as in s2://BASIN/STREAM', ""),
         ("list basins", "Basin name must be between 8 and 48 bytes, not 6", "did you mean s2 basins list?"),
         (
             "--local get stream s2://a/b",
@@ -266,7 +266,7 @@ POSITION = (
         ("read -5 s2://a/b", "s2 read has no option -5", "did you mean --from -5, or -n 5?"),
         (
             "tail -n +5 s2://a/b",
-            's2 tail: --lines: "+5" is no whole number',
+            's2 tail: --lines: "+5" is not a whole number',
             "to start at that record: s2 read --from 4; sequence numbers begin with 0",
         ),
         (
@@ -274,8 +274,8 @@ POSITION = (
             "s2 tail: one operand too many: s2://a/b",
             "to start at that record: s2 read --from 0; sequence numbers begin with 0",
         ),
-        ("read -n 1_000 s2://a/b", 's2 read: --count: "1_000" is no whole number', "s2 read --help shows the usage"),
-        ("lite --port ٣", 's2 lite: --port: "٣" is no whole number', "s2 lite --help shows the usage"),
+        ("read -n 1_000 s2://a/b", 's2 read: --count: "1_000" is not a whole number', "s2 read --help shows the usage"),
+        ("lite --port ٣", 's2 lite: --port: "٣" is not a whole number', "s2 lite --help shows the usage"),
         ("local list", "unrecognized subcommand 'local'", "it is an option: s2 --local COMMAND"),
         (
             "tokens issue x --basins-prefix y",
@@ -316,15 +316,15 @@ POSITION = (
         ("tail -n -5 s2://a/b", "s2 tail: --lines: -5 is below 0", "s2 tail --help shows the usage"),
         (
             "create my-basin --retention-policy forever",
-            '--retention-policy: "forever" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d, or infinite',
+            '--retention-policy: "forever" is not a duration: write 500ms, 30s, 5m, 2h 30m or 7d, or infinite',
             None,
         ),
-        ("create s2://my-basin/s --location x", "--location is for basins, and s2://my-basin/s is a stream", None),
+        ("create s2://my-basin/s --location x", "--location is for basins, but s2://my-basin/s is a stream", None),
         ("basins create b", "Basin name must be between 8 and 48 bytes, not 1", None),
         ("basins list --prefix ÄÖ", "basin prefix must have at most 48 lowercase letters, numbers, and hyphens", None),
         ("streams list s2://my-basin/a -p b", "s2://my-basin/a and --prefix b name two prefixes: give one of them", ""),
         ("create my-basin --retention-policy 0s", "--retention-policy must be at least one second, or infinite", None),
-        ("create s2://my-basin --retention-policy 1ms", "--retention-policy counts whole seconds, 1ms is none", None),
+        ("create s2://my-basin --retention-policy 1ms", "--retention-policy must be in whole seconds, not 1ms", None),
     ],
 )
 def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_type(run_s2, line, message, hint):

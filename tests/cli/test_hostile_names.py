@@ -67,7 +67,7 @@ def test_xargs_deletes_what_was_listed_and_nothing_else(shared_server, basin):
 
 def test_zero_without_names_is_a_usage_error(s2, basin):
     done = s2("streams", "list", basin, "-0", code=2)
-    assert (done.returncode, done.stderr) == (2, b"error: -0, --zero goes with -o name\n")
+    assert (done.returncode, done.stderr) == (2, b"error: -0, --zero needs -o name\n")
 
 
 @pytest.mark.parametrize(

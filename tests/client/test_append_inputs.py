@@ -58,7 +58,7 @@ def test_the_stream_may_come_from_the_environment(s2, uri, files):
         (["-", "-"], "standard input (-) was given twice"),
         (["-i", "a.log", "b.log"], "--input and the operand b.log both name inputs: write all of them in one way"),
         (["s2://other-basin/x"], "two streams were given: URI and s2://other-basin/x"),
-        (["--commands", "send"], "--commands is about --format json and json-base64"),
+        (["--commands", "send"], "--commands needs --format json or json-base64"),
     ],
 )
 def test_inputs_that_cannot_be_are_refused_before_anything_is_sent(s2, uri, files, words, text):
@@ -87,7 +87,7 @@ def test_a_named_pipe_is_waited_for_behind_a_file(s2, uri, files):
 
 def resume(result, env):
     """Runs the command that the account gives, as a user would who pastes it, in a shell."""
-    command = re.search(r"to resume(?: behind it)?: (.*)\n", result.stderr.decode())[1]
+    command = re.search(r"to resume(?: after it)?: (.*)\n", result.stderr.decode())[1]
     with_python = command.replace("s2 append", f"{shlex.quote(sys.executable)} -m s2cli append")
     done = subprocess.run(with_python, shell=True, env={**os.environ, **env}, capture_output=True, timeout=60)
     assert done.returncode == 0, done
@@ -113,7 +113,7 @@ def test_after_a_bad_line_the_rest_is_appended_by_the_command_that_is_printed(s2
     line = 1 + data[: data.index(b"xx")].count(b"\n")
     assert result.returncode == 7
     assert f"error: {name}: line {line}: the record has ".encode() in result.stderr
-    assert f"; next line: {line} of {name}; mend it, or ".encode() in result.stderr
+    assert f"; next line: {line} of {name}; correct it, or ".encode() in result.stderr
     resume(result, env)
     assert s2("read", uri).stdout == expected
 
@@ -176,7 +176,7 @@ def test_no_command_is_printed_where_none_would_resume(s2, uri, files):
         if stdin == b"":
             (files / "a.log").write_bytes(b"a1\n" + BAD)
         result = s2("append", uri, *words, stdin=stdin, code=7)
-        assert b"; mend it\n" in result.stderr
+        assert b"; correct it\n" in result.stderr
     # A condition that failed would fail again.
     result = s2("append", uri, "b.log", "-m", "99", code=5)
     assert b"to resume" not in result.stderr
@@ -224,7 +224,7 @@ def test_lines_that_are_left_out_count_where_the_account_names_lines(s2, uri):
     result = s2("append", uri, "--format", "json", stdin=LINES + b"bad\n", code=7)
     assert b"error: line 7: not valid JSON" in result.stderr
     assert b"6 read, 2 sent, 2 durable at 0..1 (" in result.stderr
-    assert b"; next line: 7; mend it, or to resume behind it: tail -n +8 FILE" in result.stderr
+    assert b"; next line: 7; correct it, or to resume after it: tail -n +8 FILE" in result.stderr
 
 
 def test_a_copy_of_a_stream_that_was_fenced_and_trimmed_has_all_its_records(s2, uri, shared_server, basin):

@@ -46,7 +46,7 @@ def test_the_name_of_a_profile(run_s2, shared_server, basin, home):
     assert shlex.split(hint(result).removesuffix(" creates it")) == ["s2", "--profile", ODD, "create", uri]
     run_s2("--profile", ODD, "create", uri, check=True)
     result = run_s2("--profile", ODD, "append", uri, "--format", "json", stdin=b'{"body":"x"}\nbad\n')
-    command = result.stderr.decode().partition("to resume behind it: ")[2].partition("\n")[0]
+    command = result.stderr.decode().partition("to resume after it: ")[2].partition("\n")[0]
     expected = ["s2", "--profile", ODD, "append", uri, "--format", "json"]
     assert shlex.split(command.partition(" | ")[2]) == expected
 

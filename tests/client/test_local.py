@@ -260,7 +260,7 @@ def test_a_lock_without_a_server_is_an_error_in_time(monkeypatch, directory):
     os.makedirs(directory)
     with open(os.path.join(directory, LOCK_FILE), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UnreachableError, match="does not come up"):
+        with pytest.raises(UnreachableError, match="does not start"):
             local_start.ensure_server()
 
 

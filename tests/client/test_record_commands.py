@@ -114,7 +114,7 @@ def test_a_bad_line_ends_the_append_after_those_before_it(s2, uri, format_, data
     assert b"1 read, 1 sent, 1 durable at 0 (" in result.stderr
     assert b"next line: 2" in result.stderr
     how = "" if format_ == "text" else f" --format {format_}"
-    hint = f"; mend it, or to resume behind it: tail -n +3 FILE | s2 append {uri}{how}\n"
+    hint = f"; correct it, or to resume after it: tail -n +3 FILE | s2 append {uri}{how}\n"
     assert hint.encode() in result.stderr
     assert s2("read", uri).stdout == b"good\n"
 

@@ -92,6 +92,6 @@ def test_a_token_that_may_trim_and_not_ask_for_the_tail_says_force(run_s2, make_
     limited = {**server.env(), "S2_ACCESS_TOKEN": issued.stdout.decode().strip()}
     result = run_s2("trim", "s2://trim-basin/s", "1", env=limited)
     assert result.returncode == 4
-    assert b"hint: the token must allow to ask for the tail, or --force trims without a look at it" in result.stderr
+    assert b"hint: the token needs the operation check-tail; --force trims without checking the tail" in result.stderr
     assert run_s2("trim", "s2://trim-basin/s", "1", "--force", env=limited).returncode == 0
     assert run_s2("read", "s2://trim-basin/s", env=env).stdout == b"b\n"

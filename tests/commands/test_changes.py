@@ -152,13 +152,21 @@ def test_the_official_verbs_print_the_whole_config(s2, shared_server, basin):
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("streams reconfigure s2://my-basin/s", 2, "error: no option says what to change\nhint: s2 streams reconf"),
+        (
+            "streams reconfigure s2://my-basin/s",
+            2,
+            "error: nothing to change: no option sets or unsets anything\nhint: s2 streams reconf",
+        ),
         (
             "basins reconfigure my-basin --unset color",
             2,
-            'error: --unset: "color" is no member of a basin: storage-cla',
+            'error: --unset: "color" is not a member of a basin: storage-cla',
         ),
-        ("ensure s2://my-basin/s --unset stream-cipher", 2, 'error: --unset: "stream-cipher" is no member of a stream'),
+        (
+            "ensure s2://my-basin/s --unset stream-cipher",
+            2,
+            'error: --unset: "stream-cipher" is not a member of a stream',
+        ),
         (
             "ensure my-basin --retention-policy 1d --unset retention-policy",
             2,

@@ -40,7 +40,7 @@ def test_it_serves_until_a_signal(number, run_s2):
         process.send_signal(number)
         _, said = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
-    assert said.decode() == f"serving memory at {url}; Ctrl-C ends it\nended; its data is gone with it\n"
+    assert said.decode() == f"serving memory at {url}; Ctrl-C ends it\nended; its data is deleted\n"
 
 
 def test_quiet_says_nothing_but_what_to_paste():
@@ -56,7 +56,7 @@ def test_it_says_what_remains(tmp_path):
         endpoint(process)
         process.terminate()
         _, said = process.communicate(timeout=TIMEOUT_S)
-    assert said.decode().endswith(f"\nended; what it acknowledged is in {tmp_path}\n")
+    assert said.decode().endswith(f"\nended; everything acknowledged is in {tmp_path}\n")
 
 
 def test_it_logs_requests_where_it_is_to_say_more():

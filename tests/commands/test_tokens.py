@@ -130,12 +130,12 @@ def test_tokens_in_every_format(s2):
     ("options", "message"),
     [
         ("--expires-in 1d --expires-at 2030-01-01", "--expires-in and --expires-at name two times: give one of them"),
-        ("--expires-in soon", '--expires-in: "soon" is no duration: write 500ms, 30s, 5m, 2h 30m or 7d'),
-        ("--expires-at soon", '--expires-at: "soon" is no time: write 2026-01-31T12:00:00Z or 2026-01-31'),
+        ("--expires-in soon", '--expires-in: "soon" is not a duration: write 500ms, 30s, 5m, 2h 30m or 7d'),
+        ("--expires-at soon", '--expires-at: "soon" is not a time: write 2026-01-31T12:00:00Z or 2026-01-31'),
         ("--basins-exact a --basins-prefix b", "--basins-prefix and --basins-exact name two sets: give one of them"),
-        ("--ops read,fly", '--ops: "fly" is no operation: '),
-        ("--op-group-perms stream=x", '--op-group-perms: "stream=x" is none of account=…, basin=…, stream=…'),
-        ("--op-group-perms stream", '--op-group-perms: "stream" is none of account=…, basin=…, stream=…'),
+        ("--ops read,fly", '--ops: "fly" is not an operation: '),
+        ("--op-group-perms stream=x", '--op-group-perms: "stream=x" is not account=…, basin=… or stream=…'),
+        ("--op-group-perms stream", '--op-group-perms: "stream" is not account=…, basin=… or stream=…'),
     ],
 )
 def test_a_wrong_token_is_explained_before_the_server_is_asked(run_s2, options, message):
@@ -239,8 +239,8 @@ def test_when_metrics_begin_and_end():
         ("get-stream-metrics s2://my-basin/s", "s2 get-stream-metrics requires a metric: storage"),
         ("get-account-metrics active-basins --end-ago 0s", "one of --start-timestamp and --start-ago is needed"),
         ("get-account-metrics active-basins --start-ago 0s", "one of --end-timestamp and --end-ago is needed"),
-        ("metrics account active-basins --from 5", '--from: "5" is no time: '),
-        ("metrics account active-basins --from 1h --to 2h", "the start lies after the end"),
+        ("metrics account active-basins --from 5", '--from: "5" is not a time: '),
+        ("metrics account active-basins --from 1h --to 2h", "the start is after the end"),
         ("metrics basin my-basin nothing", 's2 metrics basin: SET: "nothing" is none of storage'),
     ],
 )

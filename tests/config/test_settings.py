@@ -145,7 +145,7 @@ def test_profiles_lie_under_xdg_unless_that_is_relative(home):
         ("[dev\n", "not valid TOML"),
         ('[dev]\naccess_token = "secret"\n', "unknown setting access_token"),
         ('[dev]\nhttp2 = "yes"\n', "http2 must be true or false"),
-        ("[dev]\nstream = 5\n", "stream must be a text"),
+        ("[dev]\nstream = 5\n", "stream must be a string"),
         ("[dev]\n", "neither a token nor endpoints"),
     ],
 )
@@ -309,17 +309,17 @@ def test_a_malformed_official_config_is_an_error_that_quotes_nothing(target, wri
 
 @pytest.mark.parametrize("text", ["two words", "umlaut-ü", "", "a\nb"])
 def test_what_is_no_token_is_refused(target, write, text):
-    with pytest.raises(UsageError, match="no token"):
+    with pytest.raises(UsageError, match="not a valid token"):
         target(access_token_file=write("token", text))
 
 
 def test_a_token_file_that_is_not_there(target, write):
     with pytest.raises(
-        UsageError, match="--access-token-file takes a file, and what was given cannot be read: No such"
+        UsageError, match="--access-token-file needs a file, but what was given cannot be read: No such"
     ):
         target(access_token_file="/nowhere/token")
     place = write("folder/token", "t")
-    with pytest.raises(UsageError, match=f"and {os.path.dirname(place)} cannot be read"):
+    with pytest.raises(UsageError, match=f"but {os.path.dirname(place)} cannot be read"):
         target(access_token_file=os.path.dirname(place))
 
 
@@ -333,7 +333,7 @@ def test_a_token_in_place_of_its_file_is_not_repeated(target, home, write, secre
         Settings(CommonArgs(access_token_file=secret), {"HOME": str(home), **ENDPOINTS}).stream_uri(None, None)
     assert secret not in f"{caught.value.message} {caught.value.hint}"
     write(".config/s2/profiles.toml", f'[dev]\naccess_token_file = "{secret}"\n')
-    with pytest.raises(UsageError, match="access_token_file of the profile dev takes a file") as caught:
+    with pytest.raises(UsageError, match="access_token_file of the profile dev needs a file") as caught:
         target({"S2_PROFILE": "dev"})
     assert secret not in f"{caught.value.message} {caught.value.hint}"
 

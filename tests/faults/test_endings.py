@@ -206,7 +206,7 @@ def test_a_signal_drains_accounts_and_ends(shared_server, basin, start_append, r
 def test_a_second_signal_leaves_at_once(make_outage):
     outage = make_outage(arrives=True, drain_s=36000)
     os.kill(outage.append.pid, signal.SIGINT)
-    outage.append.wait_for("waiting up to 36000 s for what is under way; a second Ctrl-C leaves at once")
+    outage.append.wait_for("waiting up to 36000 s for outstanding acknowledgements; a second Ctrl-C stops at once")
     os.kill(outage.append.pid, signal.SIGINT)
     code, account, _ = outage.append.ending()
     assert code == 130

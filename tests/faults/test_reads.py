@@ -138,7 +138,7 @@ def test_a_follower_says_what_was_trimmed_before_it_could_read_it(shared_server,
     assert read.output == b"a\nb\nd\n"
     read.process.terminate()
     read.process.wait(TIMEOUT_S)
-    assert b"the records 2 to 2 are gone" in read.process.stderr.read()
+    assert b"the records 2 to 2 were trimmed or expired" in read.process.stderr.read()
 
 
 def test_a_blocked_output_is_no_silent_server(basin, shared_server, make_proxy, monkeypatch, run_s2):

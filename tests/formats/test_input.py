@@ -129,7 +129,7 @@ def test_json_lines_become_records(name):
     [
         (b"", "not valid JSON"),
         (b"{", "not valid JSON: .* column 2"),
-        (b'{"bodi":"a","seq_num":1}', "none of its members"),
+        (b'{"bodi":"a","seq_num":1}', "the object has no"),
         (b"[]", "a record is an object"),
         (b'"text"', "a record is an object"),
         (b'{"body":1}', "body must be a string"),
@@ -144,7 +144,7 @@ def test_json_lines_become_records(name):
         (b'{"timestamp":true}', "whole number"),
         (b'{"timestamp":1.5}', "whole number"),
         (b'{"timestamp":18446744073709551616}', "whole number"),
-        (b"[" * 100_000, "cannot be read|can be read|not valid JSON"),
+        (b"[" * 100_000, "cannot decode|not valid JSON"),
         (b'{"body":"' + b"x" * LIMIT + b'x"}', "exceeds 1 MiB"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_bad_file(tmp_path, value, message):
         ({"x": 1}, "has an unknown member `x`"),
         ({"storage_class": 5}, ".storage_class must be a string"),
         ({"retention_policy": {"age": 5}}, ".retention_policy must be a duration"),
-        ({"retention_policy": "soon"}, '.retention_policy: "soon" is no duration'),
+        ({"retention_policy": "soon"}, '.retention_policy: "soon" is not a duration'),
         ({"retention_policy": "0s"}, "age must be greater than 0 seconds"),
         ({"retention_policy": "1500ms"}, ".retention_policy must be whole seconds"),
         ({"timestamping": {"mode": "never"}}, ".timestamping.mode must be one of"),

@@ -31,7 +31,7 @@ def test_a_root_token_that_is_none_is_refused(run_s2, tmp_path, content):
     path.touch(mode=0o600)
     path.write_text(content)
     result = run_s2("lite", "--memory", "--port", 0, "--root-token-file", path)
-    assert (result.returncode, b"holds no token" in result.stderr) == (2, True), result
+    assert (result.returncode, b"has no token" in result.stderr) == (2, True), result
 
 
 def test_a_missing_file_is_said(run_s2, tmp_path):

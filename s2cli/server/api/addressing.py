@@ -1,5 +1,5 @@
-"""Which basin a request on streams means: by its path, the `s2-basin` header, or the host it was sent to (protocol
-sections 1.2 and 16.2)."""
+"""Finds the basin of a stream request: from its path, the `s2-basin` header, or the host (protocol sections 1.2 and
+16.2)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,10 @@ def application(server: Server, *, is_private: bool = False) -> Application:
             await _control(server, exchange, path)
         except DisconnectedError:
             # It may only have broken off its request, as one with a bad chunk does, and still read.
-            _answer_error(exchange, error_response(ApiError("client_hangup", "the request broke off")))
+            _answer_error(
+                exchange,
+                error_response(ApiError("client_hangup", "the client disconnected before the request was complete")),
+            )
         except S2Error as error:
             _answer_error(exchange, error_response(error))
         except asyncio.CancelledError:
@@ -107,7 +110,7 @@ def _foreign(origin: bytes) -> ApiError:
     return ApiError(
         "permission_denied",
         f"web pages from `{name}` may not use this server; "
-        f"start it with --cors {'*' if origin == b'null' else name} if they may",
+        f"start it with --cors {'*' if origin == b'null' else name} to allow them",
     )
 
 

@@ -1,4 +1,4 @@
-"""What an append brings: one batch, parsed and checked before all else (protocol sections 4.1 to 4.4)."""
+"""Parses and checks the batch in the body of an append (protocol sections 4.1 to 4.4)."""
 
 from __future__ import annotations
 

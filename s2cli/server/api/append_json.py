@@ -1,7 +1,8 @@
-"""Batches that come as JSON (protocol sections 4.1 and 4.2), decoded by shape, and in steps.
+"""Batches in JSON (protocol sections 4.1 and 4.2), decoded by a schema and in steps.
 
-Two mebibytes may be 700,000 records or 233,000 headers, and the decoder that makes objects of them stops everybody for
-100 ms. So no more records are made than a batch may have, and headers are passed over at first, and made in pieces.
+Two mebibytes of JSON may be 700,000 records or 233,000 headers, and a decoder that makes objects of them blocks the
+event loop for 100 ms. So no more records are made than a batch may have; headers are skipped at first, and made later
+in several steps.
 """
 
 from __future__ import annotations

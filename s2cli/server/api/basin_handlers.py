@@ -1,4 +1,4 @@
-"""The operations on basins (protocol section 2.4) and on locations (section 2.3), of which there is one: here."""
+"""The operations on basins (protocol section 2.4) and on locations (section 2.3), of which there is only `local`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table that turns an error into an answer (protocol section 2.1)."""
+"""Turns an error into a response: status, headers and body (protocol section 2.1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Server-sent events: the form of a read session for browsers, and for clients behind what breaks longer sessions
-(protocol section 5.6)."""
+"""Read sessions as server-sent events (protocol section 5.6), for browsers and for clients behind proxies that break
+S2S sessions."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Read sessions (protocol sections 5.5 and 6.4): a scan of what is stored, then whatever comes.
+"""Read sessions (protocol sections 5.5 and 6.4): first a scan of the stored records, then new records as they come.
 
-A session scans the store page by page, in its task. At the tail it becomes a follower: new chunks are sent from the
-callback of the group that made them durable, the same bytes. A client that cannot keep up blocks the outlet; then the
-task takes over again, from the chunks that the stream still remembers or from the store. So a slow reader holds a page
-at most, and nobody waits for it.
+A session scans the store page by page, in its task. At the tail it becomes a follower: the callback of the group that
+made new chunks durable sends them, the same bytes to all followers. If a client does not keep up, its session goes back
+to its task and scans again, from the chunks that the stream keeps in memory or from the store. So a slow reader holds
+at most a page, and nobody waits for it.
 """
 
 from __future__ import annotations

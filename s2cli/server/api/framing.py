@@ -1,4 +1,4 @@
-"""Chunks into messages, frames, and pieces of the size in which they are sent best (protocol section 6.1)."""
+"""Turns chunks into messages and frames, joined into writes of an efficient size (protocol section 6.1)."""
 
 from __future__ import annotations
 

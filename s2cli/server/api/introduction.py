@@ -1,4 +1,4 @@
-"""What the routes of the Introduction answer otherwise than the deployed ones (protocol sections 16.1 and 16.3)."""
+"""How the routes of the Introduction answer differently from the deployed ones (protocol sections 16.1 and 16.3)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""JSON from clients, decoded by shape: what the description of the API names becomes objects, and nothing else does.
+"""JSON from clients, decoded by a schema: only the members that the API describes become objects.
 
-Two mebibytes may be a million empty arrays. A decoder that knows the shape passes over what it does not know, and ends
-at the first value that cannot stand where it stands, so no body costs more than the members that it may have. Texts
-are valid Unicode: half of a surrogate pair, which JSON can write and UTF-8 cannot, is refused wherever it is.
+Two mebibytes of JSON may be a million empty arrays. A decoder with a schema skips unknown members and stops at the
+first value of a wrong type, so a body costs no more than the members that it may have. Strings must be valid Unicode:
+half of a surrogate pair, which JSON can express and UTF-8 cannot, is refused everywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a record request says about formats in its headers (protocol sections 4.2, 4.7, 5.7 and 6.2)."""
+"""Reads the headers of a record request: media types, formats, and options (protocol sections 4.2, 4.7, 5.7 and
+6.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own description of what is served, `GET /openapi.json`: made from the route table."""
+"""Generates the OpenAPI document, `GET /openapi.json`, from the route table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /metrics` for Prometheus. Its library is loaded with the first such request: nobody else needs it."""
+"""`GET /metrics` for Prometheus. Its library is imported with the first such request, because nothing else needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the query of a request says, and that of a read (protocol section 5.1)."""
+"""Parses the query of a request, and the options of a read in it (protocol section 5.1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Batches as JSON text (protocol sections 4.1 and 4.2), in steps: a megabyte of control characters takes 20 ms, and one
-of headers 200. The text stays in pieces: of several megabytes each copy takes milliseconds, too."""
+"""Batches as JSON (protocol sections 4.1 and 4.2), made in steps: a megabyte of control characters takes 20 ms, a
+megabyte of headers 200. The text stays in pieces, because a copy of several megabytes takes milliseconds too."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The routes of records: append, read, tail. Each says whether it took as long as its client liked, as
-a session does."""
+"""The routes of records: append, read, tail. Each handler says whether it was a session, whose duration is the client's
+choice."""
 
 from __future__ import annotations
 

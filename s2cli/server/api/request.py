@@ -1,5 +1,5 @@
-"""A route, and a control-plane request as the handler of its route sees it: names, query and JSON body, each checked
-with the API's own error."""
+"""A route, and a control-plane request as its handler sees it: names, query and JSON body, each checked, with the API's
+error if invalid."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class Request:
 
     def _json(self) -> Any:
         if isinstance(self._value, JsonError):
-            raise ApiError("bad_json", f"the body is not what it must be: {self._value}")
+            raise ApiError("bad_json", f"the body is invalid: {self._value}")
         return self._value
 
     async def answer(self, handler: Handler) -> Response:

@@ -1,5 +1,5 @@
-"""The body of a unary request: read, inflated and decoded, each when it is its turn; and what tells the request from
-others."""
+"""The body of a unary request: read, decompressed and decoded, each only when the turnstile allows it. And the hash by
+which two equal requests are recognised."""
 
 from __future__ import annotations
 

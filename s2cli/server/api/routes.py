@@ -1,8 +1,8 @@
-"""The route table: what is served, under which name, and by what. The application matches with it, and the OpenAPI
-document is made from it.
+"""The route table: path, operation, name and handler of everything that is served. The application routes with it, and
+the OpenAPI document is generated from it.
 
-Paths are matched raw, so that `%2F` in the name of a stream stays in its segment. The routes of the published
-Introduction (protocol section 16.2) stand beside the deployed ones, and answer as that page says.
+Paths are matched before decoding, so that `%2F` can be part of a stream name. The routes of the published Introduction
+(protocol section 16.2) are beside the deployed ones, and answer as that page says.
 """
 
 from __future__ import annotations

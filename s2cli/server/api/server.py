@@ -1,4 +1,4 @@
-"""What all handlers share: the streams, the counters, the bounds, and the word that the server is about to go."""
+"""The state that all handlers share: the streams, the counters, the limits, and whether the server is shutting down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Times of RFC 3339: those of clients kept to the digit, for what a client set it must find again; and our own."""
+"""RFC 3339 times. Those of clients are kept exactly as given, because clients compare what they set with what they get;
+ours are formatted here too."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ def _sortable(instant: str) -> tuple[str, str]:
 
 
 def _bad(name: str) -> ApiError:
-    return ApiError("bad_json", f"`{name}` must be an instant of RFC 3339, as in 2030-01-31T09:00:00Z")
+    return ApiError("bad_json", f"`{name}` must be an RFC 3339 time, as in 2030-01-31T09:00:00Z")
 
 
 def rfc3339(time_ms: int | None) -> str | None:

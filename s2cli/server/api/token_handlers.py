@@ -93,7 +93,10 @@ def _bounded(request: Request, scope: Scope, expires_at: str | None) -> str | No
 async def revoke_token(request: Request) -> Response:
     server, token_id = request.server, request.name
     if token_id == ROOT_ID and server.auth is not None:
-        raise ApiError("permission_denied", "the root token is not issued here: start the server with another one")
+        raise ApiError(
+            "permission_denied",
+            "the id `root` is that of the root token: to change it, start the server with another one",
+        )
     request.confirm()
     if not await server.store.remove_token(token_id, server.clock_ms()):
         raise ApiError("access_token_not_found", f"access token `{token_id}` not found")

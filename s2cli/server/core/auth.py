@@ -1,8 +1,8 @@
-"""Who asks, and whether he may: the one place that decides, for every route and for as long as a session runs.
+"""Authentication and authorisation, for every route and for as long as a session runs.
 
-A secret is `s2_<selector>_<verifier>`: the selector finds the row, the verifier is compared with the keyed hash in it
-in constant time. A request whose header was seen before costs one look into a dictionary. A token that is revoked, or
-expires, ends the sessions that were opened with it.
+A secret is `s2_<selector>_<verifier>`: the selector finds the row, and the verifier is compared in constant time with
+the keyed hash in it. For a header that was seen before this costs one dictionary lookup. When a token is revoked or
+expires, the sessions that were opened with it end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work behind the requests: tasks that nobody waits for, so that what fails in them is logged, and tried again."""
+"""Background tasks: nobody waits for them, so their errors are logged, and the work is tried again."""
 
 from __future__ import annotations
 

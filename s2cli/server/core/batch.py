@@ -1,5 +1,5 @@
-"""A batch: as it comes from an append, and as the chunk that is made of it when a stream gives it its place, with
-timestamps (protocol section 4.5) and as the bytes of a ReadBatch."""
+"""A batch: as it comes from an append, and as the chunk that is made of it once it has its sequence numbers and
+timestamps (protocol section 4.5): the bytes of a ReadBatch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The followers of one stream: what has become durable goes to all of them, in waves. A wave tells every follower of
-the stream once, in one turn of the loop.
+"""Sends what has become durable to all followers of a stream, in waves. A wave tells every follower once, in one
+iteration of the event loop.
 
-A wave to hundreds of followers takes the loop for milliseconds, and were there one for each group of appends, new ones
-would come no more. So the next wave waits in proportion to what the last one took, and brings all that came meanwhile:
-the more followers, the more records a piece. And a long wave goes in steps, with turns of the loop for others between.
+A wave to hundreds of followers takes milliseconds. With one wave for each group of appends the loop would have no time
+for new appends. So the next wave waits in proportion to how long the last one took, and sends everything that has come
+meanwhile: the more followers, the more records at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Writes that carry an `s2-request-token` (protocol section 16.5): each is executed once, however often it comes.
+"""Writes with an `s2-request-token` (protocol section 16.5): each is executed once, however often it is sent.
 
-The answer to a write is stored in the transaction of the write, so that a crash leaves both or none, and whoever
-repeats the request is given it for some time. Only successes are stored: what failed has changed nothing, and a later
-attempt may succeed. Creates of basins and streams have their own rule (protocol section 9.1), sessions have none.
+The answer to a write is stored in the same transaction, so that a crash leaves both or neither, and a repeated request
+gets that answer for some time. Only successes are stored: a failure has changed nothing, and a later attempt may
+succeed. Creates of basins and streams have their own rule (protocol section 9.1); sessions have none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Counting: plain numbers that requests add to, gathered once a minute into points that the store keeps.
+"""Counts usage: requests add to plain numbers, which become stored points once a minute.
 
-Between the minutes nothing is written. A kill -9 loses the last one; an orderly end, or a question about metrics,
-writes what there is.
+Between the minutes nothing is written. A kill -9 loses the last minute; a regular shutdown, or a request for metrics,
+writes the current counts.
 """
 
 from __future__ import annotations

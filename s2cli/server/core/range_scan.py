@@ -1,4 +1,4 @@
-"""Where a read starts, and how much of each chunk it gets (protocol sections 5.3 and 5.4)."""
+"""Finds where a read starts, and which part of each chunk is within its limits (protocol sections 5.3 and 5.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""All streams in memory: found, loaded on demand, made on first use, and told what the store has to say."""
+"""All streams in memory: looked up, loaded on demand, created on first use, and notified of what the store has
+written."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Basins and streams as resources: created, changed and marked as deleted, each change after a last look at whether it
-may still be made.
+"""Basins and streams as resources: created, changed and marked as deleted. Right before each change it is checked once
+more whether the request may still make it.
 
-A caller gives `confirm`, which is called right before a change and raises where the request may no longer make it, and
-`reply_of`, which makes the answer that the store keeps together with the change (None where nobody asks again).
+`confirm` is called right before a change, and raises if the request may no longer make it. `reply_of` makes the answer
+that the store keeps with the change (None if the request has no request token).
 """
 
 from __future__ import annotations

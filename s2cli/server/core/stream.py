@@ -1,8 +1,8 @@
-"""A stream in memory: where it stands, what is on its way to the disk, and who waits for what.
+"""A stream in memory: its positions, its batches that are not durable yet, and what waits for them.
 
-State changes are plain functions on the event loop, so each is atomic; awaits stand around them. `next_seq_num` and
-`last_timestamp` are where the next batch goes on, `tail_seq_num` and `tail_timestamp` are what is durable: readers,
-acks and errors speak of the latter alone (protocol section 13.1).
+State changes are plain functions on the event loop, without `await`, so each is atomic. `next_seq_num` and
+`last_timestamp` are where the next batch continues; `tail_seq_num` and `tail_timestamp` are what is durable: only these
+are shown to readers and in acks and errors (protocol section 13.1).
 """
 
 from __future__ import annotations

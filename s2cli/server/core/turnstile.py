@@ -1,8 +1,8 @@
-"""Large bodies one at a time: what takes the loop for long is followed by a turn for the others, and what takes it for
-very long by a pause as long.
+"""Lets one large body through at a time, so that expensive work does not delay other clients. After more than a
+millisecond of work the event loop runs other tasks; after very long work it also pauses for as long as the work took.
 
-Forty bodies of two mebibytes that come at once would otherwise be decoded in one turn of the loop, and whoever appends
-one small record would wait for all of them. What is small, or done at once, passes without a turn of the loop.
+Otherwise forty bodies of two mebibytes that arrive together would be decoded in one iteration of the loop, and a client
+that appends one small record would wait for all of them. Small bodies pass at once.
 """
 
 from __future__ import annotations

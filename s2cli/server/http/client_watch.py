@@ -1,4 +1,4 @@
-"""Who waits for work whose client may go meanwhile."""
+"""Cancels the work on a request when its client disconnects."""
 
 from __future__ import annotations
 

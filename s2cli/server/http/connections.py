@@ -1,5 +1,5 @@
-"""The open connections of a host, of whatever protocol: what they receive into, when each has had its time, and when
-none is left."""
+"""The open connections of a listener, over either HTTP version: the receive buffer that they share, the timers that
+close idle ones, and the choice of which to close at the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses in a content coding that the client accepts (protocol section 10.2)."""
+"""Compression of responses with a coding that the client accepts (protocol section 10.2)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Cross-origin requests: which web pages may use the server from a browser. Pages of this machine may, unless told
-otherwise; `--cors` lets in others by their origin, or all of them by `*`."""
+"""Cross-origin requests: which web pages may use the server from a browser. Pages served from this machine may, unless
+`--no-cors` is given; `--cors` allows others by their origin, or all of them by `*`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""One HTTP exchange, whatever the version: what is asked, the body as it comes, and the answer as it goes.
+"""One HTTP request and its response, for either HTTP version: the head, the body as it arrives, and the response as it
+is written.
 
-Everything happens in the thread of the loop. Back-pressure is explicit: `write` says whether there is room for more,
-`drained` waits for it. What is written without room is held, and has to be bounded by whoever writes.
+Everything happens in the thread of the event loop. Back-pressure is explicit: `write` says whether there is room for
+more, `drained` waits for room. What is written without room is kept in memory, so the writer must limit it.
 """
 
 from __future__ import annotations

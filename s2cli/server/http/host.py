@@ -1,5 +1,5 @@
-"""The HTTP server: who may connect, and what becomes of a connection. HTTP/1.1 is ours
-(http1_connection.py), HTTP/2 goes on to granian (http2_relay.py).
+"""The HTTP server: accepts connections and passes each to the code for its HTTP version: HTTP/1.1 in
+http1_connection.py, HTTP/2 in http2_relay.py, which passes it on to granian.
 
 One Host serves one listening socket; several share the same application.
 """

@@ -1,9 +1,9 @@
-"""The names that an open server goes by: the defence against DNS rebinding.
+"""The host names that a server without tokens accepts: the defence against DNS rebinding.
 
-A page from `evil.example` whose name is made to mean 127.0.0.1 is of the same origin as a server there, to the browser,
-and may do what any client may. Only the name in its requests gives it away. Where everybody may do everything, requests
-are taken that name an address, which cannot be made to mean another, a name that no stranger can have, or one that the
-server was given. A server that asks for tokens takes any: no page has one.
+A page from `evil.example` can make its own name point to 127.0.0.1. Then the browser treats a server there as the
+page's own origin, and lets it send any request. Only the `Host` of these requests shows it. So a server without tokens
+accepts only addresses, which nobody can redirect, names that no stranger can own, and names that it was given. A server
+that requires tokens accepts any name: no page has a token.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class HostNames:
             name = quoted(host) if parts is None else parts[0]
             raise ApiError(
                 "permission_denied",
-                f"the request is for the host `{name}`, which is none of this server's names; "
-                f"start the server with --allow-host {'NAME' if parts is None else name} if it is one",
+                f"the request is for the host `{name}`, which is not a name of this server; "
+                f"start the server with --allow-host {'NAME' if parts is None else name} to allow it",
             )
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()

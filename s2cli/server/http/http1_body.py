@@ -1,8 +1,8 @@
-"""Where the body of a request over HTTP/1.1 ends, as far as what has come says it.
+"""Finds where the body of an HTTP/1.1 request ends, so that the parser does not get what follows.
 
-The parser takes all that it is given: handed a piece with the end of a body and thousands of requests behind it, it
-makes all of them. So a piece ends where the body does. This only says where to cut, and never what the bytes mean: a
-client that it misjudges is read in smaller pieces, or in larger ones, with the same result.
+The parser consumes all that it is given: a piece with the end of a body and thousands of requests behind it would
+become thousands of requests at once. So a piece is cut where the body ends. This module only decides where to cut,
+never what the bytes mean: if it is wrong, the input is parsed in smaller or larger pieces, with the same result.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""HTTP/1.1 connections. They are ours for the sake of speed: each request is read, answered and written in the thread
-of the event loop, where a host with threads of its own pays wake-ups and a contended interpreter for every message.
-Heads and chunks are parsed by httptools; what bounds a client in size and time stands here.
-"""
+"""HTTP/1.1 connections. Each request is read, answered and written in the thread of the event loop: a server with its
+own threads needs wake-ups and contends for the interpreter lock for every message. httptools parses heads and chunks;
+the limits of size and time are here."""
 
 from __future__ import annotations
 

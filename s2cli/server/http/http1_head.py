@@ -1,4 +1,5 @@
-"""Heads of requests over HTTP/1.1 that are refused, or not in the form in which the application takes them."""
+"""Checks and normalises the heads of HTTP/1.1 requests: refuses some, and brings others into the form that the
+application expects."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A connection of HTTP/2 on its way to the host that serves it (http2_relay.py): two ends that pass on what they
-receive, and the account of what waits in between.
+"""Relays the bytes of one HTTP/2 connection between the client and granian (http2_relay.py), and counts what is queued
+in between.
 
-granian tells nobody what it has queued for a client. The frames that pass say what has been taken of each stream; the
-rest of what the application handed over is what waits. A stream that takes nothing for too long while memory is short
-is ended with a frame in each direction: an error would never get through a window of 0.
+granian does not say how much it has queued for a client. The frames that pass show how much of each stream the client
+has received; what the application has written beyond that is queued. A stream whose client receives nothing for too
+long while memory is short is reset in both directions: with a window of 0 no error message could be delivered.
 """
 
 from __future__ import annotations

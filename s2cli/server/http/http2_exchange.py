@@ -1,8 +1,8 @@
-"""One request over HTTP/2 and its response: what granian gives and takes, which is ASGI.
+"""One request over HTTP/2 and its response, adapted from ASGI, which granian speaks.
 
-granian's `receive()` must never be cancelled: what it would have brought is lost. Its `send()` has queued its message
-when the call returns, and the awaitable that it gives is of one type when there was room in the queue and of another
-when there was none: so a callback on the loop can send without a task, and know when to stop.
+granian's `receive()` must never be cancelled: the message would be lost. Its `send()` has queued the message when the
+call returns; the type of the awaitable that it returns shows whether the queue had room. So a callback of the event
+loop can send without a task, and know when to stop.
 """
 
 from __future__ import annotations

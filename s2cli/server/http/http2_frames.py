@@ -1,7 +1,7 @@
-"""The frames of HTTP/2 (RFC 9113, 4.1) as they pass: what is sent and taken of each stream, without their contents.
+"""Reads the frame heads of HTTP/2 (RFC 9113, 4.1) as they pass: how much was sent and received on each stream.
 
-Our listener hands HTTP/2 on to a host that tells nobody what waits in it. What has passed on each stream says it; and
-which exchange of the application a stream is says a header that is added to each request on its way.
+granian, to which our listener passes HTTP/2, does not say how much it has queued. The frames that pass show it; a
+header that is added to each request says which stream belongs to which exchange of the application.
 """
 
 from __future__ import annotations

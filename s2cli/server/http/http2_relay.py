@@ -1,8 +1,8 @@
-"""HTTP/2 by prior knowledge: granian, embedded in our own event loop. Nothing else imports it, and it is imported when
-the first client speaks HTTP/2: HTTP/1.1 is ours (http1_connection.py).
+"""HTTP/2 by prior knowledge, served by granian in our own event loop. Only this module imports granian, and it is
+itself imported when the first client speaks HTTP/2.
 
-granian can only accept connections by itself. So it listens on a Unix socket that nobody else can reach, and what
-begins as HTTP/2 on our own listener is passed on to it byte by byte.
+granian can only accept connections by itself. So it listens on a Unix socket that nobody else can reach, and our
+listener passes the bytes of each HTTP/2 connection to that socket.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""One budget for the whole server: what is queued for readers, and what has been read from appenders and is not yet
-durable. Clients decide how many they are, and how slowly they take and finish; so each bound for one of them leaves
-their sum without one.
+"""One memory budget for the whole server: what is queued for readers, and what was read from appenders and is not yet
+durable. Limits for each client would not limit the sum, since clients decide how many there are.
 
-Nothing is booked piece by piece. Whoever is about to take memory reserves it; once the reserve is used up an audit asks
-every holder what it really holds. Where the budget is short, readers get no more, and those that take the longest for
-what waits for them are ended; appenders are only not read, except that each may always have a little.
+Memory is not counted piece by piece. A reader reserves memory before it uses it; when the reservations have used up the
+budget, an audit asks every connection what it really holds. If that is too much, readers get nothing more, and those
+that would need longest to take what is queued for them are ended. Appenders are never ended: the server stops reading
+from them, except for a small amount that each may always send.
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ log = logging.getLogger(CLIENT_LOG)
 
 MIB = 1024 * 1024
 DEFAULT_LIMIT_BYTES = 256 * MIB
-# Of a holder, beside what it counts: objects, tasks and buffers. Measured as the resident memory of idle sessions.
+# What a holder uses beside its counted bytes: objects, tasks and buffers. Measured as the resident memory of idle
+# sessions.
 HOLDER_BYTES = 16 * 1024
 # What each connection may always send, so that a small append goes on beside large ones; less where they are many.
 LEAST_READ_BYTES = 64 * 1024
-# A reader's pace is known after so long, and counts until so much later.
+# The pace of a reader is measured over at least the first and at most the second of these times.
 LEAST_STALL_S = 1.0
 PACE_S = 10.0
 # A reader that takes what waits for it within this time is not ended for memory.
 PATIENCE_S = 10.0
-# Between audits, where one after the other would be due; more in times of what the last one took.
+# The shortest pause between two audits; longer if the last one took longer, by the factor below.
 AUDIT_PAUSE_S = 0.05
 AUDIT_PAUSE_FACTOR = 10
 
 
 class Share:
-    """What the application holds for an exchange, or for a connection whose exchanges follow one another."""
+    """The memory that the application uses for one exchange, or for a connection with one exchange at a time."""
 
     __slots__ = ("body_bytes", "collected_bytes", "held_bytes", "reserved_bytes")
 
     def __init__(self) -> None:
-        self.body_bytes = 0  # of the request, that it has taken, ever
-        self.collected_bytes = 0  # of these, that it has yet to answer
-        self.held_bytes = 0  # of the response, that the host has no room for
-        self.reserved_bytes = 0  # of the response, that it has read, or is reading
+        self.body_bytes = 0  # of request bodies that the application has read, in total
+        self.collected_bytes = 0  # of request bodies that it has read and not yet answered
+        self.held_bytes = 0  # of responses that it has written and the connection has not accepted yet
+        self.reserved_bytes = 0  # reserved for a page of records that it reads or sends
 
     def clear(self) -> None:
         self.collected_bytes = self.held_bytes = self.reserved_bytes = 0
 
 
 class Holder(Protocol):
-    """A connection, or an exchange on one that has several. The budget keeps the two marks: what its reader had taken,
-    and when; inf while nothing waits for it, as at first."""
+    """A connection, or an exchange on a connection with several. The budget sets `taken_mark`, what its reader had
+    taken, at the time `marked_s`, which is inf at first and while nothing is queued for the reader."""
 
     share: Share
     is_ending: bool
@@ -66,29 +67,29 @@ class Holder(Protocol):
     marked_s: float
 
     def unsent_bytes(self) -> int:
-        """What its reader has yet to take."""
+        """The bytes that are queued for its reader."""
         ...
 
     def unacked_bytes(self) -> int:
-        """What came from its appender, without what the share has of it."""
+        """What came from its appender and is not yet in `share.collected_bytes`."""
         ...
 
     def taken_bytes(self) -> int:
-        """What its reader has taken, ever."""
+        """What its reader has taken, in total."""
         ...
 
     def end_reader(self) -> None:
-        """Has it let go of everything, now or soon: until then it stays a holder."""
+        """Ends the reader. The holder stays in the budget until all of its memory is free, now or soon."""
         ...
 
     def may_read(self) -> None:
-        """The budget is short no more."""
+        """Called when there is room to read from the appender again."""
         ...
 
 
 class _Slow(NamedTuple):
-    """A reader that may be ended, in the order in which they are: by its pace for what waits for it, then by how long
-    that has been so."""
+    """A reader that may be ended. They sort in the order in which they are ended: slowest first in relation to what is
+    queued, then longest stalled."""
 
     pace: float
     since_s: float
@@ -103,14 +104,14 @@ class Memory:
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self.limit_bytes = limit_bytes
         self.holders: set[Holder] = set()
-        # What others hold: appends that are on their way to the disk, chunks for followers.
+        # Memory in use elsewhere: appends that wait for the disk, chunks kept for followers.
         self.elsewhere_bytes: Callable[[], int] = lambda: 0
-        # By how much the process has grown: what is freed is not gone, and may be of no use for what comes.
+        # By how much the process has grown: freed memory may stay with it, in holes that are too small to use again.
         self.added_bytes: Callable[[], int] = lambda: 0
-        # No more is taken in for readers; from appenders that have sent more than a little.
+        # Short: no pages are read for readers. Full of input: only a little is read from each appender.
         self.is_short = False
         self.is_full_of_input = False
-        self.used_bytes = 0  # as the last audit found, and with what it gave then
+        self.used_bytes = 0  # as the last audit found, plus what it granted
         self.ended_readers = 0
         self.now = now
         self._left_bytes = limit_bytes
@@ -120,7 +121,7 @@ class Memory:
         self._due: asyncio.TimerHandle | None = None
 
     def spend(self, size_bytes: int) -> None:
-        """So much has come into memory, or is about to."""
+        """Counts bytes that were, or will be, put into memory."""
         self._left_bytes -= size_bytes
         if self._left_bytes < 0:
             self._audit_soon()
@@ -133,18 +134,18 @@ class Memory:
 
     @property
     def _most_input_bytes(self) -> int:
-        """A half, with what each may always send: whoever begins appends and does not finish them keeps nobody from
-        reading."""
+        """Half of the limit, including what each may always send: so clients that never finish their appends cannot
+        keep others from reading."""
         return self.limit_bytes // 2 - self.limit_bytes // 8
 
     @property
     def least_read_bytes(self) -> int:
-        """What each holder may have sent although there is no room for more."""
+        """What each holder may always send, even if there is no room."""
         return min(LEAST_READ_BYTES, self.limit_bytes // 8 // (len(self.holders) or 1))
 
     async def reserve(self, share: Share, size_bytes: int) -> None:
-        """Waits until there is room for so much for a reader. What he had reserved is given back first: two that wait
-        for more, each with what the other one needs, would wait for ever."""
+        """Waits until `size_bytes` are free for a reader. Its old reservation is released first: otherwise two readers
+        that each wait for what the other one has reserved would wait for ever."""
         self.keep(share, 0)
         if not self._waiting and size_bytes <= self._left_bytes:
             self._left_bytes -= size_bytes
@@ -163,7 +164,7 @@ class Memory:
             raise
 
     def keep(self, share: Share, size_bytes: int) -> None:
-        """Gives back what was reserved, but for so much."""
+        """Releases the reservation, except for `size_bytes`."""
         self._left_bytes += share.reserved_bytes - size_bytes
         share.reserved_bytes = size_bytes
 
@@ -178,7 +179,7 @@ class Memory:
             self._due = asyncio.get_running_loop().call_later(pause_s, self.audit)
 
     def audit(self) -> None:
-        """Asks all holders, and does what follows from that."""
+        """Asks all holders what they hold; ends readers or grants reservations accordingly."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
@@ -202,9 +203,9 @@ class Memory:
             elif since_s >= LEAST_STALL_S and unsent_bytes * since_s > got_bytes * PATIENCE_S:
                 slow.append(_Slow(got_bytes / since_s / unsent_bytes, -since_s, unsent_bytes, got_bytes, holder))
         used_bytes += input_bytes
-        # Holes between what is in use count, but never so much that there is no room left: other things grow, too.
+        # Holes between live blocks count too, up to a quarter of the limit: the process also grows for other reasons.
         used_bytes += min(max(0, self.added_bytes() - used_bytes), self.limit_bytes // 4)
-        # What is let go of counts until it is gone, which takes a moment: nobody gets it before.
+        # Memory of readers that are ending counts until it is free; it is not granted to others before.
         excess_bytes = self._excess_bytes(used_bytes) - ending_bytes
         if excess_bytes > 0:
             self._end_slow(slow, excess_bytes)

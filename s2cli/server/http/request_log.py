@@ -1,5 +1,4 @@
-"""A line for each request, where somebody wants to watch. What is secret stands in headers and bodies: these are left
-out, as is the query."""
+"""Logs a line for each request, with `-v`. Headers, bodies and the query are left out: they may be secret."""
 
 from __future__ import annotations
 

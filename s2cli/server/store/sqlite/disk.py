@@ -1,8 +1,9 @@
-"""The disk: whose an error is, how much room there is, what is said while there is too little, and the ballast.
+"""The disk: which errors are its own, how much space there is, which error says that there is too little, and the
+ballast.
 
-An error is the disk's, after which nothing more is written; for want of room; of another program that holds the
-database for a moment; or that of one write alone. The ballast is a file of no use but its size: it is let go of when
-the disk is full, so that deletion, which writes first, can go on.
+An error is one of four kinds: of the disk, after which nothing more is written; no space; another program has locked
+the database for a moment; or of one write alone. The ballast is a file that only takes up space: it is deleted when the
+disk is full, so that deletion, which must write first, can go on.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def is_of_the_disk(error: BaseException) -> bool:
 
 
 def is_of_the_moment(error: BaseException) -> bool:
-    """Whether another program holds the database locked: it has nothing to do with what was to be written or read, and
+    """Whether another program has locked the database: it has nothing to do with what was to be written or read, and
     waiting helps."""
     return _code(error) in _OF_THE_MOMENT
 
@@ -58,7 +59,7 @@ def not_written(error: BaseException) -> ApiError:
     """What whoever asked for a write is told of an error that is not the disk's."""
     if is_of_the_moment(error):
         return _locked(error)
-    return ApiError("other", f"this cannot be stored: {type(error).__name__}: {error}", without_effect=True)
+    return ApiError("other", f"a value cannot be stored: {type(error).__name__}: {error}", without_effect=True)
 
 
 def not_read(error: sqlite3.Error) -> ApiError:
@@ -69,7 +70,7 @@ def not_read(error: sqlite3.Error) -> ApiError:
 
 
 def _locked(error: BaseException) -> ApiError:
-    return ApiError("unavailable", f"another program holds the database: {error}", without_effect=True)
+    return ApiError("unavailable", f"another program has locked the database: {error}", without_effect=True)
 
 
 def _code(error: BaseException | None) -> int:

@@ -1,4 +1,4 @@
-"""What is queued for the disk, stream by stream, and what of it is written next."""
+"""The queues of appends, one for each stream, and the choice of what is written next."""
 
 from __future__ import annotations
 

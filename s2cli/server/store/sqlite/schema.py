@@ -231,7 +231,10 @@ def _empty_log(connection: sqlite3.Connection) -> None:
     pages for written. Nobody may be told of a record that a power failure takes back."""
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise S2Error("another program holds the database", hint="end what has it open, as a shell of sqlite3 does")
+        raise S2Error(
+            "another program has locked the database",
+            hint="close the program that has it open, such as a sqlite3 shell",
+        )
 
 
 def _make_own(path: Path) -> None:

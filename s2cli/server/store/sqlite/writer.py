@@ -280,9 +280,7 @@ class Writer:
         is in the way of all of them, and each attempt would wait for it."""
         if len(group) == 1 or is_of_the_moment(error):
             self._complain("an append was refused", error)
-            to_followers = ApiError(
-                "unavailable", "an append to the stream that came before this one was refused", without_effect=True
-            )
+            to_followers = ApiError("unavailable", "an earlier append to this stream was refused", without_effect=True)
             self._refuse(group, behind, not_written(error), to_followers)
             return
         middle = len(group) // 2

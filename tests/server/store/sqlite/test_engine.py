@@ -627,5 +627,5 @@ def test_a_log_that_another_program_keeps_is_not_served(tmp_path, monkeypatch):
     with contextlib.closing(sqlite3.connect(tmp_path / "s2.db", isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM chunk").fetchone()
-        with pytest.raises(S2Error, match="another program holds the database"):
+        with pytest.raises(S2Error, match="another program has locked the database"):
             asyncio.run(SqliteStore.open(tmp_path))

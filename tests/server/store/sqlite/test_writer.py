@@ -239,7 +239,7 @@ def locked(directory):
 
 
 def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
-    """Where another program holds the database locked, each attempt waits for it; that it can be stored later is what
+    """Where another program has locked the database, each attempt waits for it; that it can be stored later is what
     whoever asked is told."""
     insert = chunks.insert
     attempts = []
@@ -258,7 +258,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
             appends = [bench.append(lane, 0) for lane in lanes]
             await go_on()
             errors = await bench.settled(*appends)
-        told = (503, "unavailable", "another program holds the database: database is locked")
+        told = (503, "unavailable", "another program has locked the database: database is locked")
         assert [(error.status, error.code, error.message) for error in errors] == [told] * 3
         assert attempts == [3]
         with locked(tmp_path), pytest.raises(ApiError) as caught:
