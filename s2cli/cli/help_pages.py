@@ -101,7 +101,7 @@ def print_help() -> None:
     width = _width()
     column = _column(row for rows in OVERVIEW.values() for row in rows)
     sections = [_heading(title) + _rows(rows, width, column) for title, rows in OVERVIEW.items()]
-    console.write("\n".join([_prose(_INTRODUCTION, width), "".join(sections), _prose(_END, width)]).encode())
+    console.write("\n".join([prose(_INTRODUCTION, width), "".join(sections), prose(_END, width)]).encode())
 
 
 def print_topic(name: str) -> bool:
@@ -151,7 +151,7 @@ def print_page(introduction: str, sections: Iterable[tuple[str, Rows]], end: str
     """Prose, sections of two columns, and more prose. Sections without rows are left out."""
     width = _width()
     pieces = [_heading(title) + _rows(rows, width) for title, rows in sections if rows]
-    console.write("\n".join([_prose(introduction, width), *pieces, _prose(end, width)]).encode("utf-8", "replace"))
+    console.write("\n".join([prose(introduction, width), *pieces, prose(end, width)]).encode("utf-8", "replace"))
 
 
 def _width() -> int:
@@ -162,7 +162,7 @@ def _heading(title: str) -> str:
     return console.paint(f"{title}:", console.BOLD, 1) + "\n"
 
 
-def _prose(text: str, width: int) -> str:
+def prose(text: str, width: int) -> str:
     """Paragraphs as they stand, or filled anew where they are wider than the terminal. Indented lines are command
     lines: they stay whole, so that they can be copied."""
     done: list[str] = []

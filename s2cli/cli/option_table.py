@@ -80,12 +80,12 @@ def _owner(declared: type, parameter: str) -> str:
 
 
 def _read_operand(param: Any) -> Operand:
-    return Operand(param.name, _kind(param), param.required, param.metavar or param.name.upper(), param.help or "")
+    return Operand(param.name, kind_of(param), param.required, param.metavar or param.name.upper(), param.help or "")
 
 
 def _read_options(param: Any, owner: str) -> list[Option]:
     """One for a parameter, and one more for the negative form of a switch."""
-    kind: Kind = True if param.is_flag else _kind(param)
+    kind: Kind = True if param.is_flag else kind_of(param)
     options = [Option(owner, tuple(param.opts), param.name, kind, param.metavar or "", param.help or "", param.hidden)]
     if param.secondary_opts:
         options.append(
@@ -94,7 +94,7 @@ def _read_options(param: Any, owner: str) -> list[Option]:
     return options
 
 
-def _kind(param: Any) -> Kind:
+def kind_of(param: Any) -> Kind:
     if getattr(param, "multiple", False) or param.nargs == -1:
         return "many"
     choices = getattr(param.type, "choices", None)

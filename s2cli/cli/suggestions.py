@@ -18,14 +18,14 @@ def near(typed: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     words = sorted(set(known) - {typed})
     bound = min(len(typed) // 3, 2)
     folded = typed.casefold()
-    found = [(distance, word) for word in words if (distance := _distance(folded, word.casefold(), bound)) <= bound]
+    found = [(far, word) for word in words if (far := distance(folded, word.casefold(), bound)) <= bound]
     if not found and len(typed) >= 3:
         begun = [word for word in words if word.startswith(typed)]
         return begun if len(begun) == 1 else []
     return [word for _, word in sorted(found)[:most]]
 
 
-def _distance(one: str, other: str, bound: int) -> int:
+def distance(one: str, other: str, bound: int) -> int:
     """How many letters to change, insert, leave out or exchange with the next one; past `bound`, any larger number."""
     if abs(len(one) - len(other)) > bound:
         return bound + 1

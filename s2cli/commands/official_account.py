@@ -58,11 +58,11 @@ def get_metrics(args: GetAccountMetricsArgs | GetBasinMetricsArgs | GetStreamMet
     if args.metric is not None and end_ms is None:
         raise UsageError("one of --end-timestamp and --end-ago is needed")
     for metric in metrics.find_metrics(args, start_ms or 0, end_ms or 0):
-        console.print_lines(_metric_lines(metric))
+        console.print_lines(metric_lines(metric))
     return ExitCode.OK
 
 
-def _metric_lines(metric: Resource) -> list[str]:
+def metric_lines(metric: Resource) -> list[str]:
     kind, name, unit, values = metrics.series(metric)
     if kind == "scalar":
         return [f"{name}: {values[0][1]} {unit}"]
@@ -78,22 +78,22 @@ def _metric_lines(metric: Resource) -> list[str]:
 
 def list_locations(args: ListLocationsArgs) -> int:
     for item in api.list_locations(connect(args)):
-        _print_location(item)
+        print_location(item)
     return ExitCode.OK
 
 
 def get_default_location(args: GetDefaultLocationArgs) -> int:
-    _print_location(api.get_default_location(connect(args)))
+    print_location(api.get_default_location(connect(args)))
     return ExitCode.OK
 
 
 def set_default_location(args: SetDefaultLocationArgs) -> int:
     item = locations.change_default(args, "✓ Default location set")
-    _print_location(item)
+    print_location(item)
     return ExitCode.OK
 
 
-def _print_location(item: Resource) -> None:
+def print_location(item: Resource) -> None:
     console.print_line(f"{item.get('name')} ({locations.access(item)})")
     classes = item.get("storage_classes")
     if isinstance(classes, list):

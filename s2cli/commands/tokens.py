@@ -32,7 +32,7 @@ def issue_token(args: IssueTokenArgs) -> int:
     if args.output == "name":
         raise UsageError("-o name would leave out the token, which is shown only once")
     check_token_id(args.token_id)
-    request = _request(args)
+    request = token_request(args)
     scope = scope_of(request)
     if "ops" not in scope and "op_groups" not in scope:
         raise UsageError(
@@ -84,7 +84,7 @@ def revoke_token(args: RevokeTokenArgs, said: str = "revoked access token {}") -
 # What the options ask for (protocol section 8.1)
 
 
-def _request(args: GrantArgs) -> Resource:
+def token_request(args: GrantArgs) -> Resource:
     request: Resource = {"id": args.token_id}
     expires_at = _expires_at(args)
     if expires_at is not None:

@@ -483,7 +483,7 @@ def test_prose_is_not_bold_and_headings_are():
     assert bold == ["Usage:", "Examples:", "Operands:", "Options:"]
     from s2cli.cli import help_pages
 
-    assert "\x1b" not in help_pages._prose("This line ends in a colon:\nand goes on.\n", 80)
+    assert "\x1b" not in help_pages.prose("This line ends in a colon:\nand goes on.\n", 80)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_every_parameter_has_its_attribute_with_its_type_and_default(name):
     for owner in reversed(declared.__mro__[:-1]):
         types |= inspect.get_annotations(owner, locals=vars(shared_options), eval_str=True)
     for param in typer_app.build_command(name).params:
-        kind, declared_type = option_table._kind(param), types[param.name]
+        kind, declared_type = option_table.kind_of(param), types[param.name]
         if not param.required:
             default = getattr(declared, param.name)
             assert fits(default, declared_type), param.name

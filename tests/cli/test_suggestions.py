@@ -48,10 +48,10 @@ def test_guesses_are_other_known_words(typed, known):
 
 @given(st.text(max_size=8), st.text(max_size=8))
 def test_the_bounded_distance_is_the_distance(one, other):
-    exact = suggestions._distance(one, other, 99)
-    assert exact == suggestions._distance(other, one, 99)
+    exact = suggestions.distance(one, other, 99)
+    assert exact == suggestions.distance(other, one, 99)
     for bound in (0, 1, 2):
-        bounded = suggestions._distance(one, other, bound)
+        bounded = suggestions.distance(one, other, bound)
         assert bounded == exact if exact <= bound else bounded > bound
 
 

@@ -150,9 +150,9 @@ def test_times_of_expiry():
         ("2030-01-02T03:04:05+01:00", "2030-01-02T02:04:05.000Z"),
         ("2030-01-02 03:04:05Z", "2030-01-02T03:04:05.000Z"),
     ):
-        assert tokens._request(IssueTokenArgs(token_id="t", expires_at=text))["expires_at"] == expected
+        assert tokens.token_request(IssueTokenArgs(token_id="t", expires_at=text))["expires_at"] == expected
     with pytest.raises(UsageError):
-        tokens._request(IssueTokenArgs(token_id="t", expires_in="9999999y"))
+        tokens.token_request(IssueTokenArgs(token_id="t", expires_in="9999999y"))
 
 
 def test_an_issue_whose_answer_was_lost_says_what_to_do(s2, guarded):
@@ -262,7 +262,7 @@ def test_metrics_as_the_official_tool_prints_them(s2, written):
     )
     assert s2("get-stream-metrics", f"s2://{written}/s", "storage", *between).stdout.startswith(b"storage\n+")
     scalar = {"scalar": {"name": "active", "unit": "operations", "value": 7.0}}
-    assert official_account._metric_lines(scalar) == ["active: 7.0 operations"]
+    assert official_account.metric_lines(scalar) == ["active: 7.0 operations"]
 
 
 # Locations
@@ -286,10 +286,10 @@ def test_locations_as_the_official_tool_prints_them(s2, capfd):
     assert re.match(r"local \((public|private)\)\n", access)
     assert s2("get-default-location").stdout.decode() == access
     assert s2("set-default-location", "local").stdout.decode() == access
-    official_account._print_location(
+    official_account.print_location(
         {"name": "aws:us-east-1", "is_private": False, "storage_classes": ["a", "b"], "default_storage_class": "a"}
     )
-    official_account._print_location({"name": "x", "is_private": True, "storage_classes": []})
+    official_account.print_location({"name": "x", "is_private": True, "storage_classes": []})
     assert capfd.readouterr().out == (
         "aws:us-east-1 (public)\n  storage classes: a, b\n  default storage class: a\n"
         "x (private)\n  storage classes: none\n"

@@ -30,7 +30,7 @@ class LossyFront:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = self.rfile.read(int(headers.get("content-length", 0)))
                 front.seen.append((self.command, self.path, headers))
-                status, answered, answer = front._ask(server, self.command, self.path, headers, body)
+                status, answered, answer = front.ask(server, self.command, self.path, headers, body)
                 if front.to_lose and self.command in front.methods:
                     front.to_lose -= 1
                     self.close_connection = True
@@ -45,7 +45,7 @@ class LossyFront:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
-    def _ask(self, server, method, path, headers, body):
+    def ask(self, server, method, path, headers, body):
         connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT_S)
         kept = {name: value for name, value in headers.items() if name not in DROPPED}
         connection.request(method, path, body=body or None, headers=kept)

@@ -53,31 +53,31 @@ class Host:
     """Serves `application` on `listener`, which it owns from now on. In the running loop."""
 
     def __init__(self, application: Application, listener: socket.socket, memory: Memory | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._listener = listener
-        self._connections = Connections(application, self._speak_http2, memory or Memory())
+        self.connections = Connections(application, self._speak_http2, memory or Memory())
         self._max_connections = connection_limit()
         self._arriving: dict[asyncio.Task[Any], Connection] = {}
         self._expiry: asyncio.TimerHandle | None = None
-        self._pause: asyncio.TimerHandle | None = None
+        self.accept_pause: asyncio.TimerHandle | None = None
         self._http2: Http2 | None = None
 
     def start(self) -> None:
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self.loop.add_reader(self._listener.fileno(), self._accept)
         self._expire()
 
     def _expire(self) -> None:
-        self._connections.expire()
-        self._connections.memory.audit()
-        self._expiry = self._loop.call_later(EXPIRY_CHECK_S, self._expire)
+        self.connections.expire()
+        self.connections.memory.audit()
+        self._expiry = self.loop.call_later(EXPIRY_CHECK_S, self._expire)
 
     def _accept(self) -> None:
         for number in range(MAX_ACCEPTED):
-            if self._taken() >= self._max_connections:
+            if self.taken() >= self._max_connections:
                 # One in a turn of the loop, in which the other one goes.
                 if number or not self._is_asked():
                     return
-                if not self._connections.make_room():
+                if not self.connections.make_room():
                     self._wait()
                     return
             try:
@@ -93,9 +93,9 @@ class Host:
             self._begin(accepted)
 
     def _begin(self, accepted: socket.socket) -> None:
-        connection = Connection(self._connections)
-        self._connections.arriving.add(connection)
-        arriving = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
+        connection = Connection(self.connections)
+        self.connections.arriving.add(connection)
+        arriving = self.loop.create_task(self.loop.connect_accepted_socket(lambda: connection, accepted))
         self._arriving[arriving] = connection
         arriving.add_done_callback(self._arrived)
 
@@ -105,37 +105,37 @@ class Host:
         asked.register(self._listener, select.POLLIN)
         return bool(asked.poll(0))
 
-    def _taken(self) -> int:
+    def taken(self) -> int:
         """The descriptors that connections take."""
         extra = 0 if self._http2 is None else self._http2.extra_descriptors
-        return len(self._connections.open) + len(self._connections.arriving) + extra
+        return len(self.connections.open) + len(self.connections.arriving) + extra
 
     def _arrived(self, arriving: asyncio.Task[Any]) -> None:
-        self._connections.arriving.discard(self._arriving.pop(arriving))
+        self.connections.arriving.discard(self._arriving.pop(arriving))
         if not arriving.cancelled() and not isinstance(arriving.exception(), OSError):
             arriving.result()  # what is not of the network is said in the log
 
     def _wait(self) -> None:
         """Leaves what comes in the queue of the kernel for a moment."""
-        if self._pause is not None:
+        if self.accept_pause is not None:
             return
-        self._loop.remove_reader(self._listener.fileno())
-        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
+        self.loop.remove_reader(self._listener.fileno())
+        self.accept_pause = self.loop.call_later(ACCEPT_PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self.accept_pause = None
+        self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def _speak_http2(self, connection: BegunConnection, begin: bytes) -> None:
         if self._http2 is None:
-            if self._connections.ending:
+            if self.connections.ending:
                 connection.abort()
                 return
             # 60 ms and 15 MiB that a server without such clients never pays.
             from s2cli.server.http.http2_relay import Http2
 
             try:
-                self._http2 = Http2(self._connections, self._max_connections)
+                self._http2 = Http2(self.connections, self._max_connections)
             except OSError as error:
                 log.error("cannot serve HTTP/2: %s", error)
                 connection.abort()
@@ -153,21 +153,21 @@ class Host:
             return
         for _ in range(0, LISTEN_BACKLOG, MAX_ACCEPTED):
             self._accept()  # who is in the queue was not refused
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._listener.fileno())
+        if self.accept_pause is not None:
+            self.accept_pause.cancel()
+        self.loop.remove_reader(self._listener.fileno())
         self._listener.close()
 
     def stop(self) -> None:
         """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
         self.stop_listening()
-        self._connections.end()
+        self.connections.end()
         if self._http2 is not None:
             self._http2.stop()
 
     async def finished(self, timeout_s: float) -> None:
         """Waits until all connections of a stopped host are closed, at most that long; then none is left."""
-        ends = [self._connections.ended(timeout_s)]
+        ends = [self.connections.ended(timeout_s)]
         if self._http2 is not None:
             ends.append(self._http2.finished(timeout_s))
         await asyncio.gather(*ends)

@@ -93,9 +93,9 @@ class Connection(Receiver):
         # What came since the piece in which a head began, or that had some of a body: the parser may be keeping it.
         self._kept_bytes = 0
         self._keeps_none = False
-        self._incoming: Http1Exchange | None = None  # whose body is being received
+        self.incoming: Http1Exchange | None = None  # whose body is being received
         self._current: Http1Exchange | None = None  # that is being answered
-        self._waiting: list[Http1Exchange] = []
+        self.waiting: list[Http1Exchange] = []
         self.holds_reading = False
         self._lingering_bytes = LINGER_BYTES
         self._unsent_bytes = 0
@@ -120,7 +120,7 @@ class Connection(Receiver):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state = _CLOSED
-        self._waiting.clear()
+        self.waiting.clear()
         self.resume_writing()
         if self._current is not None:
             self._current.disconnect()
@@ -140,7 +140,7 @@ class Connection(Receiver):
             if self._lingering_bytes < 0:
                 self.abort()
             return
-        if self.state is not _OPEN and self._incoming is None:
+        if self.state is not _OPEN and self.incoming is None:
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
@@ -151,26 +151,26 @@ class Connection(Receiver):
     def _take_rest(self) -> None:
         """Parses what has come, up to a request that has to wait for its turn."""
         self._chunks = 0
-        while self._rest and not self._waiting:
-            if self.state is not _OPEN and self._incoming is None:
+        while self._rest and not self.waiting:
+            if self.state is not _OPEN and self.incoming is None:
                 self._rest = b""
                 return
-            receiving = self._incoming
+            receiving = self.incoming
             size = SMALL_PIECE_BYTES if self._body is None else self._body.cut(self._rest)
             piece, self._rest = self._rest[:size], self._rest[size:]
             parsed = self._feed(piece)
             if parsed is None or not self._bound_kept(len(piece)):
                 self._rest = b""
                 return
-            if self._incoming is not receiving:
-                begun = self._incoming
+            if self.incoming is not receiving:
+                begun = self.incoming
                 self._body = None if begun is None else body_begun_in(parsed, self._length, begun.untaken_bytes)
             if self._chunks >= MAX_CHUNKS and self._rest:
                 self.hold_reading()
                 self.shared.loop.call_soon(self._go_on_taking)
                 break
-        if self._incoming is not None:
-            self._incoming.deliver()
+        if self.incoming is not None:
+            self.incoming.deliver()
 
     def _go_on_taking(self) -> None:
         if self.state is not _CLOSED:
@@ -218,11 +218,11 @@ class Connection(Receiver):
     def eof_received(self) -> bool:
         """Whether the connection stays open: a client may wait for its answer although it sends no more."""
         self.is_half_closed = True
-        if self.state is _LINGERING or not (self._current or self._waiting or self._rest):
+        if self.state is _LINGERING or not (self._current or self.waiting or self._rest):
             return False
         # One that is gone is noticed when it is written to; a session that may not be for long is told at once, as most
         # servers have it.
-        ending = self._incoming or (self._current if not (self._waiting or self._rest) else None)
+        ending = self.incoming or (self._current if not (self.waiting or self._rest) else None)
         if ending is not None:
             ending.disconnect()
         return True
@@ -236,7 +236,7 @@ class Connection(Receiver):
         if self._current is not None:
             self.deadline_s = math.inf
             self._current.wake()
-        elif self.state is not _CLOSED and (self._waiting or self.state is _OPEN):
+        elif self.state is not _CLOSED and (self.waiting or self.state is _OPEN):
             self._go_on()
 
     # What the parser says.
@@ -280,7 +280,7 @@ class Connection(Receiver):
         if url[:1] != b"/" or b"#" in url:
             url, headers = http1_head.origin_form(url, headers)
         path, _, query = url.partition(b"?")
-        self._incoming = exchange = Http1Exchange(
+        self.incoming = exchange = Http1Exchange(
             self,
             method.decode(),
             path,
@@ -293,17 +293,17 @@ class Connection(Receiver):
         if self._current is None:
             self._answer(exchange)
         else:
-            self._waiting.append(exchange)
+            self.waiting.append(exchange)
             self.hold_reading()
 
     def on_body(self, body: bytes) -> None:
-        assert self._incoming is not None
+        assert self.incoming is not None
         self._chunks += 1
         self._keeps_none = True
-        self._incoming.take(body)
+        self.incoming.take(body)
 
     def on_message_complete(self) -> None:
-        exchange, self._incoming = self._incoming, None
+        exchange, self.incoming = self.incoming, None
         if exchange is not None:
             exchange.complete()
         else:
@@ -322,7 +322,7 @@ class Connection(Receiver):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        must_wait = self._waiting or self._rest or self.state is _CLOSED or self._is_short_of_memory
+        must_wait = self.waiting or self._rest or self.state is _CLOSED or self._is_short_of_memory
         if self.holds_reading and not must_wait:
             self.holds_reading = False
             self.transport.resume_reading()
@@ -344,15 +344,15 @@ class Connection(Receiver):
             self._take_no_more()
             self.transport.close()
         elif not self.is_full:
-            if self._waiting or self._rest or self.holds_reading:
+            if self.waiting or self._rest or self.holds_reading:
                 self._go_on()
         else:
             self.hold_reading()  # until the client has taken its answers
 
     def _go_on(self) -> None:
         """With the next request."""
-        if self._waiting:
-            self._answer(self._waiting.pop(0))
+        if self.waiting:
+            self._answer(self.waiting.pop(0))
         if self._rest:
             self._take_rest()
         self.go_on_reading()
@@ -361,14 +361,14 @@ class Connection(Receiver):
         """Whether no request follows."""
         if not exchange.keeps_alive:
             return True
-        return not self._waiting and (self.state is not _OPEN or (self.is_half_closed and not self._rest))
+        return not self.waiting and (self.state is not _OPEN or (self.is_half_closed and not self._rest))
 
     def _break_off(self, status: bytes) -> None:
         """What comes is no HTTP: to a request that is not complete the application says so, else we."""
         self._take_no_more()
         self._url, self._headers = b"", []
-        if self._incoming is not None:
-            self._incoming.disconnect()
+        if self.incoming is not None:
+            self.incoming.disconnect()
         elif self._current is None:
             head = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n%b\r\n"
             self.write(head % (status, self.shared.date_line()))
@@ -393,7 +393,7 @@ class Connection(Receiver):
 
     def unacked_bytes(self) -> int:
         size_bytes = len(self._rest) + self._kept_bytes
-        for exchange in {self._current, self._incoming}:
+        for exchange in {self._current, self.incoming}:
             if exchange is not None:
                 size_bytes += exchange.untaken_bytes
         return size_bytes
@@ -414,8 +414,8 @@ class Connection(Receiver):
     def _linger(self) -> None:
         """Says that no more comes from us, and throws away what still comes."""
         self.state = _LINGERING
-        self._incoming = None
-        self._waiting.clear()
+        self.incoming = None
+        self.waiting.clear()
         self._rest = b""
         self.deadline_s = self.shared.now() + LINGER_S
         if self.is_half_closed or self.shared.ending:

@@ -316,7 +316,7 @@ def test_of_http2_too_a_client_that_leaves_is_noticed(serve):
         client.open()
         client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
     assert seen.wait(TIMEOUT_S)
-    until(lambda: not thread.hosts[0]._connections.open)
+    until(lambda: not thread.hosts[0].connections.open)
 
 
 def open_without_windows(connection):
@@ -337,7 +337,7 @@ def test_of_http2_too_a_slow_client_holds_up_the_writer(serve):
     thread = serve(lambda exchange: flood(exchange, 600, written=written), listener)
     with connect(listener) as connection:
         client, events = open_without_windows(connection)
-        (end,) = thread.hosts[0]._connections.open
+        (end,) = thread.hosts[0].connections.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
         assert end.transport.get_write_buffer_size() < 1024 * 1024
         assert len(written) < 300
@@ -386,7 +386,7 @@ def test_nobody_over_http2_passes_as_the_stream_of_somebody_else(serve, swallowe
         client = H2Client(one)
         client.open()
         client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
-        (end,) = thread.hosts[0]._connections.open
+        (end,) = thread.hosts[0].connections.open
         (stream,) = end.streams.values()
         before = stream.handed_bytes, stream.share
         events_for_forged(other, b"1.1", swallowed_bytes)
@@ -422,7 +422,7 @@ def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
     thread = serve(watched, listener)
     with connect(listener) as connection:
         open_without_windows(connection)
-        (end,) = thread.hosts[0]._connections.open
+        (end,) = thread.hosts[0].connections.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
         connection.shutdown(socket.SHUT_WR)
         assert seen.wait(TIMEOUT_S)
@@ -431,18 +431,18 @@ def test_of_http2_too_a_client_that_leaves_without_reading_is_noticed(serve):
 def test_of_http2_too_a_client_that_never_reads_is_given_up(serve):
     listener = listen_tcp("127.0.0.1", 0)
     thread = serve(lambda exchange: flood(exchange, 100), listener)
-    shared = thread.hosts[0]._connections
+    shared = thread.hosts[0].connections
     with connect(listener) as connection:
         open_without_windows(connection)
         (end,) = shared.open
         until(lambda: end.transport.get_write_buffer_size() > 256 * 1024)
-        assert thread.hosts[0]._taken() == 3  # descriptors: the client's, and the way to granian
+        assert thread.hosts[0].taken() == 3  # descriptors: the client's, and the way to granian
         thread.call(shared.expire)
         assert shared.open
         shared.now = lambda: shared.loop.time() + STALL_S + 1
         thread.call(shared.expire)
         until(lambda: not shared.open)
-        assert thread.hosts[0]._taken() == 0
+        assert thread.hosts[0].taken() == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the option TCP_CONGESTION")

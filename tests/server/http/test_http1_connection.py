@@ -82,9 +82,9 @@ def test_of_requests_that_do_not_wait_few_are_kept(serve):
     thread = serve(mirror_after(go_on), listener)
     with connect(listener) as connection:
         connection.sendall(b"".join(GET % n for n in range(5000)))
-        until(lambda: any(one._waiting for one in thread.hosts[0]._connections.open))
-        (server,) = thread.hosts[0]._connections.open
-        assert len(server._waiting) < 100
+        until(lambda: any(one.waiting for one in thread.hosts[0].connections.open))
+        (server,) = thread.hosts[0].connections.open
+        assert len(server.waiting) < 100
         go_on.set()
         data = b""
         while data.count(b"$") < 5000:
@@ -280,7 +280,7 @@ def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
         stack.callback(lambda: thread.call(lambda: server.abort()))
         connection.sendall(GET % 1)
         read_until(connection, b"\r\n\r\n")
-        (server,) = thread.hosts[0]._connections.open
+        (server,) = thread.hosts[0].connections.open
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             connection.sendall(b"GET / HTTP/1.1\r\na: " + b"b" * (2 * MAX_HEAD_BYTES))
             connection.sendall(b"b" * 1_000_000)
@@ -372,7 +372,7 @@ def test_a_slow_client_holds_up_the_writer_and_not_the_memory(serve):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(GET % 1)
         connection.recv(10)
-        (server,) = thread.hosts[0]._connections.open
+        (server,) = thread.hosts[0].connections.open
         until(lambda: server.is_full)
         unsent = server.transport.get_write_buffer_size()
         assert unsent < 512 * 1024
@@ -400,7 +400,7 @@ def test_a_client_that_takes_no_answers_is_given_no_more(serve):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(GET % 1)
         connection.recv(10)
-        (server,) = thread.hosts[0]._connections.open
+        (server,) = thread.hosts[0].connections.open
         sent = 1
         while not server.is_full:
             connection.sendall(b"".join(GET % number for number in range(20)))
@@ -439,7 +439,7 @@ def test_a_client_that_resets_is_no_failure_of_ours(serve, caplog):
             connection.sendall(request)
             assert asked.acquire(timeout=TIMEOUT_S)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    until(lambda: not thread.hosts[0]._connections.open)
+    until(lambda: not thread.hosts[0].connections.open)
     go_on.set()
     until(lambda: len(outcomes) == 2)
     assert outcomes == [None, None]
@@ -476,7 +476,7 @@ def test_a_client_that_sends_faster_than_its_body_is_taken_has_to_wait(serve):
 def later(thread, seconds):
     """Has the host of `thread` look at its connections as if so much time had passed."""
 
-    shared = thread.hosts[0]._connections
+    shared = thread.hosts[0].connections
 
     def look():
         shared.now = lambda: shared.loop.time() + seconds
@@ -511,13 +511,13 @@ def test_a_reader_that_takes_nothing_is_given_up_in_the_end(serve):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(GET % 1)
         connection.recv(10)
-        (server,) = thread.hosts[0]._connections.open
+        (server,) = thread.hosts[0].connections.open
         until(lambda: server.is_full)
         later(thread, STALL_S - 10)
-        assert thread.hosts[0]._connections.open
+        assert thread.hosts[0].connections.open
         later(thread, STALL_S + 10)  # it may just be slow
         later(thread, STALL_S + 200)
-        until(lambda: not thread.hosts[0]._connections.open)
+        until(lambda: not thread.hosts[0].connections.open)
 
 
 def test_connections_that_say_nothing_are_closed_in_time(serve):
@@ -532,9 +532,9 @@ def test_connections_that_say_nothing_are_closed_in_time(serve):
         read_until(idle, b"END\r\n0\r\n\r\n")
         half_a_preface.sendall(b"PRI * HT")
         half_a_head.sendall(b"GET / HTTP/1.1\r\nhost")
-        until(lambda: len(thread.hosts[0]._connections.open) == 4)
+        until(lambda: len(thread.hosts[0].connections.open) == 4)
         later(thread, 29)
-        assert len(thread.hosts[0]._connections.open) == 4
+        assert len(thread.hosts[0].connections.open) == 4
         later(thread, 31)
         assert everything(half_a_preface) == everything(half_a_head) == b""
         later(thread, 119)
@@ -558,7 +558,7 @@ def test_a_client_that_never_stops_sending_after_its_answer_is_cut_off(serve):
         connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 500000000\r\n\r\n")
         read_until(connection, b"no")
         later(thread, LINGER_S + 1)
-        until(lambda: not thread.hosts[0]._connections.open)
+        until(lambda: not thread.hosts[0].connections.open)
 
 
 def test_beyond_the_limit_connections_wait_for_those_with_a_request_under_way(serve, monkeypatch):
@@ -571,7 +571,7 @@ def test_beyond_the_limit_connections_wait_for_those_with_a_request_under_way(se
             connection.sendall(POST)
             read_until(connection, b"\r\n\r\n")
         three.sendall(GET % 3)
-        until(lambda: thread.hosts[0]._pause is not None)
+        until(lambda: thread.hosts[0].accept_pause is not None)
         one.close()
         read_until(three, b"END")
         two.sendall(b"0\r\n\r\n")
@@ -591,7 +591,7 @@ def test_beyond_the_limit_one_that_is_between_two_requests_stays(serve, monkeypa
         resting.sendall(GET % 1)
         read_until(resting, b"END\r\n0\r\n\r\n")
         late.sendall(GET % 2)
-        until(lambda: thread.hosts[0]._pause is not None)
+        until(lambda: thread.hosts[0].accept_pause is not None)
         resting.sendall(GET % 3)
         read_until(resting, b"END\r\n0\r\n\r\n")
         working.sendall(b"0\r\n\r\n")
@@ -665,7 +665,7 @@ def test_a_host_that_ends_answers_first_and_closes_then(serve):
     with connect(address) as busy, connect(address) as silent:
         silent.sendall(b"GE")
         busy.sendall(GET % 1)
-        until(lambda: len(thread.hosts[0]._connections.open) == 2)
+        until(lambda: len(thread.hosts[0].connections.open) == 2)
         thread.begin_stop()
         assert everything(silent) == b""
         go_on.set()

@@ -50,15 +50,15 @@ def held(serve):
 def test_of_many_requests_behind_a_body_few_are_kept(held, body, request_bytes, caplog):
     host, connection, may = held
     connection.sendall(BODIES[body][:3000])
-    until(lambda: any(one._incoming for one in host._connections.open))
-    (server,) = host._connections.open
+    until(lambda: any(one.incoming for one in host.connections.open))
+    (server,) = host.connections.open
     # One read of the server has the end of the body and all of them.
-    host._loop.call_soon_threadsafe(server.hold_reading)
+    host.loop.call_soon_threadsafe(server.hold_reading)
     until(lambda: server.holds_reading)
     connection.sendall(BODIES[body][3000:] + request_bytes * 900)
-    host._loop.call_soon_threadsafe(server.go_on_reading)
-    until(lambda: server._waiting)
-    assert len(server._waiting) <= SMALL_PIECE_BYTES // len(request_bytes) + 2
+    host.loop.call_soon_threadsafe(server.go_on_reading)
+    until(lambda: server.waiting)
+    assert len(server.waiting) <= SMALL_PIECE_BYTES // len(request_bytes) + 2
     may.set()
     answers = b""
     while answers.count(b"HTTP/1.1 204 ") < 901:
