@@ -132,7 +132,9 @@ class Account:
             text += f" of {self._inputs.names[at]}"
         if session.durable_beyond:
             return f"{text}, but durable already: {self._inputs.describe(session.durable_beyond)}"
-        if session.unknown or exit_code == ExitCode.PRECONDITION:
+        if session.unknown:
+            return text + self._how_to_decide()
+        if exit_code == ExitCode.PRECONDITION:
             return text
         if exit_code == ExitCode.BAD_DATA and isinstance(self._source.error, BadInputError):
             command = self._resume_command(line + 1)
@@ -140,9 +142,40 @@ class Account:
         command = self._resume_command(line) if line > 1 else None
         return text + (f"; to resume: {command}" if command else "")
 
-    def _resume_command(self, line: int) -> str | None:
-        """What appends the input from this line on. None where no command line does: `-0` separates what `tail` takes
-        for one line, and a key that came from a pipe is gone."""
+    def _commands_by_tail(self) -> list[tuple[int, str]]:
+        """What resumes if none of the undecided lines arrived, and what if all of them did: each with the sequence
+        number where the stream ends then."""
+        place = self._session.unknown_place
+        if place is None:
+            return []
+        none, everything, line_after = place
+        commands = (
+            (none, self._resume_command(self._session.next_line, none)),
+            (
+                everything,
+                self._resume_command(line_after, everything),
+            ),
+        )
+        return [(tail, command) for tail, command in commands if command is not None]
+
+    def _how_to_decide(self) -> str:
+        """How to find out what became of the undecided lines: whoever just resumes at the next line may append them
+        twice."""
+        commands = self._commands_by_tail()
+        if len(commands) != 2:
+            return ""
+        (none, if_none), (everything, if_all) = commands
+        uri = shell_word(self._uri)
+        return (
+            f"; before you resume, see where the stream ends: {self._command} check-tail {uri}"
+            f"; at {none} it has none of the undecided lines: {if_none}"
+            f"; at {everything} it has all of them: {if_all}"
+            f"; anywhere else, see what it has: {self._command} read {uri} --from {none}"
+        )
+
+    def _resume_command(self, line: int, match_seq_num: int | None = None) -> str | None:
+        """What appends the input from this line on, at that sequence number if one is given. None where no command line
+        does: `-0` separates what `tail` takes for one line, and a key that came from a pipe is gone."""
         args, inputs = self._args, self._inputs
         if (
             self._command is None
@@ -159,8 +192,10 @@ class Account:
                 words += [option, value]
         for header in args.header:
             words += ["--header", header]
-        if args.match_seq_num is not None:
-            words += ["--match-seq-num", str(args.match_seq_num + self._session.durable)]
+        if match_seq_num is None and args.match_seq_num is not None:
+            match_seq_num = args.match_seq_num + self._session.durable
+        if match_seq_num is not None:
+            words += ["--match-seq-num", str(match_seq_num)]
         if name == STDIN or line > 1:
             if STDIN in rest:
                 return None
@@ -198,6 +233,7 @@ class Account:
             fields["inputs"] = [{"input": name, "lines": lines} for name, lines in inputs.counts(source.lines)]
         if session.unknown:
             fields["unknown_lines"] = session.unknown
+            fields["resume_by_tail"] = [{"tail": tail, "command": line} for tail, line in self._commands_by_tail()]
         if session.recognized:
             fields["recognized_lines"] = session.recognized
         if session.durable_beyond:

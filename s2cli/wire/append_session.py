@@ -144,6 +144,19 @@ class AppendSession:
         rest = self._unacknowledged()
         return _lines_of(batch for at, batch in enumerate(rest) if batch.state == DOUBTFUL or at < self._sent)
 
+    @property
+    def unknown_place(self) -> tuple[int, int, int] | None:
+        """Where the stream ends if none of the unknown lines arrived, where if all did, and the first line after them.
+        None where another writer is here, or nothing has told where the stream ends."""
+        if self.state != ALONE or self._floor is None or self.durable_beyond:
+            return None
+        rest = self._unacknowledged()
+        unknown = [batch for at, batch in enumerate(rest) if batch.state == DOUBTFUL or at < self._sent]
+        if not unknown or unknown != rest[: len(unknown)]:
+            return None
+        after = rest[len(unknown)].line if len(rest) > len(unknown) else self.lines + 1
+        return self._floor, self._floor + sum(batch.count for batch in unknown), after
+
     def _unacknowledged(self) -> list[PendingBatch]:
         return self._in_flight[self._head :]
 

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
-from support.waiting import until
+from support.waiting import TIMEOUT_S, until
 
 FIRST = [b"first %d" % number for number in range(3)]
 SECOND = [b"second %d" % number for number in range(4)]
@@ -128,6 +130,33 @@ def test_a_server_that_stays_away_ends_with_the_lines_that_are_undecided(make_ou
     assert code == 6, said
     assert "gave up after 5 s without progress" in said
     assert (account["read"], account["durable"], account["unknown_lines"]) == (7, 3, [[4, 7]])
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_the_account_has_the_commands_that_decide_and_resume(
+    make_outage, arrives, tmp_path, shared_server, read_lines_of
+):
+    """Each of the two resumes as it says, and the wrong one appends nothing."""
+    file = tmp_path / "FILE"
+    outage = make_outage("--max-outage", "3s", arrives=arrives)
+    _, account, _ = outage.append.ending()
+    commands = {way["tail"]: way["command"] for way in account["resume_by_tail"]}
+    assert sorted(commands) == [3, 7]
+    rest = [b"third"]
+    file.write_bytes(block(FIRST + SECOND + rest))
+    tail = outage.tail()
+    assert tail in commands
+    tool = tmp_path / "s2"
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m s2cli "$@"\n')
+    tool.chmod(0o700)
+    env = {**os.environ, **shared_server.env(), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def run(command):
+        return subprocess.run(["bash", "-c", command], env=env, cwd=tmp_path, capture_output=True, timeout=TIMEOUT_S)
+
+    assert run(commands[10 - tail]).returncode == 5
+    assert run(commands[tail]).returncode == 0
+    assert read_lines_of(shared_server, outage.uri) == FIRST + SECOND + rest
 
 
 @pytest.mark.parametrize("arrives", [True, False])

@@ -155,7 +155,9 @@ def test_a_server_that_stops_in_mid_append(make_server, run_s2, words):
         _, said = process.communicate(timeout=25)
         server.process.send_signal(signal.SIGCONT)
     assert process.returncode == 6, said
-    assert b"; undecided: line 2; next line: 2\n" in said
+    assert b"; undecided: line 2; next line: 2; before you resume, see where the stream ends: s2" in said
+    assert b"; at 1 it has none of the undecided lines: tail -n +2 FILE | s2" in said
+    assert b"; at 2 it has all of them: tail -n +3 FILE | s2" in said
     assert b"gave up after 1.5 s without progress: the server does not answer" in said
 
 
