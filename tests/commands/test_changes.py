@@ -100,11 +100,11 @@ def test_ensure_does_not_take_what_is_being_deleted_for_there(s2, shared_server,
     """The configuration of such a basin can still be read."""
 
     class Deleting(LossyFront):
-        def _ask(self, server, method, path, headers, body):
+        def ask(self, server, method, path, headers, body):
             if method == "POST":
                 answer = {"code": "basin_deletion_pending", "message": "basin is being deleted"}
                 return 409, [("content-type", "application/json")], json.dumps(answer).encode()
-            return super()._ask(server, method, path, headers, body)
+            return super().ask(server, method, path, headers, body)
 
     front = Deleting(shared_server)
     try:
@@ -256,8 +256,8 @@ def test_what_a_lost_attempt_may_have_done_is_said(s2, shared_server, unique_bas
     basin = unique_basin()
 
     class Forgetful(LossyFront):
-        def _ask(self, server, method, path, headers, body):
-            return super()._ask(server, method, path, {**headers, "s2-request-token": os.urandom(8).hex()}, body)
+        def ask(self, server, method, path, headers, body):
+            return super().ask(server, method, path, {**headers, "s2-request-token": os.urandom(8).hex()}, body)
 
     forgetful = Forgetful(shared_server)
     try:
