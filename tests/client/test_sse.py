@@ -74,5 +74,5 @@ def test_a_ping_that_is_none(data):
     if data == b"{}":
         assert decode_ping(data) is None
         return
-    with pytest.raises(ProtocolError, match="no ping"):
+    with pytest.raises(ProtocolError, match="not a ping"):
         decode_ping(data)
