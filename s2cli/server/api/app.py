@@ -1,4 +1,4 @@
-"""The ASGI application: from a request to its handler, and the one place where an exception becomes an answer."""
+"""The application: from a request to its handler, and the one place where an exception becomes an answer."""
 
 from __future__ import annotations
 

@@ -154,20 +154,16 @@ async def _active_basins(question: _Question) -> list[Metric]:
     return [Metric("label", {"name": "active_basins"}, map(json.dumps, names), len(names))]
 
 
-async def _operations(question: _Question) -> list[Metric]:
-    return question.accumulations(await question.counted("op:"), "operations")
+def _counted(series: str, unit: str) -> MakeSet:
+    """What makes a set of all that was counted under names that begin with `series`."""
+
+    async def make(question: _Question) -> list[Metric]:
+        return question.accumulations(await question.counted(series), unit)
+
+    return make
 
 
-async def _append_ops(question: _Question) -> list[Metric]:
-    return question.accumulations(await question.counted("append_ops:"), "operations")
-
-
-async def _append_throughput(question: _Question) -> list[Metric]:
-    return question.accumulations(await question.counted("append_bytes:"), "bytes")
-
-
-async def _read_ops(question: _Question) -> list[Metric]:
-    return question.accumulations(await question.counted("read_ops:"), "operations")
+_operations = _counted("op:", "operations")
 
 
 async def _read_throughput(question: _Question) -> list[Metric]:
@@ -220,10 +216,10 @@ _ACCOUNT_SETS: dict[str, tuple[MakeSet, str, tuple[str, ...]]] = {
 }
 _BASIN_SETS: dict[str, tuple[MakeSet, str, tuple[str, ...]]] = {
     "storage": (_storage, "hour", ("hour",)),
-    "append-ops": (_append_ops, "minute", _ALL),
-    "read-ops": (_read_ops, "minute", _ALL),
+    "append-ops": (_counted("append_ops:", "operations"), "minute", _ALL),
+    "read-ops": (_counted("read_ops:", "operations"), "minute", _ALL),
     "read-throughput": (_read_throughput, "minute", _ALL),
-    "append-throughput": (_append_throughput, "minute", _ALL),
+    "append-throughput": (_counted("append_bytes:", "bytes"), "minute", _ALL),
     "basin-ops": (_operations, "hour", _ALL),
 }
 _STREAM_SETS: dict[str, tuple[MakeSet, str, tuple[str, ...]]] = {"storage": (_storage, "minute", ("minute",))}

@@ -26,25 +26,21 @@ _HEADERS = (b"authorization", b"content-type", b"s2-format")
 
 
 async def decode_body(
-    server: Server,
-    exchange: Exchange,
-    code: str,
-    decode: Callable[[bytes], Steps[Result]],
-    limit: int = MAX_UNARY_BODY_BYTES,
+    server: Server, exchange: Exchange, code: str, decode: Callable[[bytes], Steps[Result]]
 ) -> tuple[bytes, Result]:
     """The whole body of a unary request, inflated, and what `decode` makes of it, both as the turnstile lets them.
     Raises an ApiError with the `code` beyond the limit, and for a body that cannot be inflated; DisconnectedError if
     the client left."""
     share = exchange.share
-    body, encoding = await read_body(exchange, code, limit)
+    body, encoding = await read_body(exchange, code, MAX_UNARY_BODY_BYTES)
     share.collected_bytes = len(body)  # it, or what is made of it, until it is answered
     if encoding is None and len(body) <= LARGE_BYTES:
         return body, in_one_go(decode(body))  # as the turnstile would have it: most bodies are so
     if encoding is not None:
         # What it inflates to, and what is made of that.
-        await server.memory.reserve(share, 2 * limit)
+        await server.memory.reserve(share, 2 * MAX_UNARY_BODY_BYTES)
     try:
-        body, result = await server.turnstile.decode(body, encoding, limit, decode)
+        body, result = await server.turnstile.decode(body, encoding, MAX_UNARY_BODY_BYTES, decode)
         if encoding is not None:
             server.memory.keep(share, 2 * len(body))  # until it is answered
         return body, result
