@@ -133,8 +133,7 @@ def _other_of(given: str, cloud: str, other: str, name: str, missing: str) -> st
     if _PLACEHOLDER not in given and is_loopback(split_origin(given)[1]):
         return given
     raise UsageError(
-        f"{name} is set but {missing} is not",
-        hint=f"set both; if one server is both, set {missing} to {given} too",
+        f"{name} is set but {missing} is not", hint=f"set both; if one server is both, set {missing} to {given} too"
     )
 
 

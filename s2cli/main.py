@@ -83,10 +83,7 @@ def _run(words: list[str]) -> int:
     from s2cli.cli.args import StreamConfigArgs
 
     console.configure(
-        quiet=args.quiet,
-        verbose=args.verbose,
-        color=args.color,
-        json_errors=args.output in ("json", "jsonl"),
+        quiet=args.quiet, verbose=args.verbose, color=args.color, json_errors=args.output in ("json", "jsonl")
     )
     run = _import(function)
     gc.freeze()

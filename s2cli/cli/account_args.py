@@ -110,14 +110,12 @@ class PeriodArgs(CommonArgs):
         Literal["minute", "hour", "day"] | None,
         typer.Option("--interval", metavar="INTERVAL", help="Time that one value stands for: minute, hour or day"),
     ] = None
-    start_timestamp: Annotated[
-        int | None,
-        u64_option("--start-timestamp", metavar="S", text="From this second on"),
-    ] = None
-    start_ago: Annotated[
-        str | None,
-        typer.Option("--start-ago", metavar="DURATION", help="From this long ago on"),
-    ] = None
+    start_timestamp: Annotated[int | None, u64_option("--start-timestamp", metavar="S", text="From this second on")] = (
+        None
+    )
+    start_ago: Annotated[str | None, typer.Option("--start-ago", metavar="DURATION", help="From this long ago on")] = (
+        None
+    )
     end_timestamp: Annotated[int | None, u64_option("--end-timestamp", metavar="S", text="Until this second")] = None
     end_ago: Annotated[str | None, typer.Option("--end-ago", metavar="DURATION", help="Until this long ago")] = None
     # Not with the verbs of the official tool

@@ -82,10 +82,7 @@ class StreamConfigArgs(CommonArgs):
     timestamping_uncapped: Annotated[
         bool | None,
         typer.Option(
-            "--timestamping-uncapped",
-            metavar="BOOL",
-            parser=parse_bool,
-            help="true allows timestamps in the future",
+            "--timestamping-uncapped", metavar="BOOL", parser=parse_bool, help="true allows timestamps in the future"
         ),
     ] = None
     delete_on_empty_min_age: Annotated[

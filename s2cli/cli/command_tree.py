@@ -11,22 +11,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Append lines of standard input or a file to a stream",
     ),
     "read": ("commands.read:read", "record_args:ReadArgs", "Print the records of a stream, from its start to its end"),
-    "tail": (
-        "commands.read:tail",
-        "record_args:TailArgs",
-        "Print the last records of a stream, with -f new ones too",
-    ),
+    "tail": ("commands.read:tail", "record_args:TailArgs", "Print the last records of a stream, with -f new ones too"),
     "check-tail": (
         "commands.check_tail:check_tail",
         "record_args:CheckTailArgs",
         "Print the next sequence number of a stream",
     ),
     "trim": ("commands.trim_fence:trim", "record_args:TrimArgs", "Delete the records before a sequence number"),
-    "fence": (
-        "commands.trim_fence:fence",
-        "record_args:FenceArgs",
-        "Set the fencing token of a stream",
-    ),
+    "fence": ("commands.trim_fence:fence", "record_args:FenceArgs", "Set the fencing token of a stream"),
     "list": ("commands.by_uri:list_below", "resource_args:ListByUriArgs", "List basins, or the streams of a basin"),
     "create": ("commands.by_uri:create", "resource_args:CreateByUriArgs", "Create a basin or a stream"),
     "get": ("commands.by_uri:get", "resource_args:GetByUriArgs", "Show the configuration of a basin or a stream"),
@@ -164,19 +156,11 @@ GROUPS = {
 
 # Parameter -> spelling, metavar (empty for a switch), help. They stand before or after the command.
 GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
-    "local": (
-        "--local",
-        "",
-        "Use the embedded server of this machine (profile local)",
-    ),
+    "local": ("--local", "", "Use the embedded server of this machine (profile local)"),
     "profile": ("--profile", "NAME", "Use this profile of profiles.toml [env: S2_PROFILE]"),
     "account_endpoint": ("--account-endpoint", "URL", "Where basins are [env: S2_ACCOUNT_ENDPOINT]"),
     "basin_endpoint": ("--basin-endpoint", "URL", "Where streams are [env: S2_BASIN_ENDPOINT]"),
-    "access_token_file": (
-        "--access-token-file",
-        "FILE",
-        "The access token [env: S2_ACCESS_TOKEN]",
-    ),
+    "access_token_file": ("--access-token-file", "FILE", "The access token [env: S2_ACCESS_TOKEN]"),
     "ca_file": ("--ca-file", "FILE", "Trust these certificates [env: SSL_CERT_FILE]"),
     "insecure_http": ("--insecure-http", "", "Allow sending the token over http:// to other machines"),
     "http2": ("--http2", "", "Speak HTTP/2 to http:// endpoints"),
@@ -186,9 +170,7 @@ GLOBAL_OPTIONS: dict[str, tuple[str, str, str]] = {
     "color": ("--color", "WHEN", "always, auto or never [default: auto]"),
 }
 # What one command makes of such an option, by command and parameter.
-OPTIONS_OF_COMMANDS = {
-    "lite": {"quiet": "Print only the lines to paste", "verbose": "Log every request"},
-}
+OPTIONS_OF_COMMANDS = {"lite": {"quiet": "Print only the lines to paste", "verbose": "Log every request"}}
 # What every command has beside them; --no-color is there, and not shown.
 COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the version"))
 
@@ -257,10 +239,7 @@ RECORD_FORMATS = {
             "headers and body in Base64"
         ),
     ),
-    "json-base64": (
-        "the same, with headers and bodies always in Base64",
-        "the same: exact for any bytes",
-    ),
+    "json-base64": ("the same, with headers and bodies always in Base64", "the same: exact for any bytes"),
 }
 
 RESOURCE_FORMATS = {

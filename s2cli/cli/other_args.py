@@ -54,8 +54,7 @@ class LiteArgs(CommonArgs):
         typer.Option("--base-domain", metavar="DOMAIN", help="The host BASIN.DOMAIN names the basin of a request"),
     ] = None
     init_file: Annotated[
-        str | None,
-        typer.Option("--init-file", metavar="FILE", help="Create the basins and streams in this JSON file"),
+        str | None, typer.Option("--init-file", metavar="FILE", help="Create the basins and streams in this JSON file")
     ] = None
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="No access tokens: whoever can reach it may do everything")
@@ -71,9 +70,7 @@ class LiteArgs(CommonArgs):
     allow_host: Annotated[
         tuple[str, ...],
         typer.Option(
-            "--allow-host",
-            metavar="NAME",
-            help="Accept this host name too; .NAME includes its subdomains, * is any",
+            "--allow-host", metavar="NAME", help="Accept this host name too; .NAME includes its subdomains, * is any"
         ),
     ] = ()
     memory_limit_bytes: Annotated[

@@ -12,16 +12,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from s2cli.cli.shared_options import (
-        Compression,
-        EncryptionKeyFile,
-        Follow,
-        JsonOutput,
-        Uri,
-        Yes,
-        Zero,
-        u64_option,
-    )
+    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, JsonOutput, Uri, Yes, Zero, u64_option
     from s2cli.values import parse_duration_ms, parse_seconds, parse_size_bytes
 
 
@@ -47,8 +38,7 @@ class ConditionArgs(RecordArgs):
     """What appends only on a condition."""
 
     match_seq_num: Annotated[
-        int | None,
-        u64_option("-m", "--match-seq-num", text="Only if the next record gets this sequence number"),
+        int | None, u64_option("-m", "--match-seq-num", text="Only if the next record gets this sequence number")
     ] = None
     fencing_token: Annotated[
         str | None,
@@ -79,8 +69,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
 
     uri: Uri = None
     inputs: Annotated[
-        tuple[str, ...],
-        typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]"),
+        tuple[str, ...], typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]")
     ] = ()
     input: Annotated[
         tuple[str, ...], typer.Option("-i", "--input", metavar="FILE", help="The same as the operand FILE; repeatable")
@@ -96,21 +85,16 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     ] = "text"
     commands: Annotated[
         Literal["skip", "send"],
-        typer.Option(
-            "--commands",
-            metavar="HOW",
-            help="skip or send the command records (fence, trim) in the input",
-        ),
+        typer.Option("--commands", metavar="HOW", help="skip or send the command records (fence, trim) in the input"),
     ] = "skip"
     zero: Zero = False
     header: Annotated[
         tuple[str, ...],
         typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
     ] = ()
-    create: Annotated[
-        bool,
-        typer.Option("--create", help="Create the basin and the stream if they are missing"),
-    ] = False
+    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream if they are missing")] = (
+        False
+    )
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
         typer.Option(
@@ -245,10 +229,9 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     With --follow, --max-outage has no default.
     """
 
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="POSITION", help="Where to start [default: start]"),
-    ] = None
+    from_: Annotated[str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")] = (
+        None
+    )
     to: Annotated[
         str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
     ] = None
@@ -330,10 +313,9 @@ class TrimArgs(CommandArgs):
     value_name = "TRIM_POINT"
 
     uri: Uri = None
-    value: Annotated[
-        str | None,
-        typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays"),
-    ] = None
+    value: Annotated[str | None, typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays")] = (
+        None
+    )
     yes: Yes = False
     force: Annotated[bool, typer.Option("--force", help="Allow a TRIM_POINT beyond the tail")] = False
 
@@ -352,7 +334,6 @@ class FenceArgs(CommandArgs):
     value_name = "NEW_TOKEN"
 
     uri: Uri = None
-    value: Annotated[
-        str | None,
-        typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence"),
-    ] = None
+    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence")] = (
+        None
+    )

@@ -10,14 +10,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from s2cli.cli.shared_options import (
-        Basin,
-        NulNames,
-        OptionalBasin,
-        RequiredUri,
-        Resource,
-        Yes,
-    )
+    from s2cli.cli.shared_options import Basin, NulNames, OptionalBasin, RequiredUri, Resource, Yes
 
 
 class ResourceArgs(CommonArgs):
@@ -49,10 +42,9 @@ class PagesArgs(CommonArgs):
         str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin with PREFIX")
     ] = ""
     start_after: Annotated[str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after NAME")] = ""
-    limit: Annotated[
-        int | None,
-        typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]"),
-    ] = None
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]")] = (
+        None
+    )
     no_auto_paginate: Annotated[
         bool, typer.Option("--no-auto-paginate", help="One page only; --limit is then its size", hidden=True)
     ] = False

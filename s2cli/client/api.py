@@ -262,12 +262,7 @@ def set_default_location(client: ApiClient, location: str, request_token: str) -
 
 
 def pages(
-    fetch: Callable[[str, int], Page],
-    start_after: str,
-    limit: int | None,
-    *,
-    only_one: bool = False,
-    key: str = "name",
+    fetch: Callable[[str, int], Page], start_after: str, limit: int | None, *, only_one: bool = False, key: str = "name"
 ) -> Iterator[list[Resource]]:
     """The pages of a list as they arrive, up to `limit` items together; `fetch` takes start_after and a size, and the
     items are in order of `key`."""

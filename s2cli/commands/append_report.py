@@ -151,10 +151,7 @@ class Account:
         none, everything, line_after = place
         commands = (
             (none, self._resume_command(self._session.next_line, none)),
-            (
-                everything,
-                self._resume_command(line_after, everything),
-            ),
+            (everything, self._resume_command(line_after, everything)),
         )
         return [(tail, command) for tail, command in commands if command is not None]
 

@@ -7,13 +7,7 @@ from s2cli.client import api
 from s2cli.client.api import ApiClient
 from s2cli.commands.connect import open_settings
 from s2cli.commands.resource_options import basin_config, basin_patch, request_token
-from s2cli.commands.resource_output import (
-    BASIN_HEADERS,
-    basin_row,
-    print_config,
-    print_list,
-    print_one,
-)
+from s2cli.commands.resource_output import BASIN_HEADERS, basin_row, print_config, print_list, print_one
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import parse_basin
 from s2cli.wire.names import check_basin_name, check_basin_prefix, check_location

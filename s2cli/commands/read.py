@@ -31,13 +31,7 @@ def read(args: ReadArgs) -> int:
     if end is not None:
         _refuse_backwards(start, end)
     return _print_records(
-        args,
-        start,
-        end,
-        clamp=args.clamp,
-        count=args.count,
-        bytes_limit=args.bytes,
-        config=stream_config_header(args),
+        args, start, end, clamp=args.clamp, count=args.count, bytes_limit=args.bytes, config=stream_config_header(args)
     )
 
 

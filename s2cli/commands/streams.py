@@ -6,13 +6,7 @@ from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import connect, refuse_no_change
 from s2cli.commands.resource_options import request_token, stream_config, stream_patch
-from s2cli.commands.resource_output import (
-    STREAM_HEADERS,
-    print_config,
-    print_list,
-    print_one,
-    stream_row,
-)
+from s2cli.commands.resource_output import STREAM_HEADERS, print_config, print_list, print_one, stream_row
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import StreamUri, parse_resource, parse_uri
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix

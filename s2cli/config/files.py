@@ -194,8 +194,7 @@ def _stored_token(directory: str, credential_id: str) -> str:
         if isinstance(fields, dict) and fields.get("credential_id") == credential_id:
             return checked_token(str(fields.get("access_token", "")), f"the access token in {path}")
     raise UsageError(
-        f"the stored access token that {directory}/config.toml points to is not there",
-        hint="export S2_ACCESS_TOKEN=…",
+        f"the stored access token that {directory}/config.toml points to is not there", hint="export S2_ACCESS_TOKEN=…"
     )
 
 

@@ -270,10 +270,7 @@ def _no_credential(official: files.OfficialConfig) -> AuthError:
     why = ""
     if official.keyring:
         why = ": the token of the official tool lies in the keyring, which is not read"
-    return AuthError(
-        f"no access token, no endpoints and no profile{why}",
-        hint=WHAT_TO_TRY,
-    )
+    return AuthError(f"no access token, no endpoints and no profile{why}", hint=WHAT_TO_TRY)
 
 
 def _local_target(args: Options) -> Target:

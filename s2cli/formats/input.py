@@ -219,9 +219,7 @@ def open_input(record_format: str, separator: bytes, headers: Headers, *, skip_c
     # Escapes and Base64 make a line longer than its record, sixfold at the most (\u0000).
     limit_bytes = 8 * MAX_RECORD_BYTES
     return EncodedInput(
-        separator,
-        limit_bytes,
-        lambda line: parse_record(line, headers, base64=base64, skip_commands=skip_commands),
+        separator, limit_bytes, lambda line: parse_record(line, headers, base64=base64, skip_commands=skip_commands)
     )
 
 

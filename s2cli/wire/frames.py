@@ -37,11 +37,7 @@ class Frame:
     __slots__ = ("encoding", "message", "reconnect_advised", "status")
 
     def __init__(
-        self,
-        message: bytes,
-        status: int | None = None,
-        reconnect_advised: bool = False,
-        encoding: str | None = None,
+        self, message: bytes, status: int | None = None, reconnect_advised: bool = False, encoding: str | None = None
     ) -> None:
         self.encoding = encoding
         self.message = message

@@ -7,13 +7,7 @@ clean end of a session. After a loss the next query() resumes right after the la
 
 from __future__ import annotations
 
-from s2cli.errors import (
-    FrameError,
-    PreconditionError,
-    ProtocolError,
-    RangeNotSatisfiableError,
-    S2Error,
-)
+from s2cli.errors import FrameError, PreconditionError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import FrameReader
 from s2cli.wire.messages import decode_received, read_bodies
 from s2cli.wire.protobuf import metered_bodies_bytes

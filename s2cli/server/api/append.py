@@ -236,12 +236,7 @@ class _Session:
     )
 
     def __init__(
-        self,
-        server: Server,
-        stream: Stream,
-        seal: Seal | None,
-        exchange: Exchange,
-        grant: Grant | None,
+        self, server: Server, stream: Stream, seal: Seal | None, exchange: Exchange, grant: Grant | None
     ) -> None:
         self._exchange = exchange
         self._server = server

@@ -62,10 +62,7 @@ def document(routes: tuple[Route, ...]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"access_token": []}, {}],
         "paths": paths,
-        "components": {
-            "schemas": SCHEMAS,
-            "securitySchemes": {"access_token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": SCHEMAS, "securitySchemes": {"access_token": {"type": "http", "scheme": "bearer"}}},
     }
 
 

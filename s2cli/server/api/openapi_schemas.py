@@ -53,12 +53,7 @@ _RETENTION = {
 }
 _STREAM_MEMBERS = {
     "storage_class": nullable(
-        {
-            **STRING,
-            "minLength": 1,
-            "maxLength": MAX_STORAGE_CLASS_BYTES,
-            "description": "Any text of 1 to 64 bytes.",
-        }
+        {**STRING, "minLength": 1, "maxLength": MAX_STORAGE_CLASS_BYTES, "description": "Any text of 1 to 64 bytes."}
     ),
     "retention_policy": nullable(_RETENTION),
     "timestamping": nullable(_TIMESTAMPING),

@@ -28,14 +28,7 @@ from s2cli.server.store.interface import (
     StreamRow,
     TokenRow,
 )
-from s2cli.server.store.sqlite import (
-    chunks,
-    expiry,
-    metric_rows,
-    reader,
-    reply_rows,
-    resource_rows,
-)
+from s2cli.server.store.sqlite import chunks, expiry, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
