@@ -174,7 +174,8 @@ async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
 
 
 async def _serve_control(server: Server, exchange: Exchange, route: Route, found: list[tuple[str, bytes]]) -> None:
-    exchange.operation = route.operation
+    # What anybody may ask for is no operation.
+    exchange.operation = route.operation or "other"
     if server.draining:
         raise await server.refuse()
     started_s = server.now()
@@ -197,7 +198,7 @@ async def _serve_control(server: Server, exchange: Exchange, route: Route, found
     assert request.permitted, f"{route.method} {route.path} was not checked"
     if request.operation:
         server.meters.operation(*request.counted_as())
-    server.meters.totals.took(route.operation, server.now() - started_s)
+    server.meters.totals.took(exchange.operation, server.now() - started_s)
     if not body:
         _answer_empty(exchange, status, *headers)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
 QUIET_S = 0.1
 LINGER_S = 2.0
+# How long it waits then for a client that takes no acks.
+PATIENCE_S = 1.0
 
 # From the first byte of a frame to its last.
 FRAME_TIMEOUT_S = 30.0
@@ -257,7 +260,9 @@ class _Session:
     def end(self, error: S2Error) -> None:
         if self._error is None:
             self._error = error
+        # Whatever it waits for: the next input, or room for acks that its client does not take.
         self._exchange.stop_reading()
+        self._exchange.wake()
 
     async def run(self) -> None:
         error = None
@@ -286,7 +291,9 @@ class _Session:
         status, body, _ = error_response(error)
         self._exchange.write(encode_terminal(status, body))
         await self._exchange.discard(QUIET_S, LINGER_S)
-        await self._exchange.finish()
+        # An exchange that is left without an end is aborted.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._exchange.finish(), PATIENCE_S)
 
     async def _take_inputs(self) -> None:
         frames = FrameReader(inflates=False)

@@ -13,6 +13,7 @@ import pytest
 from support.s2s import append_input, open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.server.http.http1_exchange import Http1Exchange
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.frames import encode_frame, encode_terminal
 from s2cli.wire.s2_pb2 import AppendAck, ReadBatch
@@ -655,3 +656,33 @@ def test_a_full_disk_is_said_and_survived(make_thread_server, tmp_path):
         for number in range(3):
             session.append(bytes(1_000_000))
             assert session.ack()[:2] == (7 + number, 8 + number)
+
+
+def test_a_session_whose_client_takes_no_acks_ends_when_it_is_told_to(make_thread_server, caplog):
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    full = threading.Event()
+    is_blocked = Http1Exchange.is_blocked
+
+    def noted(exchange):
+        blocked = is_blocked.fget(exchange)
+        if blocked:
+            full.set()
+        return blocked
+
+    inputs = [append_input(b"")] * 1000
+
+    def flood(session):
+        with contextlib.suppress(OSError):
+            while True:
+                session.send(*inputs)
+
+    with pytest.MonkeyPatch.context() as patch, open_append(server, basin) as session:
+        patch.setattr(Http1Exchange, "is_blocked", property(noted))
+        flooding = threading.Thread(target=flood, args=(session,), daemon=True)
+        flooding.start()
+        assert full.wait(TIMEOUT_S)
+        server.stop()
+    flooding.join(TIMEOUT_S)
+    assert "did not end in time" not in caplog.text
