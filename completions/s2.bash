@@ -342,7 +342,7 @@ _s2_operands() {
         "metrics stream") echo "storage" ;;
         "lite") echo "status stop" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion records basins streams tokens metrics locations" ;;
+        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations" ;;
         records) echo "append read tail check-tail trim fence" ;;
         basins) echo "list create get ensure reconfigure delete" ;;
         streams) echo "list create get ensure reconfigure delete" ;;

@@ -37,7 +37,6 @@ complete -c s2 -n '__s2_at' -a ensure -d 'Create a basin or a stream if it is mi
 complete -c s2 -n '__s2_at' -a delete -d 'Delete a basin or a stream with all its records'
 complete -c s2 -n '__s2_at' -a lite -d 'Run the embedded server, or show or stop the one of --local'
 complete -c s2 -n '__s2_at' -a completion -d 'Print the completion script for a shell'
-complete -c s2 -n '__s2_at' -a records -d 'The record commands: append, read, tail, check-tail, trim and fence'
 complete -c s2 -n '__s2_at' -a basins -d 'Basins: list, create, get, ensure, reconfigure, delete'
 complete -c s2 -n '__s2_at' -a streams -d 'Streams: list, create, get, ensure, reconfigure, delete'
 complete -c s2 -n '__s2_at' -a tokens -d 'Access tokens: issue, list, revoke'

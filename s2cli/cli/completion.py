@@ -36,9 +36,10 @@ def _commands() -> list[Command]:
 
 
 def _first_words() -> list[tuple[str, str]]:
-    """What may stand where a command is expected, with its help."""
+    """What may stand where a command is expected, with its help. Not `records`, which help does not name either: beside
+    it `re` would not become `read`."""
     words = [(command.name, command.help) for command in _commands() if " " not in command.name]
-    return words + list(command_tree.GROUPS.items())
+    return words + [(group, text) for group, text in command_tree.GROUPS.items() if group != "records"]
 
 
 def _second_words(group: str) -> list[tuple[str, str]]:

@@ -36,6 +36,8 @@ FAR_INFLIGHT_BYTES = 8 * 1024 * 1024
 
 
 def append(args: AppendArgs) -> int:
+    if args.inflight_bytes == 0:
+        raise UsageError("--inflight 0 would never send anything", hint="give a size, for example --inflight 4MiB")
     headers = [_parse_header(text) for text in args.header]
     config = stream_config_header(args)
     no_stream = f"{args.inputs[0]} is taken for a file: a stream begins with s2://" if args.inputs else None
@@ -53,7 +55,7 @@ def append(args: AppendArgs) -> int:
         describe_lines=inputs.describe,
     )
     options = AppendOptions(
-        inflight_bytes=args.inflight_bytes or inflight_bytes(stream),
+        inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
         linger_ms=args.linger_ms,
         max_outage_s=max_outage_s(args),
         create=_creation(args),

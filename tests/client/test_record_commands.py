@@ -411,3 +411,8 @@ def test_sigterm_ends_a_follower(ten, follow):
     assert follower.stdout.readline() == b"0\n"
     follower.terminate()
     assert follower.wait(TIMEOUT_S) in (-signal.SIGTERM, 143)
+
+
+def test_nothing_in_flight_is_refused(s2, uri):
+    done = s2("append", uri, "--inflight", "0", stdin=b"x\n", code=2)
+    assert b"--inflight 0 would never send anything" in done.stderr

@@ -6,14 +6,16 @@ from s2cli.cli import command_tree
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
 
-FIRST_WORDS = {name for name, (_, _, line) in command_tree.COMMANDS.items() if line and " " not in name} | set(
-    command_tree.GROUPS
+# `records` is a group that help does not name.
+FIRST_WORDS = {name for name, (_, _, line) in command_tree.COMMANDS.items() if line and " " not in name} | (
+    command_tree.GROUPS.keys() - {"records"}
 )
 
 # What is typed, and what is offered. A script completes what the tables say, so a few of each kind will do.
 TYPED = [
     ("s2 app", {"append"}),
     ("s2 ", FIRST_WORDS),
+    ("s2 re", {"read"}),
     ("s2 basins ", {"list", "create", "get", "ensure", "reconfigure", "delete"}),
     ("s2 --local streams cr", {"create"}),
     ("s2 --profile x records che", {"check-tail"}),
