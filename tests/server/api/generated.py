@@ -109,6 +109,8 @@ class _Maker:
                 request.headers[name] = header
         for name, value in self._draw(_other_headers).items():
             request.headers.setdefault(name, value)
+        if self._random.randint(1, 15) == 1:
+            request.headers |= self._draw(_door_headers)
         request.query = "&".join(query)
         if "requestBody" in operation:
             self._add_body(operation["requestBody"]["content"], request)
@@ -233,6 +235,22 @@ _other_headers = st.fixed_dictionaries(
         "accept-encoding": st.sampled_from([b"gzip", b"zstd", b"gzip;q=0, zstd;q=x", b"," * 5000]),
         "last-event-id": st.sampled_from([b"1,2,3", b"%d,%d,%d" % (((1 << 64) - 1,) * 3), b"-1,0,0", b"1e3,1,1", b","]),
         "authorization": st.sampled_from([b"Bearer x", b"Bearer s2_0123456789abcdef_x", b"\xff\xfe", b"Bearer"]),
+    },
+)
+
+# Most of these are refused before anything else is looked at.
+_door_headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": st.sampled_from([b"localhost:1", b"evil.example", b"[::1]", b"[", b"a" * 3000, b"\xff", b""]),
+        "origin": st.sampled_from(
+            [b"null", b"http://localhost:1", b"http://evil.example", b"http://[::1", b"://", b"http://" + b"a" * 3000]
+        ),
+        "access-control-request-method": st.sampled_from([b"PUT", b"x", b"\xff"]),
+        "access-control-request-private-network": st.sampled_from([b"true", b"x"]),
+        "content-encoding": st.sampled_from([b"gzip", b"br", b"gzip, zstd", b"GZIP ", b"identity", b"\xff"]),
+        "expect": st.sampled_from([b"100-continue", b"x"]),
+        "content-type": st.sampled_from([b"", b"application/json;charset=x", b"a/b+json", b"\xff", b";" * 3000]),
     },
 )
 

@@ -32,8 +32,10 @@ class Client:
         """Status and body of the answer; None for what goes on: a session, or a read that waits."""
         target = f"{request.path}?{request.query}" if request.query else request.path
         length = {"content-length": b"%d" % len(request.body)} if request.body or request.method != "GET" else {}
-        head = [f"{request.method} {target} HTTP/1.1".encode(), b"host: test"]
-        head += [name.encode() + b": " + value for name, value in {**request.headers, **length}.items()]
+        head = [f"{request.method} {target} HTTP/1.1".encode()]
+        head += [
+            name.encode() + b": " + value for name, value in {"host": b"test", **request.headers, **length}.items()
+        ]
         if self.connection is None:
             self.connection = socket.create_connection((self.server.host, self.server.port), timeout=TIMEOUT_S)
         self.connection.sendall(b"\r\n".join([*head, b"", b""]) + request.body)

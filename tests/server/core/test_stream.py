@@ -39,6 +39,7 @@ class FakeStore:
         self.queued = []
         self.stored = []
         self.on_load = None
+        self.stall = None
 
     async def get_stream(self, basin, name):
         await asyncio.sleep(0)
@@ -622,5 +623,22 @@ def test_a_batch_of_many_tiny_headers_is_refused_when_it_outgrows_a_frame():
         with pytest.raises(ApiError, match="2 MiB"):
             stream.admit(batch((None, headers, b"")), FakeOwner())
         assert stream.next_seq_num == 0
+
+    with_stream(run)
+
+
+def test_while_the_disk_does_not_answer_nothing_is_admitted_and_nobody_waits_for_room():
+    async def run(server, stream):
+        while stream.has_room:
+            stream.admit(batch(bytes(300_000)), FakeOwner())
+        waiting = asyncio.ensure_future(stream.room(300_000))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        server.store.stall = "the disk has not answered for 10 s"
+        server.store.on_stall()
+        await asyncio.wait_for(waiting, TIMEOUT_S)
+        with pytest.raises(ApiError, match="has not answered") as refused:
+            stream.admit(batch(b"y"), FakeOwner())
+        assert (refused.value.code, refused.value.without_effect) == ("unavailable", True)
 
     with_stream(run)
