@@ -88,10 +88,10 @@ class ReadSession:
                         break
         except S2Error as error:
             self._error = error
-            self._framer.flush()
         finally:
             self._server.off_drain(on_drain)
             self._stream.followers.unfollow(self)
+        self._framer.flush()  # the end of a message whose beginning has filled the exchange
         last = self._framer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
         # An exchange that is left without an end is aborted.
         with contextlib.suppress(TimeoutError):

@@ -153,6 +153,32 @@ def test_a_large_answer_is_whole_however_slowly_it_is_taken(shared_server, basin
         assert packed.content == b"".join(pieces)
 
 
+def test_the_last_event_of_a_bounded_read_is_whole_where_its_client_takes_it_slowly(shared_server, basin):
+    """Its beginning has filled what there is room for, and its end has to wait."""
+    shared_server.create_stream(basin)
+    bodies = [b"%d" % number * 65_536 for number in range(10)]
+    with open_append(shared_server, basin) as session:
+        for _ in range(20):
+            session.append(*bodies)
+            session.ack()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(TIMEOUT_S)
+        connection.connect((shared_server.host, shared_server.port))
+        connection.sendall(
+            f"GET {READ}?seq_num=0&count=200 HTTP/1.0\r\nhost: x\r\ns2-basin: {basin}\r\n"
+            "accept: text/event-stream\r\ns2-format: base64\r\n\r\n".encode()
+        )
+        data = b""
+        while piece := connection.recv(4096):
+            data += piece
+    events = data.partition(b"\r\n\r\n")[2].split(b"\n\n")
+    assert events[-2:] == [b"data: [DONE]", b""]
+    batches = [json.loads(event.partition(b"data: ")[2]) for event in events if event.startswith(b"event: batch")]
+    found = [base64.b64decode(record["body"]) for batch in batches for record in batch["records"]]
+    assert found == bodies * 20
+
+
 def append_control_characters(server, basin, times):
     with open_append(server, basin) as session:
         for _ in range(times):
