@@ -51,6 +51,7 @@ def application(server: Server, *, is_private: bool = False) -> Application:
 
     async def answer(exchange: Exchange) -> None:
         server.exchanges += 1
+        failure: Response | None = None
         try:
             path = exchange.raw_path
             if exchange.repeated is not None:
@@ -82,27 +83,26 @@ def application(server: Server, *, is_private: bool = False) -> Application:
             await _control(server, exchange, path)
         except DisconnectedError:
             # It may only have broken off its request, as one with a bad chunk does, and still read.
-            _answer_error(
-                exchange,
-                error_response(ApiError("client_hangup", "the client disconnected before the request was complete")),
+            failure = error_response(
+                ApiError("client_hangup", "the client disconnected before the request was complete")
             )
         except S2Error as error:
-            _answer_error(exchange, error_response(error))
+            failure = error_response(error)
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("%s %s failed", exchange.method, quoted(exchange.raw_path))
-            # Raises, and so ends the exchange as broken, if the response has begun.
-            _answer_error(exchange, error_response(ApiError("other", "internal error")))
+            failure = error_response(ApiError("other", "internal error"))
         finally:
-            server.meters.totals.answered(exchange.operation, exchange.status or 200)
+            # Also of a response that has begun: then the client only sees that it breaks off.
+            status = exchange.status or 200 if failure is None else failure[0]
+            server.meters.totals.answered(exchange.operation, status)
             server.exchange_ended()
+        if failure is not None:
+            # Raises, and so ends the exchange as broken, if the response has begun.
+            exchange.answer_json(*failure)
 
     return logged(answer) if server.logs_requests else answer
-
-
-def _answer_error(exchange: Exchange, response: Response) -> None:
-    exchange.answer_json(*response)
 
 
 def _foreign(origin: bytes) -> ApiError:
@@ -139,7 +139,7 @@ async def _serve_records(
     except S2Error as error:
         if not route.of_introduction:
             raise
-        _answer_error(exchange, introduction_error_response(error))
+        exchange.answer_json(*introduction_error_response(error))
 
 
 async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
@@ -170,7 +170,7 @@ async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
     except S2Error as error:
         if not route.of_introduction:
             raise
-        _answer_error(exchange, introduction_error_response(error))
+        exchange.answer_json(*introduction_error_response(error))
 
 
 async def _serve_control(server: Server, exchange: Exchange, route: Route, found: list[tuple[str, bytes]]) -> None:

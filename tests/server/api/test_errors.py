@@ -276,3 +276,19 @@ def test_no_code_is_forgotten():
     text = inspect.getsource(sys.modules[__name__]).partition("VALIDATION = ")[2]
     for code in STATUS_BY_CODE:
         assert (f'"{code}"' in text) != (code in NEVER), code
+
+
+def test_a_response_that_breaks_off_counts_as_a_failure(make_thread_server, monkeypatch):
+    """Its head had said 200 by then."""
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+
+    async def fail(session):
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("s2cli.server.api.follow.ReadSession._scan", fail)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        server.request("GET", RECORDS, basin=basin, headers={"accept": "text/event-stream"})
+    metrics = server.request("GET", "/metrics").body
+    assert b's2_requests_total{operation="read",status="500"} 1.0' in metrics
