@@ -94,7 +94,7 @@ class StreamConfigArgs(CommonArgs):
 
 
 def resolve(declaration: str, command: str, given: dict[str, object]) -> CommonArgs:
-    """What was `given` on the command line, as an object of the class that declares the command: "record_args:ReadArgs"
+    """What was `given` on the command line, as an object of the class that declares the command: "read_args:ReadArgs"
     for example. Raises UsageError."""
     args = declared_class(declaration)(command, **given)
     args.combine()

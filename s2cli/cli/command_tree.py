@@ -10,8 +10,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "record_args:AppendArgs",
         "Append lines of standard input or a file to a stream",
     ),
-    "read": ("commands.read:read", "record_args:ReadArgs", "Print the records of a stream, from its start to its end"),
-    "tail": ("commands.read:tail", "record_args:TailArgs", "Print the last records of a stream, with -f new ones too"),
+    "read": ("commands.read:read", "read_args:ReadArgs", "Print the records of a stream, from its start to its end"),
+    "tail": ("commands.read:tail", "read_args:TailArgs", "Print the last records of a stream, with -f new ones too"),
     "check-tail": (
         "commands.check_tail:check_tail",
         "record_args:CheckTailArgs",

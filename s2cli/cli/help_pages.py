@@ -84,8 +84,8 @@ _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
     "record_args:AppendArgs": _OF_RECORDS,
-    "record_args:ReadArgs": _OF_RECORDS | {"format": _SPELLINGS},
-    "record_args:TailArgs": _OF_RECORDS | {"format": _SPELLINGS},
+    "read_args:ReadArgs": _OF_RECORDS | {"format": _SPELLINGS},
+    "read_args:TailArgs": _OF_RECORDS | {"format": _SPELLINGS},
     "record_args:CheckTailArgs": _OF_RECORDS,
     "record_args:TrimArgs": _OF_RECORDS,
     "record_args:FenceArgs": _OF_RECORDS,

@@ -133,7 +133,8 @@ def strict_tables() -> dict[str, str]:
     """The texts of cli/strict_table.py and cli/strict_table_others.py, by their names."""
     commands = read_commands()
     globals_ = read_global_options()
-    record_commands = [command for command in commands if command.declaration.startswith("record_args:")]
+    about_records = ("record_args:", "read_args:")
+    record_commands = [command for command in commands if command.declaration.startswith(about_records)]
     others = [command for command in commands if command not in record_commands]
     first = [
         _HEAD.format(what="", text=_TEXT, parsers=_parsers(record_commands, globals_))

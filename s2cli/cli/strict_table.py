@@ -116,9 +116,9 @@ COMMAND: Flags = {
 COMMANDS: dict[str, Command] = {
     "append": ("commands.append:append", "record_args:AppendArgs",
         (("uri", "text", False), ("inputs", "many", False),), {**APPEND, **CONDITION, **RECORD, **STREAM_CONFIG}),
-    "read": ("commands.read:read", "record_args:ReadArgs",
+    "read": ("commands.read:read", "read_args:ReadArgs",
         (("uri", "text", False),), {**READ, **PRINT, **RECORD, **POSITION, **STREAM_CONFIG}),
-    "tail": ("commands.read:tail", "record_args:TailArgs",
+    "tail": ("commands.read:tail", "read_args:TailArgs",
         (("uri", "text", False),), {**TAIL, **PRINT, **RECORD}),
     "check-tail": ("commands.check_tail:check_tail", "record_args:CheckTailArgs",
         (("uri", "text", False),), {**CHECK_TAIL, **RECORD_PART}),

@@ -17,7 +17,7 @@ from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.record_args import PrintArgs, ReadArgs, TailArgs
+    from s2cli.cli.read_args import PrintArgs, ReadArgs, TailArgs
 
 
 def read(args: ReadArgs) -> int:

@@ -16,7 +16,7 @@ from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.cli.record_args import PrintArgs
+    from s2cli.cli.read_args import PrintArgs
     from s2cli.wire.read_session import Delivered, ReadSession
 
 TICK_S = 0.2
