@@ -85,18 +85,18 @@ def _run(words: list[str]) -> int:
     console.configure(
         quiet=args.quiet, verbose=args.verbose, color=args.color, json_errors=args.output in ("json", "jsonl")
     )
-    run = _import(function)
+    run = _command_function(function)
     gc.freeze()
     gc.enable()
     try:
         code = run(args)
     except ApiError as error:
         if error.code.endswith("_not_found"):
-            raise _import("commands.aftermath:with_near_names")(error, args) from error
+            raise _command_function("aftermath:with_near_names")(error, args) from error
         raise
     assert isinstance(code, int)
     if code == ExitCode.OK and isinstance(args, StreamConfigArgs) and args.storage_class is not None:
-        _import("commands.aftermath:warn_of_unknown_class")(args)
+        _command_function("aftermath:warn_of_unknown_class")(args)
     return code
 
 
@@ -167,10 +167,10 @@ def _color(words: list[str]) -> str | None:
     return chosen
 
 
-def _import(place: str) -> Callable[..., Any]:
-    """A function of the package, as in "commands.read:tail"."""
+def _command_function(place: str) -> Callable[..., Any]:
+    """A function of a command module, as in "read:tail"."""
     module, _, name = place.partition(":")
-    module = f"s2cli.{module}"
+    module = f"s2cli.commands.{module}"
     __import__(module)  # importlib would cost 1 ms
     found: Callable[..., Any] = getattr(sys.modules[module], name)
     return found

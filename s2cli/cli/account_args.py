@@ -9,9 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import AccountMetric, Basin, BasinMetric, RequiredUri, TokenId, u64_option
+    from s2cli.cli.shared_options import (
+        AccountMetric,
+        Basin,
+        BasinMetric,
+        RequiredUri,
+        TokenId,
+        operand,
+        option,
+        u64_option,
+    )
 
 
 # Access tokens
@@ -22,44 +29,33 @@ class GrantArgs(CommonArgs):
 
     token_id: TokenId
     basins_prefix: Annotated[
-        str | None,
-        typer.Option("--basins-prefix", metavar="PREFIX", help="For basins that begin with PREFIX; '' is all"),
+        str | None, option("--basins-prefix PREFIX", "For basins that begin with PREFIX; '' is all")
     ] = None
-    basins_exact: Annotated[str | None, typer.Option("--basins-exact", metavar="NAME", help="For this basin")] = None
+    basins_exact: Annotated[str | None, option("--basins-exact NAME", "For this basin")] = None
     streams_prefix: Annotated[
-        str | None,
-        typer.Option("--streams-prefix", metavar="PREFIX", help="For streams that begin with PREFIX; '' is all"),
+        str | None, option("--streams-prefix PREFIX", "For streams that begin with PREFIX; '' is all")
     ] = None
-    streams_exact: Annotated[str | None, typer.Option("--streams-exact", metavar="NAME", help="For this stream")] = None
+    streams_exact: Annotated[str | None, option("--streams-exact NAME", "For this stream")] = None
     access_tokens_prefix: Annotated[
-        str | None,
-        typer.Option(
-            "--access-tokens-prefix", metavar="PREFIX", help="For tokens whose ID begins with PREFIX; '' is all"
-        ),
+        str | None, option("--access-tokens-prefix PREFIX", "For tokens whose ID begins with PREFIX; '' is all")
     ] = None
-    access_tokens_exact: Annotated[
-        str | None, typer.Option("--access-tokens-exact", metavar="ID", help="For this token")
-    ] = None
+    access_tokens_exact: Annotated[str | None, option("--access-tokens-exact ID", "For this token")] = None
     op_group_perms: Annotated[
         str | None,
-        typer.Option(
-            "--op-group-perms",
-            metavar="PERMS",
-            help="Read (r) and write (w) operations on account, basin and stream: account=r,stream=rw",
+        option(
+            "--op-group-perms PERMS",
+            "Read (r) and write (w) operations on account, basin and stream: account=r,stream=rw",
         ),
     ] = None
-    ops: Annotated[str | None, typer.Option("--ops", metavar="OPS", help="Single operations: check-tail,append")] = None
+    ops: Annotated[str | None, option("--ops OPS", "Single operations: check-tail,append")] = None
     auto_prefix_streams: Annotated[
-        bool,
-        typer.Option("--auto-prefix-streams", help="Requests with the token name streams without the --streams-prefix"),
+        bool, option("--auto-prefix-streams", "Requests with the token name streams without the --streams-prefix")
     ] = False
     expires_in: Annotated[
-        str | None,
-        typer.Option("--expires-in", metavar="DURATION", help="The token expires this long from now: 30d, 12h"),
+        str | None, option("--expires-in DURATION", "The token expires this long from now: 30d, 12h")
     ] = None
     expires_at: Annotated[
-        str | None,
-        typer.Option("--expires-at", metavar="TIME", help="The token expires at TIME: 2026-12-31T00:00:00Z, or a date"),
+        str | None, option("--expires-at TIME", "The token expires at TIME: 2026-12-31T00:00:00Z, or a date")
     ] = None
 
 
@@ -108,16 +104,12 @@ class PeriodArgs(CommonArgs):
     metric: str | None
     interval: Annotated[
         Literal["minute", "hour", "day"] | None,
-        typer.Option("--interval", metavar="INTERVAL", help="Time that one value stands for: minute, hour or day"),
+        option("--interval INTERVAL", "Time that one value stands for: minute, hour or day"),
     ] = None
-    start_timestamp: Annotated[int | None, u64_option("--start-timestamp", metavar="S", text="From this second on")] = (
-        None
-    )
-    start_ago: Annotated[str | None, typer.Option("--start-ago", metavar="DURATION", help="From this long ago on")] = (
-        None
-    )
-    end_timestamp: Annotated[int | None, u64_option("--end-timestamp", metavar="S", text="Until this second")] = None
-    end_ago: Annotated[str | None, typer.Option("--end-ago", metavar="DURATION", help="Until this long ago")] = None
+    start_timestamp: Annotated[int | None, u64_option("--start-timestamp S", "From this second on")] = None
+    start_ago: Annotated[str | None, option("--start-ago DURATION", "From this long ago on")] = None
+    end_timestamp: Annotated[int | None, u64_option("--end-timestamp S", "Until this second")] = None
+    end_ago: Annotated[str | None, option("--end-ago DURATION", "Until this long ago")] = None
     # Not with the verbs of the official tool
     from_: str | None = None
     to: str | None = None
@@ -134,17 +126,16 @@ class BasinPeriodArgs(PeriodArgs, ResourceArgs):
 
 class StreamPeriodArgs(PeriodArgs, ResourceArgs):
     uri: RequiredUri
-    metric: Annotated[Literal["storage"] | None, typer.Argument(metavar="[SET]", help="storage, the only set")] = None
+    metric: Annotated[Literal["storage"] | None, operand("[SET]", "storage, the only set")] = None
 
 
 class MetricsArgs(PeriodArgs, OutputArgs):
     """What prints metrics."""
 
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="From TIME on: 3h (ago), a date, a time [default: 1d ago]"),
-    ] = None
-    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until TIME [default: now]")] = None
+    from_: Annotated[str | None, option("--from TIME", "From TIME on: 3h (ago), a date, a time [default: 1d ago]")] = (
+        None
+    )
+    to: Annotated[str | None, option("--to TIME", "Until TIME [default: now]")] = None
 
 
 class AccountMetricsArgs(AccountPeriodArgs, MetricsArgs):
@@ -208,4 +199,4 @@ class SetDefaultLocationArgs(RequestArgs, OutputArgs):
       s2 locations set-default aws:us-east-1
     """
 
-    location: Annotated[str, typer.Argument(metavar="NAME", help="As `s2 locations list` names it")]
+    location: Annotated[str, operand("NAME", "As `s2 locations list` names it")]

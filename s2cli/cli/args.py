@@ -14,9 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import global_option
+    from s2cli.cli.shared_options import global_option, option
     from s2cli.config.settings import Settings
     from s2cli.values import parse_bool, parse_seconds
 
@@ -46,7 +44,7 @@ class CommonArgs:
     quiet: Annotated[bool, global_option("quiet")] = False
     verbose: Annotated[bool, global_option("verbose")] = False
     color: Annotated[Literal["always", "auto", "never"] | None, global_option("color")] = None
-    no_color: Annotated[bool, typer.Option("--no-color", hidden=True)] = False
+    no_color: Annotated[bool, option("--no-color", "", hidden=True)] = False
 
     output: str | None = None  # an option of some commands: json or jsonl, table or name
 
@@ -68,28 +66,20 @@ class StreamConfigArgs(CommonArgs):
     """What a stream is to be like."""
 
     storage_class: Annotated[
-        str | None,
-        typer.Option("--storage-class", metavar="CLASS", help="standard, express, or another class of the server"),
+        str | None, option("--storage-class CLASS", "standard, express, or another class of the server")
     ] = None
     retention_policy: Annotated[
-        str | None,
-        typer.Option("--retention-policy", metavar="DURATION", help="How long records are kept: 7d, 12h, or infinite"),
+        str | None, option("--retention-policy DURATION", "How long records are kept: 7d, 12h, or infinite")
     ] = None
     timestamping_mode: Annotated[
         Literal["client-prefer", "client-require", "arrival"] | None,
-        typer.Option("--timestamping-mode", metavar="MODE", help="client-prefer, client-require or arrival"),
+        option("--timestamping-mode MODE", "client-prefer, client-require or arrival"),
     ] = None
     timestamping_uncapped: Annotated[
-        bool | None,
-        typer.Option(
-            "--timestamping-uncapped", metavar="BOOL", parser=parse_bool, help="true allows timestamps in the future"
-        ),
+        bool | None, option("--timestamping-uncapped BOOL", "true allows timestamps in the future", parser=parse_bool)
     ] = None
     delete_on_empty_min_age: Annotated[
-        str | None,
-        typer.Option(
-            "--delete-on-empty-min-age", metavar="DURATION", help="Delete a stream that was empty for this long"
-        ),
+        str | None, option("--delete-on-empty-min-age DURATION", "Delete a stream that was empty for this long")
     ] = None
 
 

@@ -110,12 +110,9 @@ def print_topic(name: str) -> bool:
         shown = [(command, line) for command, (_, _, line) in command_tree.COMMANDS.items() if line]
         page = ("Every command, and what it does.\n", [("Commands", shown)], "`s2 COMMAND --help` explains one.\n")
     elif name == "options":
-        rows = [
-            (f"{spelling} {metavar}".rstrip(), line) for spelling, metavar, line in command_tree.GLOBAL_OPTIONS.values()
-        ]
         page = (
             "Options of every command; give them before or after it.\n",
-            [("Options", [*rows, *command_tree.COMMON_OPTIONS])],
+            [("Options", [*command_tree.GLOBAL_OPTIONS.values(), *command_tree.COMMON_OPTIONS])],
             "An option wins over the environment: `s2 help environment`.\n",
         )
     elif name == "environment":

@@ -9,9 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated
 
-    import typer
-
-    from s2cli.cli.shared_options import Basin, OptionalBasin
+    from s2cli.cli.shared_options import Basin, OptionalBasin, option
     from s2cli.values import parse_bool
 
 
@@ -102,18 +100,10 @@ class ReconfigureBasinArgs(resource_args.ReconfigureBasinArgs):
     # Switches of a create, and words here
     create_stream_on_append: Annotated[
         bool | None,
-        typer.Option(
-            "--create-stream-on-append",
-            metavar="BOOL",
-            parser=parse_bool,
-            help="Whether appends create missing streams",
-        ),
+        option("--create-stream-on-append BOOL", "Whether appends create missing streams", parser=parse_bool),
     ] = None
     create_stream_on_read: Annotated[
-        bool | None,
-        typer.Option(
-            "--create-stream-on-read", metavar="BOOL", parser=parse_bool, help="Whether reads create missing streams"
-        ),
+        bool | None, option("--create-stream-on-read BOOL", "Whether reads create missing streams", parser=parse_bool)
     ] = None
 
 

@@ -8,9 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import JsonOutput
+    from s2cli.cli.shared_options import JsonOutput, operand, option
     from s2cli.values import parse_size_bytes
 
 
@@ -31,58 +29,44 @@ class LiteArgs(CommonArgs):
     """
 
     action: Annotated[
-        Literal["status", "stop"] | None,
-        typer.Argument(metavar="[status|stop]", help="Show or stop the server of --local"),
+        Literal["status", "stop"] | None, operand("[status|stop]", "Show or stop the server of --local")
     ] = None
     data: Annotated[
-        str | None,
-        typer.Option("--data", "--local-root", metavar="DIR", help="Keep the data in DIR [default: that of --local]"),
+        str | None, option("--data, --local-root DIR", "Keep the data in DIR [default: that of --local]")
     ] = None
-    memory: Annotated[bool, typer.Option("--memory", help="Delete the data when the server ends")] = False
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address")] = "127.0.0.1"
-    port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one")
-    ] = 8080
+    memory: Annotated[bool, option("--memory", "Delete the data when the server ends")] = False
+    host: Annotated[str, option("--host ADDRESS", "Listen on this address")] = "127.0.0.1"
+    port: Annotated[int, option("--port PORT", "Listen on this port; 0 takes a free one", least=0, most=65535)] = 8080
     root_token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--root-token-file", metavar="FILE", help="Require access tokens; the one in FILE may do everything"
-        ),
+        str | None, option("--root-token-file FILE", "Require access tokens; the one in FILE may do everything")
     ] = None
     base_domain: Annotated[
-        str | None,
-        typer.Option("--base-domain", metavar="DOMAIN", help="The host BASIN.DOMAIN names the basin of a request"),
+        str | None, option("--base-domain DOMAIN", "The host BASIN.DOMAIN names the basin of a request")
     ] = None
-    init_file: Annotated[
-        str | None, typer.Option("--init-file", metavar="FILE", help="Create the basins and streams in this JSON file")
-    ] = None
-    no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="No access tokens: whoever can reach it may do everything")
-    ] = False
+    init_file: Annotated[str | None, option("--init-file FILE", "Create the basins and streams in this JSON file")] = (
+        None
+    )
+    no_auth: Annotated[bool, option("--no-auth", "No access tokens: whoever can reach it may do everything")] = False
     cors: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--cors",
-            metavar="ORIGIN",
-            help="Allow web pages from ORIGIN, or * from everywhere; those of this machine are always allowed",
+        option(
+            "--cors ORIGIN",
+            "Allow web pages from ORIGIN, or * from everywhere; those of this machine are always allowed",
         ),
     ] = ()
     allow_host: Annotated[
         tuple[str, ...],
-        typer.Option(
-            "--allow-host", metavar="NAME", help="Accept this host name too; .NAME includes its subdomains, * is any"
-        ),
+        option("--allow-host NAME", "Accept this host name too; .NAME includes its subdomains, * is any"),
     ] = ()
     memory_limit_bytes: Annotated[
         int | None,
-        typer.Option(
-            "--memory-limit",
-            metavar="SIZE",
+        option(
+            "--memory-limit SIZE",
+            "Memory for slow readers and unfinished appends together [default: 256MiB]",
             parser=parse_size_bytes,
-            help="Memory for slow readers and unfinished appends together [default: 256MiB]",
         ),
     ] = None
-    no_cors: Annotated[bool, typer.Option("--no-cors", help="Allow no web pages")] = False
+    no_cors: Annotated[bool, option("--no-cors", "Allow no web pages")] = False
     output: JsonOutput = None
 
 
@@ -95,4 +79,4 @@ class CompletionArgs(CommonArgs):
       s2 completion fish > ~/.config/fish/completions/s2.fish
     """
 
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="The shell")]
+    shell: Annotated[Literal["bash", "zsh", "fish"], operand("bash|zsh|fish", "The shell")]

@@ -11,41 +11,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Zero, u64_option
+    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Zero, option, u64_option
 
 
 class PrintArgs(RecordArgs):
     """What prints records."""
 
     output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="FORMAT", help="text (the bodies), json or json-base64 [default: text]"),
+        str | None, option("-o, --output FORMAT", "text (the bodies), json or json-base64 [default: text]")
     ] = None
-    output_file: Annotated[
-        str | None, typer.Option("-O", "--output-file", metavar="FILE", help="Write to FILE, not to stdout")
-    ] = None
+    output_file: Annotated[str | None, option("-O, --output-file FILE", "Write to FILE, not to stdout")] = None
     format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            parser=parse_record_format,
-            help="text, json or json-base64; the same as -o FORMAT",
-        ),
+        str, option("--format FORMAT", "text, json or json-base64; the same as -o FORMAT", parser=parse_record_format)
     ] = "text"
     zero: Zero = False
     encryption_key_file: EncryptionKeyFile = None
     transport: Annotated[
         Literal["auto", "s2s", "sse", "unary"],
-        typer.Option(
-            "--transport", metavar="HOW", help="s2s: one session; sse: events; unary: single calls; auto: what works"
-        ),
+        option("--transport HOW", "s2s: one session; sse: events; unary: single calls; auto: what works"),
     ] = "auto"
     compression: Compression = None
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out records that are damaged on disk, and end with 8")
+        bool, option("--skip-damaged", "Leave out records that are damaged on disk, and end with 8")
     ] = False
     follow: bool
 
@@ -73,13 +60,13 @@ class PrintArgs(RecordArgs):
 class PositionArgs(CommonArgs):
     """Where a read starts and ends, as the official tool says it."""
 
-    bytes: Annotated[int | None, u64_option("-b", "--bytes", text="At most N metered bytes")] = None
-    clamp: Annotated[bool, typer.Option("--clamp", help="A start beyond the tail is a start at the tail")] = False
-    seq_num: Annotated[int | None, u64_option("-s", "--seq-num", text="Start at this sequence number")] = None
-    timestamp: Annotated[int | None, u64_option("--timestamp", metavar="MS", text="Start at this time")] = None
-    ago: Annotated[str | None, typer.Option("--ago", metavar="DURATION", help="Start this long ago")] = None
-    tail_offset: Annotated[int | None, u64_option("--tail-offset", text="Start N records before the tail")] = None
-    until: Annotated[int | None, u64_option("--until", metavar="MS", text="Stop at this time, exclusive")] = None
+    bytes: Annotated[int | None, u64_option("-b, --bytes N", "At most N metered bytes")] = None
+    clamp: Annotated[bool, option("--clamp", "A start beyond the tail is a start at the tail")] = False
+    seq_num: Annotated[int | None, u64_option("-s, --seq-num N", "Start at this sequence number")] = None
+    timestamp: Annotated[int | None, u64_option("--timestamp MS", "Start at this time")] = None
+    ago: Annotated[str | None, option("--ago DURATION", "Start this long ago")] = None
+    tail_offset: Annotated[int | None, u64_option("--tail-offset N", "Start N records before the tail")] = None
+    until: Annotated[int | None, u64_option("--until MS", "Stop at this time, exclusive")] = None
 
 
 class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
@@ -99,14 +86,10 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     With --follow, --max-outage has no default.
     """
 
-    from_: Annotated[str | None, typer.Option("--from", metavar="POSITION", help="Where to start [default: start]")] = (
-        None
-    )
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="POSITION", help="Where to stop, exclusive [default: end]")
-    ] = None
+    from_: Annotated[str | None, option("--from POSITION", "Where to start [default: start]")] = None
+    to: Annotated[str | None, option("--to POSITION", "Where to stop, exclusive [default: end]")] = None
     follow: Follow = False
-    count: Annotated[int | None, u64_option("-n", "--count", text="At most N records")] = None
+    count: Annotated[int | None, u64_option("-n, --count N", "At most N records")] = None
 
 
 class TailArgs(PrintArgs):
@@ -119,5 +102,5 @@ class TailArgs(PrintArgs):
       s2 tail -n 100 -o json s2://logs-prod/web
     """
 
-    lines: Annotated[int, u64_option("-n", "--lines", text="How many records")] = 10
+    lines: Annotated[int, u64_option("-n, --lines N", "How many records")] = 10
     follow: Follow = False

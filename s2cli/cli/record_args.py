@@ -10,9 +10,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, JsonOutput, Uri, Yes, Zero, u64_option
+    from s2cli.cli.shared_options import (
+        Compression,
+        EncryptionKeyFile,
+        JsonOutput,
+        Uri,
+        Yes,
+        Zero,
+        operand,
+        option,
+        u64_option,
+    )
     from s2cli.values import parse_duration_ms, parse_seconds, parse_size_bytes
 
 
@@ -20,16 +28,11 @@ class RecordArgs(CommonArgs):
     """Which stream, and how long an outage may last."""
 
     uri: Uri = None
-    stream: Annotated[
-        str | None, typer.Option("--stream", metavar="URI", help="The stream, if no operand names it")
-    ] = None
+    stream: Annotated[str | None, option("--stream URI", "The stream, if no operand names it")] = None
     max_outage_s: Annotated[
         float | None,
-        typer.Option(
-            "--max-outage",
-            metavar="DURATION",
-            parser=parse_seconds,
-            help="Give up after this long without progress [default: 60s]",
+        option(
+            "--max-outage DURATION", "Give up after this long without progress [default: 60s]", parser=parse_seconds
         ),
     ] = None
 
@@ -38,11 +41,10 @@ class ConditionArgs(RecordArgs):
     """What appends only on a condition."""
 
     match_seq_num: Annotated[
-        int | None, u64_option("-m", "--match-seq-num", text="Only if the next record gets this sequence number")
+        int | None, u64_option("-m, --match-seq-num N", "Only if the next record gets this sequence number")
     ] = None
     fencing_token: Annotated[
-        str | None,
-        typer.Option("-f", "--fencing-token", metavar="TOKEN", help="Only if this is the stream's fencing token"),
+        str | None, option("-f, --fencing-token TOKEN", "Only if this is the stream's fencing token")
     ] = None
     encryption_key_file: EncryptionKeyFile = None
 
@@ -68,62 +70,38 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     """
 
     uri: Uri = None
-    inputs: Annotated[
-        tuple[str, ...], typer.Argument(metavar="[FILE]…", help="Read these in order; - is standard input [default: -]")
-    ] = ()
-    input: Annotated[
-        tuple[str, ...], typer.Option("-i", "--input", metavar="FILE", help="The same as the operand FILE; repeatable")
-    ] = ()
+    inputs: Annotated[tuple[str, ...], operand("[FILE]…", "Read these in order; - is standard input [default: -]")] = ()
+    input: Annotated[tuple[str, ...], option("-i, --input FILE", "The same as the operand FILE; repeatable")] = ()
     format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            parser=parse_record_format,
-            help="Format of the input: text, json or json-base64",
-        ),
+        str, option("--format FORMAT", "Format of the input: text, json or json-base64", parser=parse_record_format)
     ] = "text"
     commands: Annotated[
-        Literal["skip", "send"],
-        typer.Option("--commands", metavar="HOW", help="skip or send the command records (fence, trim) in the input"),
+        Literal["skip", "send"], option("--commands HOW", "skip or send the command records (fence, trim) in the input")
     ] = "skip"
     zero: Zero = False
-    header: Annotated[
-        tuple[str, ...],
-        typer.Option("-H", "--header", metavar="NAME=VALUE", help="A header for every record; repeatable"),
-    ] = ()
-    create: Annotated[bool, typer.Option("--create", help="Create the basin and the stream if they are missing")] = (
-        False
-    )
+    header: Annotated[tuple[str, ...], option("-H, --header NAME=VALUE", "A header for every record; repeatable")] = ()
+    create: Annotated[bool, option("--create", "Create the basin and the stream if they are missing")] = False
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
-        typer.Option(
-            "--on-lost-ack",
-            metavar="HOW",
-            help="After a connection lost before an ack: check what is durable, resend all, or stop",
+        option(
+            "--on-lost-ack HOW", "After a connection lost before an ack: check what is durable, resend all, or stop"
         ),
     ] = "check"
     linger_ms: Annotated[
         int | None,
-        typer.Option(
-            "--linger",
-            metavar="DURATION",
-            parser=parse_duration_ms,
-            help="Wait this long for more lines before sending a batch",
-        ),
+        option("--linger DURATION", "Wait this long for more lines before sending a batch", parser=parse_duration_ms),
     ] = None
     inflight_bytes: Annotated[
         int | None,
-        typer.Option(
-            "--inflight",
-            metavar="SIZE",
+        option(
+            "--inflight SIZE",
+            "Most bytes sent but not acked [default: 4MiB on this machine, else 8MiB]",
             parser=parse_size_bytes,
-            help="Most bytes sent but not acked [default: 4MiB on this machine, else 8MiB]",
         ),
     ] = None
     transport: Annotated[
         Literal["auto", "s2s", "unary"],
-        typer.Option("--transport", metavar="HOW", help="s2s: one session; unary: single calls; auto: what works"),
+        option("--transport HOW", "s2s: one session; unary: single calls; auto: what works"),
     ] = "auto"
     compression: Compression = None
     output: JsonOutput = None
@@ -158,11 +136,10 @@ class CheckTailArgs(RecordArgs):
 
     max_outage_s: Annotated[
         float | None,
-        typer.Option(
-            "--max-outage",
-            metavar="DURATION",
+        option(
+            "--max-outage DURATION",
+            "Keep trying for this long [default: three times, within --timeout]",
             parser=parse_seconds,
-            help="Keep trying for this long [default: three times, within --timeout]",
         ),
     ] = None
     output: JsonOutput = None
@@ -206,11 +183,9 @@ class TrimArgs(CommandArgs):
     value_name = "TRIM_POINT"
 
     uri: Uri = None
-    value: Annotated[str | None, typer.Argument(metavar="TRIM_POINT", help="The first sequence number that stays")] = (
-        None
-    )
+    value: Annotated[str | None, operand("TRIM_POINT", "The first sequence number that stays")] = None
     yes: Yes = False
-    force: Annotated[bool, typer.Option("--force", help="Allow a TRIM_POINT beyond the tail")] = False
+    force: Annotated[bool, option("--force", "Allow a TRIM_POINT beyond the tail")] = False
 
 
 class FenceArgs(CommandArgs):
@@ -227,6 +202,4 @@ class FenceArgs(CommandArgs):
     value_name = "NEW_TOKEN"
 
     uri: Uri = None
-    value: Annotated[str | None, typer.Argument(metavar="NEW_TOKEN", help="At most 36 bytes; '' removes the fence")] = (
-        None
-    )
+    value: Annotated[str | None, operand("NEW_TOKEN", "At most 36 bytes; '' removes the fence")] = None

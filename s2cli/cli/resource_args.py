@@ -8,9 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    import typer
-
-    from s2cli.cli.shared_options import Basin, NulNames, OptionalBasin, RequiredUri, Resource, Yes
+    from s2cli.cli.shared_options import Basin, NulNames, OptionalBasin, RequiredUri, Resource, Yes, option
 
 
 class ResourceArgs(CommonArgs):
@@ -24,9 +22,9 @@ class OutputArgs(CommonArgs):
 
     output: Annotated[
         Literal["table", "json", "jsonl", "name"] | None,
-        typer.Option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or name [default: table]"),
+        option("-o, --output FORMAT", "table, json, jsonl or name [default: table]"),
     ] = None
-    no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line above a table")] = False
+    no_headers: Annotated[bool, option("--no-headers", "No header line above a table")] = False
 
 
 class NamesArgs(OutputArgs):
@@ -38,15 +36,11 @@ class NamesArgs(OutputArgs):
 class PagesArgs(CommonArgs):
     """What lists by name, page by page."""
 
-    prefix: Annotated[
-        str, typer.Option("-p", "--prefix", metavar="PREFIX", help="Only names that begin with PREFIX")
-    ] = ""
-    start_after: Annotated[str, typer.Option("-s", "--start-after", metavar="NAME", help="Only names after NAME")] = ""
-    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", min=1, help="At most N [default: all]")] = (
-        None
-    )
+    prefix: Annotated[str, option("-p, --prefix PREFIX", "Only names that begin with PREFIX")] = ""
+    start_after: Annotated[str, option("-s, --start-after NAME", "Only names after NAME")] = ""
+    limit: Annotated[int | None, option("-n, --limit N", "At most N [default: all]", least=1)] = None
     no_auto_paginate: Annotated[
-        bool, typer.Option("--no-auto-paginate", help="One page only; --limit is then its size", hidden=True)
+        bool, option("--no-auto-paginate", "One page only; --limit is then its size", hidden=True)
     ] = False
 
 
@@ -63,10 +57,8 @@ class RequestArgs(CommonArgs):
 
     request_token: Annotated[
         str | None,
-        typer.Option(
-            "--request-token",
-            metavar="TOKEN",
-            help="A request sent again with the same TOKEN is not executed again [default: random]",
+        option(
+            "--request-token TOKEN", "A request sent again with the same TOKEN is not executed again [default: random]"
         ),
     ] = None
 
@@ -75,27 +67,21 @@ class BasinConfigArgs(StreamConfigArgs):
     """What a basin is to be like; the options for streams are the defaults of the streams in it."""
 
     create_stream_on_append: Annotated[
-        bool | None,
-        typer.Option("--create-stream-on-append/--no-create-stream-on-append", help="Appends create missing streams"),
+        bool | None, option("--create-stream-on-append/--no-create-stream-on-append", "Appends create missing streams")
     ] = None
     create_stream_on_read: Annotated[
-        bool | None,
-        typer.Option("--create-stream-on-read/--no-create-stream-on-read", help="Reads create missing streams"),
+        bool | None, option("--create-stream-on-read/--no-create-stream-on-read", "Reads create missing streams")
     ] = None
     stream_cipher: Annotated[
         Literal["aegis-256", "aes-256-gcm"] | None,
-        typer.Option(
-            "--stream-cipher",
-            metavar="CIPHER",
-            help="Encrypt new streams: aegis-256 or aes-256-gcm, with a key that clients send",
-        ),
+        option("--stream-cipher CIPHER", "Encrypt new streams: aegis-256 or aes-256-gcm, with a key that clients send"),
     ] = None
 
 
 class LocatedBasinArgs(BasinConfigArgs):
     """What a new basin is to be like."""
 
-    location: Annotated[str | None, typer.Option("--location", metavar="NAME", help="Where the basin is stored")] = None
+    location: Annotated[str | None, option("--location NAME", "Where the basin is stored")] = None
 
 
 class NewStreamArgs(ResourceArgs, StreamConfigArgs, RequestArgs, OutputArgs):
@@ -120,8 +106,7 @@ class StreamChangeArgs(ResourceArgs, StreamConfigArgs):
     """What changes a stream."""
 
     unset: Annotated[
-        tuple[str, ...],
-        typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(STREAM_MEMBERS)}"),
+        tuple[str, ...], option("--unset MEMBER", f"Back to the default; repeatable: {', '.join(STREAM_MEMBERS)}")
     ] = ()
 
 
@@ -129,8 +114,7 @@ class BasinChangeArgs(BasinConfigArgs, StreamChangeArgs):
     """What changes a basin."""
 
     unset: Annotated[
-        tuple[str, ...],
-        typer.Option("--unset", metavar="MEMBER", help=f"Back to the default; repeatable: {', '.join(BASIN_MEMBERS)}"),
+        tuple[str, ...], option("--unset MEMBER", f"Back to the default; repeatable: {', '.join(BASIN_MEMBERS)}")
     ] = ()
 
 

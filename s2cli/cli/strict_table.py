@@ -114,17 +114,17 @@ COMMAND: Flags = {
 }
 
 COMMANDS: dict[str, Command] = {
-    "append": ("commands.append:append", "record_args:AppendArgs",
+    "append": ("append:append", "record_args:AppendArgs",
         (("uri", "text", False), ("inputs", "many", False),), {**APPEND, **CONDITION, **RECORD, **STREAM_CONFIG}),
-    "read": ("commands.read:read", "read_args:ReadArgs",
+    "read": ("read:read", "read_args:ReadArgs",
         (("uri", "text", False),), {**READ, **PRINT, **RECORD, **POSITION, **STREAM_CONFIG}),
-    "tail": ("commands.read:tail", "read_args:TailArgs",
+    "tail": ("read:tail", "read_args:TailArgs",
         (("uri", "text", False),), {**TAIL, **PRINT, **RECORD}),
-    "check-tail": ("commands.check_tail:check_tail", "record_args:CheckTailArgs",
+    "check-tail": ("check_tail:check_tail", "record_args:CheckTailArgs",
         (("uri", "text", False),), {**CHECK_TAIL, **RECORD_PART}),
-    "trim": ("commands.trim_fence:trim", "record_args:TrimArgs",
+    "trim": ("trim_fence:trim", "record_args:TrimArgs",
         (("uri", "text", False), ("value", "text", False),), {**TRIM, **COMMAND, **CONDITION, **RECORD}),
-    "fence": ("commands.trim_fence:fence", "record_args:FenceArgs",
+    "fence": ("trim_fence:fence", "record_args:FenceArgs",
         (("uri", "text", False), ("value", "text", False),), {**COMMAND, **CONDITION, **RECORD}),
 }
 COMMANDS["records append"] = COMMANDS["append"]

@@ -10,7 +10,7 @@ import select
 import time
 
 from s2cli.client.connection import account_peer, basin_peer, call, connect, explain, quote
-from s2cli.client.retry import ATTEMPTS, Interrupts, RetryPolicy, Waiter
+from s2cli.client.retry import Interrupts, Waiter, call_policy
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import is_loopback
 from s2cli.errors import ApiError, ProtocolError, S2Error
@@ -73,8 +73,7 @@ class ApiClient:
                 uncertain = uncertain or not error.no_side_effect
                 raise
 
-        retry = RetryPolicy(self._timeout_s, self._tell, max_attempts=ATTEMPTS, option="--timeout")
-        return retry.keep_trying(attempt, waiter)
+        return call_policy(self._timeout_s, self._tell).keep_trying(attempt, waiter)
 
     def call(
         self,

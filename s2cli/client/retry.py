@@ -168,6 +168,11 @@ class RetryPolicy:
         return UnreachableError(f"{why}: {error.message}", hint=error.hint)
 
 
+def call_policy(timeout_s: float, notice: Callable[[str], None]) -> RetryPolicy:
+    """For a call with one answer: ATTEMPTS times, all of them within `timeout_s`."""
+    return RetryPolicy(timeout_s, notice, max_attempts=ATTEMPTS, option="--timeout")
+
+
 class Interrupted(Exception):  # an event, not an error: whoever waits decides what it means
     """A signal came that nobody has looked at yet."""
 

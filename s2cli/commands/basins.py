@@ -58,21 +58,18 @@ def get_basin(args: GetArgs) -> int:
     return ExitCode.OK
 
 
-def reconfigure_basin(args: ReconfigureBasinArgs) -> int:
-    name, config = change_basin(args, "reconfigured basin {}")
-    if args.output is not None:
-        print_config(args, config, name)
-    return ExitCode.OK
-
-
-def change_basin(args: ReconfigureBasinArgs, said: str) -> tuple[str, Resource]:
-    """Change what the options name, and say so; the name and the whole BasinConfig."""
+def reconfigure_basin(
+    args: ReconfigureBasinArgs, said: str = "reconfigured basin {}", *, always_print: bool = False
+) -> int:
+    """Changes what the options name. The whole BasinConfig is printed where --output asks for it."""
     name = basin_name(args.uri)
     patch, token = basin_patch(args), request_token(args)
     refuse_no_change(args, patch)
     config = api.reconfigure_basin(connect(args), name, patch, token)
     console.done(said.format(name))
-    return name, config
+    if always_print or args.output is not None:
+        print_config(args, config, name)
+    return ExitCode.OK
 
 
 def refuse_no_change(args: CommonArgs, patch: Resource) -> None:
@@ -82,13 +79,14 @@ def refuse_no_change(args: CommonArgs, patch: Resource) -> None:
         )
 
 
-def delete_basin(args: DeleteArgs) -> int:
+def delete_basin(args: DeleteArgs, said: str = "basin {} is being deleted", *, ask: bool = True) -> int:
     name = basin_name(args.uri)
     token = request_token(args)
-    if not console.confirm_deletion(f"basin {name} with all its streams and records", name=name, yes=args.yes):
+    what = f"basin {name} with all its streams and records"
+    if ask and not console.confirm_deletion(what, name=name, yes=args.yes):
         return ExitCode.FAILURE
     api.delete_basin(connect(args), name, token)
-    console.notice(f"basin {name} is being deleted")
+    console.notice(said.format(name))
     return ExitCode.OK
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from s2cli.cli import console
-from s2cli.client import api
 from s2cli.commands import basins, streams
-from s2cli.commands.resource_options import request_token
-from s2cli.commands.resource_output import print_config, print_names, state
+from s2cli.commands.resource_output import print_names, state
 from s2cli.errors import ExitCode
 from s2cli.values import parse_resource
 
@@ -60,29 +57,19 @@ def create_stream(args: CreateStreamArgs) -> int:
 
 
 def reconfigure_basin(args: ReconfigureBasinArgs) -> int:
-    name, config = basins.change_basin(args, "✓ Basin reconfigured")
-    print_config(args, config, name)
-    return ExitCode.OK
+    return basins.reconfigure_basin(args, "✓ Basin reconfigured", always_print=True)
 
 
 def reconfigure_stream(args: ReconfigureStreamArgs) -> int:
-    name, config = streams.change_stream(args, "✓ Stream reconfigured")
-    print_config(args, config, name)
-    return ExitCode.OK
+    return streams.reconfigure_stream(args, "✓ Stream reconfigured", always_print=True)
 
 
 def delete_basin(args: DeleteBasinArgs) -> int:
-    name = basins.basin_name(args.uri)
-    api.delete_basin(basins.connect(args), name, request_token(args))
-    console.notice("✓ Basin deletion requested")
-    return ExitCode.OK
+    return basins.delete_basin(args, "✓ Basin deletion requested", ask=False)
 
 
 def delete_stream(args: DeleteStreamArgs) -> int:
-    uri = streams.stream_uri(args)
-    api.delete_stream(basins.connect(args), uri.basin, uri.stream, request_token(args))
-    console.notice("✓ Stream deletion requested")
-    return ExitCode.OK
+    return streams.delete_stream(args, "✓ Stream deletion requested", ask=False)
 
 
 def _print(pages: Iterable[list[Resource]], line: Callable[[Resource], str]) -> int:

@@ -69,30 +69,27 @@ def get_stream(args: GetArgs) -> int:
     return ExitCode.OK
 
 
-def reconfigure_stream(args: ReconfigureStreamArgs) -> int:
-    name, config = change_stream(args, "reconfigured stream {}")
-    if args.output is not None:
-        print_config(args, config, name)
-    return ExitCode.OK
-
-
-def change_stream(args: ReconfigureStreamArgs, said: str) -> tuple[str, Resource]:
-    """Change what the options name, and say so; the URI and the whole StreamConfig."""
+def reconfigure_stream(
+    args: ReconfigureStreamArgs, said: str = "reconfigured stream {}", *, always_print: bool = False
+) -> int:
+    """Changes what the options name. The whole StreamConfig is printed where --output asks for it."""
     uri = stream_uri(args)
     patch, token = stream_patch(args), request_token(args)
     refuse_no_change(args, patch)
     config = api.reconfigure_stream(connect(args), uri.basin, uri.stream, patch, token)
     console.done(said.format(uri))
-    return str(uri), config
+    if always_print or args.output is not None:
+        print_config(args, config, str(uri))
+    return ExitCode.OK
 
 
-def delete_stream(args: DeleteArgs) -> int:
+def delete_stream(args: DeleteArgs, said: str = "stream {} is being deleted", *, ask: bool = True) -> int:
     uri = stream_uri(args)
     token = request_token(args)
-    if not console.confirm_deletion(f"stream {uri} with all its records", name=None, yes=args.yes):
+    if ask and not console.confirm_deletion(f"stream {uri} with all its records", name=None, yes=args.yes):
         return ExitCode.FAILURE
     api.delete_stream(connect(args), uri.basin, uri.stream, token)
-    console.notice(f"stream {uri} is being deleted")
+    console.notice(said.format(uri))
     return ExitCode.OK
 
 

@@ -54,7 +54,7 @@ def test_the_overview_names_every_first_word_on_one_screen(run_s2, arguments):
 def test_topics_list_every_command_option_variable_code_and_format(run_s2):
     everything = {
         "commands": SHOWN,
-        "options": [spelling for spelling, _, _ in command_tree.GLOBAL_OPTIONS.values()],
+        "options": [spelling for spelling, _ in command_tree.GLOBAL_OPTIONS.values()],
         "environment": [*command_tree.ENVIRONMENT, *command_tree.FILES],
         "exit-codes": command_tree.EXIT_CODES,
         "formats": [*command_tree.RECORD_FORMATS, *command_tree.RESOURCE_FORMATS],

@@ -223,7 +223,9 @@ def fits(value: object, declared: object) -> bool:
 def test_what_runs_a_command_takes_the_class_that_declares_it(name):
     function, declaration, _ = command_tree.COMMANDS[name]
     module, _, attribute = function.partition(":")
-    taken = inspect.signature(getattr(importlib.import_module(f"s2cli.{module}"), attribute)).parameters["args"]
+    taken = inspect.signature(getattr(importlib.import_module(f"s2cli.commands.{module}"), attribute)).parameters[
+        "args"
+    ]
     bases = {base.__name__ for base in args.declared_class(declaration).__mro__}
     # The annotation is a text: its names are imported for type checking alone.
     assert bases & {kind.strip().rpartition(".")[2] for kind in taken.annotation.split("|")}, taken.annotation
