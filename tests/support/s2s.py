@@ -33,10 +33,17 @@ class Session:
         lines += ["content-type: s2s/proto", *[f"{name}: {value}" for name, value in (headers or {}).items()]]
         if method == "POST":
             lines.append("transfer-encoding: chunked")
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
         self._buffer = b""
         self._frames = FrameReader()
         self._received = []
+        try:
+            self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+            self._read_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_head(self):
         head = self._until(b"\r\n\r\n").decode().split("\r\n")
         self.status = int(head[0].split()[1])
         self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}

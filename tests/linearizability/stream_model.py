@@ -1,0 +1,145 @@
+"""What a stream does when nothing happens at the same time, as the checker of histories needs it."""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+from linearizability.checker import linearize
+from linearizability.history import (
+    Append,
+    Appended,
+    CheckTail,
+    FencingTokenMismatch,
+    Found,
+    Operation,
+    SeqNumMismatch,
+    Tail,
+)
+
+
+class State(NamedTuple):
+    log: int  # which appends, in which order: a number that `StreamModel` knows
+    tail: int
+    trim_point: int
+    fencing_token: str
+
+
+class StreamModel:
+    """A stream on which these operations are to be linearized. What they were told about places in the stream is known
+    from the start: so a batch without an answer is tried only where it can be."""
+
+    initial = State(0, 0, 0, "")
+
+    def __init__(self, operations):
+        self._logs = {}  # (log before, append) -> log
+        self._last = [None]  # log -> (log before, where its last batch starts, records of that)
+        places = _Places(operations)
+        self._places = places
+
+    def step(self, state: State, operation: Operation) -> State | None:
+        request = operation.request
+        if isinstance(request, Append):
+            return self._append(state, operation)
+        answer = operation.answer
+        if isinstance(request, CheckTail):
+            return state if answer.seq_num == state.tail else None
+        if isinstance(answer, Tail):
+            return state if answer.seq_num == state.tail <= request.seq_num else None
+        first = max(request.seq_num, state.trim_point)
+        end = min(first + request.count, state.tail)
+        whole = request.seq_num < state.tail and answer.records == self._records(state.log, first, end)
+        return state if whole else None
+
+    def _append(self, state, operation):
+        request, answer = operation.request, operation.answer
+        fenced = request.fencing_token not in (None, state.fencing_token)
+        if fenced or isinstance(answer, FencingTokenMismatch):
+            same = isinstance(answer, FencingTokenMismatch) and answer.token == state.fencing_token
+            return state if fenced and same else None
+        misplaced = request.match_seq_num not in (None, state.tail)
+        if misplaced or isinstance(answer, SeqNumMismatch):
+            same = isinstance(answer, SeqNumMismatch) and answer.seq_num == state.tail
+            return state if misplaced and same else None
+        end = state.tail + len(request.records)
+        if isinstance(answer, Appended) and answer != Appended(state.tail, end):
+            return None
+        if answer is None and not self._places.may_start(operation, state.tail):
+            return None
+        trim_point, token = state.trim_point, state.fencing_token
+        for number, (command, body) in enumerate(request.records):
+            if command == "fence":
+                token = body.decode()
+            elif command == "trim":
+                trim_point = max(trim_point, min(int.from_bytes(body, "big"), state.tail + number + 1))
+        return State(self._log(state, operation), end, trim_point, token)
+
+    def _log(self, state, operation):
+        key = state.log, operation
+        if key not in self._logs:
+            self._logs[key] = len(self._last)
+            self._last.append((state.log, state.tail, operation.request.records))
+        return self._logs[key]
+
+    def _records(self, log, first, end):
+        """What a read from `first` to `end` finds."""
+        found = []
+        while log:
+            log, start, records = self._last[log]
+            if start < end:
+                found += [(start + n, records[n]) for n in reversed(range(len(records))) if first <= start + n < end]
+            if start <= first:
+                break
+        return tuple(reversed(found))
+
+
+class _Places:
+    """What was told about places in the stream: which record is there, and which batch it belongs to. No place ever has
+    another record, and no batch takes effect twice."""
+
+    def __init__(self, operations):
+        appends = [operation for operation in operations if isinstance(operation.request, Append)]
+        self._records = {}  # sequence number -> record
+        self._starts = {}  # append -> where it starts
+        for operation in operations:
+            if isinstance(operation.answer, Found):
+                self._records.update(operation.answer.records)
+        for operation in appends:
+            if isinstance(operation.answer, Appended):
+                self._starts[operation] = operation.answer.start
+                self._records.update(enumerate(operation.request.records, operation.answer.start))
+        counts = Counter(record for operation in appends for record in operation.request.records)
+        found = {record: seq_num for seq_num, record in self._records.items()}
+        for operation in appends:
+            for number, record in enumerate(operation.request.records):
+                if counts[record] == 1 and record in found:
+                    self._starts.setdefault(operation, found[record] - number)
+        self._taken = {
+            start + number
+            for operation, start in self._starts.items()
+            for number in range(len(operation.request.records))
+        }
+        self._end = _end(operations)
+
+    def may_start(self, operation, start):
+        """Whether a batch of which no answer came can be there."""
+        if operation in self._starts:
+            return self._starts[operation] == start
+        records = operation.request.records
+        return start + len(records) <= self._end and all(
+            place not in self._taken and self._records.get(place, record) == record
+            for place, record in enumerate(records, start)
+        )
+
+
+def _end(operations):
+    """Behind it nothing took effect that anybody was told of: where a last look, alone, found the tail."""
+    returned = [operation for operation in operations if operation.returned is not None]
+    last = max(returned, key=lambda operation: operation.called, default=None)
+    alone = last is not None and all(other.returned <= last.called for other in returned if other is not last)
+    return last.answer.seq_num if alone and isinstance(last.answer, Tail) else math.inf
+
+
+def is_linearizable(operations) -> bool:
+    """Whether the operations on one new stream could have happened one by one. Raises UndecidedError where that would
+    take too long to find out."""
+    return linearize(StreamModel(operations), operations) is not None
