@@ -3,7 +3,7 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "-i --input --format --commands -0 --zero -H --header --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage" ;;
         "check-tail") echo "--max-outage -o --output --stream" ;;
@@ -37,7 +37,7 @@ _s2_flags() {
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "-i --input --format --commands -0 --zero -H --header --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "-n --lines -f --follow -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage" ;;
         "records check-tail") echo "--max-outage -o --output --stream" ;;
@@ -53,7 +53,11 @@ _s2_values() {
         "append -i"|"append --input") echo "<file>"; return ;;
         "append --format") echo "text json json-base64"; return ;;
         "append --commands") echo "skip send"; return ;;
+        "append --delimiter") echo "-"; return ;;
         "append -H"|"append --header") echo "-"; return ;;
+        "append --timestamp-from") echo "-"; return ;;
+        "append --on-error") echo "-"; return ;;
+        "append --rate") echo "-"; return ;;
         "append --on-lost-ack") echo "check resend stop"; return ;;
         "append --linger") echo "-"; return ;;
         "append --inflight") echo "-"; return ;;
@@ -259,7 +263,11 @@ _s2_values() {
         "records append -i"|"records append --input") echo "<file>"; return ;;
         "records append --format") echo "text json json-base64"; return ;;
         "records append --commands") echo "skip send"; return ;;
+        "records append --delimiter") echo "-"; return ;;
         "records append -H"|"records append --header") echo "-"; return ;;
+        "records append --timestamp-from") echo "-"; return ;;
+        "records append --on-error") echo "-"; return ;;
+        "records append --rate") echo "-"; return ;;
         "records append --on-lost-ack") echo "check resend stop"; return ;;
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;

@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands -H --header --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count -O --output-file -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count -O --output-file -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -86,7 +86,13 @@ complete -c s2 -n '__s2_at append' -s i -l input -r -F -d 'The same as the opera
 complete -c s2 -n '__s2_at append' -l format -x -a 'text json json-base64' -d 'Format of the input: text, json or json-base64'
 complete -c s2 -n '__s2_at append' -l commands -x -a 'skip send' -d 'skip or send the command records (fence, trim) in the input'
 complete -c s2 -n '__s2_at append' -s 0 -l zero -d 'NUL bytes end records, instead of newlines'
+complete -c s2 -n '__s2_at append' -l delimiter -x -d 'TEXT ends records, instead of newlines; \n \t \r \0 \xNN are escapes'
+complete -c s2 -n '__s2_at append' -l raw -d 'Each input is one record, byte for byte'
 complete -c s2 -n '__s2_at append' -s H -l header -x -d 'A header for every record; repeatable'
+complete -c s2 -n '__s2_at append' -l timestamp-from -x -d 'A record'\''s time is in this field of its body, which is JSON'
+complete -c s2 -n '__s2_at append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
+complete -c s2 -n '__s2_at append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
+complete -c s2 -n '__s2_at append' -l dry-run -d 'Read and check the input; send nothing'
 complete -c s2 -n '__s2_at append' -l create -d 'Create the basin and the stream if they are missing'
 complete -c s2 -n '__s2_at append' -l on-lost-ack -x -a 'check resend stop' -d 'After a connection lost before an ack: check what is durable, resend all, or stop'
 complete -c s2 -n '__s2_at append' -l linger -x -d 'Wait this long for more lines before sending a batch'
@@ -362,7 +368,13 @@ complete -c s2 -n '__s2_at records append' -s i -l input -r -F -d 'The same as t
 complete -c s2 -n '__s2_at records append' -l format -x -a 'text json json-base64' -d 'Format of the input: text, json or json-base64'
 complete -c s2 -n '__s2_at records append' -l commands -x -a 'skip send' -d 'skip or send the command records (fence, trim) in the input'
 complete -c s2 -n '__s2_at records append' -s 0 -l zero -d 'NUL bytes end records, instead of newlines'
+complete -c s2 -n '__s2_at records append' -l delimiter -x -d 'TEXT ends records, instead of newlines; \n \t \r \0 \xNN are escapes'
+complete -c s2 -n '__s2_at records append' -l raw -d 'Each input is one record, byte for byte'
 complete -c s2 -n '__s2_at records append' -s H -l header -x -d 'A header for every record; repeatable'
+complete -c s2 -n '__s2_at records append' -l timestamp-from -x -d 'A record'\''s time is in this field of its body, which is JSON'
+complete -c s2 -n '__s2_at records append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
+complete -c s2 -n '__s2_at records append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
+complete -c s2 -n '__s2_at records append' -l dry-run -d 'Read and check the input; send nothing'
 complete -c s2 -n '__s2_at records append' -l create -d 'Create the basin and the stream if they are missing'
 complete -c s2 -n '__s2_at records append' -l on-lost-ack -x -a 'check resend stop' -d 'After a connection lost before an ack: check what is durable, resend all, or stop'
 complete -c s2 -n '__s2_at records append' -l linger -x -d 'Wait this long for more lines before sending a batch'

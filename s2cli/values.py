@@ -5,6 +5,7 @@ On the start-up path of the record commands, so everything is parsed by hand: `r
 
 from __future__ import annotations
 
+import os
 import time
 
 from s2cli.errors import BadValueError
@@ -182,6 +183,64 @@ def parse_size_bytes(text: str) -> int:
     return int(number) * unit
 
 
+class Rate:
+    """`amount` a second, of "records" or "bytes"."""
+
+    __slots__ = ("amount", "unit")
+
+    def __init__(self, amount: float, unit: str) -> None:
+        self.amount = amount
+        self.unit = unit
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rate) and (self.amount, self.unit) == (other.amount, other.unit)
+
+    def __hash__(self) -> int:
+        return hash((self.amount, self.unit))
+
+
+_PERIODS_S = {"s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def parse_rate(text: str) -> Rate:
+    """`500/s` or `30/m`: records; `2MiB/s`: bytes of bodies and headers."""
+    amount, slash, period = text.strip().partition("/")
+    try:
+        size = parse_size_bytes(amount)
+    except BadValueError:
+        size = 0
+    if not slash or period.strip() not in _PERIODS_S or not size:
+        raise BadValueError(f'"{text}" is not a rate: write 500/s, 30/m or 2MiB/s')
+    return Rate(size / _PERIODS_S[period.strip()], "records" if amount.strip().isdigit() else "bytes")
+
+
+_ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0", "\\": b"\\"}
+
+
+def parse_delimiter(text: str) -> bytes:
+    """What separates records: the text, with the escapes \\n, \\t, \\r, \\0, \\\\ and \\xNN."""
+    parts: list[bytes] = []
+    at = 0
+    while at < len(text):
+        letter = text[at]
+        if letter != "\\":
+            parts.append(os.fsencode(letter))
+            at += 1
+            continue
+        escape, digits = text[at + 1 : at + 2], text[at + 2 : at + 4]
+        if escape in _ESCAPES:
+            parts.append(_ESCAPES[escape])
+            at += 2
+        elif escape == "x" and len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
+            parts.append(bytes.fromhex(digits))
+            at += 4
+        else:
+            raise BadValueError(f'"{text}" has an escape that is none of \\n, \\t, \\r, \\0, \\\\ and \\xNN')
+    if not parts:
+        raise BadValueError("a delimiter must not be empty")
+    return b"".join(parts)
+
+
 class Position:
     """A place in a stream. `kind` is "seq_num", "tail_offset" or "timestamp" (ms since the epoch) with its `value`,
     or "start" or "end" with value 0."""
@@ -214,8 +273,7 @@ def parse_position(text: str, now_ms: int) -> Position:
     if word[:1] == "-" and word[1:].isascii() and word[1:].isdigit():
         return Position("tail_offset", parse_u64(word[1:], "an offset from the tail"))
     if word[:1] == "@" and word[1:].isascii() and word[1:].isdigit():
-        number = parse_u64(word[1:], "a time")
-        return Position("timestamp", number if number >= _FIRST_MILLISECONDS else number * 1000)
+        return Position("timestamp", epoch_ms(parse_u64(word[1:], "a time")))
     if word == "now":
         return Position("timestamp", now_ms)
     try:
@@ -256,6 +314,11 @@ def _with_date(word: str, now_ms: int) -> str:
     noon_s = time.mktime((now.tm_year, now.tm_mon, now.tm_mday - (day == "yesterday"), 12, 0, 0, -1, -1, -1))
     date = time.strftime("%Y-%m-%d", time.localtime(noon_s))
     return f"{date} {clock}".rstrip()
+
+
+def epoch_ms(number: float) -> int:
+    """Milliseconds since the epoch, of a number of them or, as its size tells, of seconds."""
+    return int(number if number >= _FIRST_MILLISECONDS else number * 1000)
 
 
 def parse_time_ms(text: str) -> int:

@@ -182,7 +182,7 @@ FILES = {
 # What `append` reads, and what `read` and `tail` write
 RECORD_FORMATS = {
     "text": (
-        "each line is a record, byte for byte; with -0, NUL ends a record instead of newline",
+        "each line is a record, byte for byte; -0, --delimiter and --raw say where else a record ends",
         "the bodies, each followed by a newline (-0: NUL)",
     ),
     "json": (

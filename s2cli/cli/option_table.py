@@ -114,7 +114,7 @@ _HEAD = '''\
 
 from __future__ import annotations
 
-from s2cli.values import {parsers}
+{parsers}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,9 +166,11 @@ def strict_tables() -> dict[str, str]:
 
 
 def _parsers(commands: list[Command], more: tuple[Option, ...]) -> str:
-    """The names of those that make values of texts."""
+    """The import of those that make values of texts."""
     options = [*more, *(option for command in commands for option in command.options)]
-    return ", ".join(sorted({_source(option.kind) for option in options if callable(option.kind)}))
+    names = sorted({_source(option.kind) for option in options if callable(option.kind)})
+    line = f"from s2cli.values import {', '.join(names)}"
+    return line if len(line) <= 120 else "\n".join(["from s2cli.values import (", *(f"    {n}," for n in names), ")"])
 
 
 def _command_lines(commands: list[Command]) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         option,
         u64_option,
     )
-    from s2cli.values import parse_duration_ms, parse_seconds, parse_size_bytes
+    from s2cli.values import Rate, parse_delimiter, parse_duration_ms, parse_rate, parse_seconds, parse_size_bytes
 
 
 class RecordArgs(CommonArgs):
@@ -57,6 +57,8 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
       s2 --local append --create s2://quickstart/numbers numbers.txt
       find . -print0 | s2 append -0 s2://backup-jobs/files
       s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
+      s2 append s2://photos-prod/raw --raw *.jpg
+      s2 append s2://logs-prod/web --timestamp-from time --on-error bad.log app.log
 
     Each line becomes one record, byte for byte, without its newline. No record is
     silently lost or repeated: after a lost connection, the command checks which
@@ -79,7 +81,25 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         Literal["skip", "send"], option("--commands HOW", "skip or send the command records (fence, trim) in the input")
     ] = "skip"
     zero: Zero = False
+    delimiter: Annotated[
+        bytes | None,
+        option(
+            "--delimiter TEXT",
+            "TEXT ends records, instead of newlines; \\n \\t \\r \\0 \\xNN are escapes",
+            parser=parse_delimiter,
+        ),
+    ] = None
+    raw: Annotated[bool, option("--raw", "Each input is one record, byte for byte")] = False
     header: Annotated[tuple[str, ...], option("-H, --header NAME=VALUE", "A header for every record; repeatable")] = ()
+    timestamp_from: Annotated[
+        str | None, option("--timestamp-from FIELD", "A record's time is in this field of its body, which is JSON")
+    ] = None
+    on_error: Annotated[
+        str,
+        option("--on-error HOW", "At a line that is no record: stop, skip it, or write it to a FILE; then end with 7"),
+    ] = "stop"
+    rate: Annotated[Rate | None, option("--rate RATE", "No faster than 500/s, or 2MiB/s", parser=parse_rate)] = None
+    dry_run: Annotated[bool, option("--dry-run", "Read and check the input; send nothing")] = False
     create: Annotated[bool, option("--create", "Create the basin and the stream if they are missing")] = False
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
@@ -120,8 +140,31 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             raise UsageError(f"--input and the operand {inputs[0]} both name inputs: write all of them in one way")
         self.uri = uris[0] if uris else None
         self.inputs = inputs or self.input
+        self._check_separators()
         if self.format == "text" and "commands" in vars(self):
             raise UsageError("--commands needs --format json or json-base64: a line of text cannot be a command record")
+
+    @property
+    def separator(self) -> bytes | None:
+        """What ends a record in the input; None where only the end of an input does."""
+        if self.raw:
+            return None
+        return self.delimiter or (b"\0" if self.zero else b"\n")
+
+    def _check_separators(self) -> None:
+        given = [
+            option
+            for option, is_given in (
+                ("--raw", self.raw),
+                ("-0", self.zero),
+                ("--delimiter", self.delimiter is not None),
+            )
+            if is_given
+        ]
+        if len(given) > 1:
+            raise UsageError(f"{given[0]} and {given[1]} each say where a record ends: give one of them")
+        if self.raw and self.format != "text":
+            raise UsageError(f"--raw takes an input as it is: it cannot be --format {self.format} too")
 
 
 class CheckTailArgs(RecordArgs):

@@ -7,9 +7,29 @@ from typing import Annotated, Literal
 import typer
 
 from s2cli.cli import command_tree
-from s2cli.values import U64_MAX, parse_bool, parse_duration_ms, parse_record_format, parse_seconds, parse_size_bytes
+from s2cli.values import (
+    U64_MAX,
+    Rate,
+    parse_bool,
+    parse_delimiter,
+    parse_duration_ms,
+    parse_rate,
+    parse_record_format,
+    parse_seconds,
+    parse_size_bytes,
+)
 
-__all__ = ["Literal", "parse_bool", "parse_duration_ms", "parse_record_format", "parse_seconds", "parse_size_bytes"]
+__all__ = [
+    "Literal",
+    "Rate",
+    "parse_bool",
+    "parse_delimiter",
+    "parse_duration_ms",
+    "parse_rate",
+    "parse_record_format",
+    "parse_seconds",
+    "parse_size_bytes",
+]
 
 
 def option(

@@ -9,7 +9,15 @@ commands that are about records stand here, the others in strict_table_others: a
 
 from __future__ import annotations
 
-from s2cli.values import parse_bool, parse_duration_ms, parse_record_format, parse_seconds, parse_size_bytes
+from s2cli.values import (
+    parse_bool,
+    parse_delimiter,
+    parse_duration_ms,
+    parse_rate,
+    parse_record_format,
+    parse_seconds,
+    parse_size_bytes,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +52,13 @@ APPEND: Flags = {
     "--format": ("format", parse_record_format),
     "--commands": ("commands", ("skip", "send")),
     "-0": ("zero", True), "--zero": ("zero", True),
+    "--delimiter": ("delimiter", parse_delimiter),
+    "--raw": ("raw", True),
     "-H": ("header", "many"), "--header": ("header", "many"),
+    "--timestamp-from": ("timestamp_from", "text"),
+    "--on-error": ("on_error", "text"),
+    "--rate": ("rate", parse_rate),
+    "--dry-run": ("dry_run", True),
     "--create": ("create", True),
     "--on-lost-ack": ("on_lost_ack", ("check", "resend", "stop")),
     "--linger": ("linger_ms", parse_duration_ms),

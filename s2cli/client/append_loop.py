@@ -7,7 +7,6 @@ wire/append_session.py; this module decides when to read, send, flush, reconnect
 
 from __future__ import annotations
 
-import os
 import select
 import time
 
@@ -15,7 +14,7 @@ from s2cli.amounts import format_seconds
 from s2cli.client.append_position import AppendPosition
 from s2cli.client.retry import Interrupted, RetryPolicy, Waiter
 from s2cli.client.session import REFUSAL_S, SILENCE_S, Advice, read_refusal
-from s2cli.client.sockets import LostError, describe
+from s2cli.client.sockets import LostError
 from s2cli.client.transports import APPEND_TRANSPORTS, S2S, SessionTransport, TransportChoice, UnaryTransport
 from s2cli.errors import S2Error, SeqNumMismatchError
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from s2cli.client.append_position import Creation
     from s2cli.client.connection import Connection
     from s2cli.client.input_files import InputFiles
+    from s2cli.client.pace import Pace
     from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_input import Records
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
         def take_rest(self) -> Records: ...
 
 
-INPUT_BYTES = 64 * 1024  # of one read of the input: more is no faster, and takes its tenfold while it is lines
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
 TICK_S = 0.5
 
@@ -56,7 +55,7 @@ TICK_S = 0.5
 class AppendOptions:
     """`linger_ms` None: a batch leaves when it is full or when the input pauses."""
 
-    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s", "transport")
+    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s", "pace", "transport")
 
     def __init__(
         self,
@@ -67,12 +66,14 @@ class AppendOptions:
         create: Creation | None = None,
         create_on_append: bool = False,
         transport: str = "auto",
+        pace: Pace | None = None,
     ) -> None:
         self.inflight_bytes = inflight_bytes
         self.linger_ms = linger_ms
         self.max_outage_s = max_outage_s
         self.create = create
         self.transport = transport
+        self.pace = pace
         self.create_on_append = create_on_append  # a missing stream may be made by the first batch
 
 
@@ -307,7 +308,8 @@ class AppendLoop:
         session, ready = self._session, self._ready
         if session.advised:
             return True
-        while ready and session.can_add:
+        pace = self._options.pace
+        while ready and session.can_add and (pace is None or pace.admits(ready[0])):
             session.add(ready.pop(0))
         self._transport.send(connection)
         done = self._transport.ends_with_input and not (self._input_open or ready or self._source.has_rest)
@@ -331,6 +333,8 @@ class AppendLoop:
     def _timeout_ms(self, connection: Connection, heard: float, wants_input: bool) -> float | None:
         now = time.monotonic()
         ends = [self._waiter.deadline, self._next_tick if self._tick is not None else None]
+        if self._ready and self._options.pace is not None:
+            ends.append(self._options.pace.until)
         if self._source.has_rest:
             if not self._input_open:
                 return 0  # nothing can join the last batch any more
@@ -369,21 +373,8 @@ class AppendLoop:
         assert inputs is not None
         if not source.has_rest:
             self._rest_since = time.monotonic()
-        try:
-            data = os.read(self._input_fd, INPUT_BYTES)
-        except BlockingIOError:  # whoever shares it with us was faster
-            return
-        except OSError as error:
-            source.error = S2Error(f"cannot read {inputs.name}: {describe(error)}")
-            self._input_open = False
-            return
-        self._ready += source.feed(data) if data else source.finish()
-        if not data and source.error is None:
-            try:
-                self._input_open = inputs.open_next(source.lines)
-            except S2Error as error:
-                source.error = error
-        if source.error is not None:
+        self._ready += inputs.read(source)
+        if inputs.ended or source.error is not None:
             self._input_open = False
         if not self._input_open and source.has_rest:
             self._ready.append(source.take_rest())  # nothing can join it any more

@@ -12,6 +12,7 @@ from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.append_report import Account
 from s2cli.commands.connect import open_stream, stream_config_header
+from s2cli.config.settings import Settings
 from s2cli.endpoints import is_loopback
 from s2cli.errors import (
     BadInputError,
@@ -28,6 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.record_args import AppendArgs, ConditionArgs, RecordArgs
     from s2cli.client.append_position import Creation
+    from s2cli.client.pace import Pace
+    from s2cli.commands.append_rejects import Rejects
+    from s2cli.formats.input import TextInput
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.
 NEARBY_INFLIGHT_BYTES = 4 * 1024 * 1024
@@ -41,12 +45,22 @@ def append(args: AppendArgs) -> int:
     headers = [_parse_header(text) for text in args.header]
     config = stream_config_header(args)
     no_stream = f"{args.inputs[0]} is taken for a file: a stream begins with s2://" if args.inputs else None
+    if args.dry_run:
+        from s2cli.commands.append_dry_run import dry_run
+
+        uri = Settings(args).stream_uri(args.uri, args.stream, hint=no_stream)
+        inputs = _open_inputs(args)
+        rejects = _open_rejects(args, inputs)
+        source = _open_source(args, headers, rejects, None)
+        return dry_run(str(uri), source, inputs, rejects, as_json=args.output is not None)
     settings, uri = open_stream(args, hint=no_stream)
     target = settings.target()
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-    source = open_input(args.format, b"\0" if args.zero else b"\n", headers, skip_commands=args.commands == "skip")
     inputs = _open_inputs(args)
+    rejects = _open_rejects(args, inputs)
+    pace = _pace(args)
+    source = _open_source(args, headers, rejects, pace)
     session = AppendSession(
         fencing_token=fencing_token_bytes(args),
         demanded=args.match_seq_num,
@@ -61,20 +75,27 @@ def append(args: AppendArgs) -> int:
         create=_creation(args),
         create_on_append=True,
         transport=args.transport,
+        pace=pace,
     )
     # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
     typed = STDIN in inputs.names and console.stdin_is_terminal()
-    account = Account(args, None if typed else target.command, str(uri), session, source, inputs)
+    account = Account(args, None if typed else target.command, str(uri), session, source, inputs, rejects)
     tick = account.show_progress if console.stderr_is_terminal() and not typed else None
     code = 0
     failure: S2Error | None = None
+    whole = False
     with Interrupts() as interrupts:
         loop = AppendLoop(stream, session, source, inputs, options, interrupts, console.notice, console.detail, tick)
         try:
             loop.run()
             if interrupts.count:
                 raise Stopped
-            failure = _name_input(source.error, inputs)
+            failure = source.error
+            whole = failure is None
+            if isinstance(failure, BadInputError):
+                failure = inputs.name_line(failure)
+            elif whole and rejects is not None:
+                failure = rejects.error()
         except Stopped:
             code = interrupts.exit_code
         except S2Error as error:
@@ -82,7 +103,7 @@ def append(args: AppendArgs) -> int:
     if failure is not None:
         code = failure.exit_code
     console.status("")
-    account.show(code, as_json=args.output is not None)
+    account.show(code, whole=whole, as_json=args.output is not None)
     if failure is not None:
         raise failure
     return code
@@ -117,6 +138,36 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
     return os.fsencode(name), os.fsencode(value)
 
 
+def _open_rejects(args: AppendArgs, inputs: InputFiles) -> Rejects | None:
+    if args.on_error == "stop":
+        return None
+    from s2cli.commands.append_rejects import Rejects
+
+    return Rejects(None if args.on_error == "skip" else args.on_error, args.separator, inputs)
+
+
+def _pace(args: AppendArgs) -> Pace | None:
+    if args.rate is None:
+        return None
+    from s2cli.client.pace import Pace
+
+    return Pace(args.rate)
+
+
+def _open_source(
+    args: AppendArgs, headers: list[tuple[bytes, bytes]], rejects: Rejects | None, pace: Pace | None
+) -> TextInput:
+    return open_input(
+        args.format,
+        args.separator,
+        headers,
+        skip_commands=args.commands == "skip",
+        timestamp_field=args.timestamp_from,
+        batcher=None if pace is None else pace.new_batcher(),
+        reject=None if rejects is None else rejects.reject,
+    )
+
+
 def _creation(args: AppendArgs) -> Creation | None:
     if not args.create:
         return None
@@ -132,15 +183,7 @@ def _open_inputs(args: AppendArgs) -> InputFiles:
             raise UsageError("standard input is closed: there is nothing to read")
         if console.stdin_is_terminal():
             console.notice("reading records from the terminal, one per line; end with Ctrl-D")
-    return InputFiles(names)
-
-
-def _name_input(error: S2Error | None, inputs: InputFiles) -> S2Error | None:
-    """A line that is no record, by its number in its own file."""
-    if isinstance(error, BadInputError) and error.line is not None and inputs.names != (STDIN,):
-        at, line = inputs.place(error.line)
-        return BadInputError(f"{inputs.names[at]}: line {line}: {error.reason}", hint=error.hint)
-    return error
+    return InputFiles(names, whole=args.raw)
 
 
 def name_condition(error: S2Error, args: ConditionArgs, uri: str, durable: int) -> S2Error:

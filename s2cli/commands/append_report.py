@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.record_args import AppendArgs
     from s2cli.client.input_files import InputFiles
+    from s2cli.commands.append_rejects import Rejects
     from s2cli.formats.input import TextInput
     from s2cli.wire.append_session import AppendSession
 
@@ -38,6 +39,7 @@ _REPEATED = (
     ("--fencing-token", "fencing_token", None),
     ("--encryption-key-file", "encryption_key_file", None),
     ("--on-lost-ack", "on_lost_ack", "check"),
+    ("--timestamp-from", "timestamp_from", None),
 )
 
 
@@ -52,6 +54,7 @@ class Account:
         session: AppendSession,
         source: TextInput,
         inputs: InputFiles,
+        rejects: Rejects | None,
     ) -> None:
         self._args = args
         self._command = command
@@ -59,11 +62,15 @@ class Account:
         self._session = session
         self._source = source
         self._inputs = inputs
+        self._rejects = rejects
+        self._whole = False
         self._started = time.monotonic()
 
-    def show(self, exit_code: int, *, as_json: bool) -> None:
-        """One line on stderr, or one object on stdout. Where that cannot be written, an S2Error has the line, or a
-        warning if the append failed itself: why it did matters more."""
+    def show(self, exit_code: int, *, whole: bool, as_json: bool) -> None:
+        """One line on stderr, or one object on stdout; `whole`: all that can be a record is durable.
+        Where that cannot be written, an S2Error has the line, or a warning if the append failed itself: why it did
+        matters more."""
+        self._whole = whole
         text = self._text(exit_code)
         console.done(text, told=not as_json)
         if not as_json:
@@ -78,10 +85,10 @@ class Account:
                 raise
             console.warn(error.message)
 
-    def _next_line(self, exit_code: int) -> int:
+    def _next_line(self) -> int:
         """The first line that is neither durable nor left out."""
         source = self._source
-        if exit_code == ExitCode.OK or source.error is not None:
+        if self._whole or source.error is not None:
             return source.lines + 1
         return self._session.next_line
 
@@ -106,26 +113,28 @@ class Account:
                 place += f" in {session.seq_nums.count} ranges"
         batches = format_count(session.batches, "batch", "batches")
         amount = f"{format_bytes(session.bytes)}, {batches}, {format_seconds(seconds)}"
-        if exit_code == ExitCode.OK:
+        if self._whole:
             text = f"{self._uri}: {format_count(session.durable, 'record', 'records')} durable{place} ({amount})"
         else:
             text = f"{self._uri}: {source.lines} read, {session.sent} sent, {session.durable} durable{place} ({amount})"
         if source.skipped:
             commands = format_count(source.skipped, "command record", "command records")
             text += f"; skipped {commands} (--commands send sends them)"
+        if self._rejects is not None and source.rejected:
+            text += f"; {self._rejects.summary()}"
         if session.unknown:
             text += f"; undecided: {describe(session.unknown)}"
         if session.repeated:
             text += f"; perhaps in the stream twice: {describe(session.repeated)}"
         if session.recognized:
             text += f"; not acknowledged, but found in the stream: {describe(session.recognized)}"
-        if exit_code != ExitCode.OK:
+        if not self._whole:
             text += self._how_to_resume(exit_code)
         return text
 
     def _how_to_resume(self, exit_code: int) -> str:
         session = self._session
-        line = self._next_line(exit_code)
+        line = self._next_line()
         at, its_line = self._inputs.place(line)
         text = f"; next line: {its_line}"
         if len(self._inputs.names) > 1:
@@ -176,9 +185,11 @@ class Account:
         args, inputs = self._args, self._inputs
         if (
             self._command is None
-            or args.zero
+            or args.separator not in (b"\n", None)
             or (args.encryption_key_file or "").startswith(("/dev/", "/proc/", STDIN))
         ):
+            return None
+        if args.raw and line > len(inputs.names):
             return None
         at, line = inputs.place(line)
         name, rest = inputs.names[at], list(inputs.names[at + 1 :])
@@ -189,12 +200,14 @@ class Account:
                 words += [option, value]
         for header in args.header:
             words += ["--header", header]
+        if args.raw:
+            words.append("--raw")
         if match_seq_num is None and args.match_seq_num is not None:
             match_seq_num = args.match_seq_num + self._session.durable
         if match_seq_num is not None:
             words += ["--match-seq-num", str(match_seq_num)]
         if name == STDIN or line > 1:
-            if STDIN in rest:
+            if STDIN in rest or args.raw:
                 return None
             before = f"tail -n +{line} {'FILE' if name == STDIN else _quote_file(name)} | "
             operands = [STDIN, *map(_quote_file, rest)] if rest else []
@@ -204,7 +217,7 @@ class Account:
 
     def _fields(self, exit_code: int) -> dict[str, object]:
         session, source, inputs = self._session, self._source, self._inputs
-        next_line = self._next_line(exit_code)
+        next_line = self._next_line()
         fields: dict[str, object] = {
             "stream": self._uri,
             "read": source.lines,
@@ -228,6 +241,9 @@ class Account:
             at, line = inputs.place(next_line)
             fields["next_input"] = {"input": inputs.names[at], "line": line}
             fields["inputs"] = [{"input": name, "lines": lines} for name, lines in inputs.counts(source.lines)]
+        if self._rejects is not None:
+            fields["rejected"] = source.rejected
+            fields["rejected_lines"] = self._rejects.lines.kept
         if session.unknown:
             fields["unknown_lines"] = session.unknown
             fields["resume_by_tail"] = [{"tail": tail, "command": line} for tail, line in self._commands_by_tail()]

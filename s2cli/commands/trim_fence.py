@@ -10,7 +10,7 @@ from s2cli.commands.append import fencing_token_bytes, inflight_bytes, max_outag
 from s2cli.commands.append_report import OUTCOMES
 from s2cli.commands.connect import open_stream
 from s2cli.errors import ExitCode, FencingTokenMismatchError, PreconditionError, S2Error, UndecidedError
-from s2cli.formats.input import TextInput
+from s2cli.formats.input import open_input
 from s2cli.values import parse_u64
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
 from s2cli.wire.append_session import AppendSession
@@ -80,7 +80,9 @@ def _append(
     options = AppendOptions(inflight_bytes=inflight_bytes(stream), max_outage_s=max_outage_s(args))
     record = encode_record(body, encode_headers([(b"", command)]))
     with Interrupts() as interrupts:
-        loop = AppendLoop(stream, session, TextInput(b"\n"), None, options, interrupts, console.notice, console.detail)
+        loop = AppendLoop(
+            stream, session, open_input("text", b"\n", []), None, options, interrupts, console.notice, console.detail
+        )
         loop.add(encoded_records([record], len(body)))
         try:
             loop.run()

@@ -3,77 +3,26 @@
 from __future__ import annotations
 
 from s2cli.errors import BadInputError, S2Error
+from s2cli.formats.lines import LineSplitter, WholeInputs, too_long
 from s2cli.wire.append_input import Batcher, Records, bodies_records, encoded_records
 from s2cli.wire.protobuf import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.wire.ranges import Range
 
     Headers = list[tuple[bytes, bytes]]
+    # What takes bytes in any pieces, and gives what is complete in them
+    Splitter = LineSplitter | WholeInputs
+    Parse = Callable[[bytes], tuple[bytes, int] | None]
+    Reject = Callable[[bytes, BadInputError], None]
 
-
-class LineSplitter:
-    """Takes bytes in any pieces and gives the lines that are complete in them, without their separators.
-
-    A line of more than `limit_bytes` ends it: the lines before come back first, then `error` is set and nothing more
-    comes. `limit_hint` says in that error where the limit comes from.
-    """
-
-    __slots__ = ("_carry", "_carry_bytes", "_limit_bytes", "_separator", "error", "lines")
-
-    def __init__(self, separator: bytes, limit_bytes: int) -> None:
-        self._separator = separator
-        self._limit_bytes = limit_bytes
-        self._carry: list[bytes] = []  # an incomplete line, joined when it is whole
-        self._carry_bytes = 0
-        self.lines = 0  # given out
-        self.error: BadInputError | None = None
-
-    def feed(self, data: bytes) -> list[bytes]:
-        lines = data.split(self._separator)
-        rest = lines.pop()
-        if lines:
-            if self._carry:
-                self._carry.append(lines[0])
-                lines[0] = b"".join(self._carry)
-                self._carry.clear()
-                self._carry_bytes = 0
-            # Only a line that spans pieces can be too long, unless a piece is itself larger than the limit.
-            if len(lines[0]) > self._limit_bytes or len(data) > self._limit_bytes:
-                lines = self._up_to_limit(lines)
-            self.lines += len(lines)
-        if rest and self.error is None:
-            self._carry.append(rest)
-            self._carry_bytes += len(rest)
-            if self._carry_bytes > self._limit_bytes:
-                self._too_long(self._carry_bytes, "at least ")
-        return lines
-
-    def finish(self) -> list[bytes]:
-        """At the end of an input, which another one may follow: its last line, where no separator ends it."""
-        if not self._carry or self.error is not None:
-            return []
-        line = b"".join(self._carry)
-        self._carry.clear()
-        self._carry_bytes = 0
-        self.lines += 1
-        return [line]
-
-    def _up_to_limit(self, lines: list[bytes]) -> list[bytes]:
-        for index, line in enumerate(lines):
-            if len(line) > self._limit_bytes:
-                lines = lines[:index]
-                self._too_long(len(line), "", index)
-                break
-        return lines
-
-    def _too_long(self, size: int, about: str, before: int = 0) -> None:
-        self._carry.clear()
-        self.error = BadInputError(
-            f"the record has {about}{size} bytes, more than the {self._limit_bytes} that fit into one",
-            line=self.lines + before + 1,
-        )
+# The most that fits into the body of a record without headers
+MAX_BODY_BYTES = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES
+# A line that is left out since it is too long for a record may have so many bytes
+MAX_REJECTED_BYTES = 64 * 1024 * 1024
 
 
 class TextInput:
@@ -84,11 +33,12 @@ class TextInput:
 
     __slots__ = ("_batcher", "_lines", "error")
 
-    skipped = 0  # lines that were left out
+    skipped = 0  # lines that were left out, since they are command records
+    rejected = 0  # lines that were left out, since they cannot be records
 
-    def __init__(self, separator: bytes, limit_bytes: int = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES) -> None:
-        self._lines = LineSplitter(separator, limit_bytes)
-        self._batcher = Batcher()
+    def __init__(self, lines: Splitter, batcher: Batcher | None = None) -> None:
+        self._lines = lines
+        self._batcher = Batcher() if batcher is None else batcher
         self.error: S2Error | None = None  # the owner may set it too
 
     @property
@@ -133,17 +83,21 @@ class TextInput:
 class EncodedInput(TextInput):
     """Lines that become records with headers or timestamps: `parse` makes of a line an encoded AppendRecord and its
     metered size without RECORD_OVERHEAD_BYTES, None of one that is to be left out, or raises BadInputError without a
-    line number."""
+    line number. With `reject` such a line does not end the input: it is left out, and passed on with the error."""
 
-    __slots__ = ("_encoded_lines", "_gaps", "_parse", "_parsed", "skipped")
+    __slots__ = ("_encoded_lines", "_gaps", "_parse", "_parsed", "_reject", "rejected", "skipped")
 
-    def __init__(self, separator: bytes, limit_bytes: int, parse: Parse) -> None:
-        super().__init__(separator, limit_bytes)
+    def __init__(
+        self, lines: Splitter, parse: Parse, batcher: Batcher | None = None, reject: Reject | None = None
+    ) -> None:
+        super().__init__(lines, batcher)
         self._parse = parse
+        self._reject = reject
         self._parsed = 0
         self._encoded_lines = 0  # the last line that was given out in a batch
         self._gaps: list[Range] = []  # lines beyond it that were left out
         self.skipped = 0
+        self.rejected = 0
 
     @property
     def lines(self) -> int:
@@ -157,11 +111,12 @@ class EncodedInput(TextInput):
             try:
                 parsed = self._parse(line)
             except BadInputError as error:
-                self.error = BadInputError(error.reason, line=self._parsed + 1, hint=error.hint)
-                break
+                self._on_bad_line(line, BadInputError(error.reason, line=self._parsed + 1, hint=error.hint))
+                continue
             self._parsed += 1
             if parsed is None:
-                self._skip()
+                self.skipped += 1
+                self._leave_out()
             else:
                 records.append(parsed[0])
                 sizes.append(parsed[1])
@@ -171,8 +126,16 @@ class EncodedInput(TextInput):
             return []
         return [self._encode(*batch) for batch in self._batcher.add(records, sum(sizes), sizes)]
 
-    def _skip(self) -> None:
-        self.skipped += 1
+    def _on_bad_line(self, line: bytes, error: BadInputError) -> None:
+        if self._reject is None:
+            self.error = error
+            return
+        self._parsed += 1
+        self.rejected += 1
+        self._leave_out()
+        self._reject(line, error)
+
+    def _leave_out(self) -> None:
         line, gaps = self._parsed, self._gaps
         if gaps and gaps[-1][1] == line - 1:
             gaps[-1] = gaps[-1][0], line
@@ -200,34 +163,59 @@ class EncodedInput(TextInput):
         return ranges
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+def open_input(
+    record_format: str,
+    separator: bytes | None,
+    headers: Headers,
+    *,
+    skip_commands: bool = False,
+    timestamp_field: str | None = None,
+    batcher: Batcher | None = None,
+    reject: Reject | None = None,
+) -> TextInput:
+    """What reads `record_format` ("text", "json" or "json-base64"), whose lines the `separator` ends; None: each input
+    is one record.
 
-    Parse = Callable[[bytes], tuple[bytes, int] | None]
+    Every record gets `headers` besides its own, but for command records, which have none; these are left out where
+    `skip_commands` says so. `timestamp_field` is a field of the JSON in each body: the record's time. `reject` gets
+    lines that cannot be records, which else end the input."""
+    timestamp_of = None
+    if timestamp_field is not None:
+        from s2cli.formats.body_timestamp import timestamp_finder
 
-
-def open_input(record_format: str, separator: bytes, headers: Headers, *, skip_commands: bool = False) -> TextInput:
-    """What reads `record_format` ("text", "json" or "json-base64"). Every record gets `headers` besides its own, but
-    for command records, which have none; these are left out where `skip_commands` says so."""
+        timestamp_of = timestamp_finder(timestamp_field)
     if record_format == "text":
-        if not headers:
-            return TextInput(separator)
-        return _headed_text(separator, headers)
-    from s2cli.formats.json_input import parse_record
+        if not headers and timestamp_of is None and reject is None:
+            return TextInput(_splitter(separator, MAX_BODY_BYTES), batcher)
+        limit_bytes, parse = _text_parser(headers, timestamp_of)
+    else:
+        from s2cli.formats.json_input import record_parser
 
-    base64 = record_format == "json-base64"
-    # Escapes and Base64 make a line longer than its record, sixfold at the most (\u0000).
-    limit_bytes = 8 * MAX_RECORD_BYTES
-    return EncodedInput(
-        separator, limit_bytes, lambda line: parse_record(line, headers, base64=base64, skip_commands=skip_commands)
-    )
+        # Escapes and Base64 make a line longer than its record, sixfold at the most (\u0000).
+        limit_bytes = 8 * MAX_RECORD_BYTES
+        parse = record_parser(headers, record_format == "json-base64", skip_commands, timestamp_of)
+    if reject is not None:
+        limit_bytes = MAX_REJECTED_BYTES
+    return EncodedInput(_splitter(separator, limit_bytes), parse, batcher, reject)
 
 
-def _headed_text(separator: bytes, headers: Headers) -> TextInput:
+def _splitter(separator: bytes | None, limit_bytes: int) -> Splitter:
+    return WholeInputs(limit_bytes) if separator is None else LineSplitter(separator, limit_bytes)
+
+
+def _text_parser(headers: Headers, timestamp_of: Callable[[bytes], int] | None) -> tuple[int, Parse]:
+    """The most that a line may have, and what makes a record of one."""
     from s2cli.wire.append_input import encode_headers, encode_record
     from s2cli.wire.record_rules import metered_bytes
 
     encoded = encode_headers(headers)
     headers_bytes = metered_bytes(b"", headers) - RECORD_OVERHEAD_BYTES
-    limit_bytes = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES - headers_bytes
-    return EncodedInput(separator, limit_bytes, lambda line: (encode_record(line, encoded), headers_bytes + len(line)))
+    limit_bytes = MAX_BODY_BYTES - headers_bytes
+
+    def parse(line: bytes) -> tuple[bytes, int]:
+        if len(line) > limit_bytes:
+            raise too_long(len(line), limit_bytes)
+        timestamp = None if timestamp_of is None else timestamp_of(line)
+        return encode_record(line, encoded, timestamp), headers_bytes + len(line)
+
+    return limit_bytes, parse

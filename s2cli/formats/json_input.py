@@ -21,15 +21,26 @@ if TYPE_CHECKING:
     Headers = list[tuple[bytes, bytes]]
 
 
-def parse_record(
-    line: bytes, extra_headers: Headers, *, base64: bool, skip_commands: bool = False
-) -> tuple[bytes, int] | None:
-    """One line as an encoded AppendRecord, and its metered size without RECORD_OVERHEAD_BYTES. The texts are in Base64
-    where the member `base64` or, without one, the argument says so. A command record gets none of the `extra_headers`;
-    with `skip_commands` it is None, whatever it commands.
+def record_parser(
+    extra_headers: Headers, base64: bool, skip_commands: bool, timestamp_of: Callable[[bytes], int] | None
+) -> Callable[[bytes], tuple[bytes, int] | None]:
+    """What makes of one line an encoded AppendRecord, and its metered size without RECORD_OVERHEAD_BYTES. The texts are
+    in Base64 where the member `base64` or, without one, the argument says so. A command record gets none of the
+    `extra_headers`; with `skip_commands` it is None, whatever it commands. `timestamp_of` finds the time of all other
+    records in their bodies.
 
-    Raises BadInputError without a line number.
+    It raises BadInputError without a line number.
     """
+    return lambda line: _parse_record(line, extra_headers, base64, skip_commands, timestamp_of)
+
+
+def _parse_record(
+    line: bytes,
+    extra_headers: Headers,
+    base64: bool,
+    skip_commands: bool,
+    timestamp_of: Callable[[bytes], int] | None,
+) -> tuple[bytes, int] | None:
     try:
         fields = json.loads(line.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -53,6 +64,8 @@ def parse_record(
         headers += extra_headers
     body = b"" if fields.get("body") is None else decode(fields["body"], "body")
     timestamp = fields.get("timestamp")
+    if timestamp_of is not None and not is_command:
+        timestamp = timestamp_of(body)
     if timestamp is not None and not is_u64(timestamp):
         raise BadInputError('"timestamp" must be a whole number of milliseconds')
     try:

@@ -30,12 +30,14 @@ class Batcher:
     """Collects records and gives them back in batches. A record is a body, or whatever else the caller encodes: then
     `sizes` says what each counts for, without RECORD_OVERHEAD_BYTES. A batch comes with the sum of these sizes.
 
-    No record may be larger than a batch.
+    A batch may be held below what an append carries; a record that is larger than that is a batch by itself.
     """
 
-    __slots__ = ("_bound", "_records", "_sizes")
+    __slots__ = ("_bound", "_max_bytes", "_max_records", "_records", "_sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, max_records: int = MAX_BATCH_RECORDS, max_bytes: int = MAX_BATCH_BYTES) -> None:
+        self._max_records = max_records
+        self._max_bytes = max_bytes  # metered
         self._records: list[bytes] = []
         self._sizes: list[int] = []  # empty where the records are bodies
         self._bound = 0  # of the metered size of _records: never less than it
@@ -60,8 +62,8 @@ class Batcher:
         if sizes is not None:
             self._sizes += sizes
         self._bound += bound_bytes + RECORD_OVERHEAD_BYTES * len(records)
-        if self._bound <= MAX_BATCH_BYTES:
-            ends = list(range(MAX_BATCH_RECORDS, len(self._records) + 1, MAX_BATCH_RECORDS))
+        if self._bound <= self._max_bytes:
+            ends = list(range(self._max_records, len(self._records) + 1, self._max_records))
         else:
             ends = self._ends()
         if not ends:
@@ -89,12 +91,13 @@ class Batcher:
         """Where the full batches end, record by record."""
         ends: list[int] = []
         start, metered = 0, 0
+        max_records, max_bytes = self._max_records, self._max_bytes
         for at, size in enumerate(self._sizes or map(len, self._records)):
             metered += RECORD_OVERHEAD_BYTES + size
-            if metered > MAX_BATCH_BYTES or at - start == MAX_BATCH_RECORDS:
+            if (metered > max_bytes or at - start == max_records) and at > start:
                 ends.append(at)
                 start, metered = at, RECORD_OVERHEAD_BYTES + size
-        if len(self._records) - start == MAX_BATCH_RECORDS:
+        if len(self._records) - start == max_records:
             ends.append(len(self._records))
         return ends
 

@@ -15,6 +15,8 @@ VALUES = {
     values.parse_duration_ms: ["1s", "2s"],
     values.parse_size_bytes: ["1KiB", "2KiB"],
     values.parse_bool: ["true", "false"],
+    values.parse_delimiter: [";", r"\r\n"],
+    values.parse_rate: ["5/s", "2MiB/s"],
     values.parse_record_format: ["json", "text"],
 }
 

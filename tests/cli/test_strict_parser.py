@@ -48,6 +48,9 @@ append --match-seq-num=5 --fencing-token= s2://b/s
 append --linger 5ms --inflight 8MiB --format json s2://b/s
 append -H a=b -H c=d s2://b/s -o json
 append -0 --on-lost-ack stop --max-outage 5s s2://b/s
+append s2://b/s --raw a.jpg b.jpg
+append --delimiter ; --timestamp-from time --on-error bad.log --rate 500/s s2://b/s
+append --dry-run s2://b/s -o json
 records append s2://b/s
 read s2://b/s
 read s2://b/s --from -5
@@ -128,6 +131,7 @@ read -o
 read --from --to
 read --count=
 append --format yaml
+append --rate fast
 append --on-lost-ack never
 append --create=yes
 basins
