@@ -88,14 +88,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "reconfigure-basin": ("official:reconfigure_basin", "official_args:ReconfigureBasinArgs", ""),
     "reconfigure-stream": ("official:reconfigure_stream", "official_args:ReconfigureStreamArgs", ""),
     "issue-access-token": ("tokens:issue_token", "official_args:IssueAccessTokenArgs", ""),
-    "list-access-tokens": ("official_account:list_access_tokens", "official_args:ListAccessTokensArgs", ""),
-    "revoke-access-token": ("official_account:revoke_access_token", "official_args:RevokeAccessTokenArgs", ""),
-    "get-account-metrics": ("official_account:get_metrics", "official_args:GetAccountMetricsArgs", ""),
-    "get-basin-metrics": ("official_account:get_metrics", "official_args:GetBasinMetricsArgs", ""),
-    "get-stream-metrics": ("official_account:get_metrics", "official_args:GetStreamMetricsArgs", ""),
-    "list-locations": ("official_account:list_locations", "official_args:ListLocationsArgs", ""),
-    "get-default-location": ("official_account:get_default_location", "official_args:GetDefaultLocationArgs", ""),
-    "set-default-location": ("official_account:set_default_location", "official_args:SetDefaultLocationArgs", ""),
+    "list-access-tokens": ("official:list_access_tokens", "official_args:ListAccessTokensArgs", ""),
+    "revoke-access-token": ("official:revoke_access_token", "official_args:RevokeAccessTokenArgs", ""),
+    "get-account-metrics": ("official:get_metrics", "official_args:GetAccountMetricsArgs", ""),
+    "get-basin-metrics": ("official:get_metrics", "official_args:GetBasinMetricsArgs", ""),
+    "get-stream-metrics": ("official:get_metrics", "official_args:GetStreamMetricsArgs", ""),
+    "list-locations": ("official:list_locations", "official_args:ListLocationsArgs", ""),
+    "get-default-location": ("official:get_default_location", "official_args:GetDefaultLocationArgs", ""),
+    "set-default-location": ("official:set_default_location", "official_args:SetDefaultLocationArgs", ""),
 }
 COMMANDS |= {
     f"records {verb}": (*COMMANDS[verb][:2], "") for verb in ("append", "read", "tail", "check-tail", "trim", "fence")

@@ -16,8 +16,9 @@ MAX_TRACEBACK_CHARS = 4000
 # Of what a client sent, within a line.
 MAX_QUOTED_BYTES = 200
 
-# The logger for all that.
+# The logger for all that, and the one for a line about each request, which -v asks for and nothing limits.
 CLIENT_LOG = "s2cli.server.clients"
+REQUEST_LOG = "s2cli.server.requests"
 
 
 class _Bound(logging.Filter):

@@ -7,7 +7,7 @@ import os
 import sys
 
 from s2cli.private_files import open_own
-from s2cli.server.http.request_log import REQUEST_LOG
+from s2cli.server.client_log import REQUEST_LOG
 
 MAX_LOG_BYTES = 1024 * 1024
 

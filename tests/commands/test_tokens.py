@@ -9,7 +9,7 @@ import pytest
 from support.lossy_front import LossyFront
 
 from s2cli.cli.account_args import IssueTokenArgs, MetricsArgs
-from s2cli.commands import metrics, official_account, tokens
+from s2cli.commands import metrics, official, tokens
 from s2cli.errors import UsageError
 
 ROOT_TOKEN = "root-token-of-the-tests"
@@ -262,7 +262,7 @@ def test_metrics_as_the_official_tool_prints_them(s2, written):
     )
     assert s2("get-stream-metrics", f"s2://{written}/s", "storage", *between).stdout.startswith(b"storage\n+")
     scalar = {"scalar": {"name": "active", "unit": "operations", "value": 7.0}}
-    assert official_account.metric_lines(scalar) == ["active: 7.0 operations"]
+    assert official.metric_lines(scalar) == ["active: 7.0 operations"]
 
 
 # Locations
@@ -286,10 +286,10 @@ def test_locations_as_the_official_tool_prints_them(s2, capfd):
     assert re.match(r"local \((public|private)\)\n", access)
     assert s2("get-default-location").stdout.decode() == access
     assert s2("set-default-location", "local").stdout.decode() == access
-    official_account.print_location(
+    official.print_location(
         {"name": "aws:us-east-1", "is_private": False, "storage_classes": ["a", "b"], "default_storage_class": "a"}
     )
-    official_account.print_location({"name": "x", "is_private": True, "storage_classes": []})
+    official.print_location({"name": "x", "is_private": True, "storage_classes": []})
     assert capfd.readouterr().out == (
         "aws:us-east-1 (public)\n  storage classes: a, b\n  default storage class: a\n"
         "x (private)\n  storage classes: none\n"

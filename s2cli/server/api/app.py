@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -16,13 +17,12 @@ from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import answer_metrics
 from s2cli.server.api.request import Request
 from s2cli.server.api.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
-from s2cli.server.client_log import CLIENT_LOG, quoted
+from s2cli.server.client_log import CLIENT_LOG, REQUEST_LOG, quoted
 from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.http.authority import is_same_host, split_authority
 from s2cli.server.http.content_coding import encode_payload
 from s2cli.server.http.cors import answer_preflight, is_preflight, permission
 from s2cli.server.http.exchange import DisconnectedError
-from s2cli.server.http.request_log import logged
 
 if TYPE_CHECKING:
     from s2cli.server.api.request import Response, Route
@@ -102,7 +102,24 @@ def application(server: Server, *, is_private: bool = False) -> Application:
             # Raises, and so ends the exchange as broken, if the response has begun.
             exchange.answer_json(*failure)
 
-    return logged(answer) if server.logs_requests else answer
+    return _logged(answer) if server.logs_requests else answer
+
+
+def _logged(answer: Application) -> Application:
+    """Logs each request when it has ended, a session too. Headers, bodies and the query are left out: they may be
+    secret."""
+    requests = logging.getLogger(REQUEST_LOG)
+
+    async def answer_and_log(exchange: Exchange) -> None:
+        began_s = time.monotonic()
+        try:
+            await answer(exchange)
+        finally:
+            took_ms = (time.monotonic() - began_s) * 1000
+            path, status = quoted(exchange.raw_path), exchange.status or "-"
+            requests.info("%s %s %s %.1f ms %d bytes", exchange.method, path, status, took_ms, exchange.written_bytes)
+
+    return answer_and_log
 
 
 def _foreign(origin: bytes) -> ApiError:

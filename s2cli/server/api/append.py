@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import proto_steps
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from s2cli.wire.configs import Layer
     from s2cli.wire.frames import Frame
 
+    Positions = tuple[int, int, int, int, int, int]
+
+Result = TypeVar("Result")
+
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
 QUIET_S = 0.1
 LINGER_S = 2.0
@@ -50,7 +54,7 @@ _JSON_ACK = (
 )
 
 
-def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
+def _positions(admitted: Admitted) -> Positions:
     """Start, end and tail of an acknowledgement, each with its timestamp."""
     chunk, stream = admitted.chunk, admitted.stream
     return (
@@ -63,7 +67,24 @@ def _positions(admitted: Admitted) -> tuple[int, int, int, int, int, int]:
     )
 
 
-async def append_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
+def _ack(media: Media, positions: Positions) -> tuple[bytes, bytes]:
+    """The answer to a unary append: its content type, and its body."""
+    if media.wants_protobuf:
+        return PROTOBUF, encode_ack(*positions)
+    return JSON, _JSON_ACK % positions
+
+
+async def append(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
+    """Whether it was a session, whose duration is the client's choice."""
+    media = Media(exchange)
+    if media.is_session:
+        await _append_session(server, exchange, basin, name, media)
+        return True
+    await _append_one(server, exchange, basin, name, media)
+    return False
+
+
+async def _append_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     layer = media.stream_layer
     if media.sends_protobuf:
         code, decode = "bad_proto", proto_steps
@@ -87,9 +108,13 @@ async def append_one(server: Server, exchange: Exchange, basin: str, name: str, 
         return
     del data  # whoever waits for room holds the batch alone
     stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
-    request = _Request(exchange, as_protobuf=media.wants_protobuf)
+
+    def answer(admitted: Admitted) -> None:
+        exchange.answer(200, *_ack(media, _positions(admitted)))
+
+    request = _Request(answer)
     await _admit(stream, batch, request, seal)
-    await request.answered
+    await request.done
 
 
 async def _opened(
@@ -117,35 +142,36 @@ async def _admit(
         raise
 
 
-class _Request:
-    """The owner of a unary append. It answers from the callback of the group."""
+class _Request(Generic[Result]):
+    """The owner of a unary append. `done` is what `conclude` makes of it once it is durable, in the callback of the
+    group."""
 
-    __slots__ = ("_as_protobuf", "_exchange", "answered")
+    __slots__ = ("_conclude", "done")
 
-    def __init__(self, exchange: Exchange, *, as_protobuf: bool) -> None:
-        self._exchange = exchange
-        self._as_protobuf = as_protobuf
-        self.answered: Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, conclude: Callable[[Admitted], Result]) -> None:
+        self._conclude = conclude
+        self.done: Future[Result] = asyncio.get_running_loop().create_future()
 
     def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
-        if self.answered.done():
+        if self.done.done():
             return False
         if error is not None:
-            self.answered.set_exception(error)
+            self.done.set_exception(error)
             return False
-        positions = _positions(admitted)
         try:
-            if self._as_protobuf:
-                self._exchange.answer(200, PROTOBUF, encode_ack(*positions))
-            else:
-                self._exchange.answer(200, JSON, _JSON_ACK % positions)
+            self.done.set_result(self._conclude(admitted))
         except Exception as failure:  # noqa: BLE001 - it belongs to this request, not to the group
-            self.answered.set_exception(failure)
-        else:
-            self.answered.set_result(None)
+            self.done.set_exception(failure)
         return False
 
     def flush(self) -> None: ...
+
+
+def _reply_of(admitted: Admitted) -> Reply:
+    """What was written with the batch, to be given to whoever repeats the request."""
+    if admitted.reply is None:
+        raise ApiError("other", "the reply was lost")
+    return admitted.reply
 
 
 async def _append_once(
@@ -165,40 +191,19 @@ async def _append_once(
             # It is written with the records: of the tail only that it is not before their end is known by then.
             start, start_timestamp, end, end_timestamp, _, _ = _positions(admitted)
             positions = start, start_timestamp, end, end_timestamp, end, end_timestamp
-            if media.wants_protobuf:
-                return draft.reply(200, encode_ack(*positions), [], PROTOBUF)
-            return draft.reply(200, _JSON_ACK % positions, [], JSON)
+            content_type, body = _ack(media, positions)
+            return draft.reply(200, body, [], content_type)
 
         stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
-        owner = _Waiting()
-        await _admit(stream, batch, owner, seal, reply)
-        return await owner.reply
+        request = _Request(_reply_of)
+        await _admit(stream, batch, request, seal, reply)
+        return await request.done
 
     reply = await server.replies.once(grant, media.request_token, identify(exchange, basin, data), execute)
     exchange.answer(reply.status, reply.content_type, reply.body, reply.headers)
 
 
-class _Waiting:
-    """The owner of an append whose reply is written with it."""
-
-    __slots__ = ("reply",)
-
-    def __init__(self) -> None:
-        self.reply: Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
-        if self.reply.done():
-            return False
-        if error is None and admitted.reply is not None:
-            self.reply.set_result(admitted.reply)
-        else:
-            self.reply.set_exception(error or ApiError("other", "the reply was lost"))
-        return False
-
-    def flush(self) -> None: ...
-
-
-async def append_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
+async def _append_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     layer = media.stream_layer
     grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "append", grant, layer)

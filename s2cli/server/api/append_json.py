@@ -19,6 +19,7 @@ from s2cli.errors import ApiError, BadValueError
 from s2cli.server.api.append_body import HEADERS_IN_A_ROW, check_count, of_bodies, of_records
 from s2cli.server.api.json_bodies import MAX_REASON_CHARACTERS, Scalar
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
+from s2cli.wire.bodies import is_u64
 from s2cli.wire.names import check_fencing_token
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from s2cli.server.core.batch import Batch
     from s2cli.server.core.turnstile import Steps
 
-MAX_U64 = (1 << 64) - 1
 # So many bytes of headers are decoded at once.
 _AT_ONCE_BYTES = 16 * 1024
 
@@ -169,7 +169,7 @@ def _decode_base64(value: object, name: str) -> bytes:
 def _u64(value: object, name: str) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_U64:
+    if not is_u64(value):
         raise _bad_json(f"`{name}` must be an integer from 0 to 2^64 - 1")
     return value
 

@@ -9,7 +9,7 @@ from s2cli.errors import ApiError
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.framing import Framer
 from s2cli.server.api.media import EVENT_STREAM
-from s2cli.server.api.read_query import MAX_U64
+from s2cli.server.api.read_query import MAX_U64, parse_number
 from s2cli.server.api.record_json import expansion, render_batch, render_tail
 
 if TYPE_CHECKING:
@@ -45,21 +45,11 @@ def last_event_id(exchange: Exchange) -> LastEventId | None:
     value = exchange.fields.get(b"last-event-id")
     if not value:
         return None
-    numbers = [_number(part.strip()) for part in value.split(b",")]
-    if len(numbers) != 3:
-        raise _bad_id()
-    return LastEventId(*numbers)
-
-
-def _number(text: bytes) -> int:
-    # int() alone would take signs and underscores.
-    if not text.isdigit() or len(text) > 20 or int(text) > MAX_U64:
-        raise _bad_id()
-    return int(text)
-
-
-def _bad_id() -> ApiError:
-    return ApiError("bad_header", "Invalid header `last-event-id`: must be `seq_num,count,bytes`")
+    numbers = [parse_number(part.strip().decode("latin-1"), MAX_U64) for part in value.split(b",")]
+    known = [number for number in numbers if number is not None]
+    if not len(known) == len(numbers) == 3:
+        raise ApiError("bad_header", "Invalid header `last-event-id`: must be `seq_num,count,bytes`")
+    return LastEventId(*known)
 
 
 def resume(query: ReadQuery, after: LastEventId) -> None:

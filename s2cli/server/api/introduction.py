@@ -11,7 +11,7 @@ from s2cli.errors import (
     RangeNotSatisfiableError,
     SeqNumMismatchError,
 )
-from s2cli.server.api import record_requests
+from s2cli.server.api import read as reads
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.read_query import parse_query
 from s2cli.server.core.range_scan import STARTS
@@ -27,15 +27,15 @@ async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> b
     """A read that begins at the first record where the query names no start; an empty stream has no records then,
     which is no error."""
     if not parse_query(exchange.query).keys().isdisjoint(STARTS):
-        return await record_requests.read(server, exchange, basin, stream)
+        return await reads.read(server, exchange, basin, stream)
     query = exchange.query
     begin = query + b"&" if query else b""
     try:
         exchange.query = begin + b"seq_num=0"
-        return await record_requests.read(server, exchange, basin, stream)
+        return await reads.read(server, exchange, basin, stream)
     except RangeNotSatisfiableError:
         exchange.query = begin + b"count=0"
-        return await record_requests.read(server, exchange, basin, stream)
+        return await reads.read(server, exchange, basin, stream)
 
 
 def introduction_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from s2cli.server.api.read_query import MAX_U64
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, STREAM_CIPHERS, TIMESTAMPING_MODES
 from s2cli.wire.names import OPERATIONS
 
 Schema = dict[str, Any]
-
-MAX_U64 = (1 << 64) - 1
 
 STRING: Schema = {"type": "string"}
 BOOL: Schema = {"type": "boolean"}

@@ -1,4 +1,4 @@
-"""Reads (protocol section 5): one answer, or a session that may follow the stream."""
+"""Reads (protocol section 5): one answer, or a session that may follow the stream. And where a stream ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.event_framing import EVENT_HEADERS, EventFramer, last_event_id, resume
 from s2cli.server.api.follow import PAGE_BYTES, ReadSession
 from s2cli.server.api.framing import SessionFramer
-from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS
+from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.api.read_query import parse_read_query
 from s2cli.server.api.record_json import expansion, render_batch
 from s2cli.server.core.encryption import seal_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from asyncio import Future
 
     from s2cli.server.api.framing import Framer
-    from s2cli.server.api.media import Media
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.core.stream import Stream
@@ -37,7 +36,25 @@ MAX_WAIT_S = 60
 PATIENCE_S = 1.0
 
 
-async def read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> bool:
+async def read(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
+    """Whether it took as long as its client liked, as a session does."""
+    media = Media(exchange)
+    if media.is_session or media.wants_events:
+        await _read_session(server, exchange, basin, name, media)
+        return True
+    return await _read_one(server, exchange, basin, name, media)
+
+
+async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
+    """Where the stream ends; it is made if the basin makes streams on a read. False, as it was no session."""
+    grant: Grant | None = exchange.grant
+    stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant)
+    stream.meter.tail_checks += 1
+    exchange.answer_json(200, b'{"tail":{"seq_num":%d,"timestamp":%d}}' % (stream.tail_seq_num, stream.tail_timestamp))
+    return False
+
+
+async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> bool:
     """Whether it took as long as its client liked, as a large answer does."""
     query = parse_read_query(exchange.query)
     layer = media.stream_layer
@@ -195,7 +212,7 @@ class _FirstBatch:
             self._arrived.set_exception(outcome or ApiError("unavailable", "the stream has gone"))
 
 
-async def read_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
+async def _read_session(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     """A session of frames, or of events where the client wants these."""
     query = parse_read_query(exchange.query)
     after = None

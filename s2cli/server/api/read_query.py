@@ -53,10 +53,18 @@ def whole_number(given: dict[str, str], name: str, most: int, what: str | None =
     text = given.get(name)
     if text is None:
         return None
+    number = parse_number(text, most)
+    if number is None:
+        raise ApiError("bad_query", f"invalid value for `{name}`: not {what or f'an integer from 0 to {most}'}")
+    return number
+
+
+def parse_number(text: str, most: int) -> int | None:
+    """The number that is written in digits alone, from 0 to `most`; None for any other text."""
     # int() alone would take signs, spaces, underscores and other scripts' digits.
     if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= most:
         return int(text)
-    raise ApiError("bad_query", f"invalid value for `{name}`: not {what or f'an integer from 0 to {most}'}")
+    return None
 
 
 def _flag(given: dict[str, str], name: str) -> bool:

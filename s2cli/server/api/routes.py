@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s2cli.server.api import (
+    append,
     basin_handlers,
     introduction,
     metric_handlers,
     openapi,
-    record_requests,
+    read,
     stream_handlers,
     token_handlers,
 )
@@ -92,7 +93,7 @@ def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
             f"{one}/append",
             "append",
             "Append records",
-            records=record_requests.append,
+            records=append.append,
             body="AppendInput",
             answers={200: "AppendAck"},
         ),
@@ -110,7 +111,7 @@ def _introduction_record_routes(prefix: str) -> tuple[Route, ...]:
             f"{one}/tail",
             "check-tail",
             "Check the tail of a stream",
-            records=record_requests.tail,
+            records=read.tail,
             answers={200: "Tail"},
         ),
     )
@@ -175,7 +176,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/streams/{stream}/records",
         "append",
         "Append records, or open an append session",
-        records=record_requests.append,
+        records=append.append,
         body="AppendInput",
         answers={200: "AppendAck"},
     ),
@@ -184,7 +185,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/streams/{stream}/records",
         "read",
         "Read records, or open a read session",
-        records=record_requests.read,
+        records=read.read,
         query=READ,
         answers={200: "ReadBatch"},
     ),
@@ -193,7 +194,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/streams/{stream}/records/tail",
         "check-tail",
         "Check the tail of a stream",
-        records=record_requests.tail,
+        records=read.tail,
         answers={200: "Tail"},
     ),
     Route(

@@ -9,7 +9,9 @@ import math
 import time
 from abc import abstractmethod
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,14 @@ class Receiver(asyncio.BufferedProtocol):
 
     def __init__(self, shared: Connections) -> None:
         self.shared = shared
+        self.memory = shared.memory
+        self.transport: Any = None  # asyncio.Transport, once there is one
+        # What the host and the budget ask of it: OpenConnection, and Holder in memory_budget.
+        self.deadline_s = self.idle_since_s = self.marked_s = math.inf
+        self.share = Share()
+        self.is_ending = False
+        self.taken_mark = 0
+        self.is_short_of_memory = False  # and so not read
 
     @abstractmethod
     def data_received(self, data: bytes) -> None: ...
@@ -43,19 +53,24 @@ class Receiver(asyncio.BufferedProtocol):
         """What it holds of what it has received."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        buffer, memory = self.shared.buffer, self.shared.memory
+        buffer, memory = self.shared.buffer, self.memory
         if not memory.is_full_of_input:
             return buffer
         return buffer[: max(LEAST_RECEIVE_BYTES, memory.least_read_bytes - self.input_bytes())]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.shared.memory.spend_input(nbytes)
+        self.memory.spend_input(nbytes)
         self.data_received(bytes(self.shared.buffer[:nbytes]))
 
     def is_beyond_least(self) -> bool:
-        """Whether it has to wait for room, with what it holds."""
-        memory = self.shared.memory
-        return memory.is_full_of_input and self.input_bytes() >= memory.least_read_bytes
+        """Whether it holds so much that it has to wait for room, where the budget has none."""
+        return self.input_bytes() >= self.memory.least_read_bytes
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def end_reader(self) -> None:
+        self.abort()
 
 
 class OpenConnection(Protocol):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import ApiError
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from s2cli.server.http.memory_budget import Share
@@ -64,6 +65,11 @@ class Exchange(ABC):
     goes the head alone, and then its client counts as gone."""
 
     __slots__ = (
+        "_disconnected",
+        "_is_over",
+        "_is_stopped",
+        "_reader",
+        "_writer",
         "added_headers",
         "fields",
         "grant",
@@ -92,6 +98,12 @@ class Exchange(ABC):
         # Of the response: 0 before it has begun, and what is written of its body.
         self.status = 0
         self.written_bytes = 0
+        self._is_over = False
+        # Who waits for more of the body, and for room; whether nobody is to wait for the body any more.
+        self._reader: Future[None] | None = None
+        self._writer: Future[None] | None = None
+        self._is_stopped = False
+        self._disconnected = False
         # What the application finds out of it: what it counts as, and who sent it: None where everybody may do
         # everything, else a Grant.
         self.operation = "other"
@@ -130,13 +142,19 @@ class Exchange(ABC):
         """The same for one who gives the exchange up when he is cancelled, and so may read at less cost."""
         return await self.read()
 
-    @abstractmethod
     def stop_reading(self) -> None:
         """Has `read` return now, and from now on."""
+        self._is_stopped = True
+        self._wake_reader()
 
-    @abstractmethod
     def go_on_reading(self) -> None:
         """Takes `stop_reading` back."""
+        self._is_stopped = False
+
+    def _wake_reader(self, _: object = None) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     async def discard(self, quiet_s: float, most_s: float) -> None:
         """Throws away what comes until nothing has come for `quiet_s`, at most for `most_s`. After an error this stands
@@ -157,9 +175,15 @@ class Exchange(ABC):
 
     # The response.
 
-    @abstractmethod
     def start(self, status: int, headers: Headers) -> None:
         """The head, which leaves with the first piece of the body. Raises RuntimeError where it has begun."""
+        if self.status:
+            raise RuntimeError("the response has begun")
+        self.status = status
+        self._start(status, (*headers, *self.added_headers) if self.added_headers else headers)
+
+    @abstractmethod
+    def _start(self, status: int, headers: Headers) -> None: ...
 
     @abstractmethod
     def write(self, data: bytes) -> bool:
@@ -171,13 +195,17 @@ class Exchange(ABC):
     def is_blocked(self) -> bool:
         """Whether there is no room."""
 
-    @abstractmethod
     async def drained(self) -> None:
         """Waits until there is room, or `wake` is called. One at a time does."""
+        if self.is_blocked:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
 
-    @abstractmethod
     def wake(self) -> None:
         """Has `drained` return now."""
+        writer, self._writer = self._writer, None
+        if writer is not None and not writer.done():
+            writer.set_result(None)
 
     @abstractmethod
     def end(self, data: bytes = b"") -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -18,7 +18,6 @@ from s2cli.server.http.connections import Receiver
 from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, body_begun_in
 from s2cli.server.http.http1_exchange import Http1Exchange
 from s2cli.server.http.http1_head import BAD_REQUEST, TOO_LARGE, RefusedError
-from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
     from s2cli.server.http.connections import Connections
@@ -71,13 +70,11 @@ class Connection(Receiver):
 
     def __init__(self, shared: Connections) -> None:
         super().__init__(shared)
-        self.transport: Any = None  # asyncio.Transport, once there is one
         # Whether the client has to take something before there is room for more.
         self.is_full = False
         self.state = _PREFACE
         # The client sends no more.
         self.is_half_closed = False
-        self.deadline_s = self.idle_since_s = math.inf
         self._parser = HttpRequestParser(self)
         self._begin = b""  # until it is known what the client speaks
         self._rest = b""  # that is not parsed yet
@@ -100,12 +97,6 @@ class Connection(Receiver):
         self._lingering_bytes = LINGER_BYTES
         self._unsent_bytes = 0
         self.written_bytes = 0
-        self.share = Share()
-        self._memory = shared.memory
-        self._is_short_of_memory = False  # and so not read
-        self.is_ending = False
-        self.taken_mark = 0
-        self.marked_s = math.inf
 
     # What the transport says.
 
@@ -114,7 +105,7 @@ class Connection(Receiver):
         self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
         self.deadline_s = self.shared.now() + HEAD_TIMEOUT_S
         self.shared.opened(self)
-        self._memory.holders.add(self)
+        self.memory.holders.add(self)
         if self.shared.ending:
             self.transport.close()
 
@@ -124,7 +115,7 @@ class Connection(Receiver):
         self.resume_writing()
         if self._current is not None:
             self._current.disconnect()
-        self._memory.holders.discard(self)
+        self.memory.holders.discard(self)
         self.shared.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -144,8 +135,8 @@ class Connection(Receiver):
             return
         self._rest = self._rest + data if self._rest else data
         self._take_rest()
-        if self._memory.is_full_of_input and self.is_beyond_least():
-            self._is_short_of_memory = True
+        if self.memory.is_full_of_input and self.is_beyond_least():
+            self.is_short_of_memory = True
             self.hold_reading()
 
     def _take_rest(self) -> None:
@@ -322,7 +313,7 @@ class Connection(Receiver):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        must_wait = self.waiting or self._rest or self.state is _CLOSED or self._is_short_of_memory
+        must_wait = self.waiting or self._rest or self.state is _CLOSED or self.is_short_of_memory
         if self.holds_reading and not must_wait:
             self.holds_reading = False
             self.transport.resume_reading()
@@ -331,7 +322,7 @@ class Connection(Receiver):
         """The response to the current request is complete."""
         share = self.share
         if share.reserved_bytes:
-            self._memory.keep(share, 0)
+            self.memory.keep(share, 0)
         share.collected_bytes = share.held_bytes = 0
         self._current = None
         self.idle_since_s = self.shared.now()
@@ -377,7 +368,7 @@ class Connection(Receiver):
     def write(self, data: bytes) -> None:
         if self.state is not _CLOSED:  # the transport of uvloop raises then
             self.written_bytes += len(data)
-            self._memory.spend(len(data))
+            self.memory.spend(len(data))
             if len(data) <= 2 * WRITTEN_BYTES:
                 self.transport.write(data)
                 return
@@ -406,8 +397,8 @@ class Connection(Receiver):
         return self.written_bytes - unsent_bytes
 
     def may_read(self) -> None:
-        if self._is_short_of_memory:
-            self._is_short_of_memory = False
+        if self.is_short_of_memory:
+            self.is_short_of_memory = False
             if not self.is_full or self._current is not None:
                 self.go_on_reading()
 
@@ -444,8 +435,3 @@ class Connection(Receiver):
     def _take_no_more(self) -> None:
         if self.state < _LAST:
             self.state = _LAST
-
-    def abort(self) -> None:
-        self.transport.abort()
-
-    end_reader = abort

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from s2cli.server.http.exchange import Exchange
 
 if TYPE_CHECKING:
-    from asyncio import Future, Task
+    from asyncio import Task
     from collections.abc import Callable
 
     from s2cli.server.http.connections import Connections
@@ -57,19 +57,14 @@ class Http1Exchange(Exchange):
 
     __slots__ = (
         "_connection",
-        "_disconnected",
         "_head",
         "_is_bodiless",
         "_is_chunked",
-        "_is_over",
-        "_is_stopped",
         "_is_version_1_0",
         "_on_disconnect",
         "_parts",
-        "_reader",
         "_task",
         "_waited",
-        "_writer",
         "has_come",
         "keeps_alive",
         "untaken_bytes",
@@ -98,16 +93,11 @@ class Http1Exchange(Exchange):
         self._connection = connection
         self._task: Task[None] | None = None
         self._parts: list[bytes] = []
-        self._reader: Future[None] | None = None
-        self._writer: Future[None] | None = None
-        self._disconnected = False
-        self._is_stopped = False
         self._on_disconnect: Callable[[], None] | None = None
         self._waited = False  # for a part of the body
         self._head = b""  # until the first piece of the body
         self._is_chunked = False
         self._is_bodiless = method == "HEAD"
-        self._is_over = False
 
     def begin(self) -> None:
         shared = self._connection.shared
@@ -190,18 +180,6 @@ class Http1Exchange(Exchange):
             self._connection.go_on_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _wake_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None and not reader.done():
-            reader.set_result(None)
-
-    def stop_reading(self) -> None:
-        self._is_stopped = True
-        self._wake_reader()
-
-    def go_on_reading(self) -> None:
-        self._is_stopped = False
-
     def on_disconnect(self, callback: Callable[[], None]) -> None:
         if self._disconnected:
             self._connection.shared.loop.call_soon(callback)
@@ -211,15 +189,12 @@ class Http1Exchange(Exchange):
 
     # The response.
 
-    def start(self, status: int, headers: Headers) -> None:
-        if self.status:
-            raise RuntimeError("the response has begun")
-        self.status = status
+    def _start(self, status: int, headers: Headers) -> None:
         lines = [_STATUS_LINES[status]]
         has_length = False
         if status in _BODILESS:
             self._is_bodiless = has_length = True
-        for name, value in (*headers, *self.added_headers) if self.added_headers else headers:
+        for name, value in headers:
             if name == b"content-length":
                 if status in _BODILESS:
                     continue
@@ -281,13 +256,3 @@ class Http1Exchange(Exchange):
     @property
     def is_blocked(self) -> bool:
         return self._connection.is_full and not self._is_over
-
-    async def drained(self) -> None:
-        if self.is_blocked:
-            self._writer = self._connection.shared.loop.create_future()
-            await self._writer
-
-    def wake(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None and not writer.done():
-            writer.set_result(None)

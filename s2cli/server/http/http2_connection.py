@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from s2cli.server.http.connections import Connections
 
-# A client that takes nothing is given up then.
+# A client that takes nothing is given up then: granian looks for those that have gone, but not past what they do not
+# take.
 STALL_S = 600.0
 # What granian has sent of a stream before it heard of its end has passed by then.
 RESET_DELAY_S = 0.5
@@ -133,22 +134,14 @@ class Client(End, Receiver):
         self.name = name
         self.streams: dict[int, Stream] = {}
         self.running = 0  # of them, that the application is at
-        self.share = Share()
-        self.is_ending = False
-        self.taken_mark = 0
-        self.memory = shared.memory
-        self.marked_s = math.inf
         self._on_lost = on_lost
         self._requests = RequestFrames(name, self)
         self.responses = ResponseFrames(self)
-        self._is_short_of_memory = False  # and so not read
         self._passed_bytes = 0
         # Streams that are ended, and whose frames wait for the end of another one.
         self._ending_requests: list[int] = []
         self._ending_responses: list[int] = []
         self.transport = transport
-        # granian looks for clients that are gone, but not past what such a one does not take.
-        self.deadline_s = self.idle_since_s = math.inf
 
     def join(self, server: End, begin: bytes) -> None:
         self.other = server
@@ -163,8 +156,8 @@ class Client(End, Receiver):
         self.other.transport.write(self._requests.passed(data))
         if self._ending_requests:
             self._end_requests()
-        if self.is_beyond_least():
-            self._is_short_of_memory = True
+        if self.memory.is_full_of_input and self.is_beyond_least():
+            self.is_short_of_memory = True
             self.transport.pause_reading()
 
     def pass_on(self, data: bytes) -> None:
@@ -216,12 +209,9 @@ class Client(End, Receiver):
     def taken_bytes(self) -> int:
         return self._passed_bytes - self.unsent_bytes()
 
-    def end_reader(self) -> None:
-        self.abort()
-
     def may_read(self) -> None:
-        if self._is_short_of_memory:
-            self._is_short_of_memory = False
+        if self.is_short_of_memory:
+            self.is_short_of_memory = False
             if self.other is not None and not (self.is_lost or self.other.is_full):
                 self.transport.resume_reading()
 
@@ -286,9 +276,6 @@ class Client(End, Receiver):
 
     def end_soon(self) -> None:
         """granian does that."""
-
-    def abort(self) -> None:
-        self.transport.abort()
 
 
 class Server(End, asyncio.Protocol):

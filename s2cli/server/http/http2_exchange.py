@@ -31,19 +31,14 @@ class Http2Exchange(Exchange):
     """A request on its way in and its response on its way out."""
 
     __slots__ = (
-        "_disconnected",
         "_has_come",
         "_held",
-        "_is_over",
-        "_is_stopped",
         "_on_sent",
         "_pending",
         "_queued_type",
-        "_reader",
         "_receive",
         "_send",
         "_sending",
-        "_writer",
     )
 
     def __init__(
@@ -55,15 +50,10 @@ class Http2Exchange(Exchange):
         self._send = send
         self._on_sent = on_sent
         self._pending: Future[Message] | None = None
-        self._reader: Future[None] | None = None
-        self._writer: Future[None] | None = None
         self._has_come = False
-        self._disconnected = False
-        self._is_stopped = False
         self._queued_type: type | None = None
         self._sending: Future[None] | None = None  # the message that there was no room for
         self._held: list[bytes] = []
-        self._is_over = False
 
     # The request.
 
@@ -108,17 +98,6 @@ class Http2Exchange(Exchange):
         self.share.body_bytes += len(body)
         return body
 
-    def _wake_reader(self, _: object = None) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def stop_reading(self) -> None:
-        self._is_stopped = True
-        self._wake_reader()
-
-    def go_on_reading(self) -> None:
-        self._is_stopped = False
-
     def on_disconnect(self, callback: Callable[[], None]) -> None:
         if self._disconnected:
             asyncio.get_running_loop().call_soon(callback)
@@ -139,11 +118,8 @@ class Http2Exchange(Exchange):
 
     # The response.
 
-    def start(self, status: int, headers: Headers) -> None:
-        if self.status:
-            raise RuntimeError("the response has begun")
-        self.status = status
-        message = {"type": "http.response.start", "status": status, "headers": [*headers, *self.added_headers]}
+    def _start(self, status: int, headers: Headers) -> None:
+        message = {"type": "http.response.start", "status": status, "headers": list(headers)}
         self._queued_type = type(self._send(message))
 
     def write(self, data: bytes) -> bool:
@@ -182,15 +158,6 @@ class Http2Exchange(Exchange):
     @property
     def is_blocked(self) -> bool:
         return self._sending is not None
-
-    async def drained(self) -> None:
-        if self._sending is not None:
-            self._writer = asyncio.get_running_loop().create_future()
-            await self._writer
-
-    def wake(self) -> None:
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
 
     async def sent(self) -> None:
         """Waits until granian has been given everything."""
