@@ -357,6 +357,7 @@ _s2_operands() {
         tokens) echo "issue list revoke" ;;
         metrics) echo "account basin stream" ;;
         locations) echo "list get-default set-default" ;;
+        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations" ;;
     esac
 }
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 import os
 import time
 
-from s2cli.errors import BadValueError
+from s2cli.errors import BadValueError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
 
 URI_PREFIX = "s2://"
 U64_MAX = (1 << 64) - 1
@@ -119,6 +126,14 @@ def _not_a_uri(text: str, what: str) -> BadValueError:
     return BadValueError(
         f'"{text}" is not a {what}: a stream begins with {URI_PREFIX}, as in s2://BASIN/STREAM', hint=hint
     )
+
+
+def parse_option(option: str, parse: Callable[[str], Value], text: str) -> Value:
+    """The value of an option. Raises what `parse` raises, UsageError, with the option named before it."""
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise error.reworded(f"{option}: {error.message}") from None
 
 
 def parse_u64(text: str, what: str) -> int:

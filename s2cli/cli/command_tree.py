@@ -134,7 +134,7 @@ COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the versi
 EXIT_CODES = {
     "0": "done; also when the reader of stdout went away",
     "1": "another failure",
-    "2": "the command line or the configuration is wrong",
+    "2": "the command line or the configuration is wrong, or names a file that cannot be opened",
     "3": "not found",
     "4": "no credential, or it was refused",
     "5": "a condition failed: fencing token, sequence number, exists already, a start or a trim beyond the tail",
@@ -174,7 +174,7 @@ ENVIRONMENT = {
 
 FILES = {
     "streams of the profile local": "${XDG_DATA_HOME:-~/.local/share}/s2/lite",
-    "log of its server": "s2/lite.log beside it",
+    "log of its server": "${XDG_DATA_HOME:-~/.local/share}/s2/lite.log",
     "its socket": "$XDG_RUNTIME_DIR/s2, else ${XDG_STATE_HOME:-~/.local/state}/s2",
     "profiles": "${XDG_CONFIG_HOME:-~/.config}/s2/profiles.toml",
 }

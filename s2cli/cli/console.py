@@ -229,10 +229,16 @@ def status(*parts: str) -> None:
     _status_width = len(line)
 
 
-def terminal_width() -> int:
+def chosen_width() -> int | None:
+    """What the variable COLUMNS says; None where it says nothing."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdigit() and int(columns) > 0:
-        return int(columns)
+    return int(columns) if columns.isascii() and columns.isdigit() and int(columns) > 0 else None
+
+
+def terminal_width() -> int:
+    chosen = chosen_width()
+    if chosen is not None:
+        return chosen
     for descriptor in (1, 2):
         try:
             width = os.get_terminal_size(descriptor).columns

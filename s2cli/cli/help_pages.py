@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Rows = Sequence[tuple[str, str]]
 
-# Prose in the sources is as wide as this, and so is help that goes to no terminal.
+# Prose in the sources is as wide as this, and so is help that goes to no terminal, where COLUMNS does not choose.
 WIDTH = 80
 MAX_WIDTH = 120
 # Two columns need more.
@@ -152,7 +152,8 @@ def print_page(introduction: str, sections: Iterable[tuple[str, Rows]], end: str
 
 
 def _width() -> int:
-    return min(console.terminal_width(), MAX_WIDTH) if console.stdout_is_terminal() else WIDTH
+    width = console.terminal_width() if console.stdout_is_terminal() else console.chosen_width() or WIDTH
+    return min(width, MAX_WIDTH)
 
 
 def _heading(title: str) -> str:

@@ -264,6 +264,15 @@ def topic_hint(name: str, topics: Collection[str], commands: Collection[str]) ->
     return command_hint(name, commands) or f"topics: {', '.join(topics)}; commands: s2 --help"
 
 
+def _turned_round(typed: str, known: Collection[str]) -> list[str]:
+    """The commands of two words that a flat verb means: `tokens list` for `list-tokens` or `ls-token`."""
+    verb, _, noun = typed.partition("-")
+    nouns = [plural for plural in NOUNS if noun in (plural, plural.removesuffix("s"))]
+    return [
+        command for plural in nouns for word in VERBS.get(verb, (verb,)) if (command := f"{plural} {word}") in known
+    ]
+
+
 def command_hint(name: str, known: Collection[str]) -> str | None:
     """What to type instead of the command `name`, of one word or two, which none of `known` is."""
     group, blank, typed = name.rpartition(" ")
@@ -277,6 +286,8 @@ def command_hint(name: str, known: Collection[str]) -> str | None:
     meant = [command for verb in verbs if (command := group + blank + verb) in known]
     if not meant and not group:
         meant = [command for noun in NOUNS for verb in verbs if (command := f"{noun} {verb}") in known]
+    if not meant and not group:
+        meant = _turned_round(typed, known)
     if not meant:
         words = [last for word in known for before, _, last in [word.rpartition(" ")] if before == group]
         meant = [group + blank + word for word in near(typed, words, most=1)]

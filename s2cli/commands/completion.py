@@ -5,7 +5,7 @@ They are static: a TAB starts no Python and asks no network. Hidden commands and
 
 from __future__ import annotations
 
-from s2cli.cli import command_tree, console, option_table
+from s2cli.cli import command_tree, console, help_pages, option_table
 from s2cli.cli.typer_app import PROGRAM, shown_flags
 from s2cli.endpoints import LOCAL
 from s2cli.errors import ExitCode
@@ -40,6 +40,11 @@ def _first_words() -> list[tuple[str, str]]:
     it `re` would not become `read`."""
     words = [(command.name, command.help) for command in _commands() if " " not in command.name]
     return words + [(group, text) for group, text in command_tree.GROUPS.items() if group != "records"]
+
+
+def _help_words() -> list[tuple[str, str]]:
+    """What may stand behind `s2 help`, with its help."""
+    return [(topic, f"s2 help {topic}") for topic in help_pages.TOPICS] + _first_words()
 
 
 def _second_words(group: str) -> list[tuple[str, str]]:
@@ -108,6 +113,7 @@ def _bash() -> str:
         f'        {group}) echo "{" ".join(word for word, _ in _second_words(group))}" ;;'
         for group in command_tree.GROUPS
     ]
+    lines.append(f'        help) echo "{" ".join(word for word, _ in _help_words())}" ;;')
     lines += ["    esac", "}", "", _BASH_FUNCTION]
     return "\n".join(lines)
 
@@ -210,6 +216,8 @@ def _zsh() -> str:
         ]
         lines += [f"                {spec} \\" for spec in specs]
         lines += ["                && return", "            ;;"]
+    lines += ["        help)", "            _arguments -S $everywhere \\"]
+    lines += [f"                '1:topic:({' '.join(word for word, _ in _help_words())})' && return", "            ;;"]
     lines += ["    esac", "}", "", '_s2 "$@"', ""]
     return "\n".join(lines)
 
@@ -287,6 +295,7 @@ def _fish() -> str:
         f"complete -c {PROGRAM} -f",
     ]
     lines += [_fish_word("", word, text) for word, text in _first_words()]
+    lines += [_fish_word("help", word, text) for word, text in _help_words()]
     lines += [_fish_word(group, word, text) for group in command_tree.GROUPS for word, text in _second_words(group)]
     lines += [_fish_option("", option) for option in _shown(option_table.read_global_options())]
     lines.append(f"complete -c {PROGRAM} -s h -l help -d 'Show help'")

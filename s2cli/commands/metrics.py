@@ -11,7 +11,7 @@ from s2cli.commands.basins import basin_name, connect
 from s2cli.commands.resource_output import print_names, text_of
 from s2cli.commands.streams import stream_uri
 from s2cli.errors import BadValueError, ExitCode, UsageError
-from s2cli.values import parse_duration_ms, parse_position
+from s2cli.values import parse_duration_ms, parse_option, parse_position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def print_metrics(args: AccountMetricsArgs | BasinMetricsArgs | StreamMetricsArg
     metrics = find_metrics(args, start_ms, now_ms if end_ms is None else end_ms)
     output = args.output or "table"
     if output == "table":
-        rows = [row for metric in metrics for row in _rows(metric)]
+        rows = [row for metric in metrics for row in _rows(args.metric or "", metric)]
         console.Table(HEADERS, show_headers=not args.no_headers).add(rows)
     elif output == "json":
         console.print_json(metrics, indent=2)
@@ -84,12 +84,11 @@ def _time_ms(args: PeriodArgs, now_ms: int, moment: str, timestamp: str, ago: st
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} name two times: give one of them")
     (option,) = given
-    try:
-        if option == moment:
-            return _moment_ms(values[option], now_ms)
-        return values[option] * 1000 if option == timestamp else max(0, now_ms - parse_duration_ms(values[option]))
-    except BadValueError as error:
-        raise UsageError(f"{option}: {error.message}") from None
+    if option == timestamp:
+        return int(values[option]) * 1000
+    if option == moment:
+        return parse_option(option, lambda text: _moment_ms(text, now_ms), values[option])
+    return max(0, now_ms - parse_option(option, parse_duration_ms, values[option]))
 
 
 def _attribute(option: str) -> str:
@@ -132,10 +131,13 @@ def rfc3339(epoch_s: object) -> str:
         return str(epoch_s)
 
 
-def _rows(metric: Resource) -> Iterator[tuple[str, ...]]:
+def _rows(asked: str, metric: Resource) -> Iterator[tuple[str, ...]]:
+    """A row for each value. Some series are named for what they count within the set: append-ops has one for each
+    storage class, named `express` for example."""
     _, name, unit, values = series(metric)
+    shown = name if name.replace("_", "-") == asked else f"{asked} ({name})"
     for epoch_s, value in values:
-        yield name, "-" if epoch_s is None else rfc3339(epoch_s), text_of(value), text_of(unit)
+        yield text_of(shown), "-" if epoch_s is None else rfc3339(epoch_s), text_of(value), text_of(unit)
 
 
 def _names(metrics: list[Resource]) -> list[str]:

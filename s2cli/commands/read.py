@@ -12,7 +12,7 @@ from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.commands.connect import open_stream, stream_config_header
 from s2cli.commands.read_output import ReadReport, RecordWriter
 from s2cli.errors import ApiError, ExitCode, IncompleteError, S2Error, UnreachableError, UsageError
-from s2cli.values import Position, parse_duration_ms, parse_position
+from s2cli.values import Position, parse_duration_ms, parse_option, parse_position
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def read(args: ReadArgs) -> int:
     now_ms = time.time_ns() // 1_000_000
     start = _start(args, now_ms)
-    end = parse_position(args.to, now_ms) if args.to is not None else None
+    end = _position("--to", args.to, now_ms) if args.to is not None else None
     if args.until is not None:
         if end is not None:
             raise UsageError("--to and --until name two ends: give one of them")
@@ -42,18 +42,23 @@ def tail(args: TailArgs) -> int:
 def _start(args: ReadArgs, now_ms: int) -> Position:
     given: list[tuple[str, Position]] = []
     if args.from_ is not None:
-        given.append(("--from", parse_position(args.from_, now_ms)))
+        given.append(("--from", _position("--from", args.from_, now_ms)))
     if args.seq_num is not None:
         given.append(("--seq-num", Position("seq_num", args.seq_num)))
     if args.timestamp is not None:
         given.append(("--timestamp", Position("timestamp", args.timestamp)))
     if args.ago is not None:
-        given.append(("--ago", Position("timestamp", max(0, now_ms - parse_duration_ms(args.ago)))))
+        ago_ms = parse_option("--ago", parse_duration_ms, args.ago)
+        given.append(("--ago", Position("timestamp", max(0, now_ms - ago_ms))))
     if args.tail_offset is not None:
         given.append(("--tail-offset", Position("tail_offset", args.tail_offset)))
     if len(given) > 1:
         raise UsageError(f"{given[0][0]} and {given[1][0]} name two starts: give one of them")
     return given[0][1] if given else Position("start", 0)
+
+
+def _position(option: str, text: str, now_ms: int) -> Position:
+    return parse_option(option, lambda text: parse_position(text, now_ms), text)
 
 
 def _refuse_backwards(start: Position, end: Position) -> None:

@@ -10,7 +10,7 @@ import time
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
 from s2cli.client.sockets import describe
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, UsageError
 from s2cli.formats import text_output
 from s2cli.values import shell_word
 
@@ -90,7 +90,7 @@ class RecordWriter:
         try:
             self._file_fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise S2Error(f"cannot write to {self._path}: {describe(error)}") from error
+            raise UsageError(f"cannot write to {self._path}: {describe(error)}") from error
 
 
 class ReadReport:

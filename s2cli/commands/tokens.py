@@ -11,12 +11,12 @@ from s2cli.commands.basins import connect
 from s2cli.commands.resource_options import request_token
 from s2cli.commands.resource_output import print_list, print_one, text_of
 from s2cli.errors import ExitCode, S2Error, UsageError
-from s2cli.values import parse_duration_ms, parse_time_ms
+from s2cli.values import parse_duration_ms, parse_option, parse_time_ms
 from s2cli.wire.names import OP_GROUPS, OPERATIONS, check_token_id, check_token_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from s2cli.cli.account_args import GrantArgs, IssueTokenArgs, ListTokensArgs, RevokeTokenArgs
     from s2cli.cli.resource_args import PagesArgs
@@ -99,20 +99,13 @@ def _expires_at(args: GrantArgs) -> str | None:
     if args.expires_in is not None and args.expires_at is not None:
         raise UsageError("--expires-in and --expires-at name two times: give one of them")
     if args.expires_in is not None:
-        return _rfc3339(time.time_ns() // 1_000_000 + _option("--expires-in", parse_duration_ms, args.expires_in))
+        return _rfc3339(time.time_ns() // 1_000_000 + parse_option("--expires-in", parse_duration_ms, args.expires_in))
     if args.expires_at is None:
         return None
-    milliseconds = _option("--expires-at", parse_time_ms, args.expires_at)
+    milliseconds = parse_option("--expires-at", parse_time_ms, args.expires_at)
     if "T" in args.expires_at and not args.expires_at[-1].isdigit():
         return args.expires_at  # in full, and finer than milliseconds perhaps
     return _rfc3339(milliseconds)
-
-
-def _option(name: str, parse: Callable[[str], int], text: str) -> int:
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error.message}") from None
 
 
 def _rfc3339(milliseconds: int) -> str:

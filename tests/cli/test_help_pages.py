@@ -135,6 +135,11 @@ POSITION = (
     [
         ("frobnicate", "unrecognized subcommand 'frobnicate'", "s2 --help lists the commands"),
         ("apend s2://b/s", "unrecognized subcommand 'apend'", "did you mean s2 append?"),
+        ("list-tokens", "unrecognized subcommand 'list-tokens'", "did you mean s2 tokens list?"),
+        ("ensure-basin my-basin", "unrecognized subcommand 'ensure-basin'", "did you mean s2 basins ensure?"),
+        ("ensure-stream", "unrecognized subcommand 'ensure-stream'", "did you mean s2 streams ensure?"),
+        ("rm-token", "unrecognized subcommand 'rm-token'", "did you mean s2 tokens revoke?"),
+        ("list-things", "unrecognized subcommand 'list-things'", "s2 --help lists the commands"),
         ("basins lst", "unrecognized subcommand 'basins lst'", "did you mean s2 basins list?"),
         ("token", "unrecognized subcommand 'token'", "did you mean s2 tokens?"),
         ("token list", "unrecognized subcommand 'token'", "did you mean s2 tokens list?"),
@@ -300,10 +305,19 @@ POSITION = (
         ("create my-basin web", "s2 create: one operand too many: web", "did you mean s2://my-basin/web?"),
         ("read s2://my-basin a/b", "s2 read: one operand too many: a/b", "did you mean s2://my-basin/a/b?"),
         ("read s2://a/b s2://a/c", "s2 read: one operand too many: s2://a/c", "s2 read --help shows the usage"),
-        ("read s2://a/b --from -1h", POSITION % "-1h", "did you mean 1h? A duration is how long ago"),
-        ("read s2://a/b --to=-90m", POSITION % "-90m", "did you mean 90m? A duration is how long ago"),
-        ("read s2://a/b --from +5m", POSITION % "+5m", "nothing lies in the future: a duration is how long ago"),
-        ("read s2://a/b --from x", POSITION % "x", ""),
+        ("read s2://a/b --from -1h", "--from: " + POSITION % "-1h", "did you mean 1h? A duration is how long ago"),
+        ("read s2://a/b --to=-90m", "--to: " + POSITION % "-90m", "did you mean 90m? A duration is how long ago"),
+        (
+            "read s2://a/b --from +5m",
+            "--from: " + POSITION % "+5m",
+            "nothing lies in the future: a duration is how long ago",
+        ),
+        ("read s2://a/b --from x", "--from: " + POSITION % "x", ""),
+        (
+            "read s2://a/b --ago soon",
+            '--ago: "soon" is not a duration: write 500ms, 30s, 5m, 2h 30m or 7d',
+            "",
+        ),
         ("help env", 'no help on "env"', "did you mean s2 help environment?"),
         ("help exitcodes", 'no help on "exitcodes"', "did you mean s2 help exit-codes?"),
         ("help raed", 'no help on "raed"', "did you mean s2 help read?"),
@@ -461,6 +475,14 @@ def test_help_is_as_wide_as_the_terminal_and_loses_no_word(arguments, columns, r
     for line in text.splitlines():
         whole = (line.startswith("  ") and "s2 " in line) or line.startswith("Usage:")
         assert len(line) <= columns or whole or len(line.split()) == 1, line
+
+
+@pytest.mark.parametrize(("columns", "width"), [("40", 40), ("200", 120), ("0", 80), ("wide", 80)])
+def test_help_in_a_pipe_is_as_wide_as_columns_says(run_s2, columns, width):
+    lines = run_s2("help", "environment", env={"COLUMNS": columns}).stdout.decode().splitlines()
+    # Words that are too long stay whole.
+    assert max(len(line) for line in lines if len(line.split()) > 1) <= width
+    assert width < 80 or max(map(len, lines)) > width - 20
 
 
 def test_the_options_of_every_day_come_first(run_s2):

@@ -333,7 +333,7 @@ def test_an_output_file_is_emptied_and_filled(s2, ten, tmp_path):
     assert target.read_bytes() == b"9\n"
     s2("read", ten, "-O", target, "--from", "end")
     assert target.read_bytes() == b""
-    result = s2("read", ten, "-O", tmp_path / "no" / "where", code=1)
+    result = s2("read", ten, "-O", tmp_path / "no" / "where", code=2)
     assert b"cannot write to" in result.stderr
 
 

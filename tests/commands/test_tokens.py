@@ -206,13 +206,15 @@ def test_metrics_in_every_format(s2, written):
     table = s2("metrics", "basin", written, "append-ops", "--interval", "minute").stdout.decode().splitlines()
     assert table[0].split("\t") == ["METRIC", "TIME", "VALUE", "UNIT"]
     name, moment, value, unit = table[1].split("\t")
-    assert (name, value, unit) == ("express", "1", "operations")
+    assert (name, value, unit) == ("append-ops (express)", "1", "operations")
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:00Z", moment)
     assert written.encode() in s2("metrics", "account", "active-basins", "-o", "name").stdout.split()
     assert s2("metrics", "basin", written, "append-throughput", "-o", "name").stdout == b"express\n"
+    (row, *_) = s2("metrics", "stream", f"s2://{written}/s", "--no-headers").stdout.decode().splitlines()
+    assert row.split("\t")[0] == "storage"
     long_ago = s2("metrics", "basin", written, "storage", "--from", "@0", "--to", "@3600", "--no-headers")
     assert long_ago.stdout == b""
-    assert s2("metrics", "account", "account-ops", "--no-headers").stdout.count(b"create-basin\t") == 1
+    assert s2("metrics", "account", "account-ops", "--no-headers").stdout.count(b"(create-basin)\t") == 1
 
 
 def test_when_metrics_begin_and_end():

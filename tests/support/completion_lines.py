@@ -16,6 +16,8 @@ TYPED = [
     ("s2 app", {"append"}),
     ("s2 ", FIRST_WORDS),
     ("s2 re", {"read"}),
+    ("s2 help ", FIRST_WORDS | {"commands", "options", "environment", "exit-codes", "formats"}),
+    ("s2 -q help ex", {"exit-codes"}),
     ("s2 basins ", {"list", "create", "get", "ensure", "reconfigure", "delete"}),
     ("s2 --local streams cr", {"create"}),
     ("s2 --profile x records che", {"check-tail"}),
