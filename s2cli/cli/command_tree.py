@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "account_args:SetDefaultLocationArgs",
         "Choose where new basins are stored",
     ),
-    "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server, or show or stop the one of --local"),
+    "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server, show or stop it, check its data"),
     "completion": (
         "completion:print_script",
         "other_args:CompletionArgs",
@@ -141,8 +141,8 @@ EXIT_CODES = {
     "6": ("no server, no answer in time, or the server gave up; the account of an append says what is undecided"),
     "7": "input that cannot be a record, or a request that the server rejects as invalid",
     "8": (
-        "it cannot be known which records are durable: the account names them. Or something is missing: records that "
-        "are damaged on disk, or names with control characters, which -o name leaves out"
+        "it cannot be known which records are durable: the account names them. Or something is damaged or missing: "
+        "records on disk, what s2 lite check found, or names with control characters, which -o name leaves out"
     ),
     "130, 143": "interrupted, terminated",
 }

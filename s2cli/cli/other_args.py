@@ -21,15 +21,19 @@ class LiteArgs(CommonArgs):
       s2 lite --memory --port 0
       s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
+      s2 lite check --data ./s2-data
 
     It prints three lines to paste into the shell of a client. Without --data and
     --memory it serves the same data as --local. An address that other machines can
-    reach needs a root token, or --no-auth. status and stop are about the server of
-    --local.
+    reach needs a root token, or --no-auth.
+
+    With a word behind it, it is about the data of --local, or of --data, and the
+    server that may run there. `check` looks at everything and says what is wrong.
     """
 
     action: Annotated[
-        Literal["status", "stop"] | None, operand("[status|stop]", "Show or stop the server of --local")
+        Literal["status", "stop", "check"] | None,
+        operand("[status|stop|check]", "Show or stop the server; check its data"),
     ] = None
     data: Annotated[
         str | None, option("--data, --local-root DIR", "Keep the data in DIR [default: that of --local]")

@@ -159,7 +159,7 @@ COMMANDS: dict[str, Command] = {
     "locations set-default": ("locations:set_default_location", "account_args:SetDefaultLocationArgs",
         (("location", "text", True),), {**REQUEST, **OUTPUT}),
     "lite": ("lite:lite", "other_args:LiteArgs",
-        (("action", ("status", "stop"), False),), LITE),
+        (("action", ("status", "stop", "check"), False),), LITE),
     "completion": ("completion:print_script", "other_args:CompletionArgs",
         (("shell", ("bash", "zsh", "fish"), True),), {}),
     "ls": ("official:ls", "official_args:LsArgs",

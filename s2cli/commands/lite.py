@@ -33,6 +33,10 @@ def lite(args: LiteArgs) -> int:
         return _status(args)
     if args.action == "stop":
         return _stop(args)
+    if args.action == "check":
+        from s2cli.commands.lite_check import check
+
+        return check(args)
     return _serve(args)
 
 

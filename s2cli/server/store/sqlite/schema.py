@@ -22,6 +22,7 @@ from zlib import crc32
 
 from s2cli.errors import S2Error
 from s2cli.private_files import open_own, sync_directory
+from s2cli.server.store.sqlite import place
 
 log = logging.getLogger("s2cli.server")
 
@@ -177,12 +178,14 @@ def complaint(
     return None if whole else "wrong checksum"
 
 
-def open_writer(directory: Path, *, durable: bool) -> sqlite3.Connection:
+def open_writer(directory: Path, *, durable: bool, accepts_copy: bool = False) -> sqlite3.Connection:
     """The one connection that writes; makes the file if there is none. Raises S2Error for a file that is not ours to
-    write: of a newer version, or of something else."""
+    write: of a newer version, or of something else; and without `accepts_copy` for a plain copy (CopiedError)."""
     path = directory / FILE_NAME
     try:
         _make_own(path)
+        if not accepts_copy and place.is_copy(path):
+            raise place.CopiedError(directory)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     except OSError as error:
         raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error
@@ -222,6 +225,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
         settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
     for name, value in settings.items():
         connection.execute(f"PRAGMA {name}={value}").fetchall()
+    place.settle(connection, path)
     _empty_log(connection)
 
 

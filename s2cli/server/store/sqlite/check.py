@@ -1,0 +1,298 @@
+"""Looks at everything in a database for what is wrong, in slices: between two of them nothing is held, so that a server
+may go on writing meanwhile.
+
+What deletion leaves is not wrong: records go from the front of a stream, and from the front of a run (expiry.py), so
+records may be missing in front of a run, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s2cli.errors import S2Error
+from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, complaint, seq_num_of, stream_of, to_unsigned
+
+# A slice ends after so much, some milliseconds.
+SLICE_BYTES = 4 * 1024 * 1024
+SLICE_ROWS = 1000
+# Of a damaged database there may be no end of them: the rest is counted.
+MAX_PROBLEMS = 1000
+MAX_PAGE_PROBLEMS = 100
+MAX_BATCH_RECORDS = 1000
+
+# Kinds of rows -> what a row is called, its columns, and which of them name it.
+_ROWS = {
+    "basin": ("name", "config"),
+    "token": ("id", "scope"),
+}
+
+
+class Problem(NamedTuple):
+    """What is wrong at a place: a stream (`s2://basin/stream`), another row, or a file. `first` and `last`: the
+    sequence numbers that it is about, where it is about records."""
+
+    place: str
+    problem: str
+    first: int | None = None
+    last: int | None = None
+
+
+class Findings:
+    """What a check has looked at, and what it found."""
+
+    def __init__(self) -> None:
+        self.basins = self.streams = self.tokens = self.batches = self.records = 0
+        self.checked_bytes = 0
+        self.problems: list[Problem] = []
+        self.more_problems = 0  # beyond those that are kept
+
+    def add(self, place: str, problem: str, first: int | None = None, last: int | None = None) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(place, problem, first, last))
+        else:
+            self.more_problems += 1
+
+
+def open_to_look(directory: Path) -> sqlite3.Connection:
+    """A connection that changes neither the database nor its write-ahead log, not even when it is closed. Raises
+    S2Error."""
+    path = (directory / FILE_NAME).absolute()
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise S2Error(f"cannot open {path}: {error}") from error
+    # What is no database is not even read for this: `walk` says so.
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0":
+            connection.execute(f"PRAGMA {setting}").fetchall()
+    return connection
+
+
+def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    """Looks at all rows, and `yield`s between two slices. What cannot be read is a finding, too."""
+    for check in _check_named, _check_streams, _check_runs, _check_chunks:
+        try:
+            yield from check(connection, findings)
+        except sqlite3.DatabaseError as error:
+            findings.add(FILE_NAME, f"it cannot be read to its end: {error}")
+
+
+def _check_named(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    for table, (name_column, json_column) in _ROWS.items():
+        name = b""
+        query = f"SELECT {name_column}, {json_column} FROM {table} WHERE {name_column} > ? ORDER BY 1 LIMIT ?"  # noqa: S608
+        while rows := connection.execute(query, (name, SLICE_ROWS)).fetchall():
+            for name, value in rows:
+                if table == "basin":
+                    findings.basins += 1
+                else:
+                    findings.tokens += 1
+                if not _is_object(value):
+                    findings.add(f"{table} {_text(name)}", f"its {json_column} is no JSON object")
+            yield
+
+
+def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    """Rows of streams, and whether they agree with the last chunk of each."""
+    query = (
+        "SELECT id, basin, name, config, trim_point, next_seq, uid, deleted_at,"
+        " EXISTS (SELECT 1 FROM basin WHERE basin.name = stream.basin),"
+        " (SELECT max(c.id) FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id + 1 << 40) - 1)"
+        " FROM stream WHERE id > ? ORDER BY id LIMIT ?"
+    )
+    stream_id = 0
+    while rows := connection.execute(query, (stream_id, SLICE_ROWS)).fetchall():
+        for stream_id, basin, name, config, trim_point, next_seq_num, uid, deleted, has_basin, last_id in rows:  # noqa: B007
+            findings.streams += 1
+            place = _uri(basin, name)
+            if not has_basin:
+                findings.add(place, "its basin is missing")
+            if not _is_object(config):
+                findings.add(place, "its config is no JSON object")
+            if uid is not None and not (isinstance(uid, bytes) and len(uid) == 16):
+                findings.add(place, "its id for encryption is damaged")
+            tail = max(next_seq_num, seq_num_of(last_id) + 1) if last_id is not None else next_seq_num
+            if last_id is not None and next_seq_num > seq_num_of(last_id) + 1:
+                findings.add(place, "its last records are missing", seq_num_of(last_id) + 1, next_seq_num - 1)
+            if trim_point > tail and deleted is None:
+                findings.add(place, f"its trim point, {trim_point}, is beyond its tail, {tail}")
+        yield
+
+
+def _check_runs(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    query = (
+        "SELECT id, keep, due, EXISTS (SELECT 1 FROM stream WHERE stream.id = run.id >> 40) FROM run"
+        " WHERE id > ? ORDER BY id LIMIT ?"
+    )
+    run_id = -1
+    while rows := connection.execute(query, (run_id, SLICE_ROWS)).fetchall():
+        for run_id, keep_ms, due, has_stream in rows:
+            if not has_stream:
+                findings.add(f"retention of stream {stream_of(run_id)}", "there is no such stream")
+            if (due is None) != (keep_ms == 0):
+                findings.add(f"retention of stream {stream_of(run_id)}", "it does not say when its records expire")
+        yield
+
+
+class _Place:
+    """The stream whose chunks are being looked at, and where the next one has to begin."""
+
+    def __init__(self, stream_id: int, uri: str) -> None:
+        self.stream_id = stream_id
+        self.uri = uri
+        self.last_id: int | None = None
+        self.end_seq_num = 0
+        self.timestamp = 0
+
+
+def _check_chunks(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    after = -1
+    place: _Place | None = None
+    while True:
+        try:
+            rows = connection.execute(
+                "SELECT crc, id, n, size, ts, exp, kind, data FROM chunk WHERE id > ? ORDER BY id", (after,)
+            )
+            taken = taken_bytes = 0
+            for row in rows:
+                if place is None or stream_of(row[1]) != place.stream_id:
+                    place = _begin_stream(connection, findings, stream_of(row[1]))
+                _check_chunk(connection, findings, place, row, continues=taken > 0)
+                after = row[1]
+                taken += 1
+                taken_bytes += len(row[7]) if isinstance(row[7], bytes) else 0
+                if taken == SLICE_ROWS or taken_bytes >= SLICE_BYTES:
+                    break
+            rows.close()
+            findings.checked_bytes += taken_bytes
+            if not taken:
+                return
+        except sqlite3.DatabaseError as error:
+            # Where the page is damaged nothing says how far. The next stream may lie on others.
+            damaged = stream_of(after + 1)
+            findings.add(_stream_uri(connection, damaged), f"records cannot be read: {error}", seq_num_of(after + 1))
+            after = chunk_id(damaged + 1, 0) - 1
+            place = None
+            if len(findings.problems) == MAX_PROBLEMS:
+                raise
+        yield
+
+
+def _begin_stream(connection: sqlite3.Connection, findings: Findings, stream_id: int) -> _Place:
+    uri = _stream_uri(connection, stream_id)
+    if not uri.startswith("s2://"):
+        findings.add(uri, "there are records of a stream that is missing")
+    return _Place(stream_id, uri)
+
+
+def _check_chunk(
+    connection: sqlite3.Connection, findings: Findings, place: _Place, row: tuple[Any, ...], *, continues: bool
+) -> None:
+    """`continues`: the chunk before was read in the same slice, so that nothing can have been deleted between."""
+    crc, row_id, count, size, timestamp, _, kind, data = row
+    last = seq_num_of(row_id)
+    findings.batches += 1
+    damage = complaint(*row)
+    if damage is not None:
+        # Its own columns may say wrongly where it begins.
+        findings.add(place.uri, damage, place.end_seq_num if place.last_id is not None else None, last)
+    else:
+        findings.records += count
+        first = last + 1 - count
+        # The checksums of format 1 do not cover the count. To count costs as much as all else.
+        is_miscounted = not crc >> 32 and not kind and _count(data) != count
+        if not 1 <= count <= MAX_BATCH_RECORDS or size < 0 or first < 0 or is_miscounted:
+            findings.add(place.uri, f"a batch says that it has {count} records", None, last)
+        elif place.last_id is not None:
+            if first < place.end_seq_num:
+                findings.add(place.uri, "two batches have the same records", first, place.end_seq_num - 1)
+            elif first > place.end_seq_num and not _may_be_gone(connection, place.last_id, row_id, continues=continues):
+                findings.add(place.uri, "records are missing", place.end_seq_num, first - 1)
+            if to_unsigned(timestamp) < place.timestamp:
+                findings.add(place.uri, "a timestamp is below the one before it", first, last)
+        place.timestamp = to_unsigned(timestamp)
+    place.last_id = row_id
+    place.end_seq_num = last + 1
+
+
+def _may_be_gone(connection: sqlite3.Connection, before_id: int, row_id: int, *, continues: bool) -> bool:
+    """Whether what stood between two chunks may have been deleted: it was in front of a run, or since the slice before
+    everything up to here has gone."""
+    run = connection.execute("SELECT 1 FROM run WHERE id > ? AND id <= ? LIMIT 1", (before_id, row_id)).fetchone()
+    if run is not None or continues:
+        return run is not None
+    return connection.execute("SELECT 1 FROM chunk WHERE id=?", (before_id,)).fetchone() is None
+
+
+def _count(data: bytes) -> int:
+    """The records of a ReadBatch: its fields of number 1, each with its length before it."""
+    at = count = 0
+    end = len(data)
+    while at < end:
+        if data[at] != 0x0A:
+            return -1
+        at += 1
+        length = shift = 0
+        while True:
+            if at >= end or shift > 28:
+                return -1
+            byte = data[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        at += length
+        count += 1
+    return count if at == end else -1
+
+
+def _is_object(value: object) -> bool:
+    try:
+        return isinstance(value, str) and isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
+
+
+def _stream_uri(connection: sqlite3.Connection, stream_id: int) -> str:
+    try:
+        row = connection.execute("SELECT basin, name FROM stream WHERE id=?", (stream_id,)).fetchone()
+    except sqlite3.DatabaseError:
+        row = None
+    return f"stream {stream_id}" if row is None else _uri(*row)
+
+
+def _uri(basin: object, name: object) -> str:
+    return f"s2://{_text(basin)}/{_text(name)}"
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def structure(connection: sqlite3.Connection, tell: Callable[[str], None]) -> None:
+    """Whether all pages of the file belong together, and the indexes to their tables; `tell` hears what does not. One
+    long read: while it lasts, no checkpoint gets beyond its beginning."""
+    try:
+        for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_PAGE_PROBLEMS})"):
+            if text != "ok":
+                for line in text.splitlines():
+                    tell(line)
+    except sqlite3.DatabaseError as error:
+        tell(str(error))
+
+
+def main(directory: str) -> None:
+    """`structure` in a process of its own, with a line for each finding."""
+    with contextlib.closing(open_to_look(Path(directory))) as connection:
+        structure(connection, lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
