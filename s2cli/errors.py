@@ -26,6 +26,8 @@ server/store/sqlite).
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
@@ -77,6 +79,18 @@ class UsageError(S2Error):
 
 class BadValueError(UsageError):
     pass
+
+
+def file_error(message: str, error: OSError, *, hint: str | None = None) -> S2Error:
+    """For a file or directory that the command line or the configuration names, and that cannot be opened: a
+    UsageError, unless the disk is at fault. The reason is put behind `message`."""
+    kind = S2Error if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else UsageError
+    return kind(f"{message}: {describe(error)}", hint=hint)
+
+
+def describe(error: OSError) -> str:
+    """An error of the operating system in words, without number and file name."""
+    return (error.strerror or str(error)).lower()
 
 
 class NotFoundError(S2Error):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from s2cli.client.sockets import describe
-from s2cli.errors import BadInputError, S2Error, UsageError
+from s2cli.errors import BadInputError, S2Error, UsageError, describe, file_error
 from s2cli.wire.ranges import format_lines
 
 TYPE_CHECKING = False
@@ -53,7 +52,7 @@ class InputFiles:
             self.fd = _open(names[0], 0)
             os.read(self.fd, 0)  # a directory can be opened, but not read
         except OSError as error:
-            raise UsageError(f"cannot read {error.filename or self.name}: {describe(error)}") from error
+            raise file_error(f"cannot read {error.filename or self.name}", error) from error
 
     @property
     def name(self) -> str:

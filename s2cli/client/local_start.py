@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.amounts import format_seconds
 from s2cli.client.local import data_dir, find_server, is_absent, is_outdated, probe, read_note
-from s2cli.errors import S2Error, UnreachableError, UsageError
+from s2cli.errors import S2Error, UnreachableError, UsageError, describe
 from s2cli.private_files import open_own
 from s2cli.wire.lock_file import LOCK_FILE
 
@@ -78,7 +78,7 @@ def start_server(directory: str) -> str:
                 continue
             raise UnreachableError(
                 f"the local server (process id {note.get('pid', 'unknown')}) uses {directory} "
-                f"but does not answer on {note['socket']}: {error.strerror or error}",
+                f"but does not answer on {note['socket']}: {describe(error)}",
                 hint="s2 lite stop",
             )
         return _spawn(directory)
@@ -172,7 +172,7 @@ def _spawn(directory: str) -> str:
         )
     except OSError as error:
         os.close(ready)
-        raise S2Error(f"cannot start the local server with {sys.executable}: {error.strerror or error}") from error
+        raise S2Error(f"cannot start the local server with {sys.executable}: {describe(error)}") from error
     finally:
         os.close(ready_end)
         os.close(log)
@@ -230,7 +230,7 @@ def _last_line(log_path: str) -> str:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
             lines = log.read().decode("utf-8", "replace").split("\n")
     except OSError as error:
-        return f"its log cannot be read ({error.strerror})"
+        return f"its log cannot be read ({describe(error)})"
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
@@ -258,7 +258,7 @@ def local_socket_path(directory: str) -> str:
         try:
             _make_private(place)
         except OSError as error:
-            reasons.append(f"{place}: {error.strerror or error}")
+            reasons.append(f"{place}: {describe(error)}")
         else:
             return path
     raise S2Error(
@@ -305,7 +305,7 @@ def _stop_holder(directory: str, note: dict[str, str]) -> None:
     except ProcessLookupError:
         pass
     except OSError as error:
-        raise S2Error(f"cannot stop the server with process id {pid}: {error.strerror}") from error
+        raise S2Error(f"cannot stop the server with process id {pid}: {describe(error)}") from error
     deadline = time.monotonic() + STOP_TIMEOUT_S
     # Until the lock is free, or another server has it by now.
     while is_locked(directory) and (read_note(directory) or note).get("pid") == note.get("pid"):
@@ -351,6 +351,5 @@ def _runs_s2(pid: int) -> bool:
 def _unusable(path: str, error: OSError) -> S2Error:
     if error.errno == errno.ENOSPC:
         return S2Error(f"cannot use {path} for the local server: the disk is full")
-    why = (error.strerror or str(error)).lower()
     hint = "HOME, XDG_DATA_HOME and XDG_RUNTIME_DIR say where its files are: s2 help environment"
-    return UsageError(f"cannot use {path} for the local server: {why}", hint=hint)
+    return UsageError(f"cannot use {path} for the local server: {describe(error)}", hint=hint)

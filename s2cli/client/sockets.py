@@ -12,7 +12,7 @@ import select
 import time
 
 from s2cli.endpoints import is_loopback
-from s2cli.errors import UnreachableError, UsageError
+from s2cli.errors import UnreachableError, UsageError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,11 +135,6 @@ class PlainSocket:
     def close(self) -> None:
         self._queue.clear()
         self._socket.close()
-
-
-def describe(error: OSError) -> str:
-    """An operating system error in words, without number and file name."""
-    return (error.strerror or str(error)).lower()
 
 
 def connect_hint(scheme: str, host: str) -> str | None:

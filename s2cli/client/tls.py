@@ -6,8 +6,8 @@ import os
 import select
 import ssl
 
-from s2cli.client.sockets import CONNECT_TIMEOUT_S, LostError, PlainSocket, describe
-from s2cli.errors import UnreachableError, UsageError
+from s2cli.client.sockets import CONNECT_TIMEOUT_S, LostError, PlainSocket
+from s2cli.errors import UnreachableError, UsageError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

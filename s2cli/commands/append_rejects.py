@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from s2cli.cli import console
-from s2cli.client.sockets import describe
-from s2cli.errors import BadInputError, S2Error, UsageError
+from s2cli.errors import BadInputError, S2Error, UsageError, describe, file_error
 from s2cli.wire.ranges import Ranges
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ class Rejects:
                 raise UsageError(f"--on-error {path} would empty an input")
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise UsageError(f"--on-error: cannot write to {path}: {describe(error)}") from error
+            raise file_error(f"--on-error: cannot write to {path}", error) from error
 
     def reject(self, line: bytes, error: BadInputError) -> None:
         """Takes a line, whose number the error has. Raises S2Error where it cannot be written."""

@@ -9,8 +9,7 @@ import time
 
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
-from s2cli.client.sockets import describe
-from s2cli.errors import S2Error, UsageError
+from s2cli.errors import S2Error, describe, file_error
 from s2cli.formats import text_output
 from s2cli.values import shell_word
 
@@ -90,7 +89,7 @@ class RecordWriter:
         try:
             self._file_fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise UsageError(f"cannot write to {self._path}: {describe(error)}") from error
+            raise file_error(f"cannot write to {self._path}", error) from error
 
 
 class ReadReport:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from s2cli.errors import UsageError
+from s2cli.errors import UsageError, file_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _read_toml(path: str) -> dict[str, object] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise file_error(f"cannot read {path}", error) from error
 
 
 def _text(table: Mapping[str, object], key: str, where: str) -> str | None:

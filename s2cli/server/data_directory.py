@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from s2cli.errors import S2Error, UsageError
+from s2cli.errors import S2Error, UsageError, describe, file_error
 from s2cli.private_files import open_own, sync_directory
 from s2cli.values import is_true
 from s2cli.wire.lock_file import decode_note
@@ -61,7 +61,7 @@ class LockedDirectory:
             os.close(self._file)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DirectoryInUseError(path, note) from error
-            raise S2Error(f"cannot lock {path}: {error.strerror}") from error
+            raise S2Error(f"cannot lock {path}: {describe(error)}") from error
         self.write_note(b"")
 
     def write_note(self, note: bytes) -> None:
@@ -111,15 +111,12 @@ def _make(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> S2Error:
-    """Another directory helps, unless the disk itself is full or broken."""
-    kind = S2Error if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else UsageError
+    what, hint = f"cannot use {path} as a data directory", "choose another directory with --data"
     other = next((part for part in (path, *path.parents) if os.path.exists(part) and not os.path.isdir(part)), None)
     if other is not None:
-        why = "it is a file" if other == path else f"{other} is a file"
-    else:
-        where = f"{error.filename}: " if error.filename not in (None, str(path)) else ""
-        why = where + (error.strerror or str(error)).lower()
-    return kind(f"cannot use {path} as a data directory: {why}", hint="choose another directory with --data")
+        return UsageError(f"{what}: {'it' if other == path else other} is a file", hint=hint)
+    where = f": {error.filename}" if error.filename not in (None, str(path)) else ""
+    return file_error(what + where, error, hint=hint)
 
 
 def network_file_system(path: Path) -> str | None:

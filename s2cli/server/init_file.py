@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from s2cli.errors import ApiError, BadValueError, S2Error, UsageError
+from s2cli.errors import ApiError, BadValueError, S2Error, UsageError, file_error
 from s2cli.values import parse_duration_ms
 from s2cli.wire.bodies import json_flaw, parse_json
 from s2cli.wire.configs import parse_basin_config, parse_stream_config
@@ -40,7 +40,7 @@ def read_init_file(path: str) -> list[InitialBasin]:
         with open(path, "rb") as file:
             value = parse_json(file.read())
     except OSError as error:
-        raise UsageError(f"--init-file: cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise file_error(f"--init-file: cannot read {path}", error) from error
     except ValueError as error:
         raise UsageError(f"--init-file: {path} is not valid JSON: {json_flaw(error)}") from error
     try:

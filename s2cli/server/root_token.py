@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from s2cli.errors import UsageError
+from s2cli.errors import UsageError, file_error
 from s2cli.values import shell_word
 
 VARIABLE = "S2_ROOT_TOKEN"
@@ -31,8 +31,7 @@ def _read(path: str) -> bytes:
                 )
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise UsageError(f"cannot read the root token in {path}: {why}") from error
+        raise file_error(f"cannot read the root token in {path}", error) from error
 
 
 def _checked(data: bytes, where: str) -> str:

@@ -17,7 +17,7 @@ import secrets
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from s2cli.errors import ApiError, BadValueError, S2Error
+from s2cli.errors import ApiError, BadValueError, S2Error, describe
 from s2cli.private_files import open_own
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.core.scopes import everything, parse_scope
@@ -197,7 +197,7 @@ def _stored_key(directory: Path) -> bytes:
         finally:
             os.close(place)
     except OSError as error:
-        raise S2Error(f"cannot keep the key of the access tokens in {path}: {error.strerror}") from error
+        raise S2Error(f"cannot keep the key of the access tokens in {path}: {describe(error)}") from error
     return key
 
 

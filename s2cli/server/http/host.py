@@ -19,7 +19,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, describe
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http.connections import BegunConnection, Connections
 from s2cli.server.http.http1_connection import Connection
@@ -224,7 +224,7 @@ def _bind_error(address: str, port: int, error: OSError) -> S2Error:
         return S2Error(f"cannot listen on {place}: the port is in use", hint="choose another with --port, or --port 0")
     if error.errno == errno.EACCES:
         return S2Error(f"cannot listen on {place}: no permission to use that port", hint="choose one above 1023")
-    return S2Error(f"cannot listen on {place}: {error.strerror or error}")
+    return S2Error(f"cannot listen on {place}: {describe(error)}")
 
 
 def listen_unix(path: str) -> socket.socket:
@@ -243,7 +243,7 @@ def listen_unix(path: str) -> socket.socket:
         listener.listen(LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
-        raise S2Error(f"cannot listen on {path}: {error.strerror or error}") from error
+        raise S2Error(f"cannot listen on {path}: {describe(error)}") from error
     listener.setblocking(False)
     return listener
 

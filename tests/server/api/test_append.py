@@ -13,6 +13,7 @@ import pytest
 from support.s2s import append_input, open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.server.http.http1_connection import Connection as Http1Connection
 from s2cli.server.http.http1_exchange import Http1Exchange
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.frames import encode_frame, encode_terminal
@@ -588,8 +589,16 @@ def test_a_refusal_waits_for_what_it_observed(held):
     assert [answer["end"]["seq_num"] for answer in answers if "end" in answer] == [2]
 
 
-def test_a_session_is_not_read_beyond_what_may_be_pending(held):
+def test_a_session_is_not_read_beyond_what_may_be_pending(held, monkeypatch):
     server, basin, store = held
+    hold_reading = Http1Connection.hold_reading
+    holding = []
+
+    def noted(connection):
+        hold_reading(connection)
+        holding.append(connection)
+
+    monkeypatch.setattr(Http1Connection, "hold_reading", noted)
     done = threading.Event()
     with open_append(server, basin) as session:
 
@@ -601,7 +610,9 @@ def test_a_session_is_not_read_beyond_what_may_be_pending(held):
         sending = threading.Thread(target=send)
         sending.start()
         until(lambda: sum(len(append.chunk.data) for append in store.held) >= 2 << 20)
-        assert not done.wait(0.3)
+        # Then nothing is read of what the client would send.
+        until(lambda: any(connection.holds_reading for connection in holding))
+        assert not done.is_set()
         assert len(store.held) <= 3
         # Others go on: the bound is the stream's.
         server.create_stream(basin, "other")

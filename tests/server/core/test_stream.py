@@ -114,6 +114,16 @@ def batch(*records, **conditions):
     return parse_proto(append_input(*records, **conditions))
 
 
+async def one_waiting_for_room(stream):
+    """Fills the stream, and gives the task of one that waits until a bulk append has room."""
+    while stream.has_room:
+        stream.admit(batch(bytes(300_000)), FakeOwner())
+    waiting = asyncio.ensure_future(stream.room(300_000))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    return waiting
+
+
 def fence(token):
     return (None, [(b"", b"fence")], token)
 
@@ -328,12 +338,8 @@ def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
 
 def test_a_bulk_append_waits_for_room():
     async def run(server, stream):
-        while stream.has_room:
-            stream.admit(batch(bytes(300_000)), FakeOwner())
+        waiting = await one_waiting_for_room(stream)
         assert MAX_PENDING_BYTES <= stream.pending_bytes < MAX_PENDING_BYTES + 310_000
-        waiting = asyncio.ensure_future(stream.room(300_000))
-        await asyncio.sleep(0)
-        assert not waiting.done()
         # Others have room.
         server.add("other")
         assert (await server.streams.open("basin", "other", None)).has_room
@@ -345,11 +351,7 @@ def test_a_bulk_append_waits_for_room():
 
 def test_a_small_append_does_not_stand_in_the_line_of_bulk_ones():
     async def run(server, stream):
-        while stream.has_room:
-            stream.admit(batch(bytes(300_000)), FakeOwner())
-        bulk = asyncio.ensure_future(stream.room(300_000))
-        await asyncio.sleep(0)
-        assert not bulk.done()
+        bulk = await one_waiting_for_room(stream)
         assert stream.has_room_for(SMALL_BATCH_BYTES)
         assert not stream.has_room_for(SMALL_BATCH_BYTES + 1)
         # But they do not go on for ever.
@@ -441,10 +443,7 @@ def test_a_stream_that_is_closed_stays_closed_and_may_still_lose_what_it_has():
 
 def test_whoever_waits_for_room_goes_on_when_the_stream_is_closed():
     async def run(server, stream):
-        while stream.has_room:
-            stream.admit(batch(bytes(300_000)), FakeOwner())
-        waiting = asyncio.ensure_future(stream.room(300_000))
-        await asyncio.sleep(0)
+        waiting = await one_waiting_for_room(stream)
         stream.end(Admission.CLOSED, ApiError("server_draining", "the end"))
         await asyncio.wait_for(waiting, TIMEOUT_S)
         await asyncio.wait_for(stream.room(300_000), TIMEOUT_S)
@@ -629,11 +628,7 @@ def test_a_batch_of_many_tiny_headers_is_refused_when_it_outgrows_a_frame():
 
 def test_while_the_disk_does_not_answer_nothing_is_admitted_and_nobody_waits_for_room():
     async def run(server, stream):
-        while stream.has_room:
-            stream.admit(batch(bytes(300_000)), FakeOwner())
-        waiting = asyncio.ensure_future(stream.room(300_000))
-        await asyncio.sleep(0)
-        assert not waiting.done()
+        waiting = await one_waiting_for_room(stream)
         server.store.stall = "the disk has not answered for 10 s"
         server.store.on_stall()
         await asyncio.wait_for(waiting, TIMEOUT_S)
