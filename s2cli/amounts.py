@@ -4,10 +4,13 @@
 - Sizes have binary units and one decimal: `17 B`, `5.9 MiB`.
 - Times that were measured are seconds, to the hundredth and from ten on to the tenth: `0.31 s`, `12.4 s`.
 - Durations that somebody set are written as options take them: `7d`, `1h 30m`, `1month`.
+- Times of day are in RFC 3339 and UTC: `2026-01-31T12:00:00Z`.
 - In JSON every number is one of the unit that its name says, without rounding.
 """
 
 from __future__ import annotations
+
+import time
 
 
 def format_count(number: int, one: str, many: str) -> str:
@@ -36,6 +39,13 @@ def format_seconds(seconds: float) -> str:
 def format_rate(count: int, seconds: float, what: str) -> str:
     """`125000 records/s`."""
     return f"{round(count / seconds) if seconds > 0 else 0} {what}/s"
+
+
+def format_utc(seconds: int, milliseconds: int | None = None) -> str:
+    """A time since the epoch in RFC 3339: `2026-01-31T12:00:00Z`, `2026-01-31T12:00:00.250Z`. Raises OverflowError,
+    ValueError or OSError for one that no calendar has."""
+    fraction = "" if milliseconds is None else f".{milliseconds:03}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
 
 
 def format_duration(seconds: int) -> str:

@@ -74,6 +74,14 @@ def test_rates_and_counts_are_digits_alone():
     assert amounts.format_count(1_234_567, "record", "records") == "1234567 records"
 
 
+def test_times_are_in_utc_whatever_the_time_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert amounts.format_utc(1_769_860_800) == "2026-01-31T12:00:00Z"
+    assert amounts.format_utc(1_769_860_800, 7) == "2026-01-31T12:00:00.007Z"
+    with pytest.raises((OverflowError, ValueError, OSError)):
+        amounts.format_utc(1 << 63)
+
+
 def test_no_command_formats_numbers_in_a_style_of_its_own():
     """Thousands separators and fractions are decided in amounts alone."""
     own = []

@@ -99,7 +99,7 @@ class RevokeTokenArgs(RequestArgs):
 
 
 class PeriodArgs(CommonArgs):
-    """Of which time metrics are wanted."""
+    """The time that metrics are wanted of."""
 
     metric: str | None
     interval: Annotated[

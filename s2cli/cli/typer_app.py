@@ -185,7 +185,7 @@ def _takes_one_value(param: Any) -> bool:
 
 
 def command_name(ctx: Any) -> str:
-    """As in command_tree.COMMANDS: "append", "basins list"."""
+    """The command, as command_tree.COMMANDS has it: "append", "basins list"."""
     return str(ctx.command_path).removeprefix(PROGRAM).strip()
 
 

@@ -25,8 +25,8 @@ def open_settings(args: CommonArgs) -> Settings:
 
 
 def open_stream(args: RecordArgs, *, hint: str | None = None) -> tuple[Settings, StreamUri]:
-    """The same for a command on the records of a stream. Its name is looked at first: choosing the target may start a
-    server. `hint` says what to type where no stream was named."""
+    """The settings of a command on the records of a stream, and the stream. The name is looked at first: choosing the
+    target may start a server. `hint` says what to type where no stream was named. Raises UsageError."""
     uri = Settings(args).stream_uri(args.uri, args.stream, hint=hint)
     return open_settings(args), uri
 

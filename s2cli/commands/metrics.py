@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from s2cli.amounts import format_utc
 from s2cli.cli import console
 from s2cli.cli.account_args import BasinPeriodArgs, StreamMetricsArgs, StreamPeriodArgs
 from s2cli.client import api
@@ -126,7 +127,7 @@ def rfc3339(epoch_s: object) -> str:
     if not isinstance(epoch_s, int):
         return str(epoch_s)
     try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s))
+        return format_utc(epoch_s)
     except (OverflowError, ValueError, OSError):
         return str(epoch_s)
 
@@ -141,7 +142,7 @@ def _rows(asked: str, metric: Resource) -> Iterator[tuple[str, ...]]:
 
 
 def _names(metrics: list[Resource]) -> list[str]:
-    """Of the metrics; where one is a list of names, those."""
+    """The names of the metrics; where one is a list of names, those."""
     names: list[str] = []
     for metric in metrics:
         kind, name, _, values = series(metric)

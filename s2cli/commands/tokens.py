@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
+from s2cli.amounts import format_utc
 from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands.basins import connect
@@ -112,7 +113,7 @@ def _rfc3339(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     if seconds >= _YEAR_10000_S:
         raise UsageError("a token must expire before the year 10000; without a time it does not expire")
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03}Z"
+    return format_utc(seconds, rest)
 
 
 def _scope(args: GrantArgs) -> Resource:
@@ -175,7 +176,7 @@ def _op_groups(text: str) -> dict[str, dict[str, bool]]:
 
 
 def _operation(text: str) -> str:
-    """As the API names it; the official tool writes list_basins and get_account_metrics."""
+    """The operation as the API names it; the official tool writes list_basins and get_account_metrics."""
     name = text.replace("_", "-")
     if name.startswith("get-") and name.endswith("-metrics"):
         name = name.removeprefix("get-")

@@ -31,7 +31,7 @@ def bounded(limit_bytes: int) -> Heap | None:
 
 
 class Heap:
-    """Of this process, which is to have at most `limit_bytes` more than it has now."""
+    """The heap of this process, which is to have at most `limit_bytes` more than it has now."""
 
     def __init__(self, trim: Any, limit_bytes: int) -> None:
         self._trim = trim

@@ -378,7 +378,7 @@ class AppendSession:
             batch.start = None
 
     def _recreated(self, tail_seq_num: int) -> PreconditionError:
-        """What it means that the stream ends below the floor."""
+        """The error for a stream that ends below the floor."""
         if self._demanded is not None and not self.durable:
             return SeqNumMismatchError(tail_seq_num)  # the floor is what the user wants, and nobody has seen it
         return PreconditionError(

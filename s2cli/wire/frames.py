@@ -91,7 +91,7 @@ class FrameReader:
 
     @property
     def size_bytes(self) -> int:
-        """Of the part of a frame that is waiting for the rest."""
+        """How much of a frame is here and waits for the rest."""
         return self._size
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -99,8 +99,9 @@ class FrameReader:
         return list(self.frames(data))
 
     def frames(self, data: bytes) -> Iterator[Frame]:
-        """The same one by one, to be walked to its end: none is inflated before it is asked for, since what the frames
-        in one piece of a body inflate to has no bound. Raises FrameError where the bad one stands."""
+        """The frames that `data` completes, one by one, to be walked to the end: none is inflated before it is asked
+        for, since what the frames in one piece of a body inflate to has no bound. Raises FrameError where the bad one
+        stands."""
         if self._size:
             self._pieces.append(data)
             self._size += len(data)

@@ -179,7 +179,7 @@ class ReadSession:
         return [] if batch is None else [batch]
 
     def receive_batch(self, batch: ReadBatch) -> list[Delivered]:
-        """The same for one that is decoded. Raises ProtocolError."""
+        """The decoded batch as it is delivered; nothing for a heartbeat. Raises ProtocolError."""
         delivered = self._take_decoded(batch)
         return [] if delivered is None else [delivered]
 
@@ -299,7 +299,7 @@ class ReadSession:
 
     @property
     def pending_bytes(self) -> int:
-        """Of a frame that is not complete."""
+        """How many bytes are here of a frame that is not complete."""
         return self._reader.size_bytes
 
     def on_end(self) -> bool:

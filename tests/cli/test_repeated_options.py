@@ -1,12 +1,12 @@
 """An option that takes one value and is given twice: an error that names it, in every command and by both parsers."""
 
-import functools
-
 import pytest
 
 from s2cli import values
 from s2cli.cli import command_tree, option_table, strict_parser, typer_app
 from s2cli.errors import UsageError
+
+pytestmark = pytest.mark.usefixtures("commands_built_once")
 
 VALUES = {
     "text": ["1s", "2s"],
@@ -19,14 +19,6 @@ VALUES = {
     values.parse_rate: ["5/s", "2MiB/s"],
     values.parse_record_format: ["json", "text"],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def commands_built_once():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer_app, "build_command", functools.cache(typer_app.build_command))
-        patch.setattr(typer_app, "build_group", functools.cache(typer_app.build_group))
-        yield
 
 
 def values_of(kind):

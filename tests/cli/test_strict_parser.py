@@ -1,6 +1,5 @@
 """The strict parser and typer understand a command line alike; where the strict one is not sure, typer has the word."""
 
-import functools
 import importlib
 import inspect
 import re
@@ -30,6 +29,8 @@ from s2cli.config import files
 from s2cli.errors import UsageError
 from s2cli.server.api import metric_handlers
 from s2cli.wire import configs
+
+pytestmark = pytest.mark.usefixtures("commands_built_once")
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = strict_table.COMMANDS | strict_table_others.COMMANDS
@@ -329,15 +330,6 @@ def words_of(command: str) -> st.SearchStrategy[list[str]]:
 
 
 COMMAND_LINES = st.sampled_from(sorted(COMMANDS)).flatmap(words_of)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def commands_built_once():
-    """As the process has one command line and a test has thousands."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer_app, "build_command", functools.cache(typer_app.build_command))
-        patch.setattr(typer_app, "build_group", functools.cache(typer_app.build_group))
-        yield
 
 
 def outcome(function):

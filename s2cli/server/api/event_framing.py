@@ -41,7 +41,7 @@ class LastEventId:
 
 
 def last_event_id(exchange: Exchange) -> LastEventId | None:
-    """Of the request; None without the header. Raises ApiError."""
+    """What the header `Last-Event-ID` says (protocol section 5.6); None without it. Raises ApiError `bad_header`."""
     value = exchange.fields.get(b"last-event-id")
     if not value:
         return None

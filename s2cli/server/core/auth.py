@@ -92,7 +92,8 @@ class Grant:
             raise ApiError("permission_denied", f"the access token does not cover access token `{name}`")
 
     def require_operation(self, op: str, basin: str | None) -> None:
-        """The same where the name is not known yet, for it stands in a body that is yet to be read."""
+        """Raises ApiError `permission_denied` unless the token covers the operation, and `basin` if one is given. For a
+        request whose body says what it is to work on, before that is read."""
         if op not in self.scope.operations:
             raise ApiError("permission_denied", f"the access token does not allow {op}")
         if basin is not None and basin not in self.scope.basins:
@@ -105,7 +106,8 @@ class Grant:
             raise _refusal()
 
     def require_commands(self, commands: list[tuple[int, bytes, bytes]], basin: str, stream: str) -> None:
-        """The same for the command records of a batch, for which `append` alone is not enough."""
+        """Raises ApiError `permission_denied` unless the token covers the operations `fence` and `trim` of the command
+        records in a batch, for which `append` alone is not enough."""
         for _, command, _ in commands:
             self.require(command.decode(), basin, stream)
 

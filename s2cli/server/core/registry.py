@@ -103,7 +103,7 @@ class StreamRegistry:
             await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
 
     async def _load_once(self, basin: str, name: str) -> Stream | None:
-        """Of several who want a stream, one loads it."""
+        """The stream as it is stored; None where it is not there. Of several who want it, one loads it."""
         key = basin, name
         loading = self._loading.get(key)
         while loading is not None and loading.closed:

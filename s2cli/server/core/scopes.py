@@ -107,7 +107,7 @@ class Scope:
         )
 
     def show(self) -> dict[str, Any]:
-        """As the API writes it: all groups, and null for nothing."""
+        """The scope as the API writes it: all groups, and null for nothing."""
         return {
             "basins": self.basins.show(),
             "streams": self.streams.show(),

@@ -240,6 +240,7 @@ class Stream:
 
     @property
     def has_room(self) -> bool:
+        """Whether a bulk append is admitted now, by the bounds of the stream and of the whole server."""
         return not self._is_full and self._context.pending_bytes < MAX_PENDING_BYTES_TOTAL
 
     @property
@@ -249,7 +250,7 @@ class Stream:
         return self.pending_bytes >= MAX_PENDING_BYTES or self._context.is_crowded
 
     def has_room_for(self, batch_bytes: int) -> bool:
-        """The same for a batch of that metered size."""
+        """Whether a batch of that metered size is admitted now: a small one does not wait behind bulk appends."""
         if self.has_room:
             return True
         return (

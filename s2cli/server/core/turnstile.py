@@ -68,8 +68,8 @@ class Turnstile:
         self._lock.release()
 
     async def pass_by(self, size_bytes: int, steps: Steps[Result]) -> Result:
-        """The same for what is made of so many bytes: of few it is made at once, and so is what comes before the first
-        `yield`."""
+        """What `steps` makes of so many bytes: of few it is made at once, without waiting for others, and so is what
+        comes before the first `yield`."""
         if size_bytes <= LARGE_BYTES:
             return in_one_go(steps)
         try:

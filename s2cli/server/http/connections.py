@@ -50,7 +50,7 @@ class Receiver(asyncio.BufferedProtocol):
 
     @abstractmethod
     def input_bytes(self) -> int:
-        """What it holds of what it has received."""
+        """How many bytes it holds of what it has received."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer, memory = self.shared.buffer, self.memory

@@ -45,7 +45,8 @@ async def encode_payload(exchange: Exchange, payload: bytes) -> tuple[bytes, lis
 
 
 async def encode_pieces(exchange: Exchange, pieces: list[bytes]) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
-    """The same of a payload in pieces, which stay as they are where the client takes no coding."""
+    """The payload in `pieces` as the client wants it, and the headers that say so. The pieces stay as they are where
+    the client takes no coding."""
     size_bytes = sum(map(len, pieces))
     if size_bytes <= THRESHOLD_BYTES:
         return pieces, []

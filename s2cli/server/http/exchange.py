@@ -139,7 +139,7 @@ class Exchange(ABC):
         was called. May be cancelled: nothing is lost then."""
 
     async def read_once(self) -> bytes:
-        """The same for one who gives the exchange up when he is cancelled, and so may read at less cost."""
+        """What `read` returns, at less cost, for one who gives the exchange up when he is cancelled."""
         return await self.read()
 
     def stop_reading(self) -> None:

@@ -341,7 +341,7 @@ class Connection(Receiver):
             self.hold_reading()  # until the client has taken its answers
 
     def _go_on(self) -> None:
-        """With the next request."""
+        """Goes on with the next request."""
         if self.waiting:
             self._answer(self.waiting.pop(0))
         if self._rest:

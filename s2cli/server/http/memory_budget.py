@@ -127,7 +127,7 @@ class Memory:
             self._audit_soon()
 
     def spend_input(self, size_bytes: int) -> None:
-        """The same for what came from a client."""
+        """Counts bytes that came from a client."""
         self._input_left_bytes -= size_bytes
         if self._input_left_bytes < 0:
             self._audit_soon()
