@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.client import api
-from s2cli.client.api import ApiClient
-from s2cli.commands.connect import open_settings
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_options import basin_config, basin_patch, request_token
 from s2cli.commands.resource_output import BASIN_HEADERS, basin_row, print_config, print_list, print_one
 from s2cli.errors import ExitCode, UsageError
@@ -94,8 +93,3 @@ def basin_name(text: str) -> str:
     name = parse_basin(text)
     check_basin_name(name)
     return name
-
-
-def connect(args: CommonArgs) -> ApiClient:
-    settings = open_settings(args)
-    return ApiClient(settings.target(), settings.timeout_s, console.notice)

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.args import CommonArgs, StreamConfigArgs
     from s2cli.cli.record_args import RecordArgs
+    from s2cli.client.api import ApiClient
     from s2cli.values import StreamUri
 
 
@@ -22,6 +23,14 @@ def open_settings(args: CommonArgs) -> Settings:
     for note in settings.notes:
         console.detail(note)
     return settings
+
+
+def connect(args: CommonArgs) -> ApiClient:
+    """The client for calls about basins, streams, tokens, metrics and locations; it says what it tries again."""
+    from s2cli.client.api import ApiClient  # not on the way of an append or a read
+
+    settings = open_settings(args)
+    return ApiClient(settings.target(), settings.timeout_s, console.notice)
 
 
 def open_stream(args: RecordArgs, *, hint: str | None = None) -> tuple[Settings, StreamUri]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.client import api
-from s2cli.commands.basins import basin_name, connect
+from s2cli.commands.basins import basin_name
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_options import basin_config, basin_patch, new_request_token, stream_config, stream_patch
 from s2cli.commands.resource_output import print_one, settings
 from s2cli.commands.streams import stream_uri

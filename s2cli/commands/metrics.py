@@ -8,7 +8,8 @@ from s2cli.amounts import format_utc
 from s2cli.cli import console
 from s2cli.cli.account_args import BasinPeriodArgs, StreamMetricsArgs, StreamPeriodArgs
 from s2cli.client import api
-from s2cli.commands.basins import basin_name, connect
+from s2cli.commands.basins import basin_name
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_output import print_names, text_of
 from s2cli.commands.streams import stream_uri
 from s2cli.errors import BadValueError, ExitCode, UsageError

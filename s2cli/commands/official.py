@@ -7,7 +7,7 @@ import time
 from s2cli.cli import console
 from s2cli.client import api
 from s2cli.commands import basins, locations, metrics, streams, tokens
-from s2cli.commands.basins import connect
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_output import print_names, state
 from s2cli.errors import ExitCode, UsageError
 from s2cli.values import parse_resource

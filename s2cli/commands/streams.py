@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.client import api
-from s2cli.commands.basins import connect, refuse_no_change
+from s2cli.commands.basins import refuse_no_change
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_options import request_token, stream_config, stream_patch
 from s2cli.commands.resource_output import STREAM_HEADERS, print_config, print_list, print_one, stream_row
 from s2cli.errors import ExitCode, UsageError

@@ -8,7 +8,7 @@ import time
 from s2cli.amounts import format_utc
 from s2cli.cli import console
 from s2cli.client import api
-from s2cli.commands.basins import connect
+from s2cli.commands.connect import connect
 from s2cli.commands.resource_options import request_token
 from s2cli.commands.resource_output import print_list, print_one, text_of
 from s2cli.errors import ExitCode, S2Error, UsageError
