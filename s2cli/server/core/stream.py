@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from s2cli.errors import ApiError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.core.batch import assemble
 from s2cli.server.core.followers import Followers
-from s2cli.server.store.interface import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow
+from s2cli.server.store.interface import MAX_SEQ_NUM, Append, Chunk, Lane, StreamRow, Tail
 from s2cli.wire.record_rules import FENCE
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Admission(Enum):
 
     OPEN = "admits; what was admitted becomes durable in its order"
     CLOSED = "admits nothing more; what was admitted still becomes durable"
+    DOUBTFUL = "admits nothing until a repair: nobody knows where the stream ends; it can be read"
     LOST = "admits nothing more; what was admitted has failed, with a write before it"
 
 
@@ -144,20 +145,22 @@ class Stream:
         "used",
     )
 
-    def __init__(self, context: StreamContext, row: StreamRow, lane: Lane, tail: tuple[int, int]) -> None:
+    def __init__(self, context: StreamContext, row: StreamRow, lane: Lane, tail: Tail) -> None:
         self._context = context
         self.key = row.basin, row.name
         self.id = row.id
         self.uid = row.uid
         self.lane = lane
         self.cipher = row.cipher
-        self.next_seq_num, self.last_timestamp = tail
-        self.tail_seq_num, self.tail_timestamp = tail
+        self.next_seq_num, self.last_timestamp, doubt = tail
+        self.tail_seq_num, self.tail_timestamp = self.next_seq_num, self.last_timestamp
         self.fencing_token = row.fencing_token  # as admitted
         self.trim_point = self._admitted_trim_point = row.trim_point
         self._kept_ms = row.keep_ms  # the retention of the last append
         self.admission = _OPEN
         self.failure: S2Error | None = None  # why it is not open
+        if doubt is not None:
+            self.admission, self.failure = Admission.DOUBTFUL, _doubtful(doubt, self.next_seq_num)
         self.pending_bytes = 0
         self.followers = Followers(context)
         self.used = True
@@ -310,9 +313,9 @@ class Stream:
             wake_all(self._room_waiters)
 
     def end(self, admission: Admission, error: S2Error) -> None:
-        """Admit nothing more, because of `error`: OPEN becomes CLOSED or LOST, CLOSED may become LOST when a write
-        fails, and of several lost writes the last one tells why."""
-        if self.admission is _OPEN or admission is Admission.LOST:
+        """Admit nothing more, because of `error`: OPEN and DOUBTFUL become CLOSED or LOST, CLOSED may become LOST when
+        a write fails, and of several lost writes the last one tells why."""
+        if self.admission in (_OPEN, Admission.DOUBTFUL) or admission is Admission.LOST:
             self.admission, self.failure = admission, error
         wake_all(self._room_waiters)
         if admission is Admission.LOST:
@@ -326,7 +329,18 @@ class Stream:
     def reading_failure(self) -> S2Error | None:
         """Why this object tells readers nothing more. By lost appends they lose nothing: they go on with the stream
         as it is loaded anew."""
+        if self.admission is Admission.DOUBTFUL:
+            return None
         return reloaded() if self.admission is Admission.LOST else self.failure
+
+
+def _doubtful(doubt: str, next_seq_num: int) -> ApiError:
+    return ApiError(
+        "storage",
+        f"no appends: {doubt}: stop the server and run `s2 lite repair`",
+        without_effect=True,
+        damaged=(next_seq_num, MAX_SEQ_NUM - 1),
+    )
 
 
 def reloaded() -> ApiError:

@@ -119,6 +119,15 @@ class Chunk:
         self.kind = kind
 
 
+class Tail(NamedTuple):
+    """Where a stream ends. `doubt` says why it may have had more records than that: until a repair nothing may be
+    appended, for a sequence number is never given twice."""
+
+    next_seq_num: int
+    last_timestamp: int
+    doubt: str | None = None
+
+
 class Lane:
     """A lane is the queue of one stream's appends on their way to the disk, in their order. A failed append breaks its
     lane: whatever is queued behind it fails too, since its sequence numbers would leave a gap, and the stream must be
@@ -332,13 +341,14 @@ class Store(Protocol):
         """Queue one chunk. `on_written` gets it later, durable or failed; also where this store has failed already."""
         ...
 
-    async def tail(self, stream_id: int) -> tuple[int, int] | None:
-        """The next sequence number and the last timestamp; None if there is no such stream."""
+    async def tail(self, stream_id: int) -> Tail | None:
+        """None if there is no such stream."""
         ...
 
     def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> Awaitable[list[Chunk]]:
         """Chunks in order from the one that holds `first_seq_num` (or the next there is) up to the one before
-        `end_seq_num`, until they have `max_bytes` or more. Those that have expired are passed over."""
+        `end_seq_num`, until they have `max_bytes` or more. Those that have expired are passed over. Raises ApiError
+        `storage` with `damaged` where the first of them is damaged or missing; it ends before others that are."""
         ...
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:

@@ -11,6 +11,7 @@ from support.s2s import open_read
 from support.waiting import until
 
 from s2cli.errors import ApiError
+from s2cli.server.store.sqlite.checksums import checksum, register, seal
 from s2cli.server.store.sqlite.engine import SqliteStore
 
 
@@ -231,10 +232,17 @@ def copy_streams(path, count):
             " SELECT id + at, basin, CAST(printf('s%05d', at) AS BLOB), config, created_at, keep"
             " FROM copy, (SELECT * FROM stream WHERE id = 1)"
         )
-        for table, columns in ("chunk", "n, size, ts, exp, crc, kind, data"), ("run", "keep, due"):
+        register(database)
+        seal(database, "stream", "1", ())
+        database.create_function("checksum", 7, checksum)
+        crc = "checksum(id + (at << 40), n, size, ts, exp, kind, data)"
+        for table, columns, values in (
+            ("chunk", "n, size, ts, exp, kind, data, crc", f"n, size, ts, exp, kind, data, {crc}"),
+            ("run", "keep, due", "keep, due"),
+        ):
             database.execute(
                 f"{copies} INSERT INTO {table}(id, {columns})"
-                f" SELECT id + (at << 40), {columns} FROM copy, (SELECT * FROM {table} WHERE id >> 40 = 1)"
+                f" SELECT id + (at << 40), {values} FROM copy, (SELECT * FROM {table} WHERE id >> 40 = 1)"
             )
 
 

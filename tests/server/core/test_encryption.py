@@ -16,7 +16,7 @@ from s2cli.errors import ApiError
 from s2cli.server.api.request_body import identify
 from s2cli.server.core.encryption import CIPHERS, Seal
 from s2cli.server.store.interface import Chunk
-from s2cli.server.store.sqlite.schema import checksum
+from s2cli.server.store.sqlite.checksums import checksum
 from s2cli.wire.s2_pb2 import ReadBatch
 
 CIPHER_NAMES = ("aegis-256", "aes-256-gcm")

@@ -24,7 +24,7 @@ from s2cli.server.core.stream import (
     SMALL_BATCH_BYTES,
     Admission,
 )
-from s2cli.server.store.interface import StreamRow
+from s2cli.server.store.interface import StreamRow, Tail
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 NOW_MS = 1_000_000
@@ -53,7 +53,7 @@ class FakeStore:
         if self.on_load is not None:
             self.on_load()
         chunks = [append.chunk for append in self.stored if append.lane.stream_id == stream_id]
-        return (chunks[-1].end_seq_num, chunks[-1].last_timestamp) if chunks else (0, 0)
+        return Tail(chunks[-1].end_seq_num, chunks[-1].last_timestamp) if chunks else Tail(0, 0)
 
     def append(self, append):
         self.queued.append(append)

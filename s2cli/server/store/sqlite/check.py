@@ -1,8 +1,9 @@
 """Looks at everything in a database for what is wrong, in slices: between two of them nothing is held, so that a server
 may go on writing meanwhile.
 
-What deletion leaves is not wrong: records go from the front of a stream, and from the front of a run (expiry.py), so
-records may be missing in front of a run, and nowhere else.
+What deletion leaves is not wrong: it is written down (gone.py). In a database of an older format it was not; there
+records went from the front of a stream, and from the front of a run (expiry.py), so they may be missing in front of a
+run, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from s2cli.errors import S2Error
-from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, complaint, seq_num_of, stream_of, to_unsigned
+from s2cli.server.store.sqlite import gone
+from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
+from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, seq_num_of, stream_of, to_unsigned
 
 # A slice ends after so much, some milliseconds.
 SLICE_BYTES = 4 * 1024 * 1024
@@ -76,11 +79,28 @@ def open_to_look(directory: Path) -> sqlite3.Connection:
 
 def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
     """Looks at all rows, and `yield`s between two slices. What cannot be read is a finding, too."""
-    for check in _check_named, _check_streams, _check_runs, _check_chunks:
+    for check in _check_rows, _check_named, _check_streams, _check_runs, _check_chunks:
         try:
             yield from check(connection, findings)
         except sqlite3.DatabaseError as error:
             findings.add(FILE_NAME, f"it cannot be read to its end: {error}")
+
+
+def _check_rows(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    """The checksums of rows that are not chunks."""
+    if not _writes_down_what_goes(connection):
+        return
+    for table, columns in SEALED.items():
+        key, *_ = columns.split(", ")
+        # Of another table than the rest the name is no number.
+        after: int | bytes = -1 if key == "id" and table != "token" else b""
+        query = f"SELECT crc, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
+        while rows := connection.execute(query, (after, SLICE_ROWS)).fetchall():
+            for crc, *values in rows:
+                after = values[0]
+                if not is_whole(crc, values):
+                    findings.add(f"{table} {_text(values[2] if table == 'stream' else after)}", "wrong checksum")
+            yield
 
 
 def _check_named(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
@@ -108,7 +128,7 @@ def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterat
     )
     stream_id = 0
     while rows := connection.execute(query, (stream_id, SLICE_ROWS)).fetchall():
-        for stream_id, basin, name, config, trim_point, next_seq_num, uid, deleted, has_basin, last_id in rows:  # noqa: B007
+        for stream_id, basin, name, config, trim_point, next_seq_num, uid, deleted, has_basin, last_id in rows:
             findings.streams += 1
             place = _uri(basin, name)
             if not has_basin:
@@ -118,8 +138,13 @@ def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterat
             if uid is not None and not (isinstance(uid, bytes) and len(uid) == 16):
                 findings.add(place, "its id for encryption is damaged")
             tail = max(next_seq_num, seq_num_of(last_id) + 1) if last_id is not None else next_seq_num
-            if last_id is not None and next_seq_num > seq_num_of(last_id) + 1:
-                findings.add(place, "its last records are missing", seq_num_of(last_id) + 1, next_seq_num - 1)
+            end = 0 if last_id is None else seq_num_of(last_id) + 1
+            if _writes_down_what_goes(connection):
+                gap = gone.unexplained(connection, stream_id, end, next_seq_num) if next_seq_num > end else None
+            else:
+                gap = (end, next_seq_num) if next_seq_num > end > 0 else None
+            if gap is not None:
+                findings.add(place, "its last records are missing", gap[0], gap[1] - 1)
             if trim_point > tail and deleted is None:
                 findings.add(place, f"its trim point, {trim_point}, is beyond its tail, {tail}")
         yield
@@ -209,11 +234,13 @@ def _check_chunk(
         is_miscounted = not crc >> 32 and not kind and _count(data) != count
         if not 1 <= count <= MAX_BATCH_RECORDS or size < 0 or first < 0 or is_miscounted:
             findings.add(place.uri, f"a batch says that it has {count} records", None, last)
-        elif place.last_id is not None:
+        elif first > place.end_seq_num:
+            gap = _gap(connection, place, row_id, first, continues=continues)
+            if gap is not None:
+                findings.add(place.uri, "records are missing", gap[0], gap[1] - 1)
+        if place.last_id is not None:
             if first < place.end_seq_num:
                 findings.add(place.uri, "two batches have the same records", first, place.end_seq_num - 1)
-            elif first > place.end_seq_num and not _may_be_gone(connection, place.last_id, row_id, continues=continues):
-                findings.add(place.uri, "records are missing", place.end_seq_num, first - 1)
             if to_unsigned(timestamp) < place.timestamp:
                 findings.add(place.uri, "a timestamp is below the one before it", first, last)
         place.timestamp = to_unsigned(timestamp)
@@ -221,13 +248,25 @@ def _check_chunk(
     place.end_seq_num = last + 1
 
 
-def _may_be_gone(connection: sqlite3.Connection, before_id: int, row_id: int, *, continues: bool) -> bool:
-    """Whether what stood between two chunks may have been deleted: it was in front of a run, or since the slice before
-    everything up to here has gone."""
-    run = connection.execute("SELECT 1 FROM run WHERE id > ? AND id <= ? LIMIT 1", (before_id, row_id)).fetchone()
-    if run is not None or continues:
-        return run is not None
-    return connection.execute("SELECT 1 FROM chunk WHERE id=?", (before_id,)).fetchone() is None
+def _gap(
+    connection: sqlite3.Connection, place: _Place, row_id: int, first_seq_num: int, *, continues: bool
+) -> tuple[int, int] | None:
+    """What is missing before the chunk with that id, as first sequence number and end, and should not be."""
+    if _writes_down_what_goes(connection):
+        return gone.unexplained(connection, place.stream_id, place.end_seq_num, first_seq_num)
+    if place.last_id is None:
+        return None
+    run = connection.execute("SELECT 1 FROM run WHERE id > ? AND id <= ? LIMIT 1", (place.last_id, row_id)).fetchone()
+    may_be_gone = run is not None or (
+        # Since the slice before everything up to here may have been deleted.
+        not continues and connection.execute("SELECT 1 FROM chunk WHERE id=?", (place.last_id,)).fetchone() is None
+    )
+    return None if may_be_gone else (place.end_seq_num, first_seq_num)
+
+
+def _writes_down_what_goes(connection: sqlite3.Connection) -> bool:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version >= 3
 
 
 def _count(data: bytes) -> int:

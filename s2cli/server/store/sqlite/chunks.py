@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import metric_rows, reply_rows
-from s2cli.server.store.sqlite.schema import checksum, chunk_id, seq_num_of, stream_of, to_signed
+from s2cli.server.store.sqlite.checksums import COLUMNS, checksum, columns_complaint, seal
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of, to_signed
 
 Result = TypeVar("Result")
 
@@ -46,9 +47,9 @@ def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connec
     return result
 
 
-def insert(connection: sqlite3.Connection, group: list[Append]) -> None:
-    """Make a group durable, all or nothing."""
-    changes = any(
+def insert(connection: sqlite3.Connection, group: list[Append], tails: Collection[int] = ()) -> None:
+    """Make a group durable, all or nothing; and together with it, where the streams with these ids end by then."""
+    changes = tails or any(
         append.keep_ms is not None
         or append.fencing_token is not None
         or append.trim_point is not None
@@ -62,10 +63,10 @@ def insert(connection: sqlite3.Connection, group: list[Append]) -> None:
     ):
         connection.execute(_INSERTS[len(group)], _values(group))
     else:
-        in_transaction(connection, lambda connection: _insert_rows(connection, group))
+        in_transaction(connection, lambda connection: _insert_rows(connection, group, tails))
 
 
-def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
+def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Collection[int]) -> None:
     at = 0
     while at < len(group):
         for size in _SIZES:
@@ -74,7 +75,10 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
                 connection.execute(_INSERTS[size], _values(rows))
                 at += size
                 break
+    changed: set[int] = set()
     for append in group:
+        if append.keep_ms is not None or append.fencing_token is not None or append.trim_point is not None:
+            changed.add(append.lane.stream_id)
         if append.keep_ms is not None:
             first_id = chunk_id(append.lane.stream_id, append.chunk.end_seq_num - 1)
             _begin_run(connection, first_id, append.keep_ms, append.expires_at_ms)
@@ -88,6 +92,9 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append]) -> None:
             )
         if append.reply is not None:
             reply_rows.save(connection, append.reply)
+    for stream_id in changed:
+        seal(connection, "stream", "id=?", (stream_id,))
+    note_tails(connection, tails)
 
 
 def _begin_run(connection: sqlite3.Connection, first_id: int, keep_ms: int, expires_at_ms: int) -> None:
@@ -109,42 +116,66 @@ def _values(group: list[Append]) -> list[Any]:
     return values
 
 
+def note_tails(connection: sqlite3.Connection, stream_ids: Collection[int]) -> None:
+    """Write into the rows of these streams where they end: should their last chunks be lost, it is noticed, and their
+    sequence numbers are not given again."""
+    for stream_id in stream_ids:
+        last = connection.execute(
+            f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",  # noqa: S608
+            (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1),
+        ).fetchone()
+        if last is not None and columns_complaint(connection, *last) is None:
+            _, row_id, _, _, timestamp, _, _ = last
+            _set_end(connection, stream_id, seq_num_of(row_id) + 1, timestamp)
+
+
+def _set_end(connection: sqlite3.Connection, stream_id: int, end_seq_num: int, timestamp: int) -> None:
+    changed = connection.execute(
+        "UPDATE stream SET next_seq=?, last_ts=? WHERE id=? AND next_seq < ?",
+        (end_seq_num, timestamp, stream_id, end_seq_num),
+    )
+    if changed.rowcount:
+        seal(connection, "stream", "id=?", (stream_id,))
+
+
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
     """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
     chunk of all, the place where the stream goes on is written into its row."""
-    first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num - 1)
+    first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num) - 1
     size_bytes = metered_bytes = 0
-    deleted: tuple[int, int] | None = None
+    deleted: tuple[Any, ...] | None = None
     more = False
     rows = connection.execute(
-        "SELECT id, ts, size, length(data) FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+        f"SELECT length(data), {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",  # noqa: S608
         (first, last, SLICE_ROWS + 1),
     ).fetchall()
-    for number, (row_id, timestamp, metered, length) in enumerate(rows):
+    for number, (length, *columns) in enumerate(rows):
         if number == SLICE_ROWS or size_bytes >= SLICE_BYTES:
             more = True
             break
-        deleted = row_id, timestamp
+        deleted = tuple(columns)
         size_bytes += length
-        metered_bytes += metered
+        metered_bytes += columns[3]
     if deleted is None:
         return False
-    connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first, deleted[0]))
+    _, row_id, _, _, timestamp, _, _ = deleted
+    if columns_complaint(connection, *deleted) is None:
+        note_end(connection, stream_id, row_id, timestamp, 0)
+    connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (first, row_id))
     metric_rows.deleted(connection, stream_id, metered_bytes)
-    note_end(connection, stream_id, *deleted, 0)
     return more
 
 
 def note_end(connection: sqlite3.Connection, stream_id: int, row_id: int, timestamp: int, arrived_at_ms: int) -> None:
-    """A chunk was deleted: if it was the last of its stream, say in the stream's row where that goes on."""
-    left = connection.execute(
+    """A chunk, with all before it, is deleted: if it is the last of its stream, say in the stream's row where that
+    goes on."""
+    behind = connection.execute(
         "SELECT 1 FROM chunk WHERE id > ? AND id < ? LIMIT 1", (row_id, chunk_id(stream_id + 1, 0))
     ).fetchone()
-    if left is None:
-        connection.execute(
-            "UPDATE stream SET next_seq=?, last_ts=?, written=max(written, ?) WHERE id=?",
-            (seq_num_of(row_id) + 1, timestamp, arrived_at_ms, stream_id),
-        )
+    if behind is None:
+        connection.execute("UPDATE stream SET written=max(written, ?) WHERE id=?", (arrived_at_ms, stream_id))
+        seal(connection, "stream", "id=?", (stream_id,))
+        _set_end(connection, stream_id, seq_num_of(row_id) + 1, timestamp)
 
 
 def free_pages(connection: sqlite3.Connection) -> int:

@@ -26,6 +26,7 @@ from s2cli.server.store.interface import (
     Point,
     Reply,
     StreamRow,
+    Tail,
     TokenRow,
 )
 from s2cli.server.store.sqlite import chunks, expiry, metric_rows, reader, reply_rows, resource_rows
@@ -75,6 +76,7 @@ class SqliteStore:
         self._changes: set[Future[Any]] = set()
         self._stall_check = loop.call_later(LOOK_S, self._check_stall)
         self.expire()
+        self._note_tails(0)
 
     @classmethod
     async def open(cls, directory: Path | None) -> SqliteStore:
@@ -139,6 +141,20 @@ class SqliteStore:
         if after is not None:
             self._check_trims(after)
 
+    def _note_tails(self, after_id: int) -> None:
+        """After a crash the rows of some streams do not say where they end: these are looked for."""
+        found = self._reader.submit(partial(reader.unnoted_tails, after_id=after_id))
+        found.add_done_callback(self._go_on_noting)
+
+    def _go_on_noting(self, found: Future[tuple[set[int], int | None]]) -> None:
+        if found.exception() is not None:
+            return
+        grown, after_id = found.result()
+        if grown:
+            self._writer.note_tails(grown)
+        if after_id is not None:
+            self._note_tails(after_id)
+
     def append(self, append: Append) -> None:
         self._writer.put(append)
 
@@ -151,7 +167,7 @@ class SqliteStore:
         """What `run` returns, or raises, called with the connection and these values in the thread that reads."""
         return await self._reader.submit(lambda connection: run(connection, *values))
 
-    async def tail(self, stream_id: int) -> tuple[int, int] | None:
+    async def tail(self, stream_id: int) -> Tail | None:
         return await self.ask(reader.tail, stream_id)
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
@@ -308,6 +324,7 @@ class SqliteStore:
             connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
             first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
             connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
+            connection.execute("DELETE FROM gone WHERE id >= ? AND id < ?", (first, end))
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
             return False
 

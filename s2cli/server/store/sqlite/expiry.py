@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from s2cli.server.store.sqlite import metric_rows
+from s2cli.server.store.sqlite import gone, metric_rows
+from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, is_whole, seal
 from s2cli.server.store.sqlite.chunks import SLICE_BYTES, SLICE_ROWS, note_end
-from s2cli.server.store.sqlite.schema import chunk_id, stream_of
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of
 
 # A stream that is not to be deleted yet is looked at again after this time at the earliest.
 RECHECK_MS = 600_000
@@ -32,25 +33,33 @@ def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
     if following is not None:
         end = following[0]
     size_bytes = metered_bytes = 0
+    first_seq_num = 0
     deleted = None
     # Of an emptied run at the end of its stream: what comes will stay for so long.
     due = now_ms + keep_ms if following is None else None
     rows = connection.execute(
-        "SELECT id, ts, exp, size, length(data) FROM chunk WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        f"SELECT length(data), {COLUMNS} FROM chunk WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
         (run_id, end, SLICE_ROWS + 1),
     ).fetchall()
-    for number, (row_id, timestamp, expires_at_ms, metered, length) in enumerate(rows):
+    for number, (length, *columns) in enumerate(rows):
+        _, row_id, count, metered, timestamp, expires_at_ms, _ = columns
         if expires_at_ms > now_ms or number == SLICE_ROWS or size_bytes >= SLICE_BYTES:
             due = expires_at_ms
             break
+        if columns_complaint(connection, *columns) is not None:
+            due = now_ms + RECHECK_MS  # who knows whether it has expired: it stays, and what is behind it in the run
+            break
+        if deleted is None:
+            first_seq_num = seq_num_of(row_id) + 1 - count
         deleted = row_id, timestamp, expires_at_ms
         size_bytes += length
         metered_bytes += metered
     if deleted is not None:
         row_id, timestamp, expires_at_ms = deleted
-        connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (run_id, row_id))
-        metric_rows.deleted(connection, stream_id, metered_bytes)
         note_end(connection, stream_id, row_id, timestamp, expires_at_ms - keep_ms)
+        connection.execute("DELETE FROM chunk WHERE id BETWEEN ? AND ?", (run_id, row_id))
+        gone.add(connection, stream_id, first_seq_num, seq_num_of(row_id) + 1)
+        metric_rows.deleted(connection, stream_id, metered_bytes)
     if due is None:
         connection.execute("DELETE FROM run WHERE id=?", (run_id,))
     else:
@@ -75,12 +84,15 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, 
     """Whether the stream is to be deleted, being empty for long; with `delete` it is marked so. Else the next look at
     it is put down."""
     row = connection.execute(
-        "SELECT config, trim_point, written, keep FROM stream WHERE id=? AND deleted_at IS NULL AND look_at <= ?",
+        f"SELECT config, trim_point, written, keep, crc, {SEALED['stream']} FROM stream"  # noqa: S608
+        " WHERE id=? AND deleted_at IS NULL AND look_at <= ?",
         (stream_id, now_ms),
     ).fetchone()
     if row is None:
         return False
-    config, trim_point, written_ms, keep_ms = row
+    config, trim_point, written_ms, keep_ms, crc, *values = row
+    if not is_whole(crc, values):
+        return False  # who knows whether it is to be deleted
     end = chunk_id(stream_id + 1, 0) - 1
     last = connection.execute(
         "SELECT exp FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (chunk_id(stream_id, 0), end)
@@ -95,11 +107,13 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, 
     if live is None and (not written_ms or old_enough_ms <= now_ms):
         if delete:
             connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, stream_id))
+            seal(connection, "stream", "id=?", (stream_id,))
         return True
     look_at = None  # a record that never expires: only a trim can empty the stream
     if live is None or live[0]:
         look_at = min(max(now_ms + RECHECK_MS, old_enough_ms, live[0] if live else 0), (1 << 63) - 1)
     connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, stream_id))
+    seal(connection, "stream", "id=?", (stream_id,))
     return False
 
 

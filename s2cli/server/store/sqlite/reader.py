@@ -12,9 +12,11 @@ from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
 
 from s2cli.errors import ApiError
-from s2cli.server.store.interface import Chunk
+from s2cli.server.store.interface import Chunk, Tail
+from s2cli.server.store.sqlite import gone
+from s2cli.server.store.sqlite.checksums import COLUMNS, columns_complaint, complaint
 from s2cli.server.store.sqlite.disk import not_read
-from s2cli.server.store.sqlite.schema import chunk_id, complaint, seq_num_of, to_unsigned
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_unsigned
 
 Result = TypeVar("Result")
 Values = TypeVarTuple("Values")
@@ -26,7 +28,7 @@ Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]
 WAIT_S = 0.5
 # What one look takes in at most, some milliseconds each; others wait meanwhile.
 EXPIRED_IN_A_ROW = 2000
-TRIMS_IN_A_ROW = 1000
+STREAMS_IN_A_ROW = 1000
 
 
 class Gate:
@@ -134,59 +136,86 @@ def resolve(future: Future[Any], result: Any, error: BaseException | None) -> No
         future.set_exception(error)
 
 
-def tail(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int] | None:
+def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:
+    first, last = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1
     # In one statement, for both are changed in one transaction.
     row = connection.execute(
-        "SELECT next_seq, last_ts, last.id, last.ts FROM stream LEFT JOIN"
-        " (SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1) last WHERE stream.id=?",
-        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1, stream_id),
+        f"SELECT next_seq, last_ts, last.* FROM stream LEFT JOIN (SELECT {COLUMNS} FROM chunk"  # noqa: S608
+        " WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1) last WHERE stream.id=?",
+        (first, last, stream_id),
     ).fetchone()
     if row is None:
         return None
-    next_seq_num, timestamp, last_id, last_timestamp = row
-    if last_id is not None and seq_num_of(last_id) + 1 > next_seq_num:
-        next_seq_num, timestamp = seq_num_of(last_id) + 1, last_timestamp
-    return next_seq_num, to_unsigned(timestamp)
+    next_seq_num, last_timestamp, *columns = row
+    last_id, timestamp = columns[1], columns[4]
+    end_seq_num = 0
+    doubt = None
+    if last_id is not None:
+        end_seq_num = seq_num_of(last_id) + 1
+        if columns_complaint(connection, *columns) is not None:
+            doubt = f"the last records of the stream, up to sequence number {seq_num_of(last_id)}, are damaged on disk"
+        if end_seq_num > next_seq_num:
+            next_seq_num, last_timestamp = end_seq_num, timestamp
+    gap = None if end_seq_num >= next_seq_num else gone.unexplained(connection, stream_id, end_seq_num, next_seq_num)
+    if gap is not None:
+        doubt = f"the last records of the stream, from sequence number {gap[0]} on, are missing on disk"
+    return Tail(next_seq_num, to_unsigned(last_timestamp), doubt)
 
 
 def read(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
 ) -> tuple[list[Chunk], int | None]:
-    """Some chunks; or none, and the sequence number to go on from, where many have expired."""
+    """Some chunks; or none, and the sequence number to go on from, where many have expired. Each must follow the one
+    before it, or `first_seq_num`, and the last one reach `end_seq_num`; what is missing must be gone for a reason."""
     # The data of one that has expired is not read, and lies elsewhere if it is large.
     cursor = connection.execute(
-        "SELECT crc, id, n, size, ts, exp, kind, CASE WHEN exp = 0 OR exp > ? THEN data END FROM chunk"
+        f"SELECT CASE WHEN exp = 0 OR exp > ? THEN data END, {COLUMNS} FROM chunk"  # noqa: S608
         " WHERE id BETWEEN ? AND ? ORDER BY id",
-        (now_ms, chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num - 1)),
+        (now_ms, chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num) - 1),
     )
     chunks: list[Chunk] = []
     size_bytes = expired = 0
-    go_on = None
-    for row in cursor:
-        _, row_id, count, metered_bytes, timestamp, _, kind, data = row
+    due = first_seq_num  # the sequence number that is due
+    go_on = gap = damage = None
+    for data, crc, row_id, count, metered_bytes, timestamp, expires_at_ms, kind in cursor:
         seq_num = seq_num_of(row_id)
+        if data is not None:
+            damage = complaint(crc, row_id, count, metered_bytes, timestamp, expires_at_ms, kind, data)
+        else:
+            columns = crc, row_id, count, metered_bytes, timestamp, expires_at_ms, kind
+            damage = columns_complaint(connection, *columns, may_read=False)
+        if damage is not None:
+            gap = due, seq_num + 1  # where it begins its own columns may say wrongly
+            break
+        first = seq_num + 1 - count
+        if first > due and (gap := gone.unexplained(connection, stream_id, due, first)) is not None:
+            break
+        due = seq_num + 1
         if data is None:
             expired += 1
             if expired == EXPIRED_IN_A_ROW:
-                go_on = None if chunks else seq_num + 1
+                go_on = None if chunks else due
                 break
             continue
-        damage = complaint(*row)
-        if damage is not None:
-            if chunks:
-                break  # what lies before the damage can be read
-            # Where it begins its own columns may say wrongly.
-            raise ApiError(
-                "storage",
-                f"the records from sequence number {first_seq_num} to {seq_num} are damaged on disk: {damage}",
-                damaged=(first_seq_num, seq_num),
-            )
-        chunks.append(Chunk(seq_num + 1 - count, count, metered_bytes, to_unsigned(timestamp), data, kind))
+        chunks.append(Chunk(first, count, metered_bytes, to_unsigned(timestamp), data, kind))
         size_bytes += len(data)
         if size_bytes >= max_bytes:
             break
+    else:
+        if due < end_seq_num:
+            gap = gone.unexplained(connection, stream_id, due, end_seq_num)
     cursor.close()  # ends the read: a page holds no snapshot once it is made
+    if gap is not None and not chunks:  # what lies before the damage can be read
+        raise _damaged(gap[0], gap[1] - 1, damage or "they are missing")
     return chunks, go_on
+
+
+def _damaged(first_seq_num: int, last_seq_num: int, damage: str) -> ApiError:
+    return ApiError(
+        "storage",
+        f"the records from sequence number {first_seq_num} to {last_seq_num} are damaged on disk: {damage}",
+        damaged=(first_seq_num, last_seq_num),
+    )
 
 
 def find_timestamp(
@@ -195,19 +224,34 @@ def find_timestamp(
     """Bisection over keys: timestamps never fall within a stream."""
     low, high = chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num)
     last = high - 1
+
+    def look(at: int) -> tuple[int, int, int] | None:
+        """Key, count and timestamp of the chunk that is there, or the next one."""
+        columns = connection.execute(
+            f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",  # noqa: S608
+            (at, last),
+        ).fetchone()
+        if columns is None:
+            return None
+        _, row_id, count, _, found, _, _ = columns
+        if (damage := columns_complaint(connection, *columns)) is not None:
+            raise _damaged(seq_num_of(at), seq_num_of(row_id), damage)
+        return row_id, count, to_unsigned(found)
+
     while low < high:
         middle = (low + high) // 2
-        row = connection.execute(
-            "SELECT id, ts FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (middle, last)
-        ).fetchone()
-        if row is not None and to_unsigned(row[1]) < timestamp:
-            low = row[0] + 1
+        chunk = look(middle)
+        if chunk is not None and chunk[2] < timestamp:
+            low = chunk[0] + 1
         else:
             high = middle
-    row = connection.execute(
-        "SELECT id, n FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (low, last)
-    ).fetchone()
-    return seq_num_of(row[0]) + 1 - row[1] if row else None
+    chunk = look(low)
+    # Whether what lies before it is older can be told of what is there alone.
+    first = end_seq_num if chunk is None else seq_num_of(chunk[0]) + 1 - chunk[1]
+    before = seq_num_of(low)
+    if before < first and (gap := gone.unexplained(connection, stream_id, before, first)) is not None:
+        raise _damaged(gap[0], gap[1] - 1, "they are missing")
+    return None if chunk is None else first
 
 
 def unfinished_trims(
@@ -223,11 +267,24 @@ def unfinished_trims(
     # Not as one comparison of pairs: SQLite seeks to the first of a pair alone.
     rows = connection.execute(
         f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point=? AND id > ? ORDER BY id LIMIT ?",  # noqa: S608
-        (trim_point, stream_id, TRIMS_IN_A_ROW),
+        (trim_point, stream_id, STREAMS_IN_A_ROW),
     ).fetchall()
     rows += connection.execute(
         f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point > ? ORDER BY trim_point, id LIMIT ?",  # noqa: S608
-        (trim_point, TRIMS_IN_A_ROW - len(rows)),
+        (trim_point, STREAMS_IN_A_ROW - len(rows)),
     ).fetchall()
     unfinished = [(stream_id, trim_point) for stream_id, trim_point, is_unfinished in rows if is_unfinished]
-    return unfinished, (rows[-1][1], rows[-1][0]) if len(rows) == TRIMS_IN_A_ROW else None
+    return unfinished, (rows[-1][1], rows[-1][0]) if len(rows) == STREAMS_IN_A_ROW else None
+
+
+def unnoted_tails(connection: sqlite3.Connection, after_id: int) -> tuple[set[int], int | None]:
+    """Some of the streams with a greater id than `after_id` whose rows do not say yet where they end; and the id to go
+    on with, if there may be more."""
+    rows = connection.execute(
+        "SELECT id, EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN (stream.id << 40) + next_seq"
+        " AND (stream.id + 1 << 40) - 1) FROM stream WHERE id > ? ORDER BY id LIMIT ?",
+        (after_id, STREAMS_IN_A_ROW),
+    ).fetchall()
+    return {stream_id for stream_id, is_unnoted in rows if is_unnoted}, (
+        rows[-1][0] if len(rows) == STREAMS_IN_A_ROW else None
+    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from typing import Any
 
 from s2cli.errors import ApiError
-from s2cli.server.store.interface import MAX_STREAMS, BasinRow, StreamRow, TokenRow
+from s2cli.server.store.interface import MAX_SEQ_NUM, MAX_STREAMS, BasinRow, StreamRow, TokenRow
+from s2cli.server.store.sqlite.checksums import SEALED, is_whole, seal
 from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
 from s2cli.server.store.sqlite.reader import Slices
-from s2cli.server.store.sqlite.schema import to_unsigned
+from s2cli.server.store.sqlite.schema import chunk_id, to_unsigned
+
+log = logging.getLogger("s2cli.server")
 
 UID_BYTES = 16
 # What one look takes in at most; others wait meanwhile.
@@ -19,19 +23,17 @@ BASINS_IN_A_ROW = 2000
 # Tokens that one page of a list looks at, and that one transaction removes.
 TOKENS_IN_A_ROW = 1000
 
-_BASIN = "name, config, created_at, deleted_at, request_key"
+_BASIN = f"crc, {SEALED['basin']}"
 # A stream is deleted together with its basin, also where it is not yet marked.
-_STREAM = (
-    "id, basin, name, config, cipher, created_at,"
-    " coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)), request_key, trim_point,"
-    " fencing_token, next_seq, last_ts, keep, uid"
-)
-_TOKEN = "id, selector, hash, scope, auto_prefix, expires, expires_ms"  # noqa: S105 - columns
+_STREAM = f"(SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin), crc, {SEALED['stream']}"  # noqa: S608
+_TOKEN = f"crc, {SEALED['token']}"
+# Every sequence number of a stream.
+_ALL = (0, MAX_SEQ_NUM - 1)
 
 
 def get_basin(connection: sqlite3.Connection, name: str) -> BasinRow | None:
     row = connection.execute(f"SELECT {_BASIN} FROM basin WHERE name=?", (name.encode(),)).fetchone()  # noqa: S608
-    return _basin_row(row) if row else None
+    return _basin_row(row, name) if row else None
 
 
 def list_basins(
@@ -48,7 +50,8 @@ def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | No
     if (present := get_basin(connection, row.name)) is not None:
         return present
     values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
-    connection.execute(f"INSERT INTO basin({_BASIN}) VALUES(?,?,?,?,?)", values)
+    connection.execute(f"INSERT INTO basin({SEALED['basin']}) VALUES(?,?,?,?,?)", values)
+    seal(connection, "basin", "name=?", values[:1])
     return None
 
 
@@ -57,6 +60,7 @@ def update_basin(connection: sqlite3.Connection, row: BasinRow) -> None:
         "UPDATE basin SET config=?, deleted_at=? WHERE name=?",
         (json.dumps(row.config), row.deleted_at_ms, row.name.encode()),
     )
+    seal(connection, "basin", "name=?", (row.name.encode(),))
 
 
 def remove_basin(connection: sqlite3.Connection, name: str) -> None:
@@ -68,7 +72,7 @@ def get_stream(connection: sqlite3.Connection, basin: str, name: str) -> StreamR
         f"SELECT {_STREAM} FROM stream WHERE basin=? AND name=?",  # noqa: S608
         (basin.encode(), name.encode()),
     ).fetchone()
-    return _stream_row(row) if row else None
+    return _stream_row(row, name) if row else None
 
 
 def list_streams(
@@ -106,6 +110,7 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
             row.uid,
         ),
     )
+    seal(connection, "stream", "id=?", (row.id,))
     return None
 
 
@@ -116,6 +121,7 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
         look_at = first_check_ms(config, now_ms, before=present[0])
         connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
     connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
+    seal(connection, "stream", "id=?", (row.id,))
 
 
 def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:
@@ -125,11 +131,9 @@ def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit:
         (basin.encode(), limit),
     ).fetchall()
     marked = [_stream_row(row) for row in rows]
-    if marked:
-        connection.execute(
-            "UPDATE stream SET deleted_at=? WHERE basin=? AND deleted_at IS NULL AND name <= ?",
-            (now_ms, basin.encode(), marked[-1].name.encode()),
-        )
+    for row in marked:
+        connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, row.id))
+        seal(connection, "stream", "id=?", (row.id,))
     return marked
 
 
@@ -158,19 +162,26 @@ def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamR
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
-    if connection.execute("SELECT 1 FROM stream WHERE id=?", (lowest_id,)).fetchone() is None:
-        return lowest_id
-    free_id: int = connection.execute(
-        "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
-        " ORDER BY id LIMIT 1",
-        (lowest_id,),
-    ).fetchone()[0]
-    return free_id
+    free_id = lowest_id
+    if connection.execute("SELECT 1 FROM stream WHERE id=?", (lowest_id,)).fetchone() is not None:
+        free_id = connection.execute(
+            "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
+            " ORDER BY id LIMIT 1",
+            (lowest_id,),
+        ).fetchone()[0]
+    key = chunk_id(free_id, 0), chunk_id(free_id + 1, 0)
+    if connection.execute("SELECT 1 FROM chunk WHERE id >= ? AND id < ? LIMIT 1", key).fetchone() is None:
+        return free_id
+    log.error("there are records of a stream %d, whose own row is missing on disk", free_id)
+    return _free_id(connection, free_id + 1)
 
 
 def get_token(connection: sqlite3.Connection, selector: str) -> TokenRow | None:
     row = connection.execute(f"SELECT {_TOKEN} FROM token WHERE selector=?", (selector,)).fetchone()  # noqa: S608
-    return _token_row(row) if row else None
+    found = _token_row(row) if row else None
+    if found is not None and found.selector != selector:
+        raise _damaged("an access token")
+    return found
 
 
 def list_tokens(
@@ -184,7 +195,7 @@ def list_tokens(
     )
     living: list[TokenRow] = []
     for count, row in enumerate(rows, 1):
-        last_id: bytes = row[0]
+        last_id: bytes = row[1]
         expires_at_ms = row[-1]
         if expires_at_ms is None or expires_at_ms > now_ms:
             living.append(_token_row(row))
@@ -198,7 +209,7 @@ def insert_token(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> 
     token_id = row.id.encode()
     connection.execute("DELETE FROM token WHERE id=? AND expires_ms <= ?", (token_id, now_ms))
     added = connection.execute(
-        f"INSERT INTO token({_TOKEN}) VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
+        f"INSERT INTO token({SEALED['token']}) VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
         (
             token_id,
             row.selector,
@@ -209,7 +220,10 @@ def insert_token(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> 
             row.expires_at_ms,
         ),
     )
-    return added.rowcount == 1
+    if added.rowcount != 1:
+        return False
+    seal(connection, "token", "id=?", (token_id,))
+    return True
 
 
 def remove_token(connection: sqlite3.Connection, token_id: str, now_ms: int) -> bool:
@@ -239,31 +253,56 @@ def names_within(prefix: str, start_after: str) -> tuple[bytes, bytes]:
     return max(first, after + b"\0"), beyond
 
 
-def _basin_row(row: tuple[Any, ...]) -> BasinRow:
-    return BasinRow(row[0].decode(), json.loads(row[1]), row[2], row[3], row[4])
+def _damaged(what: str, damaged: tuple[int, int] | None = None) -> ApiError:
+    return ApiError("storage", f"the row of {what} is damaged on disk: wrong checksum", damaged=damaged)
 
 
-def _stream_row(row: tuple[Any, ...]) -> StreamRow:
+def _basin_row(row: tuple[Any, ...], asked: str | None = None) -> BasinRow:
+    """`asked`: the name that it was looked up by, which a damaged index may have led astray."""
+    crc, *values = row
+    name, config, created_at_ms, deleted_at_ms, request_key = values
+    if not is_whole(crc, values) or (asked is not None and name != asked.encode()):
+        raise _damaged(f"the basin `{asked or escaped(name)}`")
+    return BasinRow(name.decode(), json.loads(config), created_at_ms, deleted_at_ms, request_key)
+
+
+def _stream_row(row: tuple[Any, ...], asked: str | None = None) -> StreamRow:
+    basin_deleted_at_ms, crc, *values = row
+    stream_id, basin, name, config, cipher, created_at_ms, deleted_at_ms, request_key, *state = values
+    if not is_whole(crc, values) or (asked is not None and name != asked.encode()):
+        raise _damaged(f"the stream `{asked or escaped(name)}`", _ALL)
+    trim_point, fencing_token, next_seq_num, last_timestamp, keep_ms, _, _, uid = state
     return StreamRow(
-        id=row[0],
-        basin=row[1].decode(),
-        name=row[2].decode(),
-        config=json.loads(row[3]),
-        cipher=row[4],
-        created_at_ms=row[5],
-        deleted_at_ms=row[6],
-        request_key=row[7],
-        trim_point=row[8],
-        fencing_token=row[9],
-        next_seq_num=row[10],
-        last_timestamp=to_unsigned(row[11]),
-        keep_ms=row[12],
-        uid=row[13],
+        id=stream_id,
+        basin=basin.decode(),
+        name=name.decode(),
+        config=json.loads(config),
+        cipher=cipher,
+        created_at_ms=created_at_ms,
+        deleted_at_ms=basin_deleted_at_ms if deleted_at_ms is None else deleted_at_ms,
+        request_key=request_key,
+        trim_point=trim_point,
+        fencing_token=fencing_token,
+        next_seq_num=next_seq_num,
+        last_timestamp=to_unsigned(last_timestamp),
+        keep_ms=keep_ms,
+        uid=uid,
     )
 
 
 def _token_row(row: tuple[Any, ...]) -> TokenRow:
-    return TokenRow(row[0].decode(), row[1], row[2], json.loads(row[3]), bool(row[4]), row[5], row[6])
+    crc, *values = row
+    if not is_whole(crc, values):
+        raise _damaged("an access token")
+    token_id, selector, hashed, scope, auto_prefix, expires_at, expires_at_ms = values
+    return TokenRow(
+        token_id.decode(), selector, hashed, json.loads(scope), bool(auto_prefix), expires_at, expires_at_ms
+    )
+
+
+def escaped(name: object) -> str:
+    """A name that may be anything by now."""
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else repr(name)
 
 
 def streams_by_id(connection: sqlite3.Connection, ids: list[int]) -> list[StreamRow]:

@@ -5,8 +5,8 @@ order, and one step finds the chunk that holds a sequence number. What a read de
 bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_signed`: only their order within Python
 counts, no statement compares them.
 
-Format 2 is format 1 and what `_UPGRADES` adds; a database of format 1 gets it when it is opened. Chunks of format 1
-stay as they are: each says by itself which checksum it has and how it is sealed (server/core/encryption.py).
+Format 3 is format 1 and what `_UPGRADES` adds; an older database gets it when it is opened. Older chunks stay as they
+are: each says by itself which checksum it has (checksums.py) and how it is sealed (server/core/encryption.py).
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ import contextlib
 import logging
 import os
 import sqlite3
-import struct
 import sys
 from pathlib import Path
-from zlib import crc32
 
 from s2cli.errors import S2Error
 from s2cli.private_files import open_own, sync_directory
-from s2cli.server.store.sqlite import place
+from s2cli.server.store.sqlite import checksums, place
 
 log = logging.getLogger("s2cli.server")
 
 APPLICATION_ID = 0x5332_4462  # "S2Db"
-FORMAT = 2
+FORMAT = 3
 FILE_NAME = "s2.db"
 PAGE_BYTES = 16384
 
@@ -36,12 +34,6 @@ SEQ_NUM_BITS = 40
 # How long another program is waited for that has the database locked.
 BUSY_MS = 5000
 
-# What the checksum of a chunk covers: `data` alone, in format 1; the other columns and then `data`.
-_DATA, _ROW = 0, 1
-_KIND_BITS = 32
-# id, n, size, ts, exp, kind
-_encode_columns = struct.Struct(">6q").pack
-
 SCHEMA = """
 CREATE TABLE chunk(
   id INTEGER PRIMARY KEY, -- stream.id << 40 | last sequence number
@@ -49,7 +41,7 @@ CREATE TABLE chunk(
   size INT NOT NULL,      -- metered bytes
   ts INT NOT NULL,        -- timestamp of the last record
   exp INT NOT NULL,       -- when it expires: arrival + retention at writing, in ms; 0 never; not from client timestamps
-  crc INT NOT NULL,       -- which checksum << 32 | crc32, see `checksum`
+  crc INT NOT NULL,       -- see checksums.py
   kind INT NOT NULL,      -- 0 plain, else how it is sealed, see server/core/encryption.py
   data BLOB NOT NULL      -- ReadBatch, or what seals one
 );
@@ -59,7 +51,7 @@ CREATE TABLE basin(
   created_at INT NOT NULL,
   deleted_at INT,
   request_key BLOB,
-  crc INT                 -- kept for a checksum of the row; NULL: it has none
+  crc INT                 -- of the row, see checksums.py; here and below
 ) WITHOUT ROWID;
 CREATE TABLE stream(
   id INTEGER PRIMARY KEY, -- below 2^23; free again once the row is gone
@@ -72,8 +64,8 @@ CREATE TABLE stream(
   request_key BLOB,
   trim_point INT NOT NULL DEFAULT 0,
   fencing_token TEXT NOT NULL DEFAULT '',
-  next_seq INT NOT NULL DEFAULT 0, -- this and last_ts: written in the transaction that deletes the last chunk
-  last_ts INT NOT NULL DEFAULT 0,
+  next_seq INT NOT NULL DEFAULT 0, -- the tail is here, or beyond it as the last chunk says: written before a checkpoint
+  last_ts INT NOT NULL DEFAULT 0,  -- and with the deletion of the last chunk; this is the timestamp before it
   keep INT,                        -- retention of the last run
   written INT NOT NULL DEFAULT 0,  -- arrival of the last record, as far as its chunk does not tell
   look_at INT,                     -- when to see whether it is to be deleted, being empty
@@ -86,6 +78,11 @@ CREATE TABLE run(
   due INT                 -- the first of its chunks that are left expires then, or later
 );
 CREATE INDEX run_due ON run(due) WHERE due IS NOT NULL;
+CREATE TABLE gone(
+  id INTEGER PRIMARY KEY, -- stream.id << 40 | a sequence number: from here on some are gone, see gone.py
+  n INT NOT NULL,         -- so many
+  crc INT
+);
 CREATE TABLE reply(
   id INTEGER PRIMARY KEY,    -- in order of time
   key BLOB NOT NULL UNIQUE,  -- hash of the request token
@@ -94,7 +91,8 @@ CREATE TABLE reply(
   content_type BLOB,
   headers TEXT NOT NULL,     -- JSON, pairs
   body BLOB NOT NULL,
-  stored_at INT NOT NULL
+  stored_at INT NOT NULL,
+  crc INT
 );
 CREATE UNIQUE INDEX stream_name ON stream(basin, name);
 CREATE INDEX stream_deleted ON stream(deleted_at) WHERE deleted_at IS NOT NULL;
@@ -122,6 +120,21 @@ CREATE TABLE metric(
 CREATE INDEX metric_hour ON metric(hour);
 """
 
+# What is not there by now is gone for a reason that was not written down.
+_TO_3 = """
+CREATE TABLE gone(id INTEGER PRIMARY KEY, n INT NOT NULL, crc INT);
+INSERT INTO gone(id, n) SELECT start, first - start FROM (
+  SELECT id - n + 1 AS first, coalesce(lag(id) OVER (PARTITION BY id >> 40 ORDER BY id) + 1, id >> 40 << 40) AS start
+  FROM chunk) WHERE first > start;
+INSERT INTO gone(id, n) SELECT id << 40, next_seq FROM stream WHERE next_seq > 0
+  AND NOT EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id + 1 << 40) - 1);
+UPDATE stream SET (next_seq, last_ts) = (
+  SELECT c.id - (stream.id << 40) + 1, c.ts FROM chunk c
+  WHERE c.id BETWEEN stream.id << 40 AND (stream.id + 1 << 40) - 1 ORDER BY c.id DESC LIMIT 1)
+  WHERE EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id + 1 << 40) - 1);
+ALTER TABLE reply ADD COLUMN crc INT;
+""" + "".join(f"UPDATE {table} SET crc=row_checksum({columns});\n" for table, columns in checksums.SEALED.items())  # noqa: S608
+
 # From each format to the next one.
 _UPGRADES = {
     1: """
@@ -130,11 +143,12 @@ ALTER TABLE stream ADD COLUMN uid BLOB;
 ALTER TABLE stream ADD COLUMN crc INT;
 ALTER TABLE token ADD COLUMN crc INT;
 """,
+    2: _TO_3,
 }
 
 
 def chunk_id(stream_id: int, seq_num: int) -> int:
-    return stream_id << SEQ_NUM_BITS | seq_num
+    return (stream_id << SEQ_NUM_BITS) + seq_num
 
 
 def stream_of(chunk_id: int) -> int:
@@ -152,30 +166,6 @@ def to_signed(timestamp: int) -> int:
 
 def to_unsigned(value: int) -> int:
     return value if value >= 0 else value + (1 << 64)
-
-
-def checksum(row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes) -> int:
-    """The column `crc` of a chunk that is to be written; the values are those of its other columns. SQLite has no
-    checksums of its own, and a changed count, timestamp or key gives wrong records as readily as changed bytes."""
-    columns = _encode_columns(row_id, count, size, timestamp, expires_at_ms, kind)
-    return _ROW << _KIND_BITS | crc32(data, crc32(columns))
-
-
-def complaint(
-    crc: int, row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes
-) -> str | None:
-    """What is wrong with a chunk that was read; None for one that is whole."""
-    try:
-        checksum_kind = crc >> _KIND_BITS
-        if checksum_kind == _ROW:
-            whole = crc == checksum(row_id, count, size, timestamp, expires_at_ms, kind, data)
-        elif checksum_kind == _DATA:
-            whole = crc == crc32(data)
-        else:
-            return f"a checksum of kind {checksum_kind}, which only a newer version of s2 may know"
-    except (TypeError, struct.error):
-        whole = False  # a column is not even of its type
-    return None if whole else "wrong checksum"
 
 
 def open_writer(directory: Path, *, durable: bool, accepts_copy: bool = False) -> sqlite3.Connection:
@@ -202,6 +192,7 @@ def open_writer(directory: Path, *, durable: bool, accepts_copy: bool = False) -
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> None:
+    checksums.register(connection)
     # The directory is locked, but somebody may look into the file with a tool.
     connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     _check(connection, path)

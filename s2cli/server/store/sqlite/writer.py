@@ -16,7 +16,7 @@ import threading
 import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -70,7 +70,7 @@ class Operation:
         self.grows = grows
 
 
-Item = Append | Operation | list[tuple[int, int]] | int | None
+Item = Append | Operation | list[tuple[int, int]] | set[int] | int | None
 
 
 class Writer:
@@ -102,6 +102,7 @@ class Writer:
         self._silent_until_s = 0.0
         self._bulk = False  # the last group was a large one
         self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
+        self._grown: set[int] = set()  # streams whose rows do not say yet where they end
         self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
 
     def start(self) -> None:
@@ -117,6 +118,10 @@ class Writer:
     def expire(self, now_ms: int) -> None:
         """Delete, in time, what has expired by then."""
         self._queue.put(now_ms)
+
+    def note_tails(self, stream_ids: set[int]) -> None:
+        """The rows of these streams do not say yet where they end: the next checkpoint is to see to it."""
+        self._queue.put(stream_ids)
 
     def stop(self) -> None:
         """Write what is queued, then end; blocks until the connection is closed, or the disk has not answered for
@@ -146,6 +151,7 @@ class Writer:
         self.busy_since_s = time.monotonic()
         with contextlib.suppress(sqlite3.Error):
             if self.failure is None:
+                self._write_tails()
                 # Readers are gone by now: this one may empty the log.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._connection.close()
@@ -209,6 +215,8 @@ class Writer:
             self._operations.append(item)
         elif isinstance(item, int):
             self._cleaner.expire(item)
+        elif isinstance(item, set):
+            self._grown |= item
         else:
             self._cleaner.trim(item)
 
@@ -227,8 +235,14 @@ class Writer:
         if not self._may_write(group):
             self._no_room(group, behind)
             return
+        size_bytes = sum([len(append.chunk.data) for append in group])
+        grown = {append.lane.stream_id for append in group}
+        # The last page of each stream is written whole, and those above.
+        log_bytes = self._log_bytes + size_bytes + (len(grown) + 2) * PAGE_BYTES
+        self._grown |= grown
+        tails = self._grown if log_bytes >= CHECKPOINT_BYTES else frozenset[int]()
         try:
-            self._insert(group)
+            self._insert(group, tails)
         except BaseException as error:
             if is_full(error):
                 self._no_room(group, behind)
@@ -242,28 +256,25 @@ class Writer:
         self._room.found()
         self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
-        lanes = set()
-        size_bytes = 0
         for append in group:
-            lanes.add(append.lane)
-            size_bytes += len(append.chunk.data)
             if append.trim_point is not None:
                 self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
+        if tails:
+            self._grown.clear()
         self._bulk = size_bytes > SMALL_LANE_BYTES
-        # The last page of each stream is written whole, and those above.
-        self._log_bytes += size_bytes + (len(lanes) + 2) * PAGE_BYTES
+        self._log_bytes = log_bytes
 
     def _may_write(self, group: list[Append]) -> bool:
         """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
         return self._room.may_grow() or (_trims(group) and all(append.lane is group[0].lane for append in group))
 
-    def _insert(self, group: list[Append]) -> None:
+    def _insert(self, group: list[Append], tails: Collection[int]) -> None:
         try:
-            chunks.insert(self._connection, group)
+            chunks.insert(self._connection, group, tails)
         except sqlite3.Error as error:
             if not (is_full(error) and _trims(group) and self._room.make()):
                 raise
-            chunks.insert(self._connection, group)
+            chunks.insert(self._connection, group, tails)
 
     def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
@@ -349,8 +360,19 @@ class Writer:
         if not self._cleaner.busy:
             self._room.restore()
 
+    def _write_tails(self) -> None:
+        """Mostly the group that makes the log large enough has done it."""
+        if self._grown:
+            chunks.in_transaction(self._connection, lambda connection: chunks.note_tails(connection, self._grown))
+            self._grown.clear()
+
     def _checkpoint(self) -> None:
         self.busy_since_s = time.monotonic()
+        try:
+            self._write_tails()
+        except sqlite3.Error as error:
+            if is_of_the_disk(error):
+                raise
         with self._gate.checkpoint():
             try:
                 _, log_pages, moved_pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from s2cli.server.store.interface import Append, Chunk, Lane, StreamRow
+from s2cli.server.store.interface import Append, Chunk, Lane, StreamRow, Tail
 from s2cli.server.store.sqlite import chunks, reader, resource_rows
 from s2cli.server.store.sqlite.chunks import STATEMENT_BYTES, STATEMENT_ROWS
 from s2cli.server.store.sqlite.schema import open_writer
@@ -57,7 +57,7 @@ def test_a_large_group_goes_through_few_statements(connection, sizes, inserts):
 
 @pytest.mark.parametrize("change", [{"fencing_token": "token"}, {"trim_point": 1}])
 def test_what_changes_the_row_of_the_stream_is_written_together_with_it(connection, change):
-    assert words(connection, group(1, **change)) == ["BEGIN", "INSERT", "UPDATE", "COMMIT"]
+    assert words(connection, group(1, **change)) == ["BEGIN", "INSERT", "UPDATE", "UPDATE", "COMMIT"]
 
 
 def test_where_a_stream_goes_on_is_written_with_the_deletion_of_its_last_chunk_alone(connection):
@@ -68,10 +68,10 @@ def test_where_a_stream_goes_on_is_written_with_the_deletion_of_its_last_chunk_a
         return resource_rows.get_stream(connection, "basin", "a").next_seq_num
 
     assert chunks.delete_slice(connection, 1, 2) is False
-    assert (next_seq_num(), reader.tail(connection, 1)) == (0, (3, 1002))
+    assert (next_seq_num(), reader.tail(connection, 1)) == (0, Tail(3, 1002))
     assert chunks.delete_slice(connection, 1, 3) is False
-    assert (next_seq_num(), reader.tail(connection, 1)) == (3, (3, 1002))
-    assert reader.tail(connection, 2) == (1, 5)
+    assert (next_seq_num(), reader.tail(connection, 1)[:2]) == (3, (3, 1002))
+    assert reader.tail(connection, 2) == Tail(1, 5)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_a_deletion_goes_in_slices_of_bounded_rows_and_bytes(connection, monkeyp
     for deleted in slices:
         left -= deleted
         assert chunks.delete_slice(connection, 1, len(sizes)) is (left > 0)
-        assert len(reader.read(connection, 1, 0, len(sizes), 1 << 40, 0)[0]) == left
+        assert connection.execute("SELECT count(*) FROM chunk").fetchone() == (left,)
     assert chunks.delete_slice(connection, 1, len(sizes)) is False

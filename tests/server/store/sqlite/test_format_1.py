@@ -1,5 +1,5 @@
-"""A data directory of format 1, as the code before wrote it (stored/make_format_1.py): it opens, becomes format 2, and
-nothing in it is lost."""
+"""A data directory of format 1, as the code before wrote it (stored/make_format_1.py): it opens, becomes one of today's
+format, and nothing in it is lost."""
 
 import contextlib
 import json
@@ -18,7 +18,13 @@ from s2cli.server.store.sqlite.schema import FILE_NAME, open_writer
 
 ARCHIVE = Path(__file__).parent / "stored" / "format_1.tar.xz"
 TABLES = ("chunk", "basin", "stream", "run", "reply", "token", "metric")
-ADDED = {"basin": ["crc"], "stream": ["uid", "crc"], "token": ["crc"]}
+# What was not there, and where a stream ends, which its last chunk alone told while it had one.
+ADDED = {
+    "basin": ["crc"],
+    "stream": ["uid", "crc", "next_seq", "last_ts"],
+    "token": ["crc"],
+    "reply": ["crc"],
+}
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def append(server, expected, stream, record):
 
 
 def tables(connection, columns=None):
-    """Every row of every table, without what format 2 has added."""
+    """Every row of every table, without what later formats have added."""
     found = {}
     for table in TABLES:
         names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
@@ -160,7 +166,7 @@ def make(directory):
 def test_the_code_before_refuses_an_upgraded_directory(place, monkeypatch):
     open_writer(place / "data", durable=True).close()
     monkeypatch.setattr(schema, "FORMAT", 1)
-    with pytest.raises(S2Error, match=r"written by a newer version of s2 \(format 2, this one knows 1\)"):
+    with pytest.raises(S2Error, match=r"written by a newer version of s2 \(format 3, this one knows 1\)"):
         open_writer(place / "data", durable=True)
 
 
@@ -193,16 +199,16 @@ def test_a_crash_in_the_upgrade_leaves_one_format_or_the_other(place, tmp_path):
     with contextlib.closing(sqlite3.connect(data / FILE_NAME)) as connection:
         before = tables(connection)
     versions = []
-    for statement in range(20):
+    for statement in range(40):
         done = subprocess.run([sys.executable, "-c", UPGRADE, data, str(statement)], timeout=60)
         with contextlib.closing(sqlite3.connect(data / FILE_NAME)) as connection:
             assert tables(connection) == before
             versions.append(connection.execute("PRAGMA user_version").fetchone()[0])
             has_uid = any(row[1] == "uid" for row in connection.execute("PRAGMA table_info(stream)"))
-            assert has_uid == (versions[-1] == 2)
+            assert has_uid == (versions[-1] == schema.FORMAT)
         if done.returncode == 0:
             break
         assert done.returncode == -9
     assert versions[:-1] == [1] * (len(versions) - 1)
-    assert versions[-1] == 2
+    assert versions[-1] == schema.FORMAT
     assert len(versions) >= 7

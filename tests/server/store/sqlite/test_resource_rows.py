@@ -7,6 +7,7 @@ from support.sqlite_steps import counting_steps
 
 from s2cli.server.store.interface import BasinRow, StreamRow, TokenRow
 from s2cli.server.store.sqlite import resource_rows
+from s2cli.server.store.sqlite.checksums import seal
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.reader import Reader
 from s2cli.server.store.sqlite.resource_rows import TOKENS_IN_A_ROW
@@ -106,12 +107,15 @@ def test_a_short_list_makes_few_trips_past_tokens_that_have_expired(tmp_path, mo
     async def run(store):
         expired = [(b"a-%05d" % at, f"a-{at}", b"", "{}", 5) for at in range(2 * TOKENS_IN_A_ROW - 1)]
         living = [(name.encode(), name, b"", "{}", None) for name in ("b", "c", "d")]
-        await store.change(
-            lambda connection: connection.executemany(
+
+        def insert(connection):
+            connection.executemany(
                 "INSERT INTO token(id, selector, hash, scope, auto_prefix, expires_ms) VALUES(?,?,?,?,0,?)",
                 expired + living,
             )
-        )
+            seal(connection, "token", "1", ())
+
+        await store.change(insert)
         submit, trips = Reader.submit, []
         monkeypatch.setattr(Reader, "submit", lambda reader, run: trips.append(run) or submit(reader, run))
         for after, expected, has_more, few in (

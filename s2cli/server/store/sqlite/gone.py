@@ -1,0 +1,74 @@
+"""Sequence numbers that are gone for a known reason, beside those before a trim point: what has expired, and what a
+repair has given up. A gap between the chunks of a stream that nothing explains is damage.
+
+Each row of the table `gone` is a range of a stream, as long as possible: ranges that meet are one row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from s2cli.server.store.sqlite.checksums import SEALED, is_whole, seal
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of
+
+_GONE = SEALED["gone"]
+
+
+def add(connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int) -> None:
+    """From now on these are gone."""
+    before = connection.execute(
+        "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        (chunk_id(stream_id, 0), chunk_id(stream_id, first_seq_num)),
+    ).fetchone()
+    if before is not None and seq_num_of(before[0]) + before[1] >= first_seq_num:
+        first_seq_num = seq_num_of(before[0])
+        end_seq_num = max(end_seq_num, first_seq_num + before[1])
+    behind = connection.execute(
+        "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num)),
+    ).fetchone()
+    if behind is not None:
+        end_seq_num = max(end_seq_num, seq_num_of(behind[0]) + behind[1])
+    first = chunk_id(stream_id, first_seq_num)
+    connection.execute("DELETE FROM gone WHERE id > ? AND id <= ?", (first, chunk_id(stream_id, end_seq_num)))
+    connection.execute("INSERT OR REPLACE INTO gone(id, n) VALUES(?,?)", (first, end_seq_num - first_seq_num))
+    seal(connection, "gone", "id=?", (first,))
+
+
+def unexplained(
+    connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int
+) -> tuple[int, int] | None:
+    """The first part of a gap that is not gone for a known reason, as first sequence number and end; None where all
+    of it is. In a stream that is being deleted everything may be gone."""
+    row = connection.execute(
+        "SELECT trim_point, coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)),"  # noqa: S608
+        f" crc, {SEALED['stream']} FROM stream WHERE id=?",
+        (stream_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    trim_point, deleted_at_ms, crc, *values = row
+    if not is_whole(crc, values):
+        return first_seq_num, end_seq_num
+    if deleted_at_ms is not None:
+        return None
+    at = max(first_seq_num, trim_point)
+    rows = connection.execute(
+        f"SELECT crc, {_GONE} FROM gone WHERE id >= coalesce((SELECT max(id) FROM gone WHERE id BETWEEN ? AND ?), ?)"  # noqa: S608
+        " AND id < ? ORDER BY id",
+        (chunk_id(stream_id, 0), chunk_id(stream_id, at), chunk_id(stream_id, at), chunk_id(stream_id, end_seq_num)),
+    )
+    for crc, *values in rows:
+        row_id, count = values
+        if not is_whole(crc, values):
+            continue  # it explains nothing
+        if seq_num_of(row_id) > at:
+            break
+        at = max(at, seq_num_of(row_id) + count)
+    rows.close()
+    if at >= end_seq_num:
+        return None
+    following = connection.execute(
+        "SELECT min(id) FROM gone WHERE id > ? AND id < ?", (chunk_id(stream_id, at), chunk_id(stream_id, end_seq_num))
+    ).fetchone()[0]
+    return at, end_seq_num if following is None else seq_num_of(following)
