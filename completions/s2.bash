@@ -35,7 +35,7 @@ _s2_flags() {
         "locations list") echo "-0 --zero -o --output --no-headers" ;;
         "locations get-default") echo "-o --output --no-headers" ;;
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
-        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -o --output" ;;
+        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -y --yes -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records read") echo "--from --to -f --follow -n --count -o --output -O --output-file --format -0 --zero -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
@@ -348,7 +348,7 @@ _s2_operands() {
         "metrics account") echo "active-basins account-ops estimated-billable-usage" ;;
         "metrics basin") echo "storage append-ops read-ops read-throughput append-throughput basin-ops" ;;
         "metrics stream") echo "storage" ;;
-        "lite") echo "status stop check" ;;
+        "lite") echo "status stop check backup restore" ;;
         "completion") echo "bash zsh fish" ;;
         "") echo "append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations" ;;
         records) echo "append read tail check-tail trim fence" ;;

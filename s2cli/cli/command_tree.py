@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "account_args:SetDefaultLocationArgs",
         "Choose where new basins are stored",
     ),
-    "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server, show or stop it, check its data"),
+    "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server; check, back up, restore its data"),
     "completion": (
         "completion:print_script",
         "other_args:CompletionArgs",

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal
 
-    from s2cli.cli.shared_options import JsonOutput, operand, option
+    from s2cli.cli.shared_options import JsonOutput, Yes, operand, option
     from s2cli.values import parse_size_bytes
 
 
@@ -22,6 +22,8 @@ class LiteArgs(CommonArgs):
       s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
       s2 lite check --data ./s2-data
+      s2 lite backup /mnt/backups/monday
+      s2 lite restore /mnt/backups/monday --data ./s2-data
 
     It prints three lines to paste into the shell of a client. Without --data and
     --memory it serves the same data as --local. An address that other machines can
@@ -29,12 +31,14 @@ class LiteArgs(CommonArgs):
 
     With a word behind it, it is about the data of --local, or of --data, and the
     server that may run there. `check` looks at everything and says what is wrong.
+    `backup` makes a new directory, while the server runs; `restore` replaces data.
     """
 
     action: Annotated[
-        Literal["status", "stop", "check"] | None,
-        operand("[status|stop|check]", "Show or stop the server; check its data"),
+        Literal["status", "stop", "check", "backup", "restore"] | None,
+        operand("[ACTION]", "status, stop, check, backup or restore: about the server, or its data"),
     ] = None
+    backup: Annotated[str | None, operand("[BACKUP]", "The directory that `backup` makes, `restore` reads")] = None
     data: Annotated[
         str | None, option("--data, --local-root DIR", "Keep the data in DIR [default: that of --local]")
     ] = None
@@ -71,6 +75,7 @@ class LiteArgs(CommonArgs):
         ),
     ] = None
     no_cors: Annotated[bool, option("--no-cors", "Allow no web pages")] = False
+    yes: Yes = False
     output: JsonOutput = None
 
 

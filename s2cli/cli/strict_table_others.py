@@ -90,6 +90,7 @@ LITE: Flags = {
     "--allow-host": ("allow_host", "many"),
     "--memory-limit": ("memory_limit_bytes", parse_size_bytes),
     "--no-cors": ("no_cors", True),
+    "-y": ("yes", True), "--yes": ("yes", True),
     "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
 }
 RECONFIGURE_BASIN: Flags = {
@@ -159,7 +160,7 @@ COMMANDS: dict[str, Command] = {
     "locations set-default": ("locations:set_default_location", "account_args:SetDefaultLocationArgs",
         (("location", "text", True),), {**REQUEST, **OUTPUT}),
     "lite": ("lite:lite", "other_args:LiteArgs",
-        (("action", ("status", "stop", "check"), False),), LITE),
+        (("action", ("status", "stop", "check", "backup", "restore"), False), ("backup", "text", False),), LITE),
     "completion": ("completion:print_script", "other_args:CompletionArgs",
         (("shell", ("bash", "zsh", "fish"), True),), {}),
     "ls": ("official:ls", "official_args:LsArgs",

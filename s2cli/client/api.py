@@ -260,6 +260,14 @@ def set_default_location(client: ApiClient, location: str, request_token: str) -
     return _call(client, what, _resource, "PUT", path, json=location, request_token=request_token)
 
 
+def copy_state(client: ApiClient, method: str, path: str | None = None) -> Resource:
+    """Of the copy of its database that a server makes for its owner (protocol section 16.6): POST begins one in the new
+    file `path`, GET asks how far it is, DELETE ends it."""
+    query = None if path is None else {"path": path}
+    waiter = Waiter(Interrupts())
+    return _resource(client.call(waiter, method, "/lite/copy", query=query))
+
+
 def pages(
     fetch: Callable[[str, int], Page], start_after: str, limit: int | None, *, only_one: bool = False, key: str = "name"
 ) -> Iterator[list[Resource]]:

@@ -1,4 +1,5 @@
-"""`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs.
+"""`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs. What is done with
+its data stands in lite_check and lite_backup.
 
 The server gets a process image of its own: `lite` replaces the one it is in, which by then has loaded the whole command
 line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
@@ -29,14 +30,22 @@ ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
 
 
 def lite(args: LiteArgs) -> int:
-    if args.action == "status":
-        return _status(args)
-    if args.action == "stop":
-        return _stop(args)
+    if args.action in ("backup", "restore"):
+        from s2cli.commands import lite_backup
+
+        if args.backup is None:
+            raise UsageError(f"s2 lite {args.action}: BACKUP is missing: name the directory of the backup")
+        return lite_backup.backup(args) if args.action == "backup" else lite_backup.restore(args)
+    if args.backup is not None:
+        raise UsageError(f"s2 lite {args.action}: one operand too many: {args.backup}")
     if args.action == "check":
         from s2cli.commands.lite_check import check
 
         return check(args)
+    if args.action == "status":
+        return _status(args)
+    if args.action == "stop":
+        return _stop(args)
     return _serve(args)
 
 
@@ -83,6 +92,9 @@ def _serve(args: LiteArgs) -> int:
     directory = default if args.data is None else os.path.abspath(args.data)
     options += ["--data", directory]
     if os.path.realpath(directory) != os.path.realpath(default):
+        # For its owner alone: s2 lite backup. The server does without, if there is no place for it.
+        with contextlib.suppress(S2Error):
+            options += ["--socket", local_start.local_socket_path(directory)]
         _replace_process(options)
     # The directory of the `local` profile: clients with --local are to find this server from now on.
     with local_start.start_lock(directory) as descriptor:

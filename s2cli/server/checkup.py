@@ -6,7 +6,6 @@ keeps the server's write-ahead log from being emptied, so the child is ended whe
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import time
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2cli.errors import NotFoundError
-from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory
+from s2cli.server.data_directory import lock_unless_served
 from s2cli.server.store.sqlite import check, place
 from s2cli.server.store.sqlite.schema import FILE_NAME, open_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # So much may the write-ahead log of a running server grow by the long read.
 MAX_LOG_BYTES = 32 * 1024 * 1024
@@ -47,60 +46,38 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
     path = directory / FILE_NAME
     if not path.exists():
         raise NotFoundError(f"there is no data in {directory}")
-    with _locked(directory) as is_running:
-        checkup = Checkup(check.Findings(), is_running=is_running)
-        with _leaving_no_trace(path, is_running=is_running):
-            _look(directory, checkup, tell)
+    with lock_unless_served(directory) as is_running:
+        checkup = look(directory, is_running=is_running, tell=tell)
         if checkup.is_whole and not is_running and place.is_copy(path):
             open_writer(directory, durable=True, accepts_copy=True).close()
             checkup.accepted = True
     return checkup
 
 
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[bool]:
-    """Whether a server runs there; while none does, none can begin."""
-    try:
-        locked = LockedDirectory(directory, allow_network=True)
-    except DirectoryInUseError:
-        yield True
-        return
-    try:
-        yield False
-    finally:
-        locked.release()
-
-
-@contextlib.contextmanager
-def _leaving_no_trace(path: Path, *, is_running: bool) -> Iterator[None]:
-    """SQLite makes a write-ahead log, an empty one, and an index of it, even to read."""
-    made = [beside for suffix in ("-wal", "-shm") if not (beside := Path(f"{path}{suffix}")).exists()]
-    yield
-    for beside in made if not is_running else ():
-        beside.unlink(missing_ok=True)
-
-
-def _look(directory: Path, checkup: Checkup, tell: Callable[[int, int], None]) -> None:
-    findings = checkup.findings
+def look(directory: Path, *, is_running: bool, tell: Callable[[int, int], None]) -> Checkup:
+    """The same of a directory that is locked, or served by somebody."""
+    findings = check.Findings()
+    checkup = Checkup(findings, is_running=is_running)
     size_bytes = (directory / FILE_NAME).stat().st_size
-    structure = _Structure(directory)
     told_s = 0.0
-    try:
-        with contextlib.closing(check.open_to_look(directory)) as connection:
+    with check.looking(directory, is_alone=not is_running) as connection:
+        structure = _Structure(directory)
+        try:
             begun_s = time.monotonic()
             for _ in check.walk(connection, findings):
                 now_s = time.monotonic()
                 if now_s - told_s > TELL_S:
                     tell(min(findings.checked_bytes, size_bytes), size_bytes)
                     told_s = now_s
-                if checkup.is_running:
+                if is_running:
                     structure.watch()
                     # As long as it took: a checkpoint of the server finds a moment without a reader.
                     time.sleep(now_s - begun_s)
                     begun_s = time.monotonic()
-        checkup.unchecked = structure.finish(findings, watched=checkup.is_running)
-    finally:
-        structure.close()
+            checkup.unchecked = structure.finish(findings, watched=is_running)
+        finally:
+            structure.close()
+    return checkup
 
 
 class _Structure:

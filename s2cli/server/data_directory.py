@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from s2cli.errors import S2Error, UsageError, describe, file_error
 from s2cli.private_files import open_own, sync_directory
 from s2cli.values import is_true
 from s2cli.wire.lock_file import decode_note
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LOCK_NAME = "LOCK"
 MOUNTS = "/proc/self/mountinfo"
+# What is in this directory takes the place of what is beside it, see `finish_restore`.
+RESTORED_NAME = "restored"
 # For whoever has a network file system that keeps its promises.
 ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
 # A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
@@ -63,6 +70,27 @@ class LockedDirectory:
                 raise DirectoryInUseError(path, note) from error
             raise S2Error(f"cannot lock {path}: {describe(error)}") from error
         self.write_note(b"")
+        try:
+            self.finish_restore()
+        except OSError as error:
+            os.close(self._file)
+            raise S2Error(f"cannot finish the restore in {path}: {error.filename}: {error.strerror}") from error
+
+    def finish_restore(self) -> None:
+        """Puts what was restored into its place. It can be interrupted anywhere, and done again: the log of the data
+        that was there goes first, for it must never be read with other data; the database comes last."""
+        restored = self.path / RESTORED_NAME
+        if not restored.exists():
+            return
+        parts = sorted(restored.iterdir(), key=lambda part: part.suffix == ".db")
+        if parts:
+            for beside in self.path.glob("*.db-*"):
+                beside.unlink()
+            sync_directory(self.path)
+        for part in parts:
+            part.rename(self.path / part.name)
+        restored.rmdir()
+        sync_directory(self.path)
 
     def write_note(self, note: bytes) -> None:
         """Say something about the server to whoever looks into the LOCK file; it holds while the lock is held."""
@@ -78,6 +106,20 @@ class LockedDirectory:
         """Let others in. The file stays: removing it would let two servers lock two files of one name."""
         self.write_note(b"")
         os.close(self._file)
+
+
+@contextlib.contextmanager
+def lock_unless_served(path: Path) -> Iterator[bool]:
+    """Whether a server runs on the directory; while none does, none can begin."""
+    try:
+        locked = LockedDirectory(path, allow_network=True)
+    except DirectoryInUseError:
+        yield True
+        return
+    try:
+        yield False
+    finally:
+        locked.release()
 
 
 async def lock_directory(data: str) -> LockedDirectory:

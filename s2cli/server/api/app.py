@@ -13,6 +13,7 @@ from s2cli.errors import ApiError, BadValueError, S2Error
 from s2cli.server.api.addressing import basin_of
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.introduction import introduction_error_response
+from s2cli.server.api.owner_handlers import serve_owner
 from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import answer_metrics
 from s2cli.server.api.request import Request
@@ -80,7 +81,8 @@ def application(server: Server, *, is_private: bool = False) -> Application:
                 if end > len(STREAMS_PREFIX) and (methods := RECORD_ROUTES.get(path[end:])) is not None:
                     await _serve_records(server, exchange, methods, path[len(STREAMS_PREFIX) : end], None)
                     return
-            await _control(server, exchange, path)
+            if not (is_private and await serve_owner(server, exchange)):
+                await _control(server, exchange, path)
         except DisconnectedError:
             # It may only have broken off its request, as one with a bad chunk does, and still read.
             failure = error_response(

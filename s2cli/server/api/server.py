@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from s2cli.errors import ApiError
 from s2cli.server.core.auth import Auth, Secrets
 from s2cli.server.core.cleanup import Cleanup
+from s2cli.server.core.copying import Copying
 from s2cli.server.core.idempotency import Replies
 from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import StreamRegistry
@@ -92,6 +93,7 @@ class Server:
         self.cleanup = Cleanup(store, clock_ms, self.streams, changing)
         self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
         self.secrets = Secrets(directory)
+        self.copying = Copying(store)
         # None where everybody may do everything.
         self.auth = None if root_token is None else Auth(store, clock_ms, self.secrets, root_token)
 

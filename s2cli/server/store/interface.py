@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from s2cli.errors import S2Error
@@ -197,6 +198,16 @@ class Histogram:
         self.total += value
 
 
+class CopyProgress:
+    """How far a copy of everything is. `is_cancelled` ends it."""
+
+    __slots__ = ("copied_bytes", "is_cancelled", "total_bytes")
+
+    def __init__(self) -> None:
+        self.copied_bytes = self.total_bytes = 0
+        self.is_cancelled = False
+
+
 # Called on the event loop once per group: the appends, those of one stream in order, and why they failed if they did.
 OnWritten = Callable[[Sequence[Append], S2Error | None], None]
 
@@ -335,6 +346,11 @@ class Store(Protocol):
 
     def disk_bytes(self) -> int:
         """What the store takes on the disk."""
+        ...
+
+    async def copy(self, path: Path, progress: CopyProgress) -> None:
+        """Copy everything into a new file, as it is when the copy is complete; appends go on meanwhile. The file is not
+        synced. Raises S2Error, also where `progress` was cancelled."""
         ...
 
     def append(self, append: Append) -> None:

@@ -77,6 +77,18 @@ def open_to_look(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+@contextlib.contextmanager
+def looking(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Connection]:
+    """The same, closed in the end. Where nobody else has the database open, nothing is left behind: SQLite makes a
+    write-ahead log, an empty one, and an index of it, even to read."""
+    besides = [directory / f"{FILE_NAME}{suffix}" for suffix in ("-wal", "-shm")]
+    made = [path for path in besides if not path.exists()] if is_alone else []
+    with contextlib.closing(open_to_look(directory)) as connection:
+        yield connection
+    for path in made:
+        path.unlink(missing_ok=True)
+
+
 def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
     """Looks at all rows, and `yield`s between two slices. What cannot be read is a finding, too."""
     for check in _check_rows, _check_named, _check_streams, _check_runs, _check_chunks:

@@ -20,6 +20,7 @@ from s2cli.server.store.interface import (
     Append,
     BasinRow,
     Chunk,
+    CopyProgress,
     Counted,
     Histogram,
     OnWritten,
@@ -31,6 +32,7 @@ from s2cli.server.store.interface import (
 )
 from s2cli.server.store.sqlite import chunks, expiry, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
 from s2cli.server.store.sqlite.writer import STALL_S, Operation, Writer
@@ -228,6 +230,11 @@ class SqliteStore:
     @property
     def commit_times(self) -> Histogram:
         return self._writer.commit_times
+
+    async def copy(self, path: Path, progress: CopyProgress) -> None:
+        future: Future[None] = self._loop.create_future()
+        self._writer.copy(PageCopy(path, progress, future))
+        await future
 
     def disk_bytes(self) -> int:
         return sum(path.stat().st_size for path in self._directory.glob(f"{FILE_NAME}*"))

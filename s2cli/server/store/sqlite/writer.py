@@ -27,6 +27,7 @@ from s2cli.server.store.sqlite import chunks as chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
 from s2cli.server.store.sqlite.disk import LOOK_S, Room, is_full, is_of_the_disk, is_of_the_moment, not_written
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
@@ -70,7 +71,7 @@ class Operation:
         self.grows = grows
 
 
-Item = Append | Operation | list[tuple[int, int]] | set[int] | int | None
+Item = Append | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
 
 
 class Writer:
@@ -98,6 +99,8 @@ class Writer:
         self._operations: deque[Operation] = deque()
         self._refused: list[Append] = []
         self._cleaner = Cleaner(connection)
+        self._copies: deque[PageCopy] = deque()
+        self._is_copying = False
         self._stopping = False
         self._silent_until_s = 0.0
         self._bulk = False  # the last group was a large one
@@ -122,6 +125,10 @@ class Writer:
     def note_tails(self, stream_ids: set[int]) -> None:
         """The rows of these streams do not say yet where they end: the next checkpoint is to see to it."""
         self._queue.put(stream_ids)
+
+    def copy(self, item: PageCopy) -> None:
+        """Copy the database, in slices between which all else goes on."""
+        self._queue.put(item)
 
     def stop(self) -> None:
         """Write what is queued, then end; blocks until the connection is closed, or the disk has not answered for
@@ -170,6 +177,37 @@ class Writer:
             self._checkpoint()
         if self._cleaner.busy:
             self._clean_up()
+        if self._copies and not self._is_copying:
+            self._copy(self._copies.popleft())
+
+    def _copy(self, item: PageCopy) -> None:
+        """Between two slices a turn is made as ever. What fails in it fails as ever: it only passes the copy."""
+        failure: BaseException | None = None
+
+        def between() -> None:
+            nonlocal failure
+            if self._stopping:
+                raise CancelledError("the server is shutting down")
+            try:
+                self._turn()
+            except BaseException as error:
+                failure = error
+                raise
+            self.busy_since_s = time.monotonic()
+
+        self._is_copying = True
+        error: BaseException | None = None
+        try:
+            copy(self._connection, item.path, item.progress, between)
+        except BaseException as refusal:  # noqa: BLE001 - whoever asked for it gets it
+            error = refusal
+        self._is_copying = False
+        if failure is not None:
+            self._give_up(failure)
+            error = self._refusal()
+        self._tell(resolve, item.future, None, error)
+        if failure is not None:
+            raise failure
 
     def _take(self) -> None:
         """Sort what has come; waits for it if there is nothing else to do."""
@@ -177,6 +215,8 @@ class Writer:
         count = queue.qsize()
         if not count:
             if self._lanes or self._operations or self._refused or self._stopping or self._cleaner.busy:
+                return
+            if self._copies or self._is_copying:
                 return
             self._wait()
             count = queue.qsize()
@@ -213,6 +253,8 @@ class Writer:
             self._stopping = True
         elif isinstance(item, Operation):
             self._operations.append(item)
+        elif isinstance(item, PageCopy):
+            self._copies.append(item)
         elif isinstance(item, int):
             self._cleaner.expire(item)
         elif isinstance(item, set):
@@ -415,6 +457,8 @@ class Writer:
         self._refuse_all(self._lanes.take_all())
         while self._operations:
             self._tell(resolve, self._operations.popleft().future, None, self._refusal())
+        while self._copies:
+            self._tell(resolve, self._copies.popleft().future, None, self._refusal())
 
     def _refuse_all(self, appends: list[Append]) -> None:
         """Those of them that were not refused before."""

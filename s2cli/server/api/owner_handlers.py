@@ -1,0 +1,34 @@
+"""What only the owner of the data directory may ask for, through the server's socket file, which nobody else can open
+(protocol section 16.6): a copy of the database, in a directory of his own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from s2cli.server.http.exchange import encode_json
+
+if TYPE_CHECKING:
+    from s2cli.server.api.server import Server
+    from s2cli.server.http.exchange import Exchange
+
+COPY_PATH = b"/lite/copy"
+
+
+async def serve_owner(server: Server, exchange: Exchange) -> bool:
+    """Answers a request of the owner; False where it is none."""
+    if exchange.raw_path != COPY_PATH:
+        return False
+    if server.draining:
+        raise await server.refuse()
+    if exchange.method == "POST":
+        (place,) = parse_qs(exchange.query.decode("ascii", "replace"), max_num_fields=1).get("path", [""])
+        server.copying.begin(Path(place))
+    elif exchange.method == "DELETE":
+        server.copying.cancel()
+    elif exchange.method != "GET":
+        exchange.answer(405, None, b"", [(b"allow", b"GET, POST, DELETE")])
+        return True
+    exchange.answer_json(202 if exchange.method == "POST" else 200, encode_json(server.copying.facts()))
+    return True

@@ -1,0 +1,89 @@
+"""Copies of everything that the store has, made for the owner of the data while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.store.interface import CopyProgress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from s2cli.server.store.interface import Store
+
+log = logging.getLogger("s2cli.server")
+
+# Whoever asked for a copy asks how far it is. It is given up when nobody has for so long.
+PATIENCE_S = 10.0
+
+
+class Copying:
+    """The copy that is being made, or was made last: one at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._progress = CopyProgress()
+        self._task: asyncio.Task[None] | None = None
+        self._asked_s = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def begin(self, path: Path) -> None:
+        """Raises ApiError where another one is being made, or `path` is no place for one."""
+        if self.is_running:
+            raise ApiError("resource_already_exists", "another copy is being made")
+        _check_place(path)
+        loop = asyncio.get_running_loop()
+        self._asked_s = loop.time()
+        self._progress = CopyProgress()
+        self._task = loop.create_task(self._make(path, self._progress))
+        log.info("the database is being copied to %s", path)
+
+    async def _make(self, path: Path, progress: CopyProgress) -> None:
+        loop = asyncio.get_running_loop()
+        copying = asyncio.ensure_future(self._store.copy(path, progress))
+        while not (await asyncio.wait({copying}, timeout=1))[0]:
+            if loop.time() - self._asked_s > PATIENCE_S:
+                progress.is_cancelled = True
+        await copying
+
+    def facts(self) -> dict[str, object]:
+        """How it is. Raises ApiError where none was ever asked for."""
+        if self._task is None:
+            raise ApiError("stream_not_found", "no copy was asked for")
+        self._asked_s = asyncio.get_running_loop().time()
+        error = None
+        if self._task.done():
+            failure = self._task.exception()
+            error = None if failure is None else failure.message if isinstance(failure, S2Error) else str(failure)
+        progress = self._progress
+        return {
+            "running": self.is_running,
+            "error": error,
+            "copied_bytes": progress.copied_bytes,
+            "total_bytes": progress.total_bytes,
+        }
+
+    def cancel(self) -> None:
+        self._progress.is_cancelled = True
+
+
+def _check_place(path: Path) -> None:
+    """Raises ApiError unless nobody but us can put anything there."""
+    try:
+        facts = os.lstat(path.parent)
+    except OSError as error:
+        raise ApiError("invalid", f"the server does not see {path.parent}: {error.strerror}") from error
+    if not (path.is_absolute() and stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()):
+        raise ApiError("invalid", f"{path.parent} is not a directory of the server's own user")
+    if facts.st_mode & 0o077:
+        raise ApiError("invalid", f"others can enter {path.parent}")
+    if os.path.lexists(path):
+        raise ApiError("resource_already_exists", f"{path} is there already")
