@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "create": ("by_uri:create", "resource_args:CreateByUriArgs", "Create a basin or a stream"),
     "get": ("by_uri:get", "resource_args:GetByUriArgs", "Show the configuration of a basin or a stream"),
     "ensure": (
-        "ensure:ensure",
+        "by_uri:ensure",
         "resource_args:EnsureByUriArgs",
         "Create a basin or a stream if it is missing, or change it",
     ),

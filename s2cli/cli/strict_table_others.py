@@ -108,7 +108,7 @@ COMMANDS: dict[str, Command] = {
         (("uri", "text", True),), {**LOCATED_BASIN, **BASIN_CONFIG, **STREAM_CONFIG, **REQUEST, **OUTPUT}),
     "get": ("by_uri:get", "resource_args:GetByUriArgs",
         (("uri", "text", True),), OUTPUT),
-    "ensure": ("ensure:ensure", "resource_args:EnsureByUriArgs",
+    "ensure": ("by_uri:ensure", "resource_args:EnsureByUriArgs",
         (("uri", "text", True),), {**LOCATED_BASIN, **BASIN_CHANGE, **BASIN_CONFIG, **STREAM_CONFIG, **OUTPUT}),
     "delete": ("by_uri:delete", "resource_args:DeleteByUriArgs",
         (("uri", "text", True),), {**DELETE, **REQUEST}),

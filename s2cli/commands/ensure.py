@@ -28,15 +28,6 @@ CREATED, UPDATED, NOOP = "created", "updated", "noop"
 _DONE = {CREATED: "created", UPDATED: "changed", NOOP: "nothing to do for"}
 
 
-def ensure(args: EnsureByUriArgs) -> int:
-    from s2cli.commands.by_uri import names_stream, refuse_basin_options
-
-    if not names_stream(args):
-        return ensure_basin(args)
-    refuse_basin_options(args)
-    return ensure_stream(args)
-
-
 def ensure_basin(args: EnsureByUriArgs | EnsureBasinArgs) -> int:
     name = basin_name(args.uri)
     config, patch = basin_config(args), basin_patch(args)
