@@ -209,6 +209,7 @@ class LiteThread(Endpoint):
         with pytest.MonkeyPatch.context() as patch:
             if self.clock is not None:
                 patch.setattr("s2cli.server.api.server.wall_clock_ms", self.clock)
+                patch.setattr("s2cli.server.api.server.steady_clock_s", self.clock.steady_s)
             self._thread.start()
             assert self._ready.wait(TIMEOUT_S), "the server did not start"
         if self._error is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCK_NAME = "LOCK"
+DATA_NAMES = ("s2.db", "s2.db-wal")
 MOUNTS = "/proc/self/mountinfo"
 # What is in this directory takes the place of what is beside it, see `finish_restore`.
 RESTORED_NAME = "restored"
@@ -49,6 +50,7 @@ class LockedDirectory:
 
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
         self.path = path
+        self.last_used_ms = _last_used_ms(path)
         try:
             _make(path)
             file_system = network_file_system(path)
@@ -94,6 +96,8 @@ class LockedDirectory:
 
     def write_note(self, note: bytes) -> None:
         """Say something about the server to whoever looks into the LOCK file; it holds while the lock is held."""
+        if not note and not os.fstat(self._file).st_size:
+            return  # whoever only looks leaves the time at which it was written
         os.pwrite(self._file, note, 0)
         os.ftruncate(self._file, len(note))
 
@@ -133,6 +137,15 @@ async def lock_directory(data: str) -> LockedDirectory:
             if time.monotonic() > deadline:
                 raise _in_use(data, decode_note(error.note) or {}) from error
         await asyncio.sleep(LOCK_RETRY_S)
+
+
+def _last_used_ms(path: Path) -> int | None:
+    """When a server last wrote there, as its files have it; None where there are none."""
+    times_ns = []
+    for name in (LOCK_NAME, *DATA_NAMES):
+        with contextlib.suppress(OSError):
+            times_ns.append(os.stat(path / name).st_mtime_ns)
+    return max(times_ns) // 1_000_000 if times_ns else None
 
 
 def _in_use(path: str, note: dict[str, str]) -> S2Error:

@@ -123,6 +123,7 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         server = Server(
             store,
             directory=None if directory is None else directory.path,
+            last_used_ms=None if directory is None else directory.last_used_ms,
             base_domain=options.base_domain,
             root_token=options.root_token,
             memory_limit_bytes=options.memory_limit_bytes,

@@ -13,6 +13,7 @@ from s2cli.errors import ApiError
 from s2cli.server.core.auth import Auth, Secrets
 from s2cli.server.core.cleanup import Cleanup
 from s2cli.server.core.copying import Copying
+from s2cli.server.core.deletion_clock import DeletionClock, steady_clock_s
 from s2cli.server.core.idempotency import Replies
 from s2cli.server.core.meters import Meters
 from s2cli.server.core.registry import StreamRegistry
@@ -50,6 +51,7 @@ class Server:
         store: Store,
         *,
         directory: Path | None = None,
+        last_used_ms: int | None = None,
         base_domain: str | None = None,
         root_token: str | None = None,
         memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
@@ -62,6 +64,8 @@ class Server:
             return self.clock_ms()
 
         store.clock_ms = clock_ms
+        deletion_clock_ms = DeletionClock(clock_ms, steady_clock_s, last_used_ms)
+        store.deletion_clock_ms = deletion_clock_ms
         self.now: Callable[[], float] = time.monotonic
         self.cors: Cors | None = None
         self.host_names = HostNames()
@@ -90,7 +94,7 @@ class Server:
         self.streams = StreamRegistry(store, clock_ms, self.meters)
         self.replies = Replies(store, clock_ms)
         changing = asyncio.Lock()
-        self.cleanup = Cleanup(store, clock_ms, self.streams, changing)
+        self.cleanup = Cleanup(store, deletion_clock_ms, self.streams, changing)
         self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
         self.secrets = Secrets(directory)
         self.copying = Copying(store)

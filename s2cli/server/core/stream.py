@@ -120,6 +120,7 @@ class Stream:
         "_admitted_trim_point",
         "_context",
         "_durable_waiters",
+        "_expires_at_ms",
         "_kept_ms",
         "_looks_for_emptiness",
         "_retention_ms",
@@ -152,7 +153,7 @@ class Stream:
         self.uid = row.uid
         self.lane = lane
         self.cipher = row.cipher
-        self.next_seq_num, self.last_timestamp, doubt = tail
+        self.next_seq_num, self.last_timestamp, doubt, self._expires_at_ms = tail
         self.tail_seq_num, self.tail_timestamp = self.next_seq_num, self.last_timestamp
         self.fencing_token = row.fencing_token  # as admitted
         self.trim_point = self._admitted_trim_point = row.trim_point
@@ -209,13 +210,18 @@ class Stream:
         if seal is not None:
             chunk = seal.seal(chunk, {first_seq_num + number for number, _, _ in batch.commands})
         # From here on nothing fails.
+        if not self._retention_ms:
+            self._expires_at_ms = 0
+        elif self._retention_ms != self._kept_ms or now_ms + self._retention_ms > self._expires_at_ms:
+            self._expires_at_ms = now_ms + self._retention_ms
+        # Else the clock was set back: what comes later does not expire sooner.
         admitted = Admitted(
             self,
             owner,
             chunk,
             first_timestamp,
             now_ms,
-            now_ms + self._retention_ms if self._retention_ms else 0,
+            self._expires_at_ms,
         )
         if self._retention_ms != self._kept_ms:
             self._kept_ms = admitted.keep_ms = self._retention_ms

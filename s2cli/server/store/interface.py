@@ -127,6 +127,7 @@ class Tail(NamedTuple):
     next_seq_num: int
     last_timestamp: int
     doubt: str | None = None
+    expires_at_ms: int = 0  # the last of its records that there are; 0: never, or there are none
 
 
 class Lane:
@@ -218,6 +219,8 @@ class Store(Protocol):
 
     on_written: OnWritten
     clock_ms: Callable[[], int]
+    # The time by which what has expired is deleted, which may be behind the other one.
+    deletion_clock_ms: Callable[[], int]
     # Why nothing is to be queued for now: what was has been waiting for long. `on_stall` is called when that begins.
     stall: str | None
     on_stall: Callable[[], None]

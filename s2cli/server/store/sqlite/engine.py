@@ -49,13 +49,14 @@ class SqliteStore:
     on_written: OnWritten
     on_stall: Callable[[], None]
     clock_ms: Callable[[], int]
+    deletion_clock_ms: Callable[[], int]
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
         self._directory = directory
         self._loop = loop
         self._temporary = temporary
         self._lowest_free_id = 1
-        self.clock_ms = lambda: time.time_ns() // 1_000_000
+        self.clock_ms = self.deletion_clock_ms = lambda: time.time_ns() // 1_000_000
         self.on_stall = lambda: None
         gate = Gate()
         ballast = Ballast(directory, 0 if temporary else BALLAST_BYTES)
@@ -77,7 +78,7 @@ class SqliteStore:
         self.stall: str | None = None
         self._changes: set[Future[Any]] = set()
         self._stall_check = loop.call_later(LOOK_S, self._check_stall)
-        self.expire()
+        self._check_trims((0, 0))
         self._note_tails(0)
 
     @classmethod
@@ -127,7 +128,7 @@ class SqliteStore:
         self._stall_check = self._loop.call_later(LOOK_S, self._check_stall)
 
     def expire(self) -> None:
-        self._writer.expire(self.clock_ms())
+        self._writer.expire(self.deletion_clock_ms())
         self._check_trims((0, 0))
 
     def _check_trims(self, after: tuple[int, int]) -> None:
@@ -314,14 +315,15 @@ class SqliteStore:
 
     async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
         def run(connection: sqlite3.Connection) -> tuple[list[StreamRow], bool]:
-            ids, more = expiry.empty_streams(connection, self.clock_ms(), limit)
+            ids, more = expiry.empty_streams(connection, self.deletion_clock_ms(), limit)
             return resource_rows.streams_by_id(connection, ids), more
 
         return await self.change(run)
 
     async def delete_if_empty(self, row: StreamRow) -> bool:
         return await self.change(
-            lambda connection: expiry.check_empty(connection, row.id, self.clock_ms(), delete=True), stream_id=row.id
+            lambda connection: expiry.check_empty(connection, row.id, self.deletion_clock_ms(), delete=True),
+            stream_id=row.id,
         )
 
     async def remove_stream(self, stream_id: int) -> None:

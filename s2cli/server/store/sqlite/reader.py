@@ -148,10 +148,11 @@ def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:
         return None
     next_seq_num, last_timestamp, *columns = row
     last_id, timestamp = columns[1], columns[4]
-    end_seq_num = 0
+    end_seq_num = expires_at_ms = 0
     doubt = None
     if last_id is not None:
         end_seq_num = seq_num_of(last_id) + 1
+        expires_at_ms = columns[5]
         if columns_complaint(connection, *columns) is not None:
             doubt = f"the last records of the stream, up to sequence number {seq_num_of(last_id)}, are damaged on disk"
         if end_seq_num > next_seq_num:
@@ -159,7 +160,7 @@ def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:
     gap = None if end_seq_num >= next_seq_num else gone.unexplained(connection, stream_id, end_seq_num, next_seq_num)
     if gap is not None:
         doubt = f"the last records of the stream, from sequence number {gap[0]} on, are missing on disk"
-    return Tail(next_seq_num, to_unsigned(last_timestamp), doubt)
+    return Tail(next_seq_num, to_unsigned(last_timestamp), doubt, expires_at_ms)
 
 
 def read(

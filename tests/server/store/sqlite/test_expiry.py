@@ -179,6 +179,28 @@ def test_the_last_record_may_go_before_older_ones():
     play(run)
 
 
+def test_a_record_never_expires_before_the_one_in_front_of_it():
+    async def run(scene):
+        row = await scene.create(**age(20))
+        await scene.append(b"first")
+        scene.now_ms -= 15_000  # the clock is set back
+        await scene.append(b"second")
+        async with scene.server.streams.closed(row):
+            pass
+        await scene.append(b"third")  # to the stream as it is loaded from the disk
+        scene.now_ms += 34_999
+        assert await scene.bodies() == [b"first", b"second", b"third"]
+        scene.now_ms += 1
+        assert await scene.bodies() == []
+        await scene.append(b"fourth")
+        await scene.configure(row, **age(10))
+        await scene.append(b"fifth")  # another retention
+        scene.now_ms += 10_000
+        assert await scene.bodies() == [b"fourth"]
+
+    play(run)
+
+
 def test_retention_goes_on_after_a_restart(tmp_path):
     async def before(scene):
         await scene.create(**age(60))
