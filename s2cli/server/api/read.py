@@ -121,20 +121,17 @@ def _size(chunks: list[Chunk]) -> int:
 
 
 async def _take_stored(server: Server, stream: Stream, start: int, limits: Limits) -> list[Chunk]:
-    """What there is, as far as the limits let it."""
+    """What there is at one moment, as far as the limits let it: a later record beside one that a trim before it has
+    removed was never there."""
     taken: list[Chunk] = []
-    while not limits.reached:
-        start = max(start, stream.trim_point)
-        if start >= stream.tail_seq_num:
-            break
+    start, end = max(start, stream.trim_point), stream.tail_seq_num
+    while start < end and not limits.reached:
         try:
-            page = await server.store.read(stream.id, start, stream.tail_seq_num, PAGE_BYTES)
+            page = await server.store.read(stream.id, start, end, PAGE_BYTES)
         except ApiError as error:
             if error.damaged is None or not taken:
                 raise
             break  # what lies before the damage is given; the next read begins with it
-        if not page:
-            break
         for chunk in page:
             part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, start))
             if part is not None:
@@ -142,6 +139,11 @@ async def _take_stored(server: Server, stream: Stream, start: int, limits: Limit
             start = chunk.end_seq_num
             if limits.reached:
                 break
+        if not page:
+            if taken:
+                break
+            # Nothing is left of what was there: what is there now counts.
+            start, end = max(end, stream.trim_point), stream.tail_seq_num
     return taken
 
 
