@@ -1,8 +1,11 @@
-"""A TCP proxy that does what networks do at their worst: it cuts connections, and delivers later what they carried."""
+"""A TCP proxy that does what networks do at their worst: it cuts connections, half-way through a frame if need be,
+stalls and delays them, one direction or both, and delivers later what they carried."""
 
 import contextlib
 import socket
+import struct
 import threading
+import time
 
 from support.ports import stop_accepting
 from support.waiting import TIMEOUT_S, unread_bytes, unsent_bytes
@@ -16,7 +19,8 @@ ANSWERS_BYTES = 1024 * 1024
 
 class Link:
     """One connection through the proxy. While it is `holding`, what the client sends is kept instead of passed on;
-    while it is `mute`, what the server answers is dropped."""
+    while it is `mute`, what the server answers is dropped. While `up_open` (`down_open`) is not set, what the client
+    (the server) sends waits; each piece is passed on `delay_s` later."""
 
     def __init__(self, client: socket.socket, server: socket.socket, refusals: list[bytes]) -> None:
         self._refusals = refusals
@@ -30,6 +34,11 @@ class Link:
         self.answered = 0  # bytes of the server that went on to the client
         self._answers = bytearray()  # these bytes, while there are few of them
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
+        self.reset_at = (1 << 60, 1 << 60)  # as many bytes passed or answered, and it breaks off there with a reset
+        self.up_open, self.down_open = threading.Event(), threading.Event()
+        self.up_open.set()
+        self.down_open.set()
+        self.delay_s = 0.0
         self._lock = threading.Lock()
         self._cut = False
         self._threads = [threading.Thread(target=way, daemon=True) for way in (self._pass_up, self._pass_down)]
@@ -49,8 +58,12 @@ class Link:
                     if self.holding.is_set():
                         self.held.append(data)
                         continue
+                self._wait(self.up_open)
+                data = data[: self.reset_at[0] - self.passed]
                 self.server.sendall(data)
                 self.passed += len(data)
+                if self.passed == self.reset_at[0]:
+                    self.reset()
                 if self.session_passed or data.startswith(b"POST "):
                     self.session_passed += len(data)
         if not self._cut:
@@ -60,21 +73,38 @@ class Link:
     def _pass_down(self) -> None:
         with contextlib.suppress(OSError):
             while data := self.server.recv(PIECE_BYTES):
+                self._wait(self.down_open)
                 if not self.mute.is_set():
-                    data = data[: self.answer_at_most - self.answered]
+                    data = data[: min(self.answer_at_most, self.reset_at[1]) - self.answered]
                     self.client.sendall(data)
                     if self.answered < ANSWERS_BYTES:
                         self._answers += data
                     self.answered += len(data)
                     if self.answered == self.answer_at_most:
                         self.mute.set()
+                    if self.answered == self.reset_at[1]:
+                        self.reset()
         if not self._cut:
             with contextlib.suppress(OSError):
                 self.client.shutdown(socket.SHUT_RDWR)
 
+    def _wait(self, gate: threading.Event) -> None:
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        gate.wait()
+
+    def _open(self) -> None:
+        """Nobody waits at it for anything any more."""
+        self.up_open.set()
+        self.down_open.set()
+
     def coming_bytes(self) -> int:
         """What the client has sent and has not been taken here, as the kernel tells it."""
         return unsent_bytes(self.client) + unread_bytes(self.client)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut
 
     @property
     def held_bytes(self) -> int:
@@ -102,10 +132,27 @@ class Link:
         """The client's end breaks. With `keep` the server's end stays as it is, until deliver() or drop()."""
         self._cut = True
         self.mute.set()
+        self._open()
         with contextlib.suppress(OSError):
             self.client.shutdown(socket.SHUT_RDWR)
         if not keep:
             self.drop()
+
+    def reset(self) -> None:
+        """Both ends break off with a reset: what is under way is lost."""
+        self._cut = True
+        self.mute.set()
+        self._open()
+        for end in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # Whoever waits there for bytes is woken, and nothing is sent by that.
+                end.shutdown(socket.SHUT_RD)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(TIMEOUT_S)
+        self.client.close()
+        self.server.close()
 
     def deliver(self) -> int:
         """What was held arrives at the server, and then the end; how many bytes that was."""

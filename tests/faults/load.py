@@ -1,0 +1,258 @@
+"""A load of appends whose every record can be told from all others, and the comparison of a stream with it."""
+
+import contextlib
+import http.client
+import json
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from faults.tally import Tally
+from support.s2s import Session, append_input
+
+from s2cli.wire.s2_pb2 import AppendAck, ReadBatch
+
+BASIN = "fault-basin"
+MOST_IN_FLIGHT = 8  # batches
+RETRY_S = 0.02
+ANSWER_S = 60.0
+
+LOST = (OSError, http.client.HTTPException)
+
+
+class UnreadableError(Exception):
+    """A read is refused."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{status} {body!r}")
+        self.status = status
+
+
+def body_of(stream: str, number: int) -> bytes:
+    """Record `number` of a stream: it says so, and has another size than its neighbours."""
+    filler = b"%d." % (number * 7919)
+    size = (number * 2654435761) % 900 if number % 50 else 20_000
+    return b"%b %d " % (stream.encode(), number) + (filler * (size // len(filler) + 1))[:size]
+
+
+@dataclass(frozen=True)
+class Acked:
+    """Records `first` to before `first + count` have the sequence numbers from `seq_num` on. `log_bytes`: how much of
+    the disk's log there was when the ack came."""
+
+    seq_num: int
+    first: int
+    count: int
+    log_bytes: int
+
+
+class Ledger:
+    """What one writer sent to one stream, and which of it was acked."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.sent = 0  # records
+        self.acked: list[Acked] = []
+        self.acked_count = 0
+        self.created_log_bytes = 0
+
+    def ack(self, acked: Acked) -> None:
+        self.acked.append(acked)
+        self.acked_count += acked.count
+
+    def acked_before(self, log_bytes: float) -> int:
+        """How many records were acked while the log was no longer than that."""
+        return sum(each.count for each in self.acked if each.log_bytes <= log_bytes)
+
+    def went_on(self, log_bytes: float) -> "Ledger":
+        """This one as it was then, for a disk with a new log. What was not acked may be there or not."""
+        after = Ledger(self.stream)
+        after.sent = self.sent
+        for each in self.acked:
+            if each.log_bytes <= log_bytes:
+                after.ack(replace(each, log_bytes=0))
+        return after
+
+    def compare(self, found: list[tuple[int, bytes]], log_bytes: float) -> Tally:
+        """What was acked while the log was no longer than `log_bytes` must be in the stream, and nothing twice, and
+        nothing that was not sent."""
+        acked = [each for each in self.acked if each.log_bytes <= log_bytes]
+        tally = Tally(records=len(found), acked=sum(each.count for each in acked))
+        there = dict(found)
+        numbers = {body_of(self.stream, number): number for number in range(self.sent)}
+        for each in acked:
+            bodies = (body_of(self.stream, each.first + offset) for offset in range(each.count))
+            tally.lost += sum(there.get(each.seq_num + offset) != body for offset, body in enumerate(bodies))
+        sent_earlier = -1
+        seen = set()
+        for place, (seq_num, body) in enumerate(found):
+            number = numbers.get(body)
+            if number in seen:
+                tally.duplicated += 1
+            elif number is None or number < sent_earlier or seq_num != place:
+                tally.reordered += 1
+            else:
+                seen.add(number)
+                sent_earlier = number
+        return tally
+
+
+class Writer:
+    """Appends to a stream of its own in a session, with several batches in flight, until stopped; connects again as
+    often as it takes. `log_bytes` says how long the disk's log is."""
+
+    def __init__(self, server, ledger: Ledger, dice: random.Random, log_bytes=lambda: 0) -> None:
+        self.ledger = ledger
+        self._server, self._dice, self._log_bytes = server, dice, log_bytes
+        self._in_flight: deque[tuple[int, int]] = deque()
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._answered_s = time.monotonic()
+        self.longest_stall_s = 0.0
+        self.failures = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sends nothing more, and waits for what is in flight."""
+        self._stop.set()
+        self._thread.join(2 * ANSWER_S)
+        assert not self._thread.is_alive(), f"an append to {self.ledger.stream} hangs"
+
+    def wait_for(self, count: int, timeout_s: float) -> bool:
+        """Whether so many more records are acked within that time."""
+        goal = self.ledger.acked_count + count
+        with self._changed:
+            return self._changed.wait_for(lambda: self.ledger.acked_count >= goal, timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with contextlib.closing(Session(self._server, "POST", self.ledger.stream, BASIN)) as session:
+                    if session.status != 200:
+                        raise ConnectionError(session.body)
+                    self._converse(session)
+            except LOST:
+                self.failures += 1
+                self._in_flight.clear()
+                self._note_answer()
+                self._stop.wait(RETRY_S)
+
+    def _converse(self, session) -> None:
+        while not self._stop.is_set():
+            while len(self._in_flight) < MOST_IN_FLIGHT:
+                count = self._dice.choice([1, 1, 2, 5, 40])
+                first = self.ledger.sent
+                self.ledger.sent += count
+                self._in_flight.append((first, count))
+                session.append(*(body_of(self.ledger.stream, first + offset) for offset in range(count)))
+            self._ack(session)
+        while self._in_flight:
+            self._ack(session)
+
+    def _ack(self, session) -> None:
+        frame = session.frame()
+        # As early as can be: what is in the log by now was done before the ack was seen.
+        log_bytes = self._log_bytes()
+        if frame is None or frame.status is not None:
+            raise ConnectionError(frame and frame.message)
+        ack = AppendAck.FromString(frame.message)
+        first, count = self._in_flight.popleft()
+        assert ack.end.seq_num - ack.start.seq_num == count, ack
+        with self._changed:
+            self.ledger.ack(Acked(ack.start.seq_num, first, count, log_bytes))
+            self._changed.notify_all()
+        self._note_answer()
+
+    def _note_answer(self) -> None:
+        now_s = time.monotonic()
+        self.longest_stall_s = max(self.longest_stall_s, now_s - self._answered_s)
+        self._answered_s = now_s
+
+
+class Load:
+    """Writers on so many streams, which it creates, with their ledgers. `ledgers` from an earlier load go on."""
+
+    def __init__(self, server, dice, *, streams=3, log_bytes=lambda: 0, ledgers=None) -> None:
+        if ledgers is None:
+            create(server, "/v1/basins", {"basin": BASIN})
+            ledgers = [Ledger(f"stream-{number}") for number in range(streams)]
+            for ledger in ledgers:
+                create(server, "/v1/streams", {"stream": ledger.stream})
+                ledger.created_log_bytes = log_bytes()
+        self.ledgers = ledgers
+        self.writers = [Writer(server, ledger, random.Random(dice.random()), log_bytes) for ledger in ledgers]
+
+    def wait_for(self, count: int, timeout_s: float = ANSWER_S) -> bool:
+        """Whether each writer has so many more records acked within that time."""
+        return all(writer.wait_for(count, timeout_s) for writer in self.writers)
+
+    def stop(self) -> None:
+        for writer in self.writers:
+            writer.stop()
+
+    @property
+    def longest_stall_s(self) -> float:
+        return max(writer.longest_stall_s for writer in self.writers)
+
+
+def create(server, path: str, resource: dict) -> None:
+    status, _, body = ask(server, "POST", path, json.dumps(resource).encode(), {"content-type": "application/json"})
+    assert status in (200, 201), (status, body)
+
+
+def ask(server, method, path, body=None, headers=None):
+    """One request: the status, headers and body of its answer."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=ANSWER_S)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {"s2-basin": BASIN} | (headers or {}))
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+def read_stream(server, stream: str) -> list[tuple[int, bytes]]:
+    """All records, with their sequence numbers. Raises UnreadableError for an answer that says so."""
+    found: list[tuple[int, bytes]] = []
+    headers = {"accept": "application/protobuf"}
+    while True:
+        seq_num = found[-1][0] + 1 if found else 0
+        status, _, body = ask(
+            server, "GET", f"/v1/streams/{stream}/records?seq_num={seq_num}&count=1000", headers=headers
+        )
+        if status == 416:
+            return found
+        if status != 200:
+            raise UnreadableError(status, body)
+        records = ReadBatch.FromString(body).records
+        if not records:
+            return found
+        found += [(record.seq_num, record.body) for record in records]
+
+
+def is_writable(server, stream: str) -> bool:
+    """Whether it takes an append."""
+    headers = {"content-type": "application/protobuf", "accept": "application/protobuf"}
+    status, _, _ = ask(server, "POST", f"/v1/streams/{stream}/records", append_input(b"last"), headers)
+    return status == 200
+
+
+def compare(server, ledgers: list[Ledger], log_bytes: float = float("inf"), *, probe: bool = True) -> Tally:
+    """All streams with their ledgers, and, with `probe`, whether each takes an append, of which the ledger hears
+    nothing. A loss of which the server says nothing is silent."""
+    tally = Tally()
+    said = server.status() != 200
+    for ledger in ledgers:
+        if ledger.created_log_bytes > log_bytes:
+            continue  # nobody was told yet that it is there
+        try:
+            tally += ledger.compare(read_stream(server, ledger.stream), log_bytes)
+        except UnreadableError as error:
+            said = said or error.status >= 500  # "not found" is no word of a loss
+            tally += Tally(lost=ledger.acked_before(log_bytes), complaints=[f"{ledger.stream} cannot be read: {error}"])
+        if probe and not is_writable(server, ledger.stream):
+            tally.complaints.append(f"{ledger.stream} takes no appends")
+    if (tally.lost or tally.duplicated or tally.reordered) and not said:
+        tally.silent += 1
+    return tally

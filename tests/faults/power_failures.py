@@ -1,0 +1,174 @@
+"""Power failures: a load runs on a disk that is written down, the power fails at a moment that the dice choose, and a
+server starts on what may be on the disk then. What was acked before that moment must be there."""
+
+import contextlib
+import copy
+import random
+import shutil
+
+from faults.disk_images import WAYS, Disk, seal, write_image
+from faults.disk_log import Kind, read_log
+from faults.engines import DidNotStartError, Server
+from faults.faulty_disk import Calls, FaultyDisk
+from faults.load import Ledger, Load, compare
+from faults.run import Run
+from faults.tally import Tally
+
+SYNC_S = 0.003  # a sync takes so long at least: an ack that does not wait for it comes before its end
+RECORDS = 200  # acked on each stream before something happens
+FAIL_S = 60.0
+STREAMS = 3
+
+
+class Recording:
+    """A load on a server whose disk is written down; it goes on with `ledgers`, if there are any."""
+
+    def __init__(self, run: Run, name: str, ledgers: list[Ledger] | None = None, *, lies: bool = False) -> None:
+        self._run = run
+        self._workplace = run.place / f"{name}.disk"
+        self._workplace.mkdir()
+        self._data = run.place / name
+        self._log = self._workplace / "log"
+        self._before = Disk(self._data)
+        self.disk = run.ends.enter_context(contextlib.closing(FaultyDisk(self._data, self._workplace, self._log)))
+        self.disk.slow_down(SYNC_S)
+        if lies:
+            self.disk.lie()
+        self.server = run.server(name, self.disk.env())
+        self.server.start()
+        self._load = Load(self.server, run.dice, streams=STREAMS, log_bytes=self._log_bytes, ledgers=ledgers)
+        self.ledgers = self._load.ledgers
+        self.go_on()
+
+    def _log_bytes(self) -> int:
+        return self.disk.log_bytes
+
+    def go_on(self) -> None:
+        assert self._load.wait_for(RECORDS), f"no appends: {self.server.last_words()}"
+
+    def restart(self) -> int:
+        """kill -9 and a start; how long the log is between the two."""
+        self.server.kill()
+        self.disk.heal()
+        seal(self._log, copy.deepcopy(self._before))
+        log_bytes = self.disk.log_bytes
+        self.server.start()
+        return log_bytes
+
+    def end(self) -> float:
+        """The longest stall of a writer."""
+        self._load.stop()
+        self.server.close()
+        return self._load.longest_stall_s
+
+    def images(self, count: int, after: int = 0):
+        """So many power failures behind that place in the log: for each, the place, and what is on the disk. Half of
+        them come just before or behind a sync."""
+        dice = self._run.dice
+        places = [(end, entry.kind) for entry, end in read_log(self._log) if end > after]
+        syncs = [number for number, (_, kind) in enumerate(places) if kind in (Kind.SYNC_BEGIN, Kind.SYNC_END)]
+        chosen = []
+        for _ in range(count):
+            number = dice.randrange(len(places))
+            if syncs and dice.random() < 0.5:
+                number = min(len(places) - 1, max(0, dice.choice(syncs) + dice.randint(-1, 2)))
+            chosen.append(number)
+        ends = sorted(places[number][0] for number in chosen)
+        disk = copy.deepcopy(self._before)
+        for entry, end in read_log(self._log):
+            disk.apply(entry)
+            while ends and ends[0] == end:
+                way = dice.choice(WAYS)
+                yield ends.pop(0), way, disk.image(way, random.Random(dice.random()))
+
+
+def _check(run: Run, recording: Recording, count: int, after: int = 0) -> Tally:
+    """Starts a server on each of so many images."""
+    tally = Tally()
+    for number, (place, way, image) in enumerate(recording.images(count, after)):
+        root = run.place / f"image-{number}"
+        write_image(image, root)
+        found = _examine(run.server(root.name), recording.ledgers, place)
+        found.complaints = [f"image {number}, {way}, at {place} of the log: {text}" for text in found.complaints]
+        if not found.is_clean:
+            found.complaints.append(f"image {number}, {way}, at {place} of the log: see {root}")
+            # As it was before a server touched it, for whoever looks into it.
+            shutil.rmtree(root)
+            write_image(image, root)
+        else:
+            shutil.rmtree(root)
+        tally += found
+    return tally
+
+
+def _examine(server: Server, ledgers: list[Ledger], place: float) -> Tally:
+    with contextlib.closing(server):
+        try:
+            server.start()
+        except DidNotStartError as error:
+            lost = sum(ledger.acked_before(place) for ledger in ledgers)
+            return Tally(runs=1, lost=lost, complaints=[f"the server does not start: {error}"])
+        found = compare(server, ledgers, place)
+        found.runs = 1
+        return found
+
+
+def single(run: Run) -> Tally:
+    recording = Recording(run, "data")
+    stall_s = recording.end()
+    return _with_stall(_check(run, recording, run.images), stall_s)
+
+
+def after_kill(run: Run) -> Tally:
+    """The server is killed at any moment and starts again, and then the power fails."""
+    recording = Recording(run, "data")
+    after = recording.restart()
+    recording.go_on()
+    stall_s = recording.end()
+    return _with_stall(_check(run, recording, run.images, after), stall_s)
+
+
+def after_failed_sync(run: Run) -> Tally:
+    """A sync fails once, and the system takes its pages for written; the server is killed and starts again, and then
+    the power fails."""
+    recording = Recording(run, "data")
+    recording.disk.fail(Calls.SYNC, suffix="-wal", skip=run.dice.randrange(20), count=1)
+    assert recording.disk.wait_until_failed(FAIL_S), "no sync failed"
+    after = recording.restart()
+    recording.go_on()
+    stall_s = recording.end()
+    return _with_stall(_check(run, recording, run.images, after), stall_s)
+
+
+def twice(run: Run) -> Tally:
+    """The power fails, a server goes on with what is there, and the power fails again."""
+    first = Recording(run, "data")
+    stall_s = first.end()
+    ((place, _, image),) = first.images(1)
+    write_image(image, run.place / "second")
+    ledgers = [ledger.went_on(place) for ledger in first.ledgers if ledger.created_log_bytes <= place]
+    if not ledgers:
+        return Tally()  # it was a very early one
+    second = Recording(run, "second", ledgers)
+    stall_s = max(stall_s, second.end())
+    return _with_stall(_check(run, second, run.images), stall_s)
+
+
+def on_a_disk_that_lies(run: Run) -> Tally:
+    """Syncs do nothing: what was acked is lost, and the harness must notice."""
+    recording = Recording(run, "data", lies=True)
+    recording.end()
+    return _check(run, recording, run.images)
+
+
+def _with_stall(tally: Tally, stall_s: float) -> Tally:
+    tally.stall_s = max(tally.stall_s, stall_s)
+    return tally
+
+
+FAULTS = {
+    "power failure": single,
+    "power failure after a kill": after_kill,
+    "power failure after a failed sync": after_failed_sync,
+    "two power failures": twice,
+}
