@@ -1,10 +1,11 @@
 """The grammar of all commands as data, taken from the typer commands, for what is generated from it.
 
-Used by completions/generate and by `s2 completion`, never on the way of another command.
+Used by completions/generate, never on the way of a command.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,11 +44,13 @@ class Command(NamedTuple):
     options: tuple[Option, ...]  # without the global ones
 
 
-def read_commands() -> list[Command]:
+@functools.cache
+def read_commands() -> tuple[Command, ...]:
     """Every command, the hidden ones too (their help is empty)."""
-    return [_read_command(name) for name in command_tree.COMMANDS]
+    return tuple(_read_command(name) for name in command_tree.COMMANDS)
 
 
+@functools.cache
 def read_global_options() -> tuple[Option, ...]:
     """What every command has beside its own options, but for help and version."""
     params = typer_app.build_group(typer_app.PROGRAM).params
