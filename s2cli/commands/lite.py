@@ -1,5 +1,5 @@
-"""`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs. What is done with
-its data stands in lite_check and lite_backup.
+"""`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs. What `status` shows
+stands in lite_status, and what is done with the data in lite_check and lite_backup.
 
 The server gets a process image of its own: `lite` replaces the one it is in, which by then has loaded the whole command
 line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
@@ -14,7 +14,7 @@ import sys
 
 from s2cli.cli import console
 from s2cli.client import local
-from s2cli.errors import ExitCode, NotFoundError, S2Error, UsageError
+from s2cli.errors import ExitCode, S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def lite(args: LiteArgs) -> int:
 
         return check(args)
     if args.action == "status":
-        return _status(args)
+        from s2cli.commands.lite_status import print_status
+
+        return print_status(args)
     if args.action == "stop":
         return _stop(args)
     return _serve(args)
@@ -146,37 +148,6 @@ def _replace_process(options: list[str]) -> None:
 
 def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
-
-
-def _status(args: LiteArgs) -> int:
-    from s2cli.client import local_start
-
-    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
-    note = local.read_note(directory)
-    if note is None or not local_start.is_locked(directory):
-        raise NotFoundError(f"no server is running for {directory}")
-    answers = "socket" not in note or local.probe(note["socket"]) is None
-    facts = {
-        "data": directory,
-        "pid": int(note["pid"]),
-        "version": note["version"],
-        "started_by": note["started"],
-        "socket": note.get("socket"),
-        "url": note.get("url"),
-        "log": local_start.local_log_path(directory) if note["started"] == "itself" else None,
-        "answers": answers,
-    }
-    if args.output in ("json", "jsonl"):
-        console.print_json(facts)
-    else:
-        for name, value in facts.items():
-            if value is not None:
-                console.print_line(f"{name.replace('_', ' '):<11} {_word(value)}")
-    return ExitCode.OK
-
-
-def _word(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _stop(args: LiteArgs) -> int:

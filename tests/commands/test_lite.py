@@ -192,6 +192,19 @@ def test_status_and_stop_of_a_server_that_started_itself(run_s2, home):
     assert run_s2("lite", "status").returncode == 3
 
 
+def test_status_of_a_server_that_does_not_answer(run_s2, tmp_path):
+    with start("--data", str(tmp_path / "data")) as process:
+        endpoint(process)
+        process.send_signal(signal.SIGSTOP)
+        stopped = run_s2("lite", "status", "--data", tmp_path / "data", "-o", "json")
+        process.send_signal(signal.SIGCONT)
+        assert stopped.returncode == 6
+        facts = json.loads(stopped.stdout)
+        assert (facts["pid"], facts["answers"], facts["status"]) == (process.pid, False, None)
+        process.terminate()
+        process.wait(TIMEOUT_S)
+
+
 def test_status_and_stop_of_a_server_with_a_directory_of_its_own(run_s2, tmp_path):
     with start("--local-root", str(tmp_path / "data")) as process:  # --data, as the official tool says
         url = endpoint(process)

@@ -18,12 +18,13 @@ from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import answer_metrics
 from s2cli.server.api.request import Request
 from s2cli.server.api.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
+from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.client_log import CLIENT_LOG, REQUEST_LOG, quoted
 from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.http.authority import is_same_host, split_authority
 from s2cli.server.http.content_coding import encode_payload
 from s2cli.server.http.cors import answer_preflight, is_preflight, permission
-from s2cli.server.http.exchange import DisconnectedError
+from s2cli.server.http.exchange import DisconnectedError, encode_json
 
 if TYPE_CHECKING:
     from s2cli.server.api.request import Response, Route
@@ -260,10 +261,22 @@ s2 list
 
 
 def _answer_health(server: Server, exchange: Exchange) -> None:
-    """200 and `OK`, or 503 and why. For load balancers and scripts that wait for a server: no version, no token."""
-    if _is_get(exchange):
-        problem = "draining" if server.draining else server.store.failure
-        exchange.answer(200 if problem is None else 503, PLAIN_TEXT, (problem or "OK").encode())
+    """200 and `OK`, or 503 and why. For load balancers and scripts that wait for a server: no version, no token. As
+    JSON, for who asks for that, with the time since when."""
+    if not _is_get(exchange):
+        return
+    failure = server.store.failure
+    problem = "draining" if server.draining else failure
+    status = 200 if problem is None else 503
+    if b"application/json" not in exchange.fields.get(b"accept", b""):
+        exchange.answer(status, PLAIN_TEXT, (problem or "OK").encode())
+        return
+    facts = {
+        "status": "draining" if server.draining else "ok" if failure is None else "failing",
+        "reason": failure,
+        "since": rfc3339(server.store.failing_since_ms),
+    }
+    exchange.answer_json(status, encode_json(facts))
 
 
 # The names of streams that were found to be valid: each record request brings one.

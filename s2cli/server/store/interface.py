@@ -234,6 +234,11 @@ class Store(Protocol):
         """Why the store takes no more writes; None while it is well."""
         ...
 
+    @property
+    def failing_since_ms(self) -> int | None:
+        """Since when there is a `failure`, to a second or so."""
+        ...
+
     async def get_basin(self, name: str) -> BasinRow | None: ...
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:

@@ -76,6 +76,7 @@ class SqliteStore:
         self._reader.start()
         # Why nothing is taken in while the disk does not answer.
         self.stall: str | None = None
+        self._failing_since_ms: int | None = None
         self._changes: set[Future[Any]] = set()
         self._stall_check = loop.call_later(LOOK_S, self._check_stall)
         self._check_trims((0, 0))
@@ -111,6 +112,18 @@ class SqliteStore:
     def failure(self) -> str | None:
         return self._writer.failure or self.stall or self.room.shortage
 
+    @property
+    def failing_since_ms(self) -> int | None:
+        self._note_failure()
+        return self._failing_since_ms
+
+    def _note_failure(self) -> None:
+        if self.failure is None:
+            self._failing_since_ms = None
+        elif self._failing_since_ms is None:
+            waited_s = STALL_S if self.stall is not None else 0.0
+            self._failing_since_ms = self.clock_ms() - round(waited_s * 1000)
+
     def _check_stall(self) -> None:
         """Ends what waits for a disk that does not answer, except appends, which may still become durable: whoever sent
         them has to know."""
@@ -122,6 +135,7 @@ class SqliteStore:
             self.stall = f"the disk has not answered for {STALL_S:.0f} s"
             log.critical("no more writes are taken for now: %s", self.stall)
             self.on_stall()
+        self._note_failure()
         if self.stall is not None:
             for future in self._changes:
                 resolve(future, None, ApiError("unavailable", self.stall))

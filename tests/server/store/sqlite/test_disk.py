@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import datetime
 import json
 import logging
 import os
 import sqlite3
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -79,6 +81,32 @@ def test_a_full_disk_says_how_much_room_is_needed_and_where(server, stores, tmp_
     assert wait_for_health(server, 200) == "OK"
     assert "appends again: there is room" in caplog.text
     assert append(server, "x" * 500_000).status == 200
+
+
+def test_the_status_command_says_what_is_wrong_and_since_when(server, stores, run_s2, tmp_path):
+    def status(*options):
+        return run_s2("lite", "status", "--data", tmp_path / "data", *options)
+
+    well = status("-o", "json")
+    assert well.returncode == 0, well
+    facts = json.loads(well.stdout)
+    assert (facts["answers"], facts["status"], facts["problem"], facts["since"]) == (True, "ok", None, None)
+    before_s = time.time()
+    bound(server, stores[0], 3)
+    assert append(server, "x" * 500_000).status == 500
+    failing = status("-o", "json")
+    assert failing.returncode == 6, failing
+    facts = json.loads(failing.stdout)
+    assert facts["status"] == "failing"
+    assert facts["problem"].startswith(f"the disk is full: 5.0 MiB must be free in {tmp_path / 'data'}")
+    since_s = datetime.datetime.fromisoformat(facts["since"]).timestamp()
+    assert before_s - 2 <= since_s <= time.time()
+    table = status()
+    assert table.returncode == 6
+    assert b"problem     the disk is full" in table.stdout
+    bound(server, stores[0], 1000)
+    wait_for_health(server, 200)
+    assert status().returncode == 0
 
 
 @pytest.mark.parametrize("transport", ["s2s", "unary"])

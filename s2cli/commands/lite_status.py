@@ -1,0 +1,71 @@
+"""`s2 lite status`: the server of a directory, whether it answers, and what is wrong with its disk."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from s2cli.cli import console
+from s2cli.client import local, local_start
+from s2cli.endpoints import split_origin
+from s2cli.errors import ExitCode, NotFoundError, S2Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.cli.other_args import LiteArgs
+
+# A server that is well answers within milliseconds.
+ANSWER_S = 2.0
+
+
+def print_status(args: LiteArgs) -> int:
+    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
+    note = local.read_note(directory)
+    if note is None or not local_start.is_locked(directory):
+        raise NotFoundError(f"no server is running for {directory}")
+    health = _ask_health(note)
+    facts = {
+        "data": directory,
+        "pid": int(note["pid"]),
+        "version": note["version"],
+        "started_by": note["started"],
+        "socket": note.get("socket"),
+        "url": note.get("url"),
+        "log": local_start.local_log_path(directory) if note["started"] == "itself" else None,
+        "answers": health is not None,
+        "status": None if health is None else health.get("status"),
+        "problem": None if health is None else health.get("reason"),
+        "since": None if health is None else health.get("since"),
+    }
+    if args.output in ("json", "jsonl"):
+        console.print_json(facts)
+    else:
+        console.print_lines(
+            f"{name.replace('_', ' '):<11} {_word(value)}" for name, value in facts.items() if value is not None
+        )
+    return ExitCode.OK if facts["status"] == "ok" else ExitCode.UNREACHABLE
+
+
+def _ask_health(note: dict[str, str]) -> dict[str, object] | None:
+    """What the server says of itself (protocol section 1.2); None where it does not answer."""
+    from s2cli.client.connection import call, connect
+    from s2cli.client.retry import Interrupts, Waiter
+    from s2cli.client.sockets import Peer
+
+    scheme, host, port = split_origin(note.get("url", "http://localhost"))
+    waiter = Waiter(Interrupts())
+    waiter.deadline = time.monotonic() + ANSWER_S
+    try:
+        connection = connect(Peer(scheme, host, port, socket_path=note.get("socket")), waiter)
+        try:
+            response = call(connection, waiter, "GET", "/health", [("accept", "application/json")], b"", ANSWER_S)
+            health = response.json()
+        finally:
+            connection.close()
+    except S2Error:
+        return None
+    return health if isinstance(health, dict) else None
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
