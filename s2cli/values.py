@@ -256,6 +256,26 @@ def parse_delimiter(text: str) -> bytes:
     return b"".join(parts)
 
 
+def delimiter_text(delimiter: bytes) -> str:
+    """What parse_delimiter() takes for it."""
+    names = {data: "\\" + name for name, data in _ESCAPES.items()}
+    letters = (delimiter[at : at + 1] for at in range(len(delimiter)))
+    return "".join(
+        names.get(letter) or (letter.decode() if 0x20 <= letter[0] < 0x7F else f"\\x{letter.hex()}")
+        for letter in letters
+    )
+
+
+def parse_speed(text: str) -> float:
+    """`1x`, `10x`, `0.5x`; `max` is infinity."""
+    if text == "max":
+        return float("inf")
+    number = text.removesuffix("x")
+    if number.replace(".", "", 1).isdecimal() and number.isascii() and len(number) <= 12 and float(number) > 0:
+        return float(number)
+    raise BadValueError(f'"{text}" is not a speed: write 1x, 10x, 0.5x or max')
+
+
 class Position:
     """A place in a stream. `kind` is "seq_num", "tail_offset" or "timestamp" (ms since the epoch) with its `value`,
     or "start" or "end" with value 0."""

@@ -205,6 +205,8 @@ def test_the_tables_of_the_readme_say_what_help_says():
     assert table("| Variable | Meaning |") == {name: [text] for name, text in command_tree.ENVIRONMENT.items()}
     assert table("| What | Where |") == {name: [text] for name, text in command_tree.FILES.items()}
     assert table("| Format | `append` reads") == {name: [*texts] for name, texts in command_tree.RECORD_FORMATS.items()}
+    assert table("| Verb | Meaning |") == {verb: [text] for verb, text in command_tree.TEMPLATE_VERBS.items()}
+    assert table("| Modifier | Meaning |") == {name: [text] for name, text in command_tree.TEMPLATE_MODIFIERS.items()}
     assert table("| Format | Meaning |") == {name: [text] for name, text in command_tree.RESOURCE_FORMATS.items()}
 
 

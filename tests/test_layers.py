@@ -49,6 +49,7 @@ SEAMS = {
     "rich": {"cli/console.py", "cli/command_tree.py", "cli/help_pages.py", "commands/"},
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
+    "jq": {"formats/jq_filter.py"},
 }
 
 

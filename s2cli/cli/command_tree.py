@@ -185,7 +185,7 @@ RECORD_FORMATS = {
         "each line is a record, byte for byte; -0, --delimiter and --raw say where else a record ends",
         "the bodies, each followed by a newline (-0: NUL)",
     ),
-    "json": (
+    "jsonl, json": (
         (
             "one object a line with body, headers (pairs) and timestamp (milliseconds), all optional; with "
             '"base64":true its strings are Base64'
@@ -196,6 +196,28 @@ RECORD_FORMATS = {
         ),
     ),
     "json-base64": ("the same, with headers and bodies always in Base64", "the same: exact for any bytes"),
+}
+
+# Of the templates of `read` and `tail`: verb -> what it is replaced by
+TEMPLATE_VERBS = {
+    "%v": "the body",
+    "%o": "the sequence number",
+    "%d": "the time, as in 2026-01-31T12:00:00.000Z",
+    "%t": "the time in milliseconds since the epoch",
+    "%h{NAME}": "the value of the first header of that name; nothing if there is none",
+    "%H": "all headers, as in NAME=VALUE,NAME=VALUE",
+    "%s": "the URI of the stream",
+    "%S": "how many bytes the body has",
+    "%%": "a percent sign",
+    "\\n \\t \\r \\0 \\\\ \\xNN": "a newline, a tab, a carriage return, NUL, a backslash, the byte NN (hexadecimal)",
+}
+TEMPLATE_MODIFIERS = {
+    "{hex}": "after %v, %h{NAME} or %s: as hexadecimal digits",
+    "{base64}": "after the same: in Base64",
+    "{json}": (
+        'after any verb: as JSON, a string where it is text; {"base64":"..."} where it is not valid UTF-8; '
+        "all headers as an array of pairs"
+    ),
 }
 
 RESOURCE_FORMATS = {

@@ -71,7 +71,8 @@ options, environment, exit-codes, formats.
 OPERANDS, OPTIONS = "Operands", "Options"
 _CONDITIONS, _NEW_STREAM = "Conditions", "If this creates the stream"
 _CONNECTION, _SPELLINGS = "Connection", "Other spellings"
-TITLES = (OPERANDS, OPTIONS, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
+_FORM, _SELECTION = "How records are printed", "Which records are printed"
+TITLES = (OPERANDS, OPTIONS, _SELECTION, _FORM, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
 
 _OF_CONNECTIONS = dict.fromkeys(
     ("linger_ms", "inflight_bytes", "on_lost_ack", "max_outage_s", "transport", "compression"), _CONNECTION
@@ -79,13 +80,15 @@ _OF_CONNECTIONS = dict.fromkeys(
 _OF_CONDITIONS = dict.fromkeys(("match_seq_num", "fencing_token"), _CONDITIONS)
 _OF_NEW_STREAMS = {member.replace("-", "_"): _NEW_STREAM for member in STREAM_MEMBERS}
 _OTHERS = dict.fromkeys(("stream", "input", "seq_num", "timestamp", "ago", "tail_offset", "until"), _SPELLINGS)
+_OF_FORMS = dict.fromkeys(("template", "parse_json", "raw", "delimiter", "zero"), _FORM) | {"format": _SPELLINGS}
+_OF_SELECTIONS = dict.fromkeys(("grep", "grep_not", "header", "jq"), _SELECTION)
 _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
     "record_args:AppendArgs": _OF_RECORDS,
-    "read_args:ReadArgs": _OF_RECORDS | {"format": _SPELLINGS},
-    "read_args:TailArgs": _OF_RECORDS | {"format": _SPELLINGS},
+    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
+    "read_args:TailArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
     "record_args:CheckTailArgs": _OF_RECORDS,
     "record_args:TrimArgs": _OF_RECORDS,
     "record_args:FenceArgs": _OF_RECORDS,
@@ -135,6 +138,8 @@ def print_topic(name: str) -> bool:
                 "read and tail -o FORMAT write",
                 [(form, writes) for form, (_, writes) in command_tree.RECORD_FORMATS.items()],
             ),
+            ("Templates, as in -t '%o %d %v\\n'", list(command_tree.TEMPLATE_VERBS.items())),
+            ("Behind a verb, as in '%v{hex}\\n'", list(command_tree.TEMPLATE_MODIFIERS.items())),
             ("Lists and resources, -o FORMAT", list(command_tree.RESOURCE_FORMATS.items())),
         ]
         page = ("Formats of records and of resources.\n", sections, "`s2 append --help` has examples.\n")

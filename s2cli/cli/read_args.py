@@ -5,7 +5,7 @@ from __future__ import annotations
 from s2cli.cli.args import CommonArgs, StreamConfigArgs
 from s2cli.cli.record_args import RecordArgs
 from s2cli.errors import UsageError
-from s2cli.values import parse_record_format, shell_word
+from s2cli.values import parse_delimiter, parse_record_format, parse_speed, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,17 +14,81 @@ if TYPE_CHECKING:
     from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Zero, option, u64_option
 
 
-class PrintArgs(RecordArgs):
+class FormArgs(CommonArgs):
+    """In which form records are printed."""
+
+    format: Annotated[
+        str, option("--format FORMAT", "text, jsonl or json-base64; the same as -o FORMAT", parser=parse_record_format)
+    ] = "text"
+    template: Annotated[
+        str | None, option("-t, --template TEXT", "Print each record as in '%o %d %v\\n'; see s2 help formats")
+    ] = None
+    parse_json: Annotated[
+        bool, option("--parse-json", "As jsonl, with a body that is a JSON object or array shown as that")
+    ] = False
+    raw: Annotated[bool, option("--raw", "The bodies, with nothing between them")] = False
+    delimiter: Annotated[
+        bytes | None,
+        option(
+            "--delimiter TEXT",
+            "Ends each body, instead of a newline; \\t, \\0 and \\xNN are escapes",
+            parser=parse_delimiter,
+        ),
+    ] = None
+    zero: Zero = False
+
+    def combine(self) -> None:
+        super().combine()
+        endings = [
+            option
+            for option, is_given in (
+                ("--template", self.template is not None),
+                ("--raw", self.raw),
+                ("--delimiter", self.delimiter is not None),
+                ("-0", self.zero),
+            )
+            if is_given
+        ]
+        if len(endings) > 1:
+            raise UsageError(f"{endings[0]} and {endings[1]} both say how a record ends: give one of them")
+        if self.parse_json:
+            self._imply("--parse-json", "json")
+        if endings and endings[0] != "-0":
+            self._imply(endings[0], "text")
+
+    def _imply(self, option: str, wanted: str) -> None:
+        """The option goes with one format alone."""
+        if "format" in vars(self) and self.format != wanted:
+            raise UsageError(f"{option} is for the format {wanted}, not {self.format}")
+        self.format = wanted
+
+
+class SelectionArgs(FormArgs):
+    """Which of the records that are read are printed."""
+
+    grep: Annotated[str | None, option("--grep REGEX", "Only records whose body has a match for it")] = None
+    grep_not: Annotated[str | None, option("--grep-not REGEX", "Only records whose body has none")] = None
+    header: Annotated[
+        tuple[str, ...],
+        option("-H, --header NAME=VALUE", "Only records with this header; repeatable: with all of them"),
+    ] = ()
+    jq: Annotated[
+        str | None, option("--jq FILTER", "The results of a jq filter on the JSON of each record; needs s2cli[jq]")
+    ] = None
+
+    def combine(self) -> None:
+        if self.jq is not None:
+            self._imply("--jq", "json")
+        super().combine()
+
+
+class PrintArgs(RecordArgs, SelectionArgs):
     """What prints records."""
 
     output: Annotated[
-        str | None, option("-o, --output FORMAT", "text (the bodies), json or json-base64 [default: text]")
+        str | None, option("-o, --output FORMAT", "text (bodies), jsonl or json-base64 [default: text]")
     ] = None
     output_file: Annotated[str | None, option("-O, --output-file FILE", "Write to FILE, not to stdout")] = None
-    format: Annotated[
-        str, option("--format FORMAT", "text, json or json-base64; the same as -o FORMAT", parser=parse_record_format)
-    ] = "text"
-    zero: Zero = False
     encryption_key_file: EncryptionKeyFile = None
     transport: Annotated[
         Literal["auto", "s2s", "sse", "unary"],
@@ -38,10 +102,12 @@ class PrintArgs(RecordArgs):
 
     def combine(self) -> None:
         """`-o` is a format or, as in the official tool, a file: a value with a dot or a slash, or `-`."""
-        super().combine()
         value, self.output = self.output, None  # which would say how errors are shown
-        if value is None:
-            return
+        if value is not None:
+            self._combine_output(value)
+        super().combine()
+
+    def _combine_output(self, value: str) -> None:
         if value == "-" or "." in value or "/" in value:
             if self.output_file is not None:
                 raise UsageError(f"--output {value} and --output-file {self.output_file} name two files")
@@ -70,13 +136,14 @@ class PositionArgs(CommonArgs):
 
 
 class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
-    """Print the records of a stream from its beginning to its current end, like cat.
+    r"""Print the records of a stream from its beginning to its current end, like cat.
 
     Examples:
       s2 read s2://logs-prod/web
       s2 read s2://logs-prod/web --from -100 --follow
       s2 read s2://logs-prod/web --from '1h ago' --to '30m ago' -o json
       s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
+      s2 read s2://logs-prod/web -t '%d %o %v\n'
 
     A POSITION is a sequence number, -N (N before the tail), start or end; or a
     time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,
@@ -90,6 +157,14 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     to: Annotated[str | None, option("--to POSITION", "Where to stop, exclusive [default: end]")] = None
     follow: Follow = False
     count: Annotated[int | None, u64_option("-n, --count N", "At most N records")] = None
+    speed: Annotated[
+        float | None,
+        option(
+            "--speed SPEED",
+            "Print records in the rhythm of their times: 1x, or 10x, 0.5x as fast [default: max]",
+            parser=parse_speed,
+        ),
+    ] = None
 
 
 class TailArgs(PrintArgs):

@@ -17,6 +17,7 @@ from s2cli.values import (
     parse_record_format,
     parse_seconds,
     parse_size_bytes,
+    parse_speed,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "parse_record_format",
     "parse_seconds",
     "parse_size_bytes",
+    "parse_speed",
 ]
 
 

@@ -17,6 +17,7 @@ from s2cli.values import (
     parse_record_format,
     parse_seconds,
     parse_size_bytes,
+    parse_speed,
 )
 
 TYPE_CHECKING = False
@@ -88,16 +89,29 @@ READ: Flags = {
     "--to": ("to", "text"),
     "-f": ("follow", True), "--follow": ("follow", True),
     "-n": ("count", U64), "--count": ("count", U64),
+    "--speed": ("speed", parse_speed),
 }
 PRINT: Flags = {
     "-o": ("output", "text"), "--output": ("output", "text"),
     "-O": ("output_file", "text"), "--output-file": ("output_file", "text"),
-    "--format": ("format", parse_record_format),
-    "-0": ("zero", True), "--zero": ("zero", True),
     "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
     "--transport": ("transport", ("auto", "s2s", "sse", "unary")),
     "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
     "--skip-damaged": ("skip_damaged", True),
+}
+SELECTION: Flags = {
+    "--grep": ("grep", "text"),
+    "--grep-not": ("grep_not", "text"),
+    "-H": ("header", "many"), "--header": ("header", "many"),
+    "--jq": ("jq", "text"),
+}
+FORM: Flags = {
+    "--format": ("format", parse_record_format),
+    "-t": ("template", "text"), "--template": ("template", "text"),
+    "--parse-json": ("parse_json", True),
+    "--raw": ("raw", True),
+    "--delimiter": ("delimiter", parse_delimiter),
+    "-0": ("zero", True), "--zero": ("zero", True),
 }
 POSITION: Flags = {
     "-b": ("bytes", U64), "--bytes": ("bytes", U64),
@@ -131,9 +145,9 @@ COMMANDS: dict[str, Command] = {
     "append": ("append:append", "record_args:AppendArgs",
         (("uri", "text", False), ("inputs", "many", False),), {**APPEND, **CONDITION, **RECORD, **STREAM_CONFIG}),
     "read": ("read:read", "read_args:ReadArgs",
-        (("uri", "text", False),), {**READ, **PRINT, **RECORD, **POSITION, **STREAM_CONFIG}),
+        (("uri", "text", False),), {**READ, **PRINT, **RECORD, **SELECTION, **FORM, **POSITION, **STREAM_CONFIG}),
     "tail": ("read:tail", "read_args:TailArgs",
-        (("uri", "text", False),), {**TAIL, **PRINT, **RECORD}),
+        (("uri", "text", False),), {**TAIL, **PRINT, **RECORD, **SELECTION, **FORM}),
     "check-tail": ("check_tail:check_tail", "record_args:CheckTailArgs",
         (("uri", "text", False),), {**CHECK_TAIL, **RECORD_PART}),
     "trim": ("trim_fence:trim", "record_args:TrimArgs",

@@ -142,7 +142,6 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "--offset": _FROM,
     "--path": _ONE_STORE,
     "--print0": (("--zero", "-0, --zero"),),
-    "--raw": (("--output-file", "-o text: the bodies, byte for byte"),),
     "--retention": (("--retention-policy", "--retention-policy DURATION"),),
     "--reverse": (*_ORDER, *_NO_ORDER),
     "--since": _FROM,

@@ -17,6 +17,7 @@ from s2cli.wire.frames import MAX_MESSAGE_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from s2cli.client.connection import Connection, Headers
     from s2cli.client.retry import RetryPolicy, Waiter
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     # Delivers what the bytes of a session hold; says how many messages were whole so far, and how many bytes of the
     # next one are there.
     Taker = Callable[[bytes], tuple[int, int]]
+
+    class Idle(Protocol):
+        due: float  # monotonic seconds: when on_idle() is called, if nothing comes until then
+
+        def on_idle(self) -> None: ...
+
 
 # Base64 is exact for any bytes; compression would hold events back.
 EVENT_HEADERS = [("accept", "text/event-stream"), ("s2-format", "base64")]
@@ -41,7 +48,7 @@ class ReadLoop:
     as it likes. `notice` tells a person."""
 
     __slots__ = (
-        "_advice", "_blocked", "_notice", "_output_fd", "_retry", "_session", "_skips_damaged", "_stream",
+        "_advice", "_blocked", "_idle", "_notice", "_output_fd", "_retry", "_session", "_skips_damaged", "_stream",
         "_transports", "_waiter", "_write", "skipped",
     )  # fmt: skip
 
@@ -57,11 +64,13 @@ class ReadLoop:
         transport: str = "auto",
         *,
         skips_damaged: bool = False,
+        idle: Idle | None = None,
     ) -> None:
         # The first and the last sequence number of records that were left out, where the server said that they are
         # damaged. Without `skips_damaged` that ends the read.
         self.skipped: list[tuple[int, int]] = []
         self._skips_damaged = skips_damaged
+        self._idle = idle
         self._stream = stream
         self._session = session
         self._write = write
@@ -219,12 +228,17 @@ class ReadLoop:
         ready = 0
         end = patience.heard + limit_s
         while not ready and (now := time.monotonic()) < end:
-            for fd, found in poll.poll(max(0.0, min(end, self._retry.until) - now) * 1000):
+            until = min(end, self._retry.until)
+            if self._idle is not None:
+                until = min(until, self._idle.due)
+            for fd, found in poll.poll(max(0.0, until - now) * 1000):
                 if fd != connection.fd:
                     return None
                 ready = found
             if not ready:
                 self._retry.check()
+                if self._idle is not None and time.monotonic() >= self._idle.due:
+                    self._idle.on_idle()
         if not ready:
             raise LostError(f"the server sent nothing for {format_seconds(limit_s)}")
         return connection.on_ready(ready)

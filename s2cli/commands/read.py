@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import time
 
+from s2cli.amounts import format_count
 from s2cli.cli import console
 from s2cli.client.read_loop import ReadLoop
 from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
-from s2cli.commands.connect import open_stream, stream_config_header
-from s2cli.commands.read_output import ReadReport, RecordWriter
+from s2cli.commands.connect import open_settings, stream_config_header
+from s2cli.commands.read_formats import choose_format
+from s2cli.commands.read_output import RecordWriter, open_output
+from s2cli.commands.read_pace import MAX_SPEED, Pacer
+from s2cli.commands.read_report import NEVER, ReadReport
+from s2cli.commands.read_selection import choose_selection
+from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, S2Error, UnreachableError, UsageError
 from s2cli.values import Position, parse_duration_ms, parse_option, parse_position
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
@@ -31,7 +37,14 @@ def read(args: ReadArgs) -> int:
     if end is not None:
         _refuse_backwards(start, end)
     return _print_records(
-        args, start, end, clamp=args.clamp, count=args.count, bytes_limit=args.bytes, config=stream_config_header(args)
+        args,
+        start,
+        end,
+        clamp=args.clamp,
+        count=args.count,
+        bytes_limit=args.bytes,
+        config=stream_config_header(args),
+        speed=MAX_SPEED if args.speed is None else args.speed,
     )
 
 
@@ -89,13 +102,18 @@ def _print_records(
     count: int | None = None,
     bytes_limit: int | None = None,
     config: str | None = None,
+    speed: float = MAX_SPEED,
 ) -> int:
     """Reads from `start` to `end`, or to the tail of this moment; with `args.follow`, on and on."""
-    settings, uri = open_stream(args)
+    uri = Settings(args).stream_uri(args.uri, args.stream)
+    selection = choose_selection(args, count) if count != 0 else None
+    if selection is not None:
+        count = None
+    writer = RecordWriter(choose_format(args, str(uri)), selection, open_output(args.output_file, follow=args.follow))
+    settings = open_settings(args)
     target, key = settings.target(), settings.encryption_key(args.encryption_key_file)
     codings = settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-    writer = RecordWriter(args.format, b"\0" if args.zero else b"\n", args.output_file)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
     limit_s = args.max_outage_s
     if limit_s is None and not args.follow:
@@ -112,9 +130,10 @@ def _print_records(
         clamp=clamp,
         count=count,
         bytes_limit=bytes_limit,
-        bodies_only=writer.bodies_only,
+        bodies_only=writer.bodies_only and speed == MAX_SPEED,
     )
-    report = ReadReport(args, target.command, str(uri), session, writer)
+    pacer = Pacer(speed, writer.fd) if speed < MAX_SPEED else None
+    report = ReadReport(args, target.command, str(uri), session, writer, pacer)
     try:
         loop = ReadLoop(
             stream,
@@ -126,7 +145,9 @@ def _print_records(
             console.notice,
             args.transport,
             skips_damaged=args.skip_damaged,
+            idle=report if report.due < NEVER else None,
         )
+        report.watch_signals()
         loop.run()
     except KeyboardInterrupt:
         report.interrupted()
@@ -140,8 +161,10 @@ def _print_records(
         if error.damaged is None:
             raise
         raise error.reworded(hint="--skip-damaged leaves them out, and reads what comes behind them") from error
-    writer.open()
+    writer.complete()
     report.close()
+    if selection is not None and selection.failed:
+        raise IncompleteError(f"the jq filter failed on {format_count(selection.failed, 'record', 'records')}")
     if loop.skipped:
         ranges = ", ".join(f"{first} to {last}" for first, last in loop.skipped)
         raise IncompleteError(f"damaged records were left out: {ranges}")

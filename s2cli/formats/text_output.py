@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 def format_bodies(bodies: list[bytes], separator: bytes) -> bytes:
-    """The lines of records that have no headers. Takes `bodies` over."""
+    """The bodies, each followed by the separator. Takes `bodies` over."""
     bodies.append(b"")
     return separator.join(bodies)
 
 
-def format_records(records: Sequence[SequencedRecord], separator: bytes, tell: Callable[[str], None]) -> bytes:
-    """The lines of any records. A command record is none: `tell` gets what it says, in a line for people."""
-    bodies = []
+def without_commands(records: Sequence[SequencedRecord], tell: Callable[[str], None]) -> list[SequencedRecord]:
+    """The records that are shown. A command record is not: `tell` gets what it says, in a line for people."""
+    shown = []
     for record in records:
         if len(record.headers) == 1 and not record.headers[0].name:
             command = describe_command(record.headers[0].value, record.body)
             tell(f"{command} // {record.seq_num} @ {record.timestamp}")
         else:
-            bodies.append(record.body)
-    return format_bodies(bodies, separator)
+            shown.append(record)
+    return shown
 
 
 def describe_command(command: bytes, body: bytes) -> str:

@@ -52,7 +52,7 @@ class ReadSession:
     __slots__ = (
         "_bytes_left", "_clamp", "_count_left", "_end_seq_num", "_got_any", "_reader", "_start", "_until",
         "advised", "bodies_only", "cursor", "delivered", "done", "ended", "error", "follow", "gap", "heartbeats",
-        "messages",
+        "messages", "tail",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,7 @@ class ReadSession:
         # The next sequence number; None until something tells it
         self.cursor: int | None = start[1] if start[0] == "seq_num" and not clamp else None
         self.delivered = 0  # records
+        self.tail: int | None = None  # of the stream, as the server said last
         self.gap: tuple[int, int] | None = None  # sequence numbers that are gone, both included; the owner clears it
         self.done = count == 0 or bytes_limit == 0
         self._check_end()
@@ -191,6 +192,11 @@ class ReadSession:
         self._check_end()
         return True
 
+    def stop(self, seq_num: int) -> None:
+        """Ends the read before this record, although it has come."""
+        self.cursor = seq_num
+        self.done = True
+
     def on_tail(self, tail_seq_num: int | None) -> None:
         """There is nothing more right now; None where the server does not say what the tail is. Raises
         PreconditionError where the stream was recreated."""
@@ -246,6 +252,8 @@ class ReadSession:
             if record.seq_num < expected:
                 raise ProtocolError(f"the server sent sequence number {record.seq_num} twice")
         self.cursor = first
+        if batch.HasField("tail"):
+            self.tail = batch.tail.seq_num
         return self._deliver(Delivered(first, None, records))
 
     def _deliver(self, batch: Delivered) -> Delivered:
@@ -285,6 +293,7 @@ class ReadSession:
         self.heartbeats += 1
         if tail_seq_num is None:
             return
+        self.tail = tail_seq_num
         if self.cursor is None:
             # A start by time or from the tail, at the tail: that is where to go on after a loss.
             self.cursor = tail_seq_num

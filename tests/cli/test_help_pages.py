@@ -57,7 +57,12 @@ def test_topics_list_every_command_option_variable_code_and_format(run_s2):
         "options": [spelling for spelling, _ in command_tree.GLOBAL_OPTIONS.values()],
         "environment": [*command_tree.ENVIRONMENT, *command_tree.FILES],
         "exit-codes": command_tree.EXIT_CODES,
-        "formats": [*command_tree.RECORD_FORMATS, *command_tree.RESOURCE_FORMATS],
+        "formats": [
+            *command_tree.RECORD_FORMATS,
+            *command_tree.TEMPLATE_VERBS,
+            *command_tree.TEMPLATE_MODIFIERS,
+            *command_tree.RESOURCE_FORMATS,
+        ],
     }
     assert tuple(everything) == TOPICS
     for topic, words in everything.items():

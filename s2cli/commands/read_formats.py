@@ -1,0 +1,101 @@
+"""In which form `read` and `tail` print records: text, JSON or a template, each a whole delivery at a time."""
+
+from __future__ import annotations
+
+from s2cli.cli import console
+from s2cli.formats import text_output
+from s2cli.values import parse_option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from s2cli.cli.read_args import PrintArgs
+    from s2cli.formats.record_template import Template
+    from s2cli.wire.read_session import Delivered
+
+    class RecordFormat(Protocol):
+        # Whether nothing but bodies is shown: then they need not be taken apart any further.
+        bodies_only: bool
+
+        def format(self, batches: list[Delivered]) -> bytes:
+            """The text of these, all of it."""
+
+
+def choose_format(args: PrintArgs, stream: str) -> RecordFormat:
+    """What the options ask for. `stream` is its URI. Raises UsageError for a template or a delimiter that is none."""
+    if args.template is not None:
+        from s2cli.formats.record_template import Template
+
+        return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template))
+    if args.format == "text" or args.jq is not None:  # the results of jq are the bodies
+        return TextFormat(_separator(args))
+    return JsonFormat("\0" if args.zero else "\n", base64=args.format == "json-base64", parse_json=args.parse_json)
+
+
+def _separator(args: PrintArgs) -> bytes:
+    if args.raw:
+        return b""
+    if args.delimiter is not None:
+        return args.delimiter
+    return b"\0" if args.zero else b"\n"
+
+
+class TextFormat:
+    """The bodies, each followed by the separator. Of command records people are told."""
+
+    bodies_only = True
+
+    def __init__(self, separator: bytes) -> None:
+        self._separator = separator
+
+    def format(self, batches: list[Delivered]) -> bytes:
+        parts: list[bytes] = []
+        bodies: list[bytes] = []
+        for batch in batches:
+            if batch.bodies is not None:
+                bodies += batch.bodies
+                continue
+            if bodies:
+                parts.append(text_output.format_bodies(bodies, self._separator))
+                bodies = []
+            records = text_output.without_commands(batch.records, console.notice)
+            parts.append(text_output.format_bodies([record.body for record in records], self._separator))
+        if bodies:
+            parts.append(text_output.format_bodies(bodies, self._separator))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class TemplateFormat:
+    """Each record as the template says. Of command records people are told, as in text."""
+
+    bodies_only = False
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+
+    def format(self, batches: list[Delivered]) -> bytes:
+        template, notice = self._template, console.notice
+        return b"".join(
+            template.format_records(text_output.without_commands(batch.records, notice)) for batch in batches
+        )
+
+
+class JsonFormat:
+    """An object for each record, command records among them."""
+
+    bodies_only = False
+
+    def __init__(self, separator: str, *, base64: bool, parse_json: bool) -> None:
+        from s2cli.formats import json_output
+
+        self._separator = separator
+        self._base64 = base64
+        self._encode_body = json_output.encode_json_body if parse_json else None
+        self._format_records = json_output.format_records
+
+    def format(self, batches: list[Delivered]) -> bytes:
+        return b"".join(
+            self._format_records(batch.records, self._separator, base64=self._base64, encode_body=self._encode_body)
+            for batch in batches
+        )

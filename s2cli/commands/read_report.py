@@ -1,0 +1,244 @@
+"""What is told beside the records of `read` and `tail`: the live line on a terminal, what a signal asks for, the
+closing line, and how to resume."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` costs each start 3 ms; typeshed does not describe it
+import time
+
+from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
+from s2cli.cli import console
+from s2cli.commands.read_output import goes_to_file
+from s2cli.values import delimiter_text, shell_word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s2cli.cli.read_args import PrintArgs
+    from s2cli.commands.read_output import RecordWriter
+    from s2cli.commands.read_pace import Pacer
+    from s2cli.wire.read_session import Delivered, ReadSession
+
+TICK_S = 0.2
+# Somebody who watches hears after so long without a record what is waited for.
+QUIET_S = 2.0
+NEVER = float("inf")
+# What asks for the status: Ctrl-T sends the second one where there is one.
+STATUS_SIGNALS = ("SIGUSR1", "SIGINFO")
+
+# What decides what is shown, and how; what is only about speed has defaults that do.
+_REPEATED = (
+    ("-o", "format", "text"),
+    ("-t", "template", None),
+    ("--grep", "grep", None),
+    ("--grep-not", "grep_not", None),
+    ("--jq", "jq", None),
+    ("-k", "encryption_key_file", None),
+)
+_REPEATED_SWITCHES = (
+    ("-0", "zero"),
+    ("--raw", "raw"),
+    ("--parse-json", "parse_json"),
+    ("--skip-damaged", "skip_damaged"),
+)
+
+
+class ReadReport:
+    """Passes batches on to the writer. `position` is the sequence number before which everything was written, where a
+    write that was interrupted does not count; None where it is not known yet. `command` is how a command line begins
+    that goes to the same place. `on_written` hears of the position after each write."""
+
+    def __init__(
+        self,
+        args: PrintArgs,
+        command: str,
+        uri: str,
+        session: ReadSession,
+        writer: RecordWriter,
+        pacer: Pacer | None = None,
+        on_written: Callable[[int], None] | None = None,
+    ) -> None:
+        self._args = args
+        self._command = command
+        self._uri = uri
+        self._session = session
+        self._writer = writer
+        self._pacer = pacer
+        self._on_written = on_written
+        self._to_file = goes_to_file(args.output_file)
+        self._live = self._to_file and console.stderr_is_terminal()
+        self._hints = args.follow and console.stderr_is_terminal()
+        self._shown = False  # a live line stands there
+        self._started = time.monotonic()
+        self._next_tick = 0.0
+        self._first: int | None = None
+        self._last: int | None = None  # that the read can come to, as far as it is known
+        self._written: int | None = None
+        self._read = 0  # records, whether they were chosen or not
+        # When on_idle() is to be called, if nothing comes until then: monotonic seconds
+        self.due = self._started + QUIET_S if self._hints else NEVER
+
+    def write(self, batches: list[Delivered]) -> None:
+        """Raises console.ClosedOutput."""
+        session, selection = self._session, self._writer.selection
+        if self._first is None:
+            self._first = self._written = batches[0].first_seq_num
+            self._last = session.last_seq_num(self._first)
+        if self._shown and not self._to_file:
+            self._clear()  # records come onto the same terminal
+        if self._pacer is None:
+            self._write(batches, session.cursor)
+        else:
+            for part, position in self._pacer.parts(batches):
+                self._write(part, position)
+                if session.done and selection is not None and selection.end is not None:
+                    break
+
+    def _write(self, batches: list[Delivered], position: int | None) -> None:
+        selection = self._writer.selection
+        self._writer.write(batches)
+        if selection is not None and selection.end is not None:
+            position = selection.end
+            self._session.stop(position)
+        self._read += sum(map(len, batches))
+        self._written = position
+        if self._on_written is not None and position is not None:
+            self._on_written(position)
+        if self._hints:
+            self.due = time.monotonic() + QUIET_S
+        if self._live and time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + TICK_S
+            self._show(*self._progress())
+
+    def on_idle(self) -> None:
+        """Nothing has come for a while."""
+        self.due = time.monotonic() + QUIET_S
+        if self._writer.ends_line:
+            self._show(*self._waiting())
+
+    def watch_signals(self) -> None:
+        """From now on a signal makes the status be told, in a line of its own."""
+        for name in STATUS_SIGNALS:
+            number = getattr(_signal, name, None)
+            if number is not None:
+                _signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        console.notice(f"{self._uri}: {', '.join([*self._progress(), *self._place()])}")
+
+    @property
+    def position(self) -> int | None:
+        return self._session.cursor if self._written is None else self._written
+
+    @property
+    def _count(self) -> int:
+        """How many records were written."""
+        selection = self._writer.selection
+        return self._read if selection is None else selection.chosen
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _progress(self) -> list[str]:
+        """How far it is, the most important first."""
+        parts = [format_count(self._count, "record", "records")]
+        if self._first is not None and self._written is not None and self._last is not None:
+            done, whole = self._written - self._first, max(1, self._last + 1 - self._first)
+            parts.insert(0, f"{min(100, 100 * done // whole)} %")
+            if 0 < done < whole:
+                parts.append(f"{format_seconds(round(self._seconds() * (whole - done) / done))} left")
+        elif self._session.follow and (lag := self._lag()):
+            parts.append(f"{lag} behind")
+        parts += [format_bytes(self._writer.bytes), format_rate(self._read, self._seconds(), "records")]
+        return parts
+
+    def _place(self) -> list[str]:
+        """Where the read and the stream's end are, as far as that is known."""
+        place = [] if self.position is None else [f"next {self.position}"]
+        tail = self._session.tail
+        if tail is not None:
+            place += [f"tail {max(tail, self.position or 0)}", f"{self._lag()} behind"]
+        return place
+
+    def _lag(self) -> int:
+        """How many records behind the tail, as far as that is known."""
+        tail, position = self._session.tail, self.position
+        return 0 if tail is None or position is None else max(0, tail - position)
+
+    def _waiting(self) -> list[str]:
+        """What there is to say when nothing comes."""
+        position, tail = self.position, self._session.tail
+        if position is None or (tail is not None and position < tail):
+            return ["waiting for the server"]
+        parts = [f"waiting for record {position}, the stream's next"]
+        if self._first is None and position:
+            parts.append("nothing before it was asked for (--from start)")
+        elif self._writer.selection is not None and self._writer.selection.skipped:
+            parts.append(f"{self._writer.selection.skipped} skipped")
+        return parts
+
+    def _show(self, *parts: str) -> None:
+        self._shown = True
+        console.status(*parts, self._uri)
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._shown = False
+            console.status("")
+
+    def close(self) -> None:
+        """The read has come to its end."""
+        self._clear()
+        self._tell_amount()
+
+    def _tell_amount(self) -> None:
+        if self._to_file or self._writer.selection is not None:
+            console.notice(self._amount())
+
+    def _amount(self) -> str:
+        seconds, selection = self._seconds(), self._writer.selection
+        rate = format_rate(self._read, seconds, "records")
+        file = self._args.output_file
+        to = f" to {file}" if file not in (None, "-") else ""
+        skipped = "" if selection is None else f", {selection.skipped} skipped"
+        amount = f"{format_bytes(self._writer.bytes)}, {format_seconds(seconds)}, {rate}"
+        return f"{self._uri}: {format_count(self._count, 'record', 'records')} read{to}{skipped} ({amount})"
+
+    def interrupted(self) -> None:
+        """The read was stopped before its end: says where, and how to resume."""
+        self.close()
+        command = self.resume_command()
+        if command is not None:
+            console.notice(f"stopped before sequence number {self.position}; to resume: {command}")
+
+    def resume_command(self) -> str | None:
+        """The command line that reads the rest; None where none can: it is not known where, or a key came by a pipe."""
+        args, session, position = self._args, self._session, self.position
+        key_file = args.encryption_key_file or ""
+        if position is None or key_file.startswith(("/dev/", "/proc/")) or key_file == "-":
+            return None
+        words = ["read", self._uri, "--from", str(position)]
+        limits = session.limits()
+        if self._writer.selection is not None and self._writer.selection.left is not None:
+            limits["count"] = self._writer.selection.left
+        words += [word for name, value in limits.items() for word in (f"--{name}", str(value))]
+        if args.follow:
+            words.append("--follow")
+        for option, attribute, default in _REPEATED:
+            value = getattr(args, attribute)
+            if value != default:
+                words += [option, value]
+        if args.delimiter is not None:
+            words += ["--delimiter", delimiter_text(args.delimiter)]
+        if self._pacer is not None:
+            words += ["--speed", self._pacer.option]
+        words += [word for header in args.header for word in ("--header", header)]
+        words += [option for option, attribute in _REPEATED_SWITCHES if getattr(args, attribute)]
+        line = " ".join([self._command, *map(shell_word, words)])
+        file = self._writer.file
+        if file is not None:
+            line += f" >> {shell_word(file.place)}"
+            if file.is_partial:
+                line += f" && mv {shell_word(file.place)} {shell_word(file.path)}"
+        return line
