@@ -80,7 +80,9 @@ _OF_CONNECTIONS = dict.fromkeys(
 _OF_CONDITIONS = dict.fromkeys(("match_seq_num", "fencing_token"), _CONDITIONS)
 _OF_NEW_STREAMS = {member.replace("-", "_"): _NEW_STREAM for member in STREAM_MEMBERS}
 _OTHERS = dict.fromkeys(("stream", "input", "seq_num", "timestamp", "ago", "tail_offset", "until"), _SPELLINGS)
-_OF_FORMS = dict.fromkeys(("template", "parse_json", "raw", "delimiter", "zero"), _FORM) | {"format": _SPELLINGS}
+_OF_FORMS = dict.fromkeys(("template", "parse_json", "raw", "delimiter", "zero", "speed"), _FORM) | {
+    "format": _SPELLINGS
+}
 _OF_SELECTIONS = dict.fromkeys(("grep", "grep_not", "header", "jq"), _SELECTION)
 _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 

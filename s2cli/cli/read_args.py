@@ -5,13 +5,13 @@ from __future__ import annotations
 from s2cli.cli.args import CommonArgs, StreamConfigArgs
 from s2cli.cli.record_args import RecordArgs
 from s2cli.errors import UsageError
-from s2cli.values import parse_delimiter, parse_record_format, parse_speed, shell_word
+from s2cli.values import URI_PREFIX, parse_delimiter, parse_record_format, parse_speed, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Annotated, Literal
+    from typing import Annotated, Literal, NoReturn
 
-    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Zero, option, u64_option
+    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Uri, Zero, operand, option, u64_option
 
 
 class FormArgs(CommonArgs):
@@ -85,6 +85,11 @@ class SelectionArgs(FormArgs):
 class PrintArgs(RecordArgs, SelectionArgs):
     """What prints records."""
 
+    uri: Uri = None
+    more: Annotated[
+        tuple[str, ...],
+        operand("[URI]…", "More streams, merged by time; s2://BASIN/PREFIX* is all whose names begin so"),
+    ] = ()
     output: Annotated[
         str | None, option("-o, --output FORMAT", "text (bodies), jsonl or json-base64 [default: text]")
     ] = None
@@ -100,12 +105,29 @@ class PrintArgs(RecordArgs, SelectionArgs):
     ] = False
     follow: bool
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The operands, as they were written; none where another option or the environment names the stream."""
+        return () if self.uri is None else (self.uri, *self.more)
+
     def combine(self) -> None:
         """`-o` is a format or, as in the official tool, a file: a value with a dot or a slash, or `-`."""
+        if not all(word.startswith(URI_PREFIX) for word in self.uris if self.more):
+            self._refuse_operands()
         value, self.output = self.output, None  # which would say how errors are shown
         if value is not None:
             self._combine_output(value)
         super().combine()
+
+    def _refuse_operands(self) -> NoReturn:
+        from s2cli.cli import suggestions
+
+        command, extra = self.command.rpartition(" ")[2], " ".join(self.more)
+        hint = suggestions.operand_hint(command, self.uris, extra)
+        raise UsageError(
+            f"s2 {self.command}: one operand too many: {extra}",
+            hint=hint or f"s2 {self.command} --help shows the usage",
+        )
 
     def _combine_output(self, value: str) -> None:
         if value == "-" or "." in value or "/" in value:
@@ -144,6 +166,7 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
       s2 read s2://logs-prod/web --from '1h ago' --to '30m ago' -o json
       s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
       s2 read s2://logs-prod/web -t '%d %o %v\n'
+      s2 read --follow 's2://logs-prod/app/*' --grep ERROR
 
     A POSITION is a sequence number, -N (N before the tail), start or end; or a
     time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,

@@ -22,15 +22,21 @@ if TYPE_CHECKING:
             """The text of these, all of it."""
 
 
-def choose_format(args: PrintArgs, stream: str) -> RecordFormat:
-    """What the options ask for. `stream` is its URI. Raises UsageError for a template or a delimiter that is none."""
+def choose_format(args: PrintArgs, stream: str, *, label: bytes | None = None) -> RecordFormat:
+    """What the options ask for. `stream` is its URI; `label` stands before each line of text where there are
+    several. Raises UsageError for a template that is none."""
     if args.template is not None:
         from s2cli.formats.record_template import Template
 
         return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template))
     if args.format == "text" or args.jq is not None:  # the results of jq are the bodies
-        return TextFormat(_separator(args))
-    return JsonFormat("\0" if args.zero else "\n", base64=args.format == "json-base64", parse_json=args.parse_json)
+        return TextFormat(_separator(args), label or b"" if not args.raw and args.jq is None else b"")
+    return JsonFormat(
+        "\0" if args.zero else "\n",
+        base64=args.format == "json-base64",
+        parse_json=args.parse_json,
+        stream=stream if label is not None else None,
+    )
 
 
 def _separator(args: PrintArgs) -> bytes:
@@ -46,8 +52,9 @@ class TextFormat:
 
     bodies_only = True
 
-    def __init__(self, separator: bytes) -> None:
+    def __init__(self, separator: bytes, prefix: bytes = b"") -> None:
         self._separator = separator
+        self._prefix = prefix
 
     def format(self, batches: list[Delivered]) -> bytes:
         parts: list[bytes] = []
@@ -57,13 +64,18 @@ class TextFormat:
                 bodies += batch.bodies
                 continue
             if bodies:
-                parts.append(text_output.format_bodies(bodies, self._separator))
+                parts.append(self._lines(bodies))
                 bodies = []
             records = text_output.without_commands(batch.records, console.notice)
-            parts.append(text_output.format_bodies([record.body for record in records], self._separator))
+            parts.append(self._lines([record.body for record in records]))
         if bodies:
-            parts.append(text_output.format_bodies(bodies, self._separator))
+            parts.append(self._lines(bodies))
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _lines(self, bodies: list[bytes]) -> bytes:
+        if self._prefix:
+            bodies = [self._prefix + body for body in bodies]
+        return text_output.format_bodies(bodies, self._separator)
 
 
 class TemplateFormat:
@@ -86,16 +98,19 @@ class JsonFormat:
 
     bodies_only = False
 
-    def __init__(self, separator: str, *, base64: bool, parse_json: bool) -> None:
+    def __init__(self, separator: str, *, base64: bool, parse_json: bool, stream: str | None) -> None:
         from s2cli.formats import json_output
 
         self._separator = separator
         self._base64 = base64
+        self._stream = stream
         self._encode_body = json_output.encode_json_body if parse_json else None
         self._format_records = json_output.format_records
 
     def format(self, batches: list[Delivered]) -> bytes:
         return b"".join(
-            self._format_records(batch.records, self._separator, base64=self._base64, encode_body=self._encode_body)
+            self._format_records(
+                batch.records, self._separator, base64=self._base64, stream=self._stream, encode_body=self._encode_body
+            )
             for batch in batches
         )

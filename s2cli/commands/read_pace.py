@@ -26,11 +26,6 @@ class Pacer:
         self._output_fd = output_fd
         self._first: tuple[float, int] | None = None  # monotonic seconds and timestamp of the first record
 
-    @property
-    def option(self) -> str:
-        """What `--speed` takes for it."""
-        return f"{self._speed:.10g}x"
-
     def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
         """What is due together, when it is due, and the sequence number behind it. Raises console.ClosedOutput when
         the reader of the output goes away meanwhile."""

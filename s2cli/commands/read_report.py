@@ -117,14 +117,8 @@ class ReadReport:
         if self._writer.ends_line:
             self._show(*self._waiting())
 
-    def watch_signals(self) -> None:
-        """From now on a signal makes the status be told, in a line of its own."""
-        for name in STATUS_SIGNALS:
-            number = getattr(_signal, name, None)
-            if number is not None:
-                _signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: object) -> None:
+    def tell_status(self) -> None:
+        """Where the read is, in a line of its own."""
         console.notice(f"{self._uri}: {', '.join([*self._progress(), *self._place()])}")
 
     @property
@@ -223,18 +217,7 @@ class ReadReport:
         if self._writer.selection is not None and self._writer.selection.left is not None:
             limits["count"] = self._writer.selection.left
         words += [word for name, value in limits.items() for word in (f"--{name}", str(value))]
-        if args.follow:
-            words.append("--follow")
-        for option, attribute, default in _REPEATED:
-            value = getattr(args, attribute)
-            if value != default:
-                words += [option, value]
-        if args.delimiter is not None:
-            words += ["--delimiter", delimiter_text(args.delimiter)]
-        if self._pacer is not None:
-            words += ["--speed", self._pacer.option]
-        words += [word for header in args.header for word in ("--header", header)]
-        words += [option for option, attribute in _REPEATED_SWITCHES if getattr(args, attribute)]
+        words += repeated_options(args)
         line = " ".join([self._command, *map(shell_word, words)])
         file = self._writer.file
         if file is not None:
@@ -242,3 +225,31 @@ class ReadReport:
             if file.is_partial:
                 line += f" && mv {shell_word(file.place)} {shell_word(file.path)}"
         return line
+
+
+def repeated_options(args: PrintArgs) -> list[str]:
+    """The options of a command line that prints the same records in the same way, but for where it starts and ends."""
+    words = ["--follow"] if args.follow else []
+    for option, attribute, default in _REPEATED:
+        value = getattr(args, attribute)
+        if value != default:
+            words += [option, value]
+    if args.delimiter is not None:
+        words += ["--delimiter", delimiter_text(args.delimiter)]
+    speed = getattr(args, "speed", None)
+    if speed is not None:
+        words += ["--speed", f"{speed:.10g}x" if speed < NEVER else "max"]
+    words += [word for header in args.header for word in ("--header", header)]
+    return words + [option for option, attribute in _REPEATED_SWITCHES if getattr(args, attribute)]
+
+
+def watch_signals(tell_status: Callable[[], None]) -> None:
+    """From now on a signal makes the status be told."""
+
+    def on_signal(number: int, frame: object) -> None:
+        tell_status()
+
+    for name in STATUS_SIGNALS:
+        number = getattr(_signal, name, None)
+        if number is not None:
+            _signal.signal(number, on_signal)

@@ -3,7 +3,9 @@ headers, by a jq filter, and at most so many of them."""
 
 from __future__ import annotations
 
+from s2cli.amounts import format_count
 from s2cli.cli import console
+from s2cli.errors import IncompleteError
 from s2cli.wire.read_session import Delivered
 
 TYPE_CHECKING = False
@@ -36,7 +38,12 @@ class Selection:
     """Takes what comes through, and counts what it leaves out."""
 
     def __init__(
-        self, wanted: RecordFilter | None, jq: JqFilter | None, *, parse_json: bool, count: int | None
+        self,
+        wanted: RecordFilter | None = None,
+        jq: JqFilter | None = None,
+        *,
+        parse_json: bool = False,
+        count: int | None = None,
     ) -> None:
         self._filter = wanted
         self._jq = jq
@@ -48,12 +55,23 @@ class Selection:
         self.end: int | None = None  # the sequence number at which the read is to stop, once `left` is 0
 
     @property
+    def chooses(self) -> bool:
+        """Whether there is anything that it may leave out."""
+        return self._filter is not None or self._jq is not None
+
+    @property
     def bodies_only(self) -> bool:
         """Whether nothing but bodies is looked at."""
         return self._jq is None and (self._filter is None or self._filter.bodies_only)
 
-    def choose(self, batches: list[Delivered]) -> list[Delivered]:
-        """The records that are wanted; where there is a jq filter, its results as bodies."""
+    def check(self) -> None:
+        """At the end: raises IncompleteError where the jq filter has failed."""
+        if self.failed:
+            raise IncompleteError(f"the jq filter failed on {format_count(self.failed, 'record', 'records')}")
+
+    def choose(self, batches: list[Delivered], stream: str | None = None) -> list[Delivered]:
+        """The records that are wanted; where there is a jq filter, its results as bodies. `stream` is a member of the
+        JSON that the filter gets, where it is given."""
         chosen = []
         for batch in batches:
             if self.end is not None:
@@ -61,7 +79,7 @@ class Selection:
             indexes = range(len(batch)) if self._filter is None else self._filter.indexes(batch)
             results = None
             if self._jq is not None and indexes:
-                indexes, results = self._transform(self._jq, batch, indexes)
+                indexes, results = self._transform(self._jq, batch, indexes, stream)
             read = len(batch)
             if self.left is not None:
                 indexes = indexes[: self.left]
@@ -75,14 +93,16 @@ class Selection:
                 chosen.append(_pick(batch, indexes) if results is None else _pick(results, range(len(indexes))))
         return chosen
 
-    def _transform(self, jq: JqFilter, batch: Delivered, indexes: Sequence[int]) -> tuple[list[int], Delivered]:
+    def _transform(
+        self, jq: JqFilter, batch: Delivered, indexes: Sequence[int], stream: str | None
+    ) -> tuple[list[int], Delivered]:
         """Where the records with results are, and the results, each record's as one body."""
         from s2cli.escapes import encode_json_text
         from s2cli.formats import json_output
 
         records = [batch.records[index] for index in indexes]
         encode_body = json_output.encode_json_body if self._parse_json else None
-        lines = json_output.format_records(records, "\n", base64=False, encode_body=encode_body)
+        lines = json_output.format_records(records, "\n", base64=False, stream=stream, encode_body=encode_body)
         kept, bodies = [], []
         for index, results in zip(indexes, jq.run(lines, len(records)), strict=True):
             if isinstance(results, str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 _LAST_YEAR_MS = 253_402_300_800_000  # the beginning of the year 10000, which RFC 3339 cannot write
 
 
@@ -22,6 +20,20 @@ class TimeFormatter:
         if second != self._second:
             if timestamp_ms >= _LAST_YEAR_MS:
                 return f"@{timestamp_ms}"
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._text = _text(second)
             self._second = second
         return f"{self._text}.{ms:03d}Z"
+
+
+def _text(seconds: int) -> str:
+    """UTC without a fraction, in the Gregorian calendar: years are counted from March, so that leap days end them."""
+    days, clock = divmod(seconds, 86_400)
+    days += 719_468  # since 0000-03-01
+    era, days = divmod(days, 146_097)  # 400 years
+    year = (days - days // 1460 + days // 36_524 - days // 146_096) // 365
+    days -= 365 * year + year // 4 - year // 100
+    month = (5 * days + 2) // 153
+    day = days - (153 * month + 2) // 5 + 1
+    month += 3 if month < 10 else -9
+    year += 400 * era + (month <= 2)
+    return f"{year:04d}-{month:02d}-{day:02d}T{clock // 3600:02d}:{clock // 60 % 60:02d}:{clock % 60:02d}"

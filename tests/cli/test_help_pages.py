@@ -309,7 +309,6 @@ POSITION = (
         ("create AAAAAAAA BBBBBBBB", "s2 create: one operand too many: BBBBBBBB", "one basin or stream at a time"),
         ("create my-basin web", "s2 create: one operand too many: web", "did you mean s2://my-basin/web?"),
         ("read s2://my-basin a/b", "s2 read: one operand too many: a/b", "did you mean s2://my-basin/a/b?"),
-        ("read s2://a/b s2://a/c", "s2 read: one operand too many: s2://a/c", "s2 read --help shows the usage"),
         ("read s2://a/b --from -1h", "--from: " + POSITION % "-1h", "did you mean 1h? A duration is how long ago"),
         ("read s2://a/b --to=-90m", "--to: " + POSITION % "-90m", "did you mean 90m? A duration is how long ago"),
         (

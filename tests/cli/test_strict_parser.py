@@ -64,7 +64,7 @@ read -n 5 s2://b/s -o json
 read s2://b/s --seq-num 0 --count 100 --format text
 read s2://b/s --ago 5m --until 1700000000000 --bytes 100 --clamp
 read s2://b/s --to 2026-01-31T12:00:00Z --from @1700000000
-read s2://b/s -t %o\t%v -O out.txt
+read s2://b/s -t %o:%v -O out.txt
 read s2://b/s --grep error --grep-not x -H a=b --header c=d --jq .body --speed 10x
 read s2://b/s --raw
 read s2://b/s --delimiter=, --skip-damaged
