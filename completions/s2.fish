@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -138,7 +138,11 @@ complete -c s2 -n '__s2_at read' -l to -x -d 'Where to stop, exclusive [default:
 complete -c s2 -n '__s2_at read' -s f -l follow -d 'At the end, wait for more'
 complete -c s2 -n '__s2_at read' -s n -l count -x -d 'At most N records'
 complete -c s2 -n '__s2_at read' -l speed -x -d 'Print records in the rhythm of their times: 1x, or 10x, 0.5x as fast [default: max]'
-complete -c s2 -n '__s2_at read' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl or json-base64 [default: text]'
+complete -c s2 -n '__s2_at read' -l exec -x -d 'Run sh -c CMD for each record: the body on its stdin; at least once'
+complete -c s2 -n '__s2_at read' -l parallel -x -d 'Run so many at a time [default: 1]'
+complete -c s2 -n '__s2_at read' -l exec-retries -x -d 'Run a command that fails so many times again [default: 3]'
+complete -c s2 -n '__s2_at read' -l dead-letter -x -d 'Append a record whose command keeps failing here, and go on'
+complete -c s2 -n '__s2_at read' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl, json-base64 or pretty (on a terminal) [default: text]'
 complete -c s2 -n '__s2_at read' -s O -l output-file -r -F -d 'Write to FILE, not to stdout'
 complete -c s2 -n '__s2_at read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at read' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
@@ -150,7 +154,7 @@ complete -c s2 -n '__s2_at read' -l grep -x -d 'Only records whose body has a ma
 complete -c s2 -n '__s2_at read' -l grep-not -x -d 'Only records whose body has none'
 complete -c s2 -n '__s2_at read' -s H -l header -x -d 'Only records with this header; repeatable: with all of them'
 complete -c s2 -n '__s2_at read' -l jq -x -d 'The results of a jq filter on the JSON of each record; needs s2cli[jq]'
-complete -c s2 -n '__s2_at read' -l format -x -a 'text json json-base64' -d 'text, jsonl or json-base64; the same as -o FORMAT'
+complete -c s2 -n '__s2_at read' -l format -x -a 'text json json-base64' -d 'The same as -o FORMAT'
 complete -c s2 -n '__s2_at read' -s t -l template -x -d 'Print each record as in '\''%o %d %v\n'\''; see s2 help formats'
 complete -c s2 -n '__s2_at read' -l parse-json -d 'As jsonl, with a body that is a JSON object or array shown as that'
 complete -c s2 -n '__s2_at read' -l raw -d 'The bodies, with nothing between them'
@@ -170,7 +174,7 @@ complete -c s2 -n '__s2_at read' -l timestamping-uncapped -x -a 'true false' -d 
 complete -c s2 -n '__s2_at read' -l delete-on-empty-min-age -x -d 'Delete a stream that was empty for this long'
 complete -c s2 -n '__s2_at tail' -s n -l lines -x -d 'How many records'
 complete -c s2 -n '__s2_at tail' -s f -l follow -d 'At the end, wait for more'
-complete -c s2 -n '__s2_at tail' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl or json-base64 [default: text]'
+complete -c s2 -n '__s2_at tail' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl, json-base64 or pretty (on a terminal) [default: text]'
 complete -c s2 -n '__s2_at tail' -s O -l output-file -r -F -d 'Write to FILE, not to stdout'
 complete -c s2 -n '__s2_at tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at tail' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
@@ -182,7 +186,7 @@ complete -c s2 -n '__s2_at tail' -l grep -x -d 'Only records whose body has a ma
 complete -c s2 -n '__s2_at tail' -l grep-not -x -d 'Only records whose body has none'
 complete -c s2 -n '__s2_at tail' -s H -l header -x -d 'Only records with this header; repeatable: with all of them'
 complete -c s2 -n '__s2_at tail' -l jq -x -d 'The results of a jq filter on the JSON of each record; needs s2cli[jq]'
-complete -c s2 -n '__s2_at tail' -l format -x -a 'text json json-base64' -d 'text, jsonl or json-base64; the same as -o FORMAT'
+complete -c s2 -n '__s2_at tail' -l format -x -a 'text json json-base64' -d 'The same as -o FORMAT'
 complete -c s2 -n '__s2_at tail' -s t -l template -x -d 'Print each record as in '\''%o %d %v\n'\''; see s2 help formats'
 complete -c s2 -n '__s2_at tail' -l parse-json -d 'As jsonl, with a body that is a JSON object or array shown as that'
 complete -c s2 -n '__s2_at tail' -l raw -d 'The bodies, with nothing between them'
@@ -438,7 +442,11 @@ complete -c s2 -n '__s2_at records read' -l to -x -d 'Where to stop, exclusive [
 complete -c s2 -n '__s2_at records read' -s f -l follow -d 'At the end, wait for more'
 complete -c s2 -n '__s2_at records read' -s n -l count -x -d 'At most N records'
 complete -c s2 -n '__s2_at records read' -l speed -x -d 'Print records in the rhythm of their times: 1x, or 10x, 0.5x as fast [default: max]'
-complete -c s2 -n '__s2_at records read' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl or json-base64 [default: text]'
+complete -c s2 -n '__s2_at records read' -l exec -x -d 'Run sh -c CMD for each record: the body on its stdin; at least once'
+complete -c s2 -n '__s2_at records read' -l parallel -x -d 'Run so many at a time [default: 1]'
+complete -c s2 -n '__s2_at records read' -l exec-retries -x -d 'Run a command that fails so many times again [default: 3]'
+complete -c s2 -n '__s2_at records read' -l dead-letter -x -d 'Append a record whose command keeps failing here, and go on'
+complete -c s2 -n '__s2_at records read' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl, json-base64 or pretty (on a terminal) [default: text]'
 complete -c s2 -n '__s2_at records read' -s O -l output-file -r -F -d 'Write to FILE, not to stdout'
 complete -c s2 -n '__s2_at records read' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records read' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
@@ -450,7 +458,7 @@ complete -c s2 -n '__s2_at records read' -l grep -x -d 'Only records whose body 
 complete -c s2 -n '__s2_at records read' -l grep-not -x -d 'Only records whose body has none'
 complete -c s2 -n '__s2_at records read' -s H -l header -x -d 'Only records with this header; repeatable: with all of them'
 complete -c s2 -n '__s2_at records read' -l jq -x -d 'The results of a jq filter on the JSON of each record; needs s2cli[jq]'
-complete -c s2 -n '__s2_at records read' -l format -x -a 'text json json-base64' -d 'text, jsonl or json-base64; the same as -o FORMAT'
+complete -c s2 -n '__s2_at records read' -l format -x -a 'text json json-base64' -d 'The same as -o FORMAT'
 complete -c s2 -n '__s2_at records read' -s t -l template -x -d 'Print each record as in '\''%o %d %v\n'\''; see s2 help formats'
 complete -c s2 -n '__s2_at records read' -l parse-json -d 'As jsonl, with a body that is a JSON object or array shown as that'
 complete -c s2 -n '__s2_at records read' -l raw -d 'The bodies, with nothing between them'
@@ -470,7 +478,7 @@ complete -c s2 -n '__s2_at records read' -l timestamping-uncapped -x -a 'true fa
 complete -c s2 -n '__s2_at records read' -l delete-on-empty-min-age -x -d 'Delete a stream that was empty for this long'
 complete -c s2 -n '__s2_at records tail' -s n -l lines -x -d 'How many records'
 complete -c s2 -n '__s2_at records tail' -s f -l follow -d 'At the end, wait for more'
-complete -c s2 -n '__s2_at records tail' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl or json-base64 [default: text]'
+complete -c s2 -n '__s2_at records tail' -s o -l output -x -a 'text json json-base64' -d 'text (bodies), jsonl, json-base64 or pretty (on a terminal) [default: text]'
 complete -c s2 -n '__s2_at records tail' -s O -l output-file -r -F -d 'Write to FILE, not to stdout'
 complete -c s2 -n '__s2_at records tail' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at records tail' -l transport -x -a 'auto s2s sse unary' -d 's2s: one session; sse: events; unary: single calls; auto: what works'
@@ -482,7 +490,7 @@ complete -c s2 -n '__s2_at records tail' -l grep -x -d 'Only records whose body 
 complete -c s2 -n '__s2_at records tail' -l grep-not -x -d 'Only records whose body has none'
 complete -c s2 -n '__s2_at records tail' -s H -l header -x -d 'Only records with this header; repeatable: with all of them'
 complete -c s2 -n '__s2_at records tail' -l jq -x -d 'The results of a jq filter on the JSON of each record; needs s2cli[jq]'
-complete -c s2 -n '__s2_at records tail' -l format -x -a 'text json json-base64' -d 'text, jsonl or json-base64; the same as -o FORMAT'
+complete -c s2 -n '__s2_at records tail' -l format -x -a 'text json json-base64' -d 'The same as -o FORMAT'
 complete -c s2 -n '__s2_at records tail' -s t -l template -x -d 'Print each record as in '\''%o %d %v\n'\''; see s2 help formats'
 complete -c s2 -n '__s2_at records tail' -l parse-json -d 'As jsonl, with a body that is a JSON object or array shown as that'
 complete -c s2 -n '__s2_at records tail' -l raw -d 'The bodies, with nothing between them'

@@ -445,6 +445,13 @@ def parse_record_format(text: str) -> str:
     return _RECORD_FORMATS[text]
 
 
+def parse_print_format(text: str) -> str:
+    """The same for what prints records, with `pretty`."""
+    if text != "pretty" and text not in _RECORD_FORMATS:
+        raise BadValueError(f'"{text}" is not text, jsonl, json-base64 or pretty')
+    return _RECORD_FORMATS.get(text, text)
+
+
 def parse_bool(text: str) -> bool:
     """`true` or `false`, of an option."""
     if text not in ("true", "false"):

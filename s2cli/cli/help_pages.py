@@ -72,7 +72,8 @@ OPERANDS, OPTIONS = "Operands", "Options"
 _CONDITIONS, _NEW_STREAM = "Conditions", "If this creates the stream"
 _CONNECTION, _SPELLINGS = "Connection", "Other spellings"
 _FORM, _SELECTION = "How records are printed", "Which records are printed"
-TITLES = (OPERANDS, OPTIONS, _SELECTION, _FORM, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
+_COMMAND = "A command for each record"
+TITLES = (OPERANDS, OPTIONS, _SELECTION, _FORM, _COMMAND, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
 
 _OF_CONNECTIONS = dict.fromkeys(
     ("linger_ms", "inflight_bytes", "on_lost_ack", "max_outage_s", "transport", "compression"), _CONNECTION
@@ -83,13 +84,14 @@ _OTHERS = dict.fromkeys(("stream", "input", "seq_num", "timestamp", "ago", "tail
 _OF_FORMS = dict.fromkeys(("template", "parse_json", "raw", "delimiter", "zero", "speed"), _FORM) | {
     "format": _SPELLINGS
 }
+_OF_COMMANDS = dict.fromkeys(("exec", "parallel", "exec_retries", "dead_letter"), _COMMAND)
 _OF_SELECTIONS = dict.fromkeys(("grep", "grep_not", "header", "jq"), _SELECTION)
 _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
     "record_args:AppendArgs": _OF_RECORDS,
-    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
+    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS | _OF_COMMANDS,
     "read_args:TailArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
     "record_args:CheckTailArgs": _OF_RECORDS,
     "record_args:TrimArgs": _OF_RECORDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from s2cli.cli.args import CommonArgs, StreamConfigArgs
 from s2cli.cli.record_args import RecordArgs
 from s2cli.errors import UsageError
-from s2cli.values import URI_PREFIX, parse_delimiter, parse_record_format, parse_speed, shell_word
+from s2cli.values import URI_PREFIX, parse_delimiter, parse_print_format, parse_speed, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 class FormArgs(CommonArgs):
     """In which form records are printed."""
 
-    format: Annotated[
-        str, option("--format FORMAT", "text, jsonl or json-base64; the same as -o FORMAT", parser=parse_record_format)
-    ] = "text"
+    format: Annotated[str, option("--format FORMAT", "The same as -o FORMAT", parser=parse_print_format)] = "text"
     template: Annotated[
         str | None, option("-t, --template TEXT", "Print each record as in '%o %d %v\\n'; see s2 help formats")
     ] = None
@@ -91,7 +89,8 @@ class PrintArgs(RecordArgs, SelectionArgs):
         operand("[URI]…", "More streams, merged by time; s2://BASIN/PREFIX* is all whose names begin so"),
     ] = ()
     output: Annotated[
-        str | None, option("-o, --output FORMAT", "text (bodies), jsonl or json-base64 [default: text]")
+        str | None,
+        option("-o, --output FORMAT", "text (bodies), jsonl, json-base64 or pretty (on a terminal) [default: text]"),
     ] = None
     output_file: Annotated[str | None, option("-O, --output-file FILE", "Write to FILE, not to stdout")] = None
     encryption_key_file: EncryptionKeyFile = None
@@ -136,7 +135,7 @@ class PrintArgs(RecordArgs, SelectionArgs):
             self.output_file = value
             return
         try:
-            wanted = parse_record_format(value)
+            wanted = parse_print_format(value)
         except UsageError as error:
             hint = f"to write to a file of that name: -O {shell_word(value)}"
             raise UsageError(f"--output: {error.message}", hint=hint) from None
@@ -188,6 +187,41 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
             parser=parse_speed,
         ),
     ] = None
+    exec: Annotated[
+        str | None, option("--exec CMD", "Run sh -c CMD for each record: the body on its stdin; at least once")
+    ] = None
+    parallel: Annotated[int, option("--parallel N", "Run so many at a time [default: 1]", least=1, most=64)] = 1
+    exec_retries: Annotated[
+        int, option("--exec-retries N", "Run a command that fails so many times again [default: 3]", least=0, most=100)
+    ] = 3
+    dead_letter: Annotated[
+        str | None, option("--dead-letter URI", "Append a record whose command keeps failing here, and go on")
+    ] = None
+
+    def combine(self) -> None:
+        if self.exec is None:
+            others = [name for name in ("parallel", "exec_retries", "dead_letter") if name in vars(self)]
+            if others:
+                raise UsageError(f"--{others[0].replace('_', '-')} is for --exec")
+        else:
+            self._refuse_forms()
+        super().combine()
+
+    def _refuse_forms(self) -> None:
+        """A record goes to the command as it is, and not to stdout."""
+        given = vars(self)
+        for name, flag in _FORMS:
+            if name in given:
+                raise UsageError(f"{flag} is for what is printed; --exec prints nothing")
+        if self.more or (self.uri or "").endswith("*"):
+            raise UsageError("--exec is for one stream")
+
+
+# What says how records are printed: parameter and flag
+_FORMS = (
+    ("output", "--output"), ("output_file", "--output-file"), ("format", "--format"), ("template", "--template"),
+    ("raw", "--raw"), ("delimiter", "--delimiter"), ("zero", "-0"), ("speed", "--speed"),
+)  # fmt: skip
 
 
 class TailArgs(PrintArgs):

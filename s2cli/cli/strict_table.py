@@ -13,6 +13,7 @@ from s2cli.values import (
     parse_bool,
     parse_delimiter,
     parse_duration_ms,
+    parse_print_format,
     parse_rate,
     parse_record_format,
     parse_seconds,
@@ -90,6 +91,10 @@ READ: Flags = {
     "-f": ("follow", True), "--follow": ("follow", True),
     "-n": ("count", U64), "--count": ("count", U64),
     "--speed": ("speed", parse_speed),
+    "--exec": ("exec", "text"),
+    "--parallel": ("parallel", range(1, 65)),
+    "--exec-retries": ("exec_retries", range(101)),
+    "--dead-letter": ("dead_letter", "text"),
 }
 PRINT: Flags = {
     "-o": ("output", "text"), "--output": ("output", "text"),
@@ -106,7 +111,7 @@ SELECTION: Flags = {
     "--jq": ("jq", "text"),
 }
 FORM: Flags = {
-    "--format": ("format", parse_record_format),
+    "--format": ("format", parse_print_format),
     "-t": ("template", "text"), "--template": ("template", "text"),
     "--parse-json": ("parse_json", True),
     "--raw": ("raw", True),

@@ -9,22 +9,28 @@ from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_formats import choose_format
-from s2cli.commands.read_output import RecordWriter, open_output
+from s2cli.commands.read_output import CommandWriter, RecordWriter, open_output
 from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, plan_read, plan_tail
 from s2cli.commands.read_report import NEVER, ReadReport, watch_signals
-from s2cli.commands.read_selection import choose_selection
+from s2cli.commands.read_selection import Selection, choose_selection
 from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
+from s2cli.values import parse_option, parse_uri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.read_args import PrintArgs, ReadArgs, TailArgs
+    from s2cli.commands.read_report import Stepper
+    from s2cli.values import StreamUri
 
 
 def read(args: ReadArgs) -> int:
     speed = MAX_SPEED if args.speed is None else args.speed
-    return _print_records(args, plan_read(args), config=stream_config_header(args), speed=speed)
+    plan, config = plan_read(args), stream_config_header(args)
+    if args.exec is not None:
+        return _run_commands(args, args.exec, plan, config)
+    return _print_records(args, plan, config=config, speed=speed)
 
 
 def tail(args: TailArgs) -> int:
@@ -40,22 +46,57 @@ def _print_records(args: PrintArgs, plan: ReadPlan, *, config: str | None = None
 
 
 def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float) -> int:
-    """Reads from the start to the end of the plan, or on and on."""
     uri = Settings(args).stream_uri(args.uri, args.stream)
     selection = choose_selection(args, plan.count) if plan.count != 0 else None
     if selection is not None:
         plan.count = None
     writer = RecordWriter(choose_format(args, str(uri)), selection, open_output(args.output_file, follow=args.follow))
     settings = open_settings(args)
-    target, key = settings.target(), settings.encryption_key(args.encryption_key_file)
-    codings = settings.codings(args.compression)
-    stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
+    pacer = Pacer(speed, writer.fd) if speed < MAX_SPEED else None
+    return _read_stream(args, settings, uri, plan, config, writer, pacer)
+
+
+def _run_commands(args: ReadArgs, command: str, plan: ReadPlan, config: str | None) -> int:
+    from s2cli.commands.read_exec import CommandRunner
+
+    uri = Settings(args).stream_uri(args.uri, args.stream)
+    selection = choose_selection(args, plan.count) or Selection(count=plan.count)
+    if plan.count != 0:
+        plan.count = None
+    dead_letter = parse_option("--dead-letter", parse_uri, args.dead_letter) if args.dead_letter is not None else None
+    settings = open_settings(args)
+    runner = CommandRunner(
+        command,
+        str(uri),
+        selection,
+        parallel=args.parallel,
+        retries=args.exec_retries,
+        dead_letter=None if dead_letter is None else _open_client(args, settings, dead_letter, None),
+    )
+    return _read_stream(args, settings, uri, plan, config, CommandWriter(selection), runner)
+
+
+def _open_client(args: PrintArgs, settings: Settings, uri: StreamUri, config: str | None) -> StreamClient:
+    key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
+    return StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, key, config, codings)
+
+
+def _read_stream(
+    args: PrintArgs,
+    settings: Settings,
+    uri: StreamUri,
+    plan: ReadPlan,
+    config: str | None,
+    writer: RecordWriter,
+    stepper: Stepper | None,
+) -> int:
+    """Reads from the start to the end of the plan, or on and on."""
+    stream = _open_client(args, settings, uri, config)
     waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
     limit_s = DEFAULT_LIMIT_S if args.max_outage_s is None and not args.follow else args.max_outage_s
     retry = RetryPolicy(limit_s, console.notice)
-    session = plan.open(stream, waiter, retry, bodies_only=writer.bodies_only and speed == MAX_SPEED)
-    pacer = Pacer(speed, writer.fd) if speed < MAX_SPEED else None
-    report = ReadReport(args, target.command, str(uri), session, writer, pacer)
+    session = plan.open(stream, waiter, retry, bodies_only=writer.bodies_only and stepper is None)
+    report = ReadReport(args, settings.target().command, str(uri), session, writer, stepper)
     try:
         loop = ReadLoop(
             stream,
@@ -85,8 +126,8 @@ def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: fl
         raise error.reworded(hint="--skip-damaged leaves them out, and reads what comes behind them") from error
     writer.complete()
     report.close()
-    if selection is not None:
-        selection.check()
+    if writer.selection is not None:
+        writer.selection.check()
     if loop.skipped:
         ranges = ", ".join(f"{first} to {last}" for first, last in loop.skipped)
         raise IncompleteError(f"damaged records were left out: {ranges}")

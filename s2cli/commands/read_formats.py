@@ -31,6 +31,10 @@ def choose_format(args: PrintArgs, stream: str, *, label: bytes | None = None) -
         return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template))
     if args.format == "text" or args.jq is not None:  # the results of jq are the bodies
         return TextFormat(_separator(args), label or b"" if not args.raw and args.jq is None else b"")
+    if args.format == "pretty":
+        from s2cli.commands.pretty_output import PrettyFormat
+
+        return PrettyFormat(label)
     return JsonFormat(
         "\0" if args.zero else "\n",
         base64=args.format == "json-base64",

@@ -26,6 +26,16 @@ class RecordWriter:
         self.ends_line = True  # what was written last
 
     @property
+    def wants_account(self) -> bool:
+        """Whether a read ends with a line that says what came: where nobody sees it come, or not all was wanted."""
+        return goes_to_file(None if self.file is None else self.file.path) or self.chooses
+
+    @property
+    def chooses(self) -> bool:
+        """Whether records may be left out."""
+        return self.selection is not None and self.selection.chooses
+
+    @property
     def bodies_only(self) -> bool:
         """Whether bodies are shown, and nothing else is looked at."""
         return self._format.bodies_only and (self.selection is None or self.selection.bodies_only)
@@ -61,6 +71,23 @@ class RecordWriter:
         """The read has come to its end: a file is there now, even if nothing came."""
         if self.file is not None:
             self.file.complete()
+
+
+class CommandWriter(RecordWriter):
+    """Where commands take the records: nothing is written."""
+
+    bodies_only = False
+    fd = -1
+    wants_account = True
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+        self.file = None
+        self.bytes = 0
+        self.ends_line = True
+
+    def write(self, batches: list[Delivered]) -> None:
+        """They have gone through their commands already."""
 
 
 def open_output(path: str | None, *, follow: bool) -> OutputFile | None:

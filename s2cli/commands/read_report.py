@@ -13,12 +13,19 @@ from s2cli.values import delimiter_text, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
 
     from s2cli.cli.read_args import PrintArgs
     from s2cli.commands.read_output import RecordWriter
-    from s2cli.commands.read_pace import Pacer
     from s2cli.wire.read_session import Delivered, ReadSession
+
+    class Stepper(Protocol):
+        """Lets records through one part after the other."""
+
+        def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
+            """The parts in order, each with the sequence number before which all is done then."""
+
 
 TICK_S = 0.2
 # Somebody who watches hears after so long without a record what is waited for.
@@ -34,6 +41,10 @@ _REPEATED = (
     ("--grep", "grep", None),
     ("--grep-not", "grep_not", None),
     ("--jq", "jq", None),
+    ("--exec", "exec", None),
+    ("--parallel", "parallel", 1),
+    ("--exec-retries", "exec_retries", 3),
+    ("--dead-letter", "dead_letter", None),
     ("-k", "encryption_key_file", None),
 )
 _REPEATED_SWITCHES = (
@@ -47,7 +58,8 @@ _REPEATED_SWITCHES = (
 class ReadReport:
     """Passes batches on to the writer. `position` is the sequence number before which everything was written, where a
     write that was interrupted does not count; None where it is not known yet. `command` is how a command line begins
-    that goes to the same place. `on_written` hears of the position after each write."""
+    that goes to the same place. With a `stepper` a part is written when that lets it through. `on_written` hears of the
+    position after each write."""
 
     def __init__(
         self,
@@ -56,7 +68,7 @@ class ReadReport:
         uri: str,
         session: ReadSession,
         writer: RecordWriter,
-        pacer: Pacer | None = None,
+        stepper: Stepper | None = None,
         on_written: Callable[[int], None] | None = None,
     ) -> None:
         self._args = args
@@ -64,7 +76,7 @@ class ReadReport:
         self._uri = uri
         self._session = session
         self._writer = writer
-        self._pacer = pacer
+        self._stepper = stepper
         self._on_written = on_written
         self._to_file = goes_to_file(args.output_file)
         self._live = self._to_file and console.stderr_is_terminal()
@@ -87,20 +99,20 @@ class ReadReport:
             self._last = session.last_seq_num(self._first)
         if self._shown and not self._to_file:
             self._clear()  # records come onto the same terminal
-        if self._pacer is None:
+        if self._stepper is None:
             self._write(batches, session.cursor)
         else:
-            for part, position in self._pacer.parts(batches):
+            for part, position in self._stepper.parts(batches):
                 self._write(part, position)
-                if session.done and selection is not None and selection.end is not None:
+                if selection is not None and selection.end is not None and position >= selection.end:
                     break
 
     def _write(self, batches: list[Delivered], position: int | None) -> None:
         selection = self._writer.selection
         self._writer.write(batches)
         if selection is not None and selection.end is not None:
-            position = selection.end
-            self._session.stop(position)
+            self._session.stop(selection.end)
+            position = selection.end if position is None else min(position, selection.end)
         self._read += sum(map(len, batches))
         self._written = position
         if self._on_written is not None and position is not None:
@@ -187,7 +199,7 @@ class ReadReport:
         self._tell_amount()
 
     def _tell_amount(self) -> None:
-        if self._to_file or self._writer.selection is not None:
+        if self._writer.wants_account:
             console.notice(self._amount())
 
     def _amount(self) -> str:
@@ -195,7 +207,7 @@ class ReadReport:
         rate = format_rate(self._read, seconds, "records")
         file = self._args.output_file
         to = f" to {file}" if file not in (None, "-") else ""
-        skipped = "" if selection is None else f", {selection.skipped} skipped"
+        skipped = f", {selection.skipped} skipped" if selection is not None and selection.chooses else ""
         amount = f"{format_bytes(self._writer.bytes)}, {format_seconds(seconds)}, {rate}"
         return f"{self._uri}: {format_count(self._count, 'record', 'records')} read{to}{skipped} ({amount})"
 
@@ -231,9 +243,9 @@ def repeated_options(args: PrintArgs) -> list[str]:
     """The options of a command line that prints the same records in the same way, but for where it starts and ends."""
     words = ["--follow"] if args.follow else []
     for option, attribute, default in _REPEATED:
-        value = getattr(args, attribute)
+        value = getattr(args, attribute, default)
         if value != default:
-            words += [option, value]
+            words += [option, str(value)]
     if args.delimiter is not None:
         words += ["--delimiter", delimiter_text(args.delimiter)]
     speed = getattr(args, "speed", None)

@@ -239,7 +239,7 @@ POSITION = (
         ("append --inflight lots", 's2 append: --inflight: "lots" is not a size: write 65536, 512KiB or 4MiB', None),
         (
             "read -o yaml",
-            '--output: "yaml" is not text, json or json-base64',
+            '--output: "yaml" is not text, jsonl, json-base64 or pretty',
             "to write to a file of that name: -O yaml",
         ),
         ("read -o json --format text", "--format text and --output json ask for two formats", None),

@@ -18,6 +18,7 @@ VALUES = {
     values.parse_delimiter: [";", r"\r\n"],
     values.parse_rate: ["5/s", "2MiB/s"],
     values.parse_record_format: ["json", "text"],
+    values.parse_print_format: ["json", "pretty"],
     values.parse_speed: ["2x", "max"],
 }
 

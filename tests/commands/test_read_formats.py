@@ -2,6 +2,10 @@
 
 import base64
 import json
+import os
+import pty
+import re
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -244,3 +248,85 @@ def test_command_records_are_told_and_not_printed(s2, basin, options):
     done = s2("read", uri, *options)
     assert done.stdout in (b"0 one\n2 two\n", b"onetwo")
     assert b'new fencing token "mine" // 1 @ ' in done.stderr
+
+
+# On a terminal
+
+
+def on_a_terminal(arguments, env, columns):
+    """What a command prints on a terminal so many columns wide."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(env, COLUMNS=str(columns), TERM="xterm")
+        os.execv(sys.executable, [sys.executable, "-m", "s2cli", *arguments])
+    said = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            said += piece
+    except OSError:
+        pass  # the terminal ends with its process
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    return said.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def varied(s2, basin):
+    uri = f"s2://{basin}/varied"
+    records = [
+        {"body": "two\nlines \x1b[31mred\u202e", "headers": [["app", "web\x1b"]]},
+        {"body": '{"level":"error","n":1.10,"id":12345678901234567890123,"tags":["a",{}],"none":null}'},
+        {"base64": True, "body": "/wBF"},
+    ]
+    s2("append", "--create", uri, "--format", "json", stdin=lines(*({"timestamp": 1000, **one} for one in records)))
+    s2("fence", uri, "mine")
+    return uri
+
+
+FOLDED = """{
+  "level": "error",
+  "n": 1.10,
+  "id": 12345678901234567890123,
+  "tags": [
+    "a",
+    {}
+  ],
+  "none": null
+}"""
+ONE_LINE = '{"level": "error", "n": 1.10, "id": 12345678901234567890123, "tags": ["a", {}], "none": null}'
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_colour_and_highlighting_that_never_breaks_the_data(varied, env, columns):
+    """Time and number stand beside the body, JSON is folded where it is too long for a line, and nothing that a record
+    holds drives the terminal."""
+    said = on_a_terminal(["read", varied, "-o", "pretty"], {**env, "TZ": "UTC"}, columns)
+    assert '\x1b[34m"level"\x1b[0m: \x1b[32m"error"\x1b[0m' in said
+    plain = re.sub(r"\x1b\[[\d;]*m", "", said)
+    assert "\x1b" not in plain
+    margin = " " * 28
+    json_lines = (FOLDED if columns < 200 else ONE_LINE).replace("\n", "\n" + margin)
+    start = plain.partition("  3  new fencing token")[0]
+    assert start.startswith(
+        "1970-01-01 00:00:01.000  0  two\n"
+        f"{margin}lines \\x1b[31mred\\u{{202e}}\n"
+        f"{margin}app=web\\x1b\n"
+        f"1970-01-01 00:00:01.000  1  {json_lines}\n"
+        "1970-01-01 00:00:01.000  2  \\xff\\x00E  (3 bytes, not UTF-8)\n"
+    )
+    assert plain.endswith('  3  new fencing token "mine"\n')
+
+
+def test_pretty_in_a_pipe_has_no_colour_and_no_folds_and_is_never_the_default(s2, varied, env):
+    printed = s2("read", varied, "-o", "pretty", env={"TZ": "UTC"}).stdout.decode()
+    assert "\x1b" not in printed
+    assert f"1970-01-01 00:00:01.000  1  {ONE_LINE}\n" in printed
+    assert "\x1b[34m" in s2("read", varied, "-o", "pretty", "--color", "always").stdout.decode()
+    assert on_a_terminal(["read", varied, "--from", "1", "-n", "1"], env, 80).startswith('{"level":"error","n":1.10,')
+
+
+def test_pretty_of_several_streams_has_their_labels(s2, varied, basin):
+    s2("append", "--create", f"s2://{basin}/other", stdin=b"plain\n")
+    printed = s2("read", varied, f"s2://{basin}/other", "-o", "pretty", env={"TZ": "UTC"}).stdout.decode()
+    assert printed.startswith("1970-01-01 00:00:01.000  varied  0  two\n")
+    assert "  other  0  plain\n" in printed
