@@ -198,6 +198,9 @@ RECORD_FORMATS = {
     "json-base64": ("the same, with headers and bodies always in Base64", "the same: exact for any bytes"),
 }
 
+# What `read` and `tail` write beside these
+PRETTY = "for eyes: the time and the number beside each body; JSON coloured, and folded where it is too long for a line"
+
 # Of the templates of `read` and `tail`: verb -> what it is replaced by
 TEMPLATE_VERBS = {
     "%v": "the body",

@@ -140,7 +140,10 @@ def print_topic(name: str) -> bool:
             ),
             (
                 "read and tail -o FORMAT write",
-                [(form, writes) for form, (_, writes) in command_tree.RECORD_FORMATS.items()],
+                [
+                    *((form, writes) for form, (_, writes) in command_tree.RECORD_FORMATS.items()),
+                    ("pretty", command_tree.PRETTY),
+                ],
             ),
             ("Templates, as in -t '%o %d %v\\n'", list(command_tree.TEMPLATE_VERBS.items())),
             ("Behind a verb, as in '%v{hex}\\n'", list(command_tree.TEMPLATE_MODIFIERS.items())),

@@ -74,6 +74,11 @@ class SelectionArgs(FormArgs):
         str | None, option("--jq FILTER", "The results of a jq filter on the JSON of each record; needs s2cli[jq]")
     ] = None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether records may be left out."""
+        return any(given is not None for given in (self.grep, self.grep_not, self.jq)) or bool(self.header)
+
     def combine(self) -> None:
         if self.jq is not None:
             self._imply("--jq", "json")

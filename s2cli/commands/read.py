@@ -10,10 +10,8 @@ from s2cli.client.stream_client import StreamClient
 from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import CommandWriter, RecordWriter, open_output
-from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, plan_read, plan_tail
 from s2cli.commands.read_report import NEVER, ReadReport, watch_signals
-from s2cli.commands.read_selection import Selection, choose_selection
 from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
 from s2cli.values import parse_option, parse_uri
@@ -26,18 +24,17 @@ if TYPE_CHECKING:
 
 
 def read(args: ReadArgs) -> int:
-    speed = MAX_SPEED if args.speed is None else args.speed
     plan, config = plan_read(args), stream_config_header(args)
     if args.exec is not None:
         return _run_commands(args, args.exec, plan, config)
-    return _print_records(args, plan, config=config, speed=speed)
+    return _print_records(args, plan, config, args.speed)
 
 
 def tail(args: TailArgs) -> int:
     return _print_records(args, plan_tail(args))
 
 
-def _print_records(args: PrintArgs, plan: ReadPlan, *, config: str | None = None, speed: float = MAX_SPEED) -> int:
+def _print_records(args: PrintArgs, plan: ReadPlan, config: str | None = None, speed: float | None = None) -> int:
     if len(args.uris) > 1 or any(uri.endswith("*") for uri in args.uris):
         from s2cli.commands.read_many import print_merged
 
@@ -45,22 +42,28 @@ def _print_records(args: PrintArgs, plan: ReadPlan, *, config: str | None = None
     return _print_stream(args, plan, config, speed)
 
 
-def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float) -> int:
+def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float | None) -> int:
     uri = Settings(args).stream_uri(args.uri, args.stream)
-    selection = choose_selection(args, plan.count) if plan.count != 0 else None
-    if selection is not None:
-        plan.count = None
+    selection = stepper = None
+    if args.chooses and plan.count != 0:
+        from s2cli.commands.read_selection import choose_selection
+
+        selection, plan.count = choose_selection(args, plan.count), None
     writer = RecordWriter(choose_format(args, str(uri)), selection, open_output(args.output_file, follow=args.follow))
     settings = open_settings(args)
-    pacer = Pacer(speed, writer.fd) if speed < MAX_SPEED else None
-    return _read_stream(args, settings, uri, plan, config, writer, pacer)
+    if speed is not None and speed < NEVER:
+        from s2cli.commands.read_pace import Pacer
+
+        stepper = Pacer(speed, writer.fd)
+    return _read_stream(args, settings, uri, plan, config, writer, stepper)
 
 
 def _run_commands(args: ReadArgs, command: str, plan: ReadPlan, config: str | None) -> int:
     from s2cli.commands.read_exec import CommandRunner
+    from s2cli.commands.read_selection import choose_selection
 
     uri = Settings(args).stream_uri(args.uri, args.stream)
-    selection = choose_selection(args, plan.count) or Selection(count=plan.count)
+    selection = choose_selection(args, plan.count)
     if plan.count != 0:
         plan.count = None
     dead_letter = parse_option("--dead-letter", parse_uri, args.dead_letter) if args.dead_letter is not None else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from s2cli.cli import console
 from s2cli.formats import text_output
-from s2cli.values import parse_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ def choose_format(args: PrintArgs, stream: str, *, label: bytes | None = None) -
     several. Raises UsageError for a template that is none."""
     if args.template is not None:
         from s2cli.formats.record_template import Template
+        from s2cli.values import parse_option
 
         return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template))
     if args.format == "text" or args.jq is not None:  # the results of jq are the bodies

@@ -21,7 +21,7 @@ from s2cli.commands.read_output import goes_to_file, open_output
 from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, find_tail
 from s2cli.commands.read_report import QUIET_S, repeated_options, watch_signals
-from s2cli.commands.read_selection import Selection, choose_selection
+from s2cli.commands.read_selection import choose_selection
 from s2cli.errors import ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
 from s2cli.values import URI_PREFIX, Position, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix
@@ -47,7 +47,7 @@ def is_pattern(uri: str) -> bool:
     return uri.endswith("*")
 
 
-def print_merged(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float) -> int:
+def print_merged(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float | None) -> int:
     """Prints what the URIs of the command name. Raises UsageError for options that are about one stream."""
     if plan.bytes_limit is not None:
         raise UsageError("--bytes is for one stream")
@@ -64,10 +64,10 @@ def print_merged(args: PrintArgs, plan: ReadPlan, config: str | None, speed: flo
 
 
 class _MergedRead:
-    def __init__(self, args: PrintArgs, plan: ReadPlan, config: str | None, speed: float) -> None:
+    def __init__(self, args: PrintArgs, plan: ReadPlan, config: str | None, speed: float | None) -> None:
         self._args = args
         self._count = plan.count
-        self._selection = choose_selection(args, plan.count) or Selection(count=plan.count)
+        self._selection = choose_selection(args, plan.count)
         plan.count, plan.clamp = None, True  # of all together; a stream may end before the start
         self._plan = plan
         # What appears while all others are followed is read as a whole, unless a time was given.
@@ -85,7 +85,7 @@ class _MergedRead:
         self._target = self._settings.target()
         self._key = self._settings.encryption_key(args.encryption_key_file)
         self._file = open_output(args.output_file, follow=args.follow)
-        self._pacer = Pacer(speed, -1 if self._file else 1) if speed < MAX_SPEED else None
+        self._pacer = Pacer(speed, -1 if self._file else 1) if speed is not None and speed < MAX_SPEED else None
         self._loop = MergeLoop(self._write, self._tick, grows=plan.follow and bool(self._patterns))
         self._formats: dict[str, RecordFormat] = {}
         self._label_width = 0

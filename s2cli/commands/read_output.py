@@ -6,10 +6,10 @@ import os
 import stat
 
 from s2cli.cli import console
-from s2cli.commands.output_file import OutputFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from s2cli.commands.output_file import OutputFile
     from s2cli.commands.read_formats import RecordFormat
     from s2cli.commands.read_selection import Selection
     from s2cli.wire.read_session import Delivered
@@ -92,7 +92,11 @@ class CommandWriter(RecordWriter):
 
 def open_output(path: str | None, *, follow: bool) -> OutputFile | None:
     """The file that `-O` names; None for stdout."""
-    return None if path in (None, "-") else OutputFile(str(path), in_place=follow)
+    if path is None or path == "-":
+        return None
+    from s2cli.commands.output_file import OutputFile
+
+    return OutputFile(path, in_place=follow)
 
 
 def goes_to_file(output_file: str | None) -> bool:

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from s2cli.formats.record_filter import RecordFilter
 
 
-def choose_selection(args: PrintArgs, count: int | None) -> Selection | None:
-    """What the options ask for; None where every record is wanted. `count` is how many at most, and not 0. Raises
-    UsageError."""
+def choose_selection(args: PrintArgs, count: int | None) -> Selection:
+    """What the options ask for. `count` is how many records at most, and not 0. Raises UsageError."""
     wanted = jq = None
     if args.grep is not None or args.grep_not is not None or args.header:
         from s2cli.formats.record_filter import RecordFilter, parse_header
@@ -29,8 +28,6 @@ def choose_selection(args: PrintArgs, count: int | None) -> Selection | None:
         from s2cli.formats.jq_filter import JqFilter
 
         jq = JqFilter(args.jq)
-    if wanted is None and jq is None:
-        return None
     return Selection(wanted, jq, parse_json=args.parse_json, count=count)
 
 
