@@ -178,6 +178,8 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     A start at the tail prints nothing and exits with 0; a start beyond it, with 5.
     The text format prints the body of each record, byte for byte, and a newline.
     With --follow, --max-outage has no default.
+    With -n, --grep and the like count the records that are printed. SIGUSR1 makes
+    it say how far it is; Ctrl-C ends it, and says how to resume.
     """
 
     from_: Annotated[str | None, option("--from POSITION", "Where to start [default: start]")] = None
@@ -237,6 +239,7 @@ class TailArgs(PrintArgs):
       s2 tail -f s2://logs-prod/web
       s2 tail -100 s2://logs-prod/web
       s2 tail -n 100 -o json s2://logs-prod/web
+      s2 tail -f 's2://logs-prod/app/*'
     """
 
     lines: Annotated[int, u64_option("-n, --lines N", "How many records")] = 10

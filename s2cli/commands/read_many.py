@@ -22,7 +22,7 @@ from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, find_tail
 from s2cli.commands.read_report import QUIET_S, repeated_options, watch_signals
 from s2cli.commands.read_selection import choose_selection
-from s2cli.errors import ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
+from s2cli.errors import ApiError, ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
 from s2cli.values import URI_PREFIX, Position, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix
 from s2cli.wire.read_session import Delivered
@@ -198,7 +198,7 @@ class _MergedRead:
                 console.warn(f"{MAX_STREAMS} streams are read, and no more: {new[-1]} is not")
 
     def _on_failure(self, source: MergeSource, error: S2Error) -> None:
-        if source.uri not in self._named and is_missing(error):
+        if source.uri not in self._named and (is_missing(error) or _is_ending(error)):
             console.notice(f"{source.uri} has been deleted")
             return
         raise error.reworded(f"{source.uri}: {error.message}") from error
@@ -290,6 +290,11 @@ class _MergedRead:
         words = ["read", *self._args.uris, "--from", f"@{self._last_ms}", *repeated_options(self._args)]
         line = " ".join([self._target.command, *map(shell_word, words)])
         console.notice(f"stopped; to resume (records of that millisecond come again): {line}")
+
+
+def _is_ending(error: S2Error) -> bool:
+    """Whether a stream is being deleted."""
+    return isinstance(error, ApiError) and error.code == "stream_deletion_pending"
 
 
 def _parse_pattern(text: str) -> tuple[str, str]:

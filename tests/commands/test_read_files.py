@@ -1,5 +1,6 @@
 """Reads into files: complete or as they were, and what is told of how far a read is."""
 
+import contextlib
 import json
 import os
 import pty
@@ -148,10 +149,14 @@ class Watcher:
             until_readable(self._terminal, self.said)
             self.said += os.read(self._terminal, 4096).decode()
 
-    def end(self):
+    def interrupt(self):
         self.process.send_signal(signal.SIGINT)
         self.until_says("to resume: ")
         assert self.process.wait(TIMEOUT_S) == 130
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
         os.close(self._terminal)
 
 
@@ -167,9 +172,9 @@ class Watcher:
     ],
 )
 def test_a_hint_when_nothing_arrives(uri, env, options, hint):
-    watcher = Watcher(["read", "--follow", uri, *options], env, subprocess.DEVNULL)
-    watcher.until_says(f"\r\x1b[K{hint}")
-    watcher.end()
+    with contextlib.closing(Watcher(["read", "--follow", uri, *options], env, subprocess.DEVNULL)) as watcher:
+        watcher.until_says(f"\r\x1b[K{hint}")
+        watcher.interrupt()
 
 
 def test_no_hint_in_a_pipe(uri, env):
@@ -184,10 +189,11 @@ def test_no_hint_in_a_pipe(uri, env):
 
 
 def test_a_percentage_and_the_time_left_where_the_end_is_known(slow_uri, env, tmp_path):
-    watcher = Watcher(["read", slow_uri, "--speed", "1x", "-O", str(tmp_path / "x")], env, None)
-    watcher.until_says("50 %, 2 records, ")
-    watcher.until_says(" s left, 4 B, ")
-    watcher.end()
+    words = ["read", slow_uri, "--speed", "1x", "-O", str(tmp_path / "x")]
+    with contextlib.closing(Watcher(words, env, None)) as watcher:
+        watcher.until_says("50 %, 2 records, ")
+        watcher.until_says(" s left, 4 B, ")
+        watcher.interrupt()
 
 
 def test_replay_in_the_rhythm_of_the_records(slow_uri, env, s2):
