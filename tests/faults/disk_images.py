@@ -8,6 +8,8 @@ made, moved or removed) is there once its directory was synced; before that, nam
 
 import itertools
 import random
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,9 @@ from faults.disk_log import Entry, Kind, read_log
 
 SECTOR_BYTES = 512
 PAGE_BYTES = 4096
+
+# Path, from the directory on, -> its inode and content.
+Image = dict[str, tuple[int, bytes]]
 
 WAYS = ("dropped", "kept", "cut off", "reordered", "torn", "zeroed")
 
@@ -160,8 +165,8 @@ class Disk:
         gone = [path for path in self._names if not Path(path).exists()]
         return entries + [Entry(Kind.UNLINK, path=path) for path in gone]
 
-    def image(self, way: str, dice: random.Random) -> dict[str, bytes]:
-        """What is on the disk if the power fails now: path, from the directory on, -> content."""
+    def image(self, way: str, dice: random.Random) -> Image:
+        """What is on the disk if the power fails now."""
         numbers = [change[0] for change in self._pending_names]
         numbers += [change.number for file in self._files.values() for change in file.pending]
         # Up to here everything was kept, where things are cut off.
@@ -178,7 +183,7 @@ class Disk:
         for _, _, path, inode in self._pending_names[:names_kept]:
             _put(names, path, inode)
         return {
-            str(Path(path).relative_to(self._root)): self._content(self._files[inode], way, keeps, dice)
+            str(Path(path).relative_to(self._root)): (inode, self._content(self._files[inode], way, keeps, dice))
             for path, inode in sorted(names.items())
         }
 
@@ -217,13 +222,31 @@ def _sectors(change: _Change) -> list[_Change]:
     return [_Change(0, change.offset + a, data[a:b]) for a, b in itertools.pairwise(edges)]
 
 
-def write_image(image: dict[str, bytes], root: Path) -> None:
-    root.mkdir(mode=0o700, parents=True)
-    for name, content in image.items():
-        path = root / name
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(content)
+class Stage:
+    """Sets images up where a directory lies, each in the very files that are in it: a server may know their inodes, and
+    take a copy for what it is. What lies there goes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._shelf = Path(tempfile.mkdtemp(prefix="shelf-", dir=root.parent))
+        self.clear()
+
+    def set_up(self, image: Image) -> None:
+        for name, (inode, content) in image.items():
+            path, kept = self._root / name, self._shelf / str(inode)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            if kept.exists():
+                kept.rename(path)
+            else:
+                path.touch(0o600)
+            path.write_bytes(content)
+
+    def clear(self) -> None:
+        """Take everything away."""
+        for path in [path for path in self._root.rglob("*") if path.is_file()]:
+            path.rename(self._shelf / str(path.stat().st_ino))
+        shutil.rmtree(self._root)
+        self._root.mkdir(mode=0o700)
 
 
 def seal(log: Path, disk: Disk) -> None:

@@ -63,7 +63,7 @@ class Server:
         return None
 
     def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+        return self._log.read_text(errors="replace")[-500:].strip() if self._log.exists() else ""
 
     @property
     def pid(self) -> int:

@@ -5,8 +5,9 @@ import contextlib
 import copy
 import random
 import shutil
+from collections.abc import Iterator
 
-from faults.disk_images import WAYS, Disk, seal, write_image
+from faults.disk_images import WAYS, Disk, Image, Stage, seal
 from faults.disk_log import Kind, read_log
 from faults.engines import DidNotStartError, Server
 from faults.faulty_disk import Calls, FaultyDisk
@@ -21,20 +22,22 @@ STREAMS = 3
 
 
 class Recording:
-    """A load on a server whose disk is written down; it goes on with `ledgers`, if there are any."""
+    """A load on a server whose disk is written down; it goes on with `ledgers`, if there are any, on what is there."""
 
-    def __init__(self, run: Run, name: str, ledgers: list[Ledger] | None = None, *, lies: bool = False) -> None:
+    def __init__(
+        self, run: Run, name: str = "disk", ledgers: list[Ledger] | None = None, *, lies: bool = False
+    ) -> None:
         self._run = run
-        self._workplace = run.place / f"{name}.disk"
+        self._workplace = run.place / name
         self._workplace.mkdir()
-        self._data = run.place / name
+        self._data = run.place / "data"
         self._log = self._workplace / "log"
         self._before = Disk(self._data)
         self.disk = run.ends.enter_context(contextlib.closing(FaultyDisk(self._data, self._workplace, self._log)))
         self.disk.slow_down(SYNC_S)
         if lies:
             self.disk.lie()
-        self.server = run.server(name, self.disk.env())
+        self.server = run.server(env=self.disk.env())
         self.server.start()
         self._load = Load(self.server, run.dice, streams=STREAMS, log_bytes=self._log_bytes, ledgers=ledgers)
         self.ledgers = self._load.ledgers
@@ -61,9 +64,9 @@ class Recording:
         self.server.close()
         return self._load.longest_stall_s
 
-    def images(self, count: int, after: int = 0):
-        """So many power failures behind that place in the log: for each, the place, and what is on the disk. Half of
-        them come just before or behind a sync."""
+    def images(self, count: int, after: int = 0) -> Iterator[tuple[int, str, Image]]:
+        """So many power failures behind that place in the log: for each, the place, what became of the rest, and
+        what is on the disk. Half of them come just before or behind a sync."""
         dice = self._run.dice
         places = [(end, entry.kind) for entry, end in read_log(self._log) if end > after]
         syncs = [number for number, (_, kind) in enumerate(places) if kind in (Kind.SYNC_BEGIN, Kind.SYNC_END)]
@@ -85,43 +88,44 @@ class Recording:
 def _check(run: Run, recording: Recording, count: int, after: int = 0) -> Tally:
     """Starts a server on each of so many images."""
     tally = Tally()
+    server = run.server()
+    stage = Stage(server.data)
     for number, (place, way, image) in enumerate(recording.images(count, after)):
-        root = run.place / f"image-{number}"
-        write_image(image, root)
-        found = _examine(run.server(root.name), recording.ledgers, place)
-        found.complaints = [f"image {number}, {way}, at {place} of the log: {text}" for text in found.complaints]
+        stage.set_up(image)
+        found = _examine(server, recording.ledgers, place)
         if not found.is_clean:
-            found.complaints.append(f"image {number}, {way}, at {place} of the log: see {root}")
-            # As it was before a server touched it, for whoever looks into it.
-            shutil.rmtree(root)
-            write_image(image, root)
-        else:
-            shutil.rmtree(root)
+            kept = run.place / f"image-{number}"
+            found.complaints = [f"{kept.name}, {way}, at {place} of the log: {text}" for text in found.complaints]
+            found.complaints.append(f"{kept}: as it was before a server touched it")
+            stage.clear()
+            stage.set_up(image)
+            shutil.copytree(server.data, kept)
+        stage.clear()
         tally += found
     return tally
 
 
 def _examine(server: Server, ledgers: list[Ledger], place: float) -> Tally:
-    with contextlib.closing(server):
-        try:
-            server.start()
-        except DidNotStartError as error:
-            lost = sum(ledger.acked_before(place) for ledger in ledgers)
-            return Tally(runs=1, lost=lost, complaints=[f"the server does not start: {error}"])
-        found = compare(server, ledgers, place)
-        found.runs = 1
-        return found
+    try:
+        server.start()
+    except DidNotStartError as error:
+        lost = sum(ledger.acked_before(place) for ledger in ledgers)
+        return Tally(runs=1, lost=lost, complaints=[f"the server does not start: {error}"])
+    found = compare(server, ledgers, place)
+    found.runs = 1
+    server.kill()
+    return found
 
 
 def single(run: Run) -> Tally:
-    recording = Recording(run, "data")
+    recording = Recording(run)
     stall_s = recording.end()
     return _with_stall(_check(run, recording, run.images), stall_s)
 
 
 def after_kill(run: Run) -> Tally:
     """The server is killed at any moment and starts again, and then the power fails."""
-    recording = Recording(run, "data")
+    recording = Recording(run)
     after = recording.restart()
     recording.go_on()
     stall_s = recording.end()
@@ -131,7 +135,7 @@ def after_kill(run: Run) -> Tally:
 def after_failed_sync(run: Run) -> Tally:
     """A sync fails once, and the system takes its pages for written; the server is killed and starts again, and then
     the power fails."""
-    recording = Recording(run, "data")
+    recording = Recording(run)
     recording.disk.fail(Calls.SYNC, suffix="-wal", skip=run.dice.randrange(20), count=1)
     assert recording.disk.wait_until_failed(FAIL_S), "no sync failed"
     after = recording.restart()
@@ -142,21 +146,21 @@ def after_failed_sync(run: Run) -> Tally:
 
 def twice(run: Run) -> Tally:
     """The power fails, a server goes on with what is there, and the power fails again."""
-    first = Recording(run, "data")
+    first = Recording(run)
     stall_s = first.end()
     ((place, _, image),) = first.images(1)
-    write_image(image, run.place / "second")
+    Stage(run.place / "data").set_up(image)
     ledgers = [ledger.went_on(place) for ledger in first.ledgers if ledger.created_log_bytes <= place]
     if not ledgers:
         return Tally()  # it was a very early one
-    second = Recording(run, "second", ledgers)
+    second = Recording(run, "second disk", ledgers)
     stall_s = max(stall_s, second.end())
     return _with_stall(_check(run, second, run.images), stall_s)
 
 
 def on_a_disk_that_lies(run: Run) -> Tally:
     """Syncs do nothing: what was acked is lost, and the harness must notice."""
-    recording = Recording(run, "data", lies=True)
+    recording = Recording(run, lies=True)
     recording.end()
     return _check(run, recording, run.images)
 

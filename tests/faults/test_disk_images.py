@@ -4,7 +4,7 @@ import copy
 import random
 
 import pytest
-from faults.disk_images import PAGE_BYTES, SECTOR_BYTES, WAYS, Disk, seal
+from faults.disk_images import PAGE_BYTES, SECTOR_BYTES, WAYS, Disk, Stage, seal
 from faults.disk_log import Entry, Kind, read_log
 
 INODE = 7
@@ -45,7 +45,8 @@ class Log:
         found = set()
         for seed in range(60):
             for way in WAYS:
-                found.add(self.disk.image(way, random.Random(seed)).get("file"))
+                _, content = self.disk.image(way, random.Random(seed)).get("file", (None, None))
+                found.add(content)
         return found
 
 
@@ -179,4 +180,18 @@ def test_what_a_killed_writer_did_and_did_not_write_down_is_added(tmp_path):
     for entry in entries:
         disk.apply(entry)
     assert disk.differences() == []
-    assert disk.image("kept", random.Random(0)) == {"file": b"done"}
+    assert disk.image("kept", random.Random(0)) == {"file": (inode, b"done")}
+
+
+def test_images_are_set_up_in_the_files_that_were_there(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "file").write_bytes(b"first")
+    inode = (root / "file").stat().st_ino
+    stage = Stage(root)
+    for content in (b"second", b""):
+        stage.set_up({"file": (inode, content), "new": (inode + 1, b"new")})
+        assert {path.name: path.read_bytes() for path in root.iterdir()} == {"file": content, "new": b"new"}
+        assert (root / "file").stat().st_ino == inode
+        stage.clear()
+        assert list(root.iterdir()) == []
