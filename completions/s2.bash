@@ -3,7 +3,7 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "check-tail") echo "--max-outage -o --output --stream" ;;
@@ -35,9 +35,12 @@ _s2_flags() {
         "locations list") echo "-0 --zero -o --output --no-headers" ;;
         "locations get-default") echo "-o --output --no-headers" ;;
         "locations set-default") echo "--request-token -o --output --no-headers" ;;
+        "state list") echo "-0 --zero -o --output --no-headers" ;;
+        "state show") echo "-o --output --no-headers" ;;
+        "state reset") echo "-y --yes" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -y --yes -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "records check-tail") echo "--max-outage -o --output --stream" ;;
@@ -58,6 +61,7 @@ _s2_values() {
         "append --timestamp-from") echo "-"; return ;;
         "append --on-error") echo "-"; return ;;
         "append --rate") echo "-"; return ;;
+        "append --state") echo "-"; return ;;
         "append --on-lost-ack") echo "check resend stop"; return ;;
         "append --linger") echo "-"; return ;;
         "append --inflight") echo "-"; return ;;
@@ -267,6 +271,8 @@ _s2_values() {
         "locations get-default -o"|"locations get-default --output") echo "table json jsonl name"; return ;;
         "locations set-default --request-token") echo "-"; return ;;
         "locations set-default -o"|"locations set-default --output") echo "table json jsonl name"; return ;;
+        "state list -o"|"state list --output") echo "table json jsonl name"; return ;;
+        "state show -o"|"state show --output") echo "table json jsonl name"; return ;;
         "lite --data") echo "<dir>"; return ;;
         "lite --host") echo "-"; return ;;
         "lite --port") echo "-"; return ;;
@@ -285,6 +291,7 @@ _s2_values() {
         "records append --timestamp-from") echo "-"; return ;;
         "records append --on-error") echo "-"; return ;;
         "records append --rate") echo "-"; return ;;
+        "records append --state") echo "-"; return ;;
         "records append --on-lost-ack") echo "check resend stop"; return ;;
         "records append --linger") echo "-"; return ;;
         "records append --inflight") echo "-"; return ;;
@@ -384,14 +391,15 @@ _s2_operands() {
         "metrics stream") echo "storage" ;;
         "lite") echo "status stop check backup restore" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations" ;;
+        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
         records) echo "append read tail check-tail trim fence" ;;
         basins) echo "list create get ensure reconfigure delete" ;;
         streams) echo "list create get ensure reconfigure delete" ;;
         tokens) echo "issue list revoke" ;;
         metrics) echo "account basin stream" ;;
         locations) echo "list get-default set-default" ;;
-        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations" ;;
+        state) echo "list show reset" ;;
+        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
     esac
 }
 
@@ -416,7 +424,7 @@ _s2_completion() {
             command="$word"
         else
             case "$command" in
-                records|basins|streams|tokens|metrics|locations) command="$command $word" ;;
+                records|basins|streams|tokens|metrics|locations|state) command="$command $word" ;;
             esac
         fi
     done

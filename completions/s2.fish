@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -12,7 +12,7 @@ function __s2_command
             contains -- $word $takers; and set skip 1
         else if test (count $found) = 0
             set found $word
-        else if test (count $found) = 1; and contains -- $found[1] records basins streams tokens metrics locations
+        else if test (count $found) = 1; and contains -- $found[1] records basins streams tokens metrics locations state
             set -a found $word
         end
     end
@@ -42,6 +42,7 @@ complete -c s2 -n '__s2_at' -a streams -d 'Streams: list, create, get, ensure, r
 complete -c s2 -n '__s2_at' -a tokens -d 'Access tokens: issue, list, revoke'
 complete -c s2 -n '__s2_at' -a metrics -d 'Metrics of the account, of a basin, of a stream'
 complete -c s2 -n '__s2_at' -a locations -d 'Locations of basins: list, get-default, set-default'
+complete -c s2 -n '__s2_at' -a state -d 'Where commands with --state go on: list, show, reset'
 complete -c s2 -n '__s2_at help' -a commands -d 's2 help commands'
 complete -c s2 -n '__s2_at help' -a options -d 's2 help options'
 complete -c s2 -n '__s2_at help' -a environment -d 's2 help environment'
@@ -65,6 +66,7 @@ complete -c s2 -n '__s2_at help' -a streams -d 'Streams: list, create, get, ensu
 complete -c s2 -n '__s2_at help' -a tokens -d 'Access tokens: issue, list, revoke'
 complete -c s2 -n '__s2_at help' -a metrics -d 'Metrics of the account, of a basin, of a stream'
 complete -c s2 -n '__s2_at help' -a locations -d 'Locations of basins: list, get-default, set-default'
+complete -c s2 -n '__s2_at help' -a state -d 'Where commands with --state go on: list, show, reset'
 complete -c s2 -n '__s2_at records' -a append -d 'Append lines of standard input or a file to a stream'
 complete -c s2 -n '__s2_at records' -a read -d 'Print the records of a stream, from its start to its end'
 complete -c s2 -n '__s2_at records' -a tail -d 'Print the last records of a stream, with -f new ones too'
@@ -92,6 +94,9 @@ complete -c s2 -n '__s2_at metrics' -a stream -d 'Print metrics of a stream'
 complete -c s2 -n '__s2_at locations' -a list -d 'List where basins can be stored'
 complete -c s2 -n '__s2_at locations' -a get-default -d 'Show where new basins are stored'
 complete -c s2 -n '__s2_at locations' -a set-default -d 'Choose where new basins are stored'
+complete -c s2 -n '__s2_at state' -a list -d 'List what --state has kept'
+complete -c s2 -n '__s2_at state' -a show -d 'Show where a command would go on'
+complete -c s2 -n '__s2_at state' -a reset -d 'Forget a state'
 complete -c s2 -l local -d 'Use the embedded server of this machine (profile local)'
 complete -c s2 -l profile -x -a 'local' -d 'Use this profile of profiles.toml [env: S2_PROFILE]'
 complete -c s2 -l account-endpoint -x -d 'Where basins are [env: S2_ACCOUNT_ENDPOINT]'
@@ -116,6 +121,8 @@ complete -c s2 -n '__s2_at append' -l timestamp-from -x -d 'A record'\''s time i
 complete -c s2 -n '__s2_at append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
 complete -c s2 -n '__s2_at append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
 complete -c s2 -n '__s2_at append' -l dry-run -d 'Read and check the input; send nothing'
+complete -c s2 -n '__s2_at append' -l exactly-once -d 'End with 5 if anybody else appends, instead of going on beside them'
+complete -c s2 -n '__s2_at append' -l state -x -d 'Go on where the last run with this NAME or ./FILE ended, with --exactly-once'
 complete -c s2 -n '__s2_at append' -l create -d 'Create the basin and the stream if they are missing'
 complete -c s2 -n '__s2_at append' -l on-lost-ack -x -a 'check resend stop' -d 'After a connection lost before an ack: check what is durable, resend all, or stop'
 complete -c s2 -n '__s2_at append' -l linger -x -d 'Wait this long for more lines before sending a batch'
@@ -393,6 +400,12 @@ complete -c s2 -n '__s2_at locations get-default' -l no-headers -d 'No header li
 complete -c s2 -n '__s2_at locations set-default' -l request-token -x -d 'A request sent again with the same TOKEN is not executed again [default: random]'
 complete -c s2 -n '__s2_at locations set-default' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
 complete -c s2 -n '__s2_at locations set-default' -l no-headers -d 'No header line above a table'
+complete -c s2 -n '__s2_at state list' -s 0 -l zero -d 'With -o name: end each name with NUL, for xargs -0'
+complete -c s2 -n '__s2_at state list' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
+complete -c s2 -n '__s2_at state list' -l no-headers -d 'No header line above a table'
+complete -c s2 -n '__s2_at state show' -s o -l output -x -a 'table json jsonl name' -d 'table, json, jsonl or name [default: table]'
+complete -c s2 -n '__s2_at state show' -l no-headers -d 'No header line above a table'
+complete -c s2 -n '__s2_at state reset' -s y -l yes -d 'Do not ask'
 complete -c s2 -n '__s2_at lite' -l data -x -a '(__fish_complete_directories)' -d 'Keep the data in DIR [default: that of --local]'
 complete -c s2 -n '__s2_at lite' -l memory -d 'Delete the data when the server ends'
 complete -c s2 -n '__s2_at lite' -l host -x -d 'Listen on this address'
@@ -420,6 +433,8 @@ complete -c s2 -n '__s2_at records append' -l timestamp-from -x -d 'A record'\''
 complete -c s2 -n '__s2_at records append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
 complete -c s2 -n '__s2_at records append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
 complete -c s2 -n '__s2_at records append' -l dry-run -d 'Read and check the input; send nothing'
+complete -c s2 -n '__s2_at records append' -l exactly-once -d 'End with 5 if anybody else appends, instead of going on beside them'
+complete -c s2 -n '__s2_at records append' -l state -x -d 'Go on where the last run with this NAME or ./FILE ended, with --exactly-once'
 complete -c s2 -n '__s2_at records append' -l create -d 'Create the basin and the stream if they are missing'
 complete -c s2 -n '__s2_at records append' -l on-lost-ack -x -a 'check resend stop' -d 'After a connection lost before an ack: check what is durable, resend all, or stop'
 complete -c s2 -n '__s2_at records append' -l linger -x -d 'Wait this long for more lines before sending a batch'

@@ -69,6 +69,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "account_args:SetDefaultLocationArgs",
         "Choose where new basins are stored",
     ),
+    "state list": ("states:list_states", "state_args:ListStatesArgs", "List what --state has kept"),
+    "state show": ("states:show_state", "state_args:ShowStateArgs", "Show where a command would go on"),
+    "state reset": ("states:reset_state", "state_args:ResetStateArgs", "Forget a state"),
     "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server; check, back up, restore its data"),
     "completion": (
         "completion:print_script",
@@ -108,6 +111,7 @@ GROUPS = {
     "tokens": "Access tokens: issue, list, revoke",
     "metrics": "Metrics of the account, of a basin, of a stream",
     "locations": "Locations of basins: list, get-default, set-default",
+    "state": "Where commands with --state go on: list, show, reset",
 }
 
 # Parameter -> spelling, as in shared_options.option, and help. They stand before or after the command.
@@ -176,6 +180,7 @@ FILES = {
     "streams of the profile local": "${XDG_DATA_HOME:-~/.local/share}/s2/lite",
     "log of its server": "${XDG_DATA_HOME:-~/.local/share}/s2/lite.log",
     "its socket": "$XDG_RUNTIME_DIR/s2, else ${XDG_STATE_HOME:-~/.local/state}/s2",
+    "states of --state NAME": "${XDG_STATE_HOME:-~/.local/state}/s2/states",
     "profiles": "${XDG_CONFIG_HOME:-~/.config}/s2/profiles.toml",
 }
 

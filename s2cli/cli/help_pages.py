@@ -52,7 +52,7 @@ OVERVIEW: dict[str, Rows] = {
     ),
     "The account and this machine": (
         ("tokens, metrics, locations", "Access; usage; where basins are stored"),
-        ("lite, completion", "Run a server here; completion for bash, zsh, fish"),
+        ("lite, state, completion", "Run a server; what --state keeps; shell completion"),
     ),
     "Options, before or after the command": (
         ("--local, --profile NAME", "Which server: that of this machine, or a profile"),

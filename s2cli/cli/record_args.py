@@ -100,6 +100,13 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     ] = "stop"
     rate: Annotated[Rate | None, option("--rate RATE", "No faster than 500/s, or 2MiB/s", parser=parse_rate)] = None
     dry_run: Annotated[bool, option("--dry-run", "Read and check the input; send nothing")] = False
+    exactly_once: Annotated[
+        bool, option("--exactly-once", "End with 5 if anybody else appends, instead of going on beside them")
+    ] = False
+    state: Annotated[
+        str | None,
+        option("--state NAME", "Go on where the last run with this NAME or ./FILE ended, with --exactly-once"),
+    ] = None
     create: Annotated[bool, option("--create", "Create the basin and the stream if they are missing")] = False
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
@@ -141,6 +148,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         self.uri = uris[0] if uris else None
         self.inputs = inputs or self.input
         self._check_separators()
+        self._check_exactness()
         if self.format == "text" and "commands" in vars(self):
             raise UsageError("--commands needs --format json or json-base64: a line of text cannot be a command record")
 
@@ -150,6 +158,17 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         if self.raw:
             return None
         return self.delimiter or (b"\0" if self.zero else b"\n")
+
+    def _check_exactness(self) -> None:
+        if self.state is not None:
+            self.exactly_once = True
+            if self.match_seq_num is not None:
+                raise UsageError("--state knows where the next record belongs: it cannot stand beside --match-seq-num")
+            if self.dry_run:
+                raise UsageError("--dry-run appends nothing: there is no --state to keep")
+        if self.exactly_once and "on_lost_ack" in vars(self):
+            option = "--state" if self.state is not None else "--exactly-once"
+            raise UsageError(f"{option} always looks what became of a lost ack: it cannot stand beside --on-lost-ack")
 
     def _check_separators(self) -> None:
         given = [

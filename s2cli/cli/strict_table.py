@@ -47,7 +47,7 @@ GLOBAL: Flags = {
     "--no-color": ("no_color", True),
 }
 
-GROUPS = ("records", "basins", "streams", "tokens", "metrics", "locations")
+GROUPS = ("records", "basins", "streams", "tokens", "metrics", "locations", "state")
 
 APPEND: Flags = {
     "-i": ("input", "many"), "--input": ("input", "many"),
@@ -61,6 +61,8 @@ APPEND: Flags = {
     "--on-error": ("on_error", "text"),
     "--rate": ("rate", parse_rate),
     "--dry-run": ("dry_run", True),
+    "--exactly-once": ("exactly_once", True),
+    "--state": ("state", "text"),
     "--create": ("create", True),
     "--on-lost-ack": ("on_lost_ack", ("check", "resend", "stop")),
     "--linger": ("linger_ms", parse_duration_ms),

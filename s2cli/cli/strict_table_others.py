@@ -77,6 +77,9 @@ PERIOD: Flags = {
     "--end-timestamp": ("end_timestamp", U64),
     "--end-ago": ("end_ago", "text"),
 }
+RESET_STATE: Flags = {
+    "-y": ("yes", True), "--yes": ("yes", True),
+}
 LITE: Flags = {
     "--data": ("data", "text"), "--local-root": ("data", "text"),
     "--memory": ("memory", True),
@@ -159,6 +162,12 @@ COMMANDS: dict[str, Command] = {
         (), OUTPUT),
     "locations set-default": ("locations:set_default_location", "account_args:SetDefaultLocationArgs",
         (("location", "text", True),), {**REQUEST, **OUTPUT}),
+    "state list": ("states:list_states", "state_args:ListStatesArgs",
+        (), {**NAMES, **OUTPUT}),
+    "state show": ("states:show_state", "state_args:ShowStateArgs",
+        (("name", "text", True),), OUTPUT),
+    "state reset": ("states:reset_state", "state_args:ResetStateArgs",
+        (("name", "text", True),), RESET_STATE),
     "lite": ("lite:lite", "other_args:LiteArgs",
         (("action", ("status", "stop", "check", "backup", "restore"), False), ("backup", "text", False),), LITE),
     "completion": ("completion:print_script", "other_args:CompletionArgs",

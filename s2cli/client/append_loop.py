@@ -204,9 +204,13 @@ class AppendLoop:
             self._transport = self._new_transport()
         if not position.began:
             position.begin(connection)
-        if self._session.needs_resolution() and position.resolve_lost_acks(connection):
+        if self._session.needs_resolution() and self._resolve(connection):
             self._retry.progress()
             self._mismatches = 0
+
+    def _resolve(self, connection: Connection) -> int:
+        """After a loss: finds out which batches are durable; how many."""
+        return self._position.resolve_lost_acks(connection)
 
     def _on_error(self, error: S2Error) -> None:
         """Decides whether to go on; sleeps first, if something is to get better."""

@@ -9,6 +9,7 @@ from s2cli.wire.ranges import format_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from s2cli.wire.append_input import Records
@@ -36,13 +37,16 @@ class InputFiles:
     """All of them are behind the one descriptor `fd`, so that a poll for it goes on when the next file takes its place.
     Lines are counted through all inputs, from 1 on; with `whole` each input counts as one."""
 
-    __slots__ = ("_first_lines", "_whole", "ended", "fd", "names")
+    __slots__ = ("_first_lines", "_watch", "_whole", "ended", "fd", "names")
 
-    def __init__(self, names: tuple[str, ...], *, whole: bool = False) -> None:
-        """Opens the first one. Raises UsageError where one of them cannot be read."""
+    def __init__(
+        self, names: tuple[str, ...], *, whole: bool = False, watch: Callable[[bytes], None] | None = None
+    ) -> None:
+        """Opens the first one; `watch` sees all that is read. Raises UsageError where one of them cannot be read."""
         self.names = names
         self.ended = False
         self._whole = whole
+        self._watch = watch
         self._first_lines = [1]  # of each input that has begun
         if names.count(STDIN) > 1:
             raise UsageError("standard input (-) was given twice")
@@ -72,6 +76,8 @@ class InputFiles:
             self.ended = True
             return []
         if data:
+            if self._watch is not None:
+                self._watch(data)
             return source.feed(data)
         batches = source.finish()
         self.ended = source.error is not None or not self._open_next(source)

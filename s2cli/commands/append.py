@@ -27,10 +27,14 @@ from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.cli.record_args import AppendArgs, ConditionArgs, RecordArgs
     from s2cli.client.append_position import Creation
+    from s2cli.client.checkpoint import Checkpoint
     from s2cli.client.pace import Pace
     from s2cli.commands.append_rejects import Rejects
+    from s2cli.endpoints import Target
     from s2cli.formats.input import TextInput
 
 # Two MiB less cost a bulk load 10 %, four more make the neighbours on the same server wait twice as long.
@@ -57,17 +61,12 @@ def append(args: AppendArgs) -> int:
     target = settings.target()
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-    inputs = _open_inputs(args)
+    checkpoint = _open_checkpoint(args, str(uri), target) if args.state is not None else None
+    inputs = _open_inputs(args, checkpoint)
     rejects = _open_rejects(args, inputs)
     pace = _pace(args)
     source = _open_source(args, headers, rejects, pace)
-    session = AppendSession(
-        fencing_token=fencing_token_bytes(args),
-        demanded=args.match_seq_num,
-        policy=args.on_lost_ack,
-        compression=next(iter(stream.codings), None),
-        describe_lines=inputs.describe,
-    )
+    session = _open_session(args, stream, inputs)
     options = AppendOptions(
         inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
         linger_ms=args.linger_ms,
@@ -85,9 +84,8 @@ def append(args: AppendArgs) -> int:
     failure: S2Error | None = None
     whole = False
     with Interrupts() as interrupts:
-        loop = AppendLoop(stream, session, source, inputs, options, interrupts, console.notice, console.detail, tick)
         try:
-            loop.run()
+            _run(stream, session, source, inputs, options, interrupts, tick, checkpoint)
             if interrupts.count:
                 raise Stopped
             failure = source.error
@@ -107,6 +105,71 @@ def append(args: AppendArgs) -> int:
     if failure is not None:
         raise failure
     return code
+
+
+def _open_session(args: AppendArgs, stream: StreamClient, inputs: InputFiles) -> AppendSession:
+    fencing_token, compression = fencing_token_bytes(args), next(iter(stream.codings), None)
+    if args.exactly_once:
+        from s2cli.wire.exact_session import ExactSession
+
+        return ExactSession(
+            fencing_token=fencing_token,
+            demanded=args.match_seq_num,
+            compression=compression,
+            describe_lines=inputs.describe,
+        )
+    return AppendSession(
+        fencing_token=fencing_token,
+        demanded=args.match_seq_num,
+        policy=args.on_lost_ack,
+        compression=compression,
+        describe_lines=inputs.describe,
+    )
+
+
+def _open_checkpoint(args: AppendArgs, uri: str, target: Target) -> Checkpoint:
+    from s2cli.client.checkpoint import Checkpoint
+    from s2cli.client.state_file import StateFile
+
+    assert args.state is not None
+    server = "local" if target.local else target.basin_url
+    return Checkpoint(StateFile(args.state), {"command": "append", "stream": uri, "server": server})
+
+
+def _run(
+    stream: StreamClient,
+    session: AppendSession,
+    source: TextInput,
+    inputs: InputFiles,
+    options: AppendOptions,
+    interrupts: Interrupts,
+    tick: Callable[[], None] | None,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Raises as AppendLoop.run() does."""
+    notice, detail = console.notice, console.detail
+    if type(session) is AppendSession:
+        AppendLoop(stream, session, source, inputs, options, interrupts, notice, detail, tick).run()
+        return
+    from s2cli.client.exact_append import ExactAppendLoop
+    from s2cli.wire.exact_session import ExactSession
+
+    assert isinstance(session, ExactSession)
+    if checkpoint is not None:
+        checkpoint.resume(session)
+        source.skip(checkpoint.resumed_line - 1)
+        if checkpoint.resumed_line > 1:
+            notice(f"{checkpoint.resumed_line - 1} lines are durable since an earlier run: going on behind them")
+    loop = ExactAppendLoop(
+        stream, session, source, inputs, options, interrupts, notice, detail, tick, checkpoint=checkpoint
+    )
+    try:
+        loop.run()
+        if checkpoint is not None and source.error is None and not interrupts.count:
+            checkpoint.end_of_input(source.lines)
+    finally:
+        if checkpoint is not None and loop.has_begun:
+            checkpoint.finish(session)
 
 
 def inflight_bytes(stream: StreamClient) -> int:
@@ -176,14 +239,14 @@ def _creation(args: AppendArgs) -> Creation | None:
     return stream_config(args), new_request_token()
 
 
-def _open_inputs(args: AppendArgs) -> InputFiles:
+def _open_inputs(args: AppendArgs, checkpoint: Checkpoint | None = None) -> InputFiles:
     names = args.inputs or (STDIN,)
     if STDIN in names:
         if sys.stdin is None:
             raise UsageError("standard input is closed: there is nothing to read")
         if console.stdin_is_terminal():
             console.notice("reading records from the terminal, one per line; end with Ctrl-D")
-    return InputFiles(names, whole=args.raw)
+    return InputFiles(names, whole=args.raw, watch=None if checkpoint is None else checkpoint.see)
 
 
 def name_condition(error: S2Error, args: ConditionArgs, uri: str, durable: int) -> S2Error:

@@ -139,6 +139,8 @@ class Account:
         text = f"; next line: {its_line}"
         if len(self._inputs.names) > 1:
             text += f" of {self._inputs.names[at]}"
+        if self._args.state is not None:
+            return f"{text}; the same command goes on there"
         if session.durable_beyond:
             return f"{text}, but durable already: {self._inputs.describe(session.durable_beyond)}"
         if session.unknown:
@@ -200,8 +202,9 @@ class Account:
                 words += [option, value]
         for header in args.header:
             words += ["--header", header]
-        if args.raw:
-            words.append("--raw")
+        for option, given in (("--raw", args.raw), ("--exactly-once", args.exactly_once)):
+            if given:
+                words.append(option)
         if match_seq_num is None and args.match_seq_num is not None:
             match_seq_num = args.match_seq_num + self._session.durable
         if match_seq_num is not None:

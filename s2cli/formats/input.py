@@ -31,7 +31,7 @@ class TextInput:
     Where a line cannot be one, the batches before it still come; then `error` is set, and nothing more comes.
     """
 
-    __slots__ = ("_batcher", "_lines", "error")
+    __slots__ = ("_batcher", "_lines", "_to_skip", "error")
 
     skipped = 0  # lines that were left out, since they are command records
     rejected = 0  # lines that were left out, since they cannot be records
@@ -39,7 +39,12 @@ class TextInput:
     def __init__(self, lines: Splitter, batcher: Batcher | None = None) -> None:
         self._lines = lines
         self._batcher = Batcher() if batcher is None else batcher
+        self._to_skip = 0
         self.error: S2Error | None = None  # the owner may set it too
+
+    def skip(self, lines: int) -> None:
+        """Passes over so many lines at the beginning: they only count."""
+        self._to_skip = lines
 
     @property
     def lines(self) -> int:
@@ -58,15 +63,22 @@ class TextInput:
 
     def feed(self, data: bytes) -> list[Records]:
         """The batches that are full now."""
-        return self._add(self._lines.feed(data), len(data))
+        lines = self._lines.feed(data)
+        return self._add(self._behind_skipped(lines) if self._to_skip else lines, len(data))
 
     def finish(self) -> list[Records]:
         """At the end of an input, which another one may follow: takes a last line that nothing ends."""
-        return self._add(self._lines.finish(), MAX_RECORD_BYTES)
+        lines = self._lines.finish()
+        return self._add(self._behind_skipped(lines) if self._to_skip else lines, MAX_RECORD_BYTES)
 
     def take_rest(self) -> Records:
         """What has come and makes no full batch; only where has_rest."""
         return self._encode(*self._batcher.take_rest())
+
+    def _behind_skipped(self, lines: list[bytes]) -> list[bytes]:
+        skipped = min(self._to_skip, len(lines))
+        self._to_skip -= skipped
+        return lines[skipped:]
 
     def _add(self, lines: list[bytes], bound_bytes: int) -> list[Records]:
         if self._lines.error is not None:
@@ -125,6 +137,12 @@ class EncodedInput(TextInput):
         if not records:
             return []
         return [self._encode(*batch) for batch in self._batcher.add(records, sum(sizes), sizes)]
+
+    def _behind_skipped(self, lines: list[bytes]) -> list[bytes]:
+        left = super()._behind_skipped(lines)
+        self._parsed += len(lines) - len(left)
+        self._encoded_lines = self._parsed
+        return left
 
     def _on_bad_line(self, line: bytes, error: BadInputError) -> None:
         if self._reject is None:
