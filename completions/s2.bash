@@ -3,12 +3,13 @@
 # The flags of a command.
 _s2_flags() {
     case "$1" in
-        "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --follow-file --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "check-tail") echo "--max-outage -o --output --stream" ;;
         "trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
         "fence") echo "-o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
+        "copy") echo "--create -f --follow --from --to --commands --state --src-profile --dst-profile --src-key-file --dst-key-file --max-outage --compression -o --output" ;;
         "list") echo "-p --prefix --start-after -n --limit -0 --zero -o --output --no-headers" ;;
         "create") echo "--location --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --request-token -o --output --no-headers" ;;
         "get") echo "-o --output --no-headers" ;;
@@ -40,7 +41,7 @@ _s2_flags() {
         "state reset") echo "-y --yes" ;;
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -y --yes -o --output" ;;
         "completion") echo "" ;;
-        "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --follow-file --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "records check-tail") echo "--max-outage -o --output --stream" ;;
@@ -141,6 +142,17 @@ _s2_values() {
         "fence -k"|"fence --encryption-key-file") echo "<file>"; return ;;
         "fence --stream") echo "-"; return ;;
         "fence --max-outage") echo "-"; return ;;
+        "copy --from") echo "-"; return ;;
+        "copy --to") echo "-"; return ;;
+        "copy --commands") echo "skip send"; return ;;
+        "copy --state") echo "-"; return ;;
+        "copy --src-profile") echo "-"; return ;;
+        "copy --dst-profile") echo "-"; return ;;
+        "copy --src-key-file") echo "<file>"; return ;;
+        "copy --dst-key-file") echo "<file>"; return ;;
+        "copy --max-outage") echo "-"; return ;;
+        "copy --compression") echo "none gzip zstd auto"; return ;;
+        "copy -o"|"copy --output") echo "json jsonl"; return ;;
         "list -p"|"list --prefix") echo "-"; return ;;
         "list --start-after") echo "-"; return ;;
         "list -n"|"list --limit") echo "-"; return ;;
@@ -391,7 +403,7 @@ _s2_operands() {
         "metrics stream") echo "storage" ;;
         "lite") echo "status stop check backup restore" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
+        "") echo "append read tail check-tail trim fence copy list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
         records) echo "append read tail check-tail trim fence" ;;
         basins) echo "list create get ensure reconfigure delete" ;;
         streams) echo "list create get ensure reconfigure delete" ;;
@@ -399,7 +411,7 @@ _s2_operands() {
         metrics) echo "account basin stream" ;;
         locations) echo "list get-default set-default" ;;
         state) echo "list show reset" ;;
-        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
+        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence copy list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
     esac
 }
 

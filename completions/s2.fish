@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines --src-profile --dst-profile --src-key-file --dst-key-file -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -30,6 +30,7 @@ complete -c s2 -n '__s2_at' -a tail -d 'Print the last records of a stream, with
 complete -c s2 -n '__s2_at' -a check-tail -d 'Print the next sequence number of a stream'
 complete -c s2 -n '__s2_at' -a trim -d 'Delete the records before a sequence number'
 complete -c s2 -n '__s2_at' -a fence -d 'Set the fencing token of a stream'
+complete -c s2 -n '__s2_at' -a copy -d 'Copy streams, to another basin or server too'
 complete -c s2 -n '__s2_at' -a list -d 'List basins, or the streams of a basin'
 complete -c s2 -n '__s2_at' -a create -d 'Create a basin or a stream'
 complete -c s2 -n '__s2_at' -a get -d 'Show the configuration of a basin or a stream'
@@ -54,6 +55,7 @@ complete -c s2 -n '__s2_at help' -a tail -d 'Print the last records of a stream,
 complete -c s2 -n '__s2_at help' -a check-tail -d 'Print the next sequence number of a stream'
 complete -c s2 -n '__s2_at help' -a trim -d 'Delete the records before a sequence number'
 complete -c s2 -n '__s2_at help' -a fence -d 'Set the fencing token of a stream'
+complete -c s2 -n '__s2_at help' -a copy -d 'Copy streams, to another basin or server too'
 complete -c s2 -n '__s2_at help' -a list -d 'List basins, or the streams of a basin'
 complete -c s2 -n '__s2_at help' -a create -d 'Create a basin or a stream'
 complete -c s2 -n '__s2_at help' -a get -d 'Show the configuration of a basin or a stream'
@@ -121,6 +123,7 @@ complete -c s2 -n '__s2_at append' -l timestamp-from -x -d 'A record'\''s time i
 complete -c s2 -n '__s2_at append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
 complete -c s2 -n '__s2_at append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
 complete -c s2 -n '__s2_at append' -l dry-run -d 'Read and check the input; send nothing'
+complete -c s2 -n '__s2_at append' -l follow-file -d 'Follow the file as it grows, like tail -F, also when it is replaced or cut'
 complete -c s2 -n '__s2_at append' -l exactly-once -d 'End with 5 if anybody else appends, instead of going on beside them'
 complete -c s2 -n '__s2_at append' -l state -x -d 'Go on where the last run with this NAME or ./FILE ended, with --exactly-once'
 complete -c s2 -n '__s2_at append' -l create -d 'Create the basin and the stream if they are missing'
@@ -216,6 +219,19 @@ complete -c s2 -n '__s2_at fence' -l fencing-token -x -d 'Only if this is the st
 complete -c s2 -n '__s2_at fence' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
 complete -c s2 -n '__s2_at fence' -l stream -x -d 'The stream, if no operand names it'
 complete -c s2 -n '__s2_at fence' -l max-outage -x -d 'Give up after this long without progress [default: 60s]'
+complete -c s2 -n '__s2_at copy' -l create -d 'Create the basin and the streams that are missing'
+complete -c s2 -n '__s2_at copy' -s f -l follow -d 'At the end, wait for more'
+complete -c s2 -n '__s2_at copy' -l from -x -d 'Where to start, as in s2 read [default: start]'
+complete -c s2 -n '__s2_at copy' -l to -x -d 'Where to stop, exclusive [default: end]'
+complete -c s2 -n '__s2_at copy' -l commands -x -a 'skip send' -d 'skip or send the command records (fence, trim)'
+complete -c s2 -n '__s2_at copy' -l state -x -d 'Keep where it stands as NAME or ./FILE [default: a name of its own]'
+complete -c s2 -n '__s2_at copy' -l src-profile -x -d 'The profile of SRC, if it is another one'
+complete -c s2 -n '__s2_at copy' -l dst-profile -x -d 'The profile of DST, if it is another one'
+complete -c s2 -n '__s2_at copy' -l src-key-file -r -F -d 'The key of SRC, if it is encrypted'
+complete -c s2 -n '__s2_at copy' -l dst-key-file -r -F -d 'The key of DST, if it is encrypted'
+complete -c s2 -n '__s2_at copy' -l max-outage -x -d 'Give up after this long without progress [default: 60s]'
+complete -c s2 -n '__s2_at copy' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd unless the server is on this machine [default: auto]'
+complete -c s2 -n '__s2_at copy' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at list' -s p -l prefix -x -d 'Only names that begin with PREFIX'
 complete -c s2 -n '__s2_at list' -l start-after -x -d 'Only names after NAME'
 complete -c s2 -n '__s2_at list' -s n -l limit -x -d 'At most N [default: all]'
@@ -433,6 +449,7 @@ complete -c s2 -n '__s2_at records append' -l timestamp-from -x -d 'A record'\''
 complete -c s2 -n '__s2_at records append' -l on-error -x -d 'At a line that is no record: stop, skip it, or write it to a FILE; then end with 7'
 complete -c s2 -n '__s2_at records append' -l rate -x -d 'No faster than 500/s, or 2MiB/s'
 complete -c s2 -n '__s2_at records append' -l dry-run -d 'Read and check the input; send nothing'
+complete -c s2 -n '__s2_at records append' -l follow-file -d 'Follow the file as it grows, like tail -F, also when it is replaced or cut'
 complete -c s2 -n '__s2_at records append' -l exactly-once -d 'End with 5 if anybody else appends, instead of going on beside them'
 complete -c s2 -n '__s2_at records append' -l state -x -d 'Go on where the last run with this NAME or ./FILE ended, with --exactly-once'
 complete -c s2 -n '__s2_at records append' -l create -d 'Create the basin and the stream if they are missing'

@@ -76,9 +76,12 @@ def _run(words: list[str]) -> int:
         return ExitCode.OK
     # Nothing that is imported from here to the command becomes garbage.
     gc.disable()
+    words, program = _without_program(words)
     function, args = _understand(words)
     if args is None:
         return ExitCode.OK
+    if program:
+        args.run_program(program)
     from s2cli.cli import console
     from s2cli.cli.args import StreamConfigArgs
 
@@ -136,6 +139,18 @@ def _understand(words: list[str]) -> tuple[str, CommonArgs | None]:
 
     meant = typer_app.run(words)
     return command_tree.COMMANDS[meant.command][0] if meant is not None else "", meant
+
+
+def _without_program(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The words, and apart from them a command line to run: what stands behind `--` in an append, unless it begins with
+    the URI of the stream."""
+    if "--" not in words:
+        return words, ()
+    at = words.index("--")
+    program = tuple(words[at + 1 :])
+    if "append" not in words[:at] or not program or program[0].startswith("s2://"):
+        return words, ()
+    return words[:at], program
 
 
 def _without_global_options(words: list[str]) -> list[str]:

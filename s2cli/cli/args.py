@@ -56,6 +56,12 @@ class CommonArgs:
         self.settings: Settings | None = None
         self.__dict__.update(given)
 
+    def run_program(self, program: tuple[str, ...]) -> None:
+        """Take the words behind `--`, where they are a command line to run."""
+        from s2cli.errors import UsageError
+
+        raise UsageError(f"{self.command} runs no command: what does {program[0]} behind -- mean?")
+
     def combine(self) -> None:
         """Settle what several options say together. Raises UsageError where they contradict each other."""
         if self.no_color and self.color is None:

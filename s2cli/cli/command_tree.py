@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check-tail": ("check_tail:check_tail", "record_args:CheckTailArgs", "Print the next sequence number of a stream"),
     "trim": ("trim_fence:trim", "record_args:TrimArgs", "Delete the records before a sequence number"),
     "fence": ("trim_fence:fence", "record_args:FenceArgs", "Set the fencing token of a stream"),
+    "copy": ("copy:copy", "copy_args:CopyArgs", "Copy streams, to another basin or server too"),
     "list": ("by_uri:list_below", "resource_args:ListByUriArgs", "List basins, or the streams of a basin"),
     "create": ("by_uri:create", "resource_args:CreateByUriArgs", "Create a basin or a stream"),
     "get": ("by_uri:get", "resource_args:GetByUriArgs", "Show the configuration of a basin or a stream"),

@@ -42,7 +42,7 @@ Usage: s2 [OPTIONS] COMMAND [ARGS]…
 # One screen of 80x24, with the prompt that follows.
 OVERVIEW: dict[str, Rows] = {
     "Records of a stream, s2://BASIN/STREAM": (
-        ("append, read, tail", "Add records; print them; print the last ones"),
+        ("append, read, tail, copy", "Add records; print all or the last; copy them"),
         ("check-tail, trim, fence", "Find the end; delete old ones; lock others out"),
     ),
     "Basins and streams": (

@@ -59,6 +59,8 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
       s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
       s2 append s2://photos-prod/raw --raw *.jpg
       s2 append s2://logs-prod/web --timestamp-from time --on-error bad.log app.log
+      s2 append s2://logs-prod/web --follow-file /var/log/app.log
+      s2 append s2://logs-prod/job -- make -j4 all
 
     Each line becomes one record, byte for byte, without its newline. No record is
     silently lost or repeated: after a lost connection, the command checks which
@@ -100,6 +102,9 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     ] = "stop"
     rate: Annotated[Rate | None, option("--rate RATE", "No faster than 500/s, or 2MiB/s", parser=parse_rate)] = None
     dry_run: Annotated[bool, option("--dry-run", "Read and check the input; send nothing")] = False
+    follow_file: Annotated[
+        bool, option("--follow-file", "Follow the file as it grows, like tail -F, also when it is replaced or cut")
+    ] = False
     exactly_once: Annotated[
         bool, option("--exactly-once", "End with 5 if anybody else appends, instead of going on beside them")
     ] = False
@@ -133,6 +138,8 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     compression: Compression = None
     output: JsonOutput = None
 
+    program: tuple[str, ...] = ()  # a command line to run, whose output is the input
+
     def combine(self) -> None:
         """The operand that begins with s2:// is the URI, wherever it stands; the others are inputs, as `-i` names
         them."""
@@ -149,6 +156,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         self.inputs = inputs or self.input
         self._check_separators()
         self._check_exactness()
+        self._check_followed()
         if self.format == "text" and "commands" in vars(self):
             raise UsageError("--commands needs --format json or json-base64: a line of text cannot be a command record")
 
@@ -158,6 +166,32 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         if self.raw:
             return None
         return self.delimiter or (b"\0" if self.zero else b"\n")
+
+    def run_program(self, program: tuple[str, ...]) -> None:
+        """Takes the words behind `--`. Raises UsageError where something else is the input."""
+        for word, given in (
+            (f"the input {(*self.inputs, '')[0]}", bool(self.inputs)),
+            ("--follow-file", self.follow_file),
+            ("--raw", self.raw),
+            (f"--format {self.format}", self.format != "text"),
+            ("--state", self.state is not None),
+            ("--dry-run", self.dry_run),
+        ):
+            if given:
+                raise UsageError(
+                    f"behind -- stands a command whose output is appended: {word} cannot stand beside it",
+                    hint="a file whose name begins with a dash is written ./-name",
+                )
+        self.program = program
+
+    def _check_followed(self) -> None:
+        if not self.follow_file:
+            return
+        if len(self.inputs) != 1 or self.inputs == ("-",):
+            raise UsageError("--follow-file follows one file: name it, and no other input")
+        for word, given in (("--raw", self.raw), ("--dry-run", self.dry_run), ("--state", self.state is not None)):
+            if given:
+                raise UsageError(f"--follow-file has no end and starts at the beginning: {word} cannot stand beside it")
 
     def _check_exactness(self) -> None:
         if self.state is not None:

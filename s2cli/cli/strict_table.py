@@ -61,6 +61,7 @@ APPEND: Flags = {
     "--on-error": ("on_error", "text"),
     "--rate": ("rate", parse_rate),
     "--dry-run": ("dry_run", True),
+    "--follow-file": ("follow_file", True),
     "--exactly-once": ("exactly_once", True),
     "--state": ("state", "text"),
     "--create": ("create", True),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from s2cli.values import parse_bool, parse_size_bytes
+from s2cli.values import parse_bool, parse_seconds, parse_size_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 
 U64 = range(1 << 64)
 
+COPY: Flags = {
+    "--create": ("create", True),
+    "-f": ("follow", True), "--follow": ("follow", True),
+    "--from": ("from_", "text"),
+    "--to": ("to", "text"),
+    "--commands": ("commands", ("skip", "send")),
+    "--state": ("state", "text"),
+    "--src-profile": ("src_profile", "text"),
+    "--dst-profile": ("dst_profile", "text"),
+    "--src-key-file": ("src_key_file", "text"),
+    "--dst-key-file": ("dst_key_file", "text"),
+    "--max-outage": ("max_outage_s", parse_seconds),
+    "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
+    "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
+}
 PAGES: Flags = {
     "-p": ("prefix", "text"), "--prefix": ("prefix", "text"),
     "-s": ("start_after", "text"), "--start-after": ("start_after", "text"),
@@ -105,6 +120,8 @@ BASIN_CONFIG_PART: Flags = {
 }
 
 COMMANDS: dict[str, Command] = {
+    "copy": ("copy:copy", "copy_args:CopyArgs",
+        (("source", "text", True), ("target", "text", True),), COPY),
     "list": ("by_uri:list_below", "resource_args:ListByUriArgs",
         (("uri", "text", False),), {**PAGES, **NAMES, **OUTPUT}),
     "create": ("by_uri:create", "resource_args:CreateByUriArgs",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from s2cli.client.append_position import Creation
     from s2cli.client.connection import Connection
-    from s2cli.client.input_files import InputFiles
     from s2cli.client.pace import Pace
     from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from s2cli.wire.append_session import AppendSession
 
     class RecordInput(Protocol):
-        """See formats/input.py."""
+        """What makes batches; see formats/input.py."""
 
         error: S2Error | None
 
@@ -43,9 +42,15 @@ if TYPE_CHECKING:
         def has_rest(self) -> bool: ...
         @property
         def rest_bytes(self) -> int: ...
-        def feed(self, data: bytes) -> list[Records]: ...
-        def finish(self) -> list[Records]: ...
         def take_rest(self) -> Records: ...
+
+    class Feed(Protocol):
+        """What is read; see client/input_files.py."""
+
+        fd: int
+        ended: bool
+
+        def read(self) -> list[Records]: ...
 
 
 DRAIN_S = 5.0  # how long an interrupted append waits for what is under way
@@ -94,7 +99,7 @@ class AppendLoop:
         stream: StreamClient,
         session: AppendSession,
         source: RecordInput,
-        inputs: InputFiles | None,
+        inputs: Feed | None,
         options: AppendOptions,
         interrupts: Interrupts,
         notice: Callable[[str], None],
@@ -377,7 +382,7 @@ class AppendLoop:
         assert inputs is not None
         if not source.has_rest:
             self._rest_since = time.monotonic()
-        self._ready += inputs.read(source)
+        self._ready += inputs.read()
         if inputs.ended or source.error is not None:
             self._input_open = False
         if not self._input_open and source.has_rest:

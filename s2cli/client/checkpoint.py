@@ -23,7 +23,7 @@ class Checkpoint:
     then; where the command dies in between, the next run compares what stands in the stream behind it with the input.
     `place` is what must be the same in the next run: the command, the stream, the server."""
 
-    __slots__ = ("_head", "_known_head", "_next_save", "_place", "_state", "resumed_line")
+    __slots__ = ("_head", "_known_head", "_next_save", "_place", "_state", "has_resumed", "resumed_line")
 
     def __init__(self, state: StateFile, place: dict[str, object]) -> None:
         self._state = state
@@ -31,6 +31,7 @@ class Checkpoint:
         self._head = b""  # the beginning of this input
         self._known_head: tuple[int, str] | None = None  # of the input of the runs before: its size and digest
         self._next_save = 0.0
+        self.has_resumed = False
         self.resumed_line = 1
 
     def resume(self, session: ExactSession) -> None:
@@ -46,11 +47,12 @@ class Checkpoint:
         head = fields.get("head")
         if not (is_u64(line) and line and is_u64(seq_num) and isinstance(clean, bool) and isinstance(head, list)):
             raise S2Error(f"{self._state.path} has no position of an append")
-        if len(head) == 2 and isinstance(head[0], int) and isinstance(head[1], str):
+        if len(head) == 2 and isinstance(head[0], int) and isinstance(head[1], str) and head[0]:
             self._known_head = head[0], head[1]
         assert isinstance(line, int)
         assert isinstance(seq_num, int)
         self.resumed_line = line
+        self.has_resumed = True
         session.resume(line, seq_num, clean=clean)
 
     def see(self, data: bytes) -> None:

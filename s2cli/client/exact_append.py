@@ -14,10 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s2cli.client.append_loop import AppendOptions, RecordInput
+    from s2cli.client.append_loop import AppendOptions, Feed, RecordInput
     from s2cli.client.checkpoint import Checkpoint
     from s2cli.client.connection import Connection
-    from s2cli.client.input_files import InputFiles
     from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.exact_session import ExactSession
@@ -33,7 +32,7 @@ class ExactAppendLoop(AppendLoop):
         stream: StreamClient,
         session: ExactSession,
         source: RecordInput,
-        inputs: InputFiles,
+        inputs: Feed,
         options: AppendOptions,
         interrupts: Interrupts,
         notice: Callable[[str], None],

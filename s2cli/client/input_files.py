@@ -35,19 +35,30 @@ INPUT_BYTES = 64 * 1024
 
 class InputFiles:
     """All of them are behind the one descriptor `fd`, so that a poll for it goes on when the next file takes its place.
-    Lines are counted through all inputs, from 1 on; with `whole` each input counts as one."""
+    What is read goes to `source`, which the owner sets. Lines are counted through all inputs, from 1 on; with `whole`
+    each input counts as one."""
 
-    __slots__ = ("_first_lines", "_watch", "_whole", "ended", "fd", "names")
+    __slots__ = ("_first_lines", "_watch", "_whole", "ended", "fd", "names", "source")
 
     def __init__(
-        self, names: tuple[str, ...], *, whole: bool = False, watch: Callable[[bytes], None] | None = None
+        self,
+        names: tuple[str, ...],
+        *,
+        whole: bool = False,
+        watch: Callable[[bytes], None] | None = None,
+        fd: int | None = None,
     ) -> None:
-        """Opens the first one; `watch` sees all that is read. Raises UsageError where one of them cannot be read."""
+        """Opens the first one, unless it is open as `fd`; `watch` sees all that is read. Raises UsageError where one of
+        them cannot be read."""
         self.names = names
+        self.source: LineInput
         self.ended = False
         self._whole = whole
         self._watch = watch
         self._first_lines = [1]  # of each input that has begun
+        if fd is not None:
+            self.fd = fd
+            return
         if names.count(STDIN) > 1:
             raise UsageError("standard input (-) was given twice")
         try:
@@ -64,9 +75,10 @@ class InputFiles:
         name = self.names[len(self._first_lines) - 1]
         return "standard input" if name == STDIN else name
 
-    def read(self, source: LineInput) -> list[Records]:
+    def read(self) -> list[Records]:
         """Reads once what there is, and returns the batches that are full then. `ended` says whether that was all;
         what cannot be read is the source's error."""
+        source = self.source
         try:
             data = os.read(self.fd, INPUT_BYTES)
         except BlockingIOError:  # whoever shares it with us was faster

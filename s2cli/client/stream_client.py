@@ -5,7 +5,7 @@ from __future__ import annotations
 from s2cli.client.connection import basin_peer, call, connect, explain, records_path
 from s2cli.client.sockets import LostError
 from s2cli.endpoints import split_origin
-from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, S2Error
+from s2cli.errors import ApiError, AuthError, NotFoundError, ProtocolError, RangeNotSatisfiableError, S2Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,6 +115,18 @@ class StreamClient:
         count = min(end - start, READ_RECORDS)
         path = f"{self.path}?seq_num={start}&count={count}"
         return self._get(connection, waiter, path, [("accept", PROTOBUF)]).body
+
+    def find_time(self, connection: Connection, waiter: Waiter, timestamp: int) -> int:
+        """The sequence number of the first record at or after that time, or the tail."""
+        path = f"{self.path}?timestamp={timestamp}&count=1"
+        try:
+            data = self._get(connection, waiter, path, [("accept", PROTOBUF)]).body
+        except RangeNotSatisfiableError as error:
+            return error.tail_seq_num
+        from s2cli.wire.messages import decode_received
+
+        records = decode_received(data).records
+        return records[0].seq_num if records else self.check_tail(connection, waiter)[0]
 
     def _get(self, connection: Connection, waiter: Waiter, path: str, headers: Headers | None = None) -> Response:
         headers = self.headers + self.accepts + (headers or [])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from s2cli.cli import console
 from s2cli.client.append_loop import AppendLoop, AppendOptions, Stopped
-from s2cli.client.input_files import STDIN, InputFiles
-from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts
+from s2cli.client.retry import DEFAULT_LIMIT_S, SIGTERM, Interrupts
 from s2cli.client.stream_client import StreamClient
+from s2cli.commands.append_inputs import AppendInput
 from s2cli.commands.append_report import Account
 from s2cli.commands.connect import open_stream, stream_config_header
 from s2cli.config.settings import Settings
@@ -22,7 +19,6 @@ from s2cli.errors import (
     SeqNumMismatchError,
     UsageError,
 )
-from s2cli.formats.input import open_input
 from s2cli.wire.append_session import AppendSession
 
 TYPE_CHECKING = False
@@ -32,8 +28,9 @@ if TYPE_CHECKING:
     from s2cli.cli.record_args import AppendArgs, ConditionArgs, RecordArgs
     from s2cli.client.append_position import Creation
     from s2cli.client.checkpoint import Checkpoint
+    from s2cli.client.input_files import InputFiles
     from s2cli.client.pace import Pace
-    from s2cli.commands.append_rejects import Rejects
+    from s2cli.client.program_input import ProgramInput
     from s2cli.endpoints import Target
     from s2cli.formats.input import TextInput
 
@@ -46,26 +43,22 @@ FAR_INFLIGHT_BYTES = 8 * 1024 * 1024
 def append(args: AppendArgs) -> int:
     if args.inflight_bytes == 0:
         raise UsageError("--inflight 0 would never send anything", hint="give a size, for example --inflight 4MiB")
-    headers = [_parse_header(text) for text in args.header]
     config = stream_config_header(args)
     no_stream = f"{args.inputs[0]} is taken for a file: a stream begins with s2://" if args.inputs else None
     if args.dry_run:
         from s2cli.commands.append_dry_run import dry_run
 
         uri = Settings(args).stream_uri(args.uri, args.stream, hint=no_stream)
-        inputs = _open_inputs(args)
-        rejects = _open_rejects(args, inputs)
-        source = _open_source(args, headers, rejects, None)
-        return dry_run(str(uri), source, inputs, rejects, as_json=args.output is not None)
+        opened = AppendInput(args)
+        return dry_run(str(uri), opened.source, opened.files, opened.rejects, as_json=args.output is not None)
     settings, uri = open_stream(args, hint=no_stream)
     target = settings.target()
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     checkpoint = _open_checkpoint(args, str(uri), target) if args.state is not None else None
-    inputs = _open_inputs(args, checkpoint)
-    rejects = _open_rejects(args, inputs)
     pace = _pace(args)
-    source = _open_source(args, headers, rejects, pace)
+    opened = AppendInput(args, pace, None if checkpoint is None else checkpoint.see)
+    inputs, source, rejects = opened.files, opened.source, opened.rejects
     session = _open_session(args, stream, inputs)
     options = AppendOptions(
         inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
@@ -77,14 +70,16 @@ def append(args: AppendArgs) -> int:
         pace=pace,
     )
     # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
-    typed = STDIN in inputs.names and console.stdin_is_terminal()
-    account = Account(args, None if typed else target.command, str(uri), session, source, inputs, rejects)
-    tick = account.show_progress if console.stderr_is_terminal() and not typed else None
+    resumes = not opened.typed and not args.program and not args.follow_file
+    account = Account(args, None if not resumes else target.command, str(uri), session, source, inputs, rejects)
+    tick = account.show_progress if console.stderr_is_terminal() and not opened.typed else None
     code = 0
     failure: S2Error | None = None
     whole = False
-    with Interrupts() as interrupts:
+    with _interrupts(opened.program) as interrupts:
         try:
+            if opened.program is not None:
+                opened.program.start()
             _run(stream, session, source, inputs, options, interrupts, tick, checkpoint)
             if interrupts.count:
                 raise Stopped
@@ -103,8 +98,18 @@ def append(args: AppendArgs) -> int:
     console.status("")
     account.show(code, whole=whole, as_json=args.output is not None)
     if failure is not None:
+        if opened.program is not None:
+            opened.program.send_signal(SIGTERM)
         raise failure
-    return code
+    return code if code or opened.program is None else opened.program.exit_code
+
+
+def _interrupts(program: ProgramInput | None) -> Interrupts:
+    if program is None:
+        return Interrupts()
+    from s2cli.client.program_input import PassedOnInterrupts
+
+    return PassedOnInterrupts(program, has_terminal=console.stdin_is_terminal())
 
 
 def _open_session(args: AppendArgs, stream: StreamClient, inputs: InputFiles) -> AppendSession:
@@ -194,21 +199,6 @@ def fencing_token_bytes(args: ConditionArgs) -> bytes | None:
     return args.fencing_token.encode()
 
 
-def _parse_header(text: str) -> tuple[bytes, bytes]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise UsageError(f'--header: "{text}" is not a header: write NAME=VALUE')
-    return os.fsencode(name), os.fsencode(value)
-
-
-def _open_rejects(args: AppendArgs, inputs: InputFiles) -> Rejects | None:
-    if args.on_error == "stop":
-        return None
-    from s2cli.commands.append_rejects import Rejects
-
-    return Rejects(None if args.on_error == "skip" else args.on_error, args.separator, inputs)
-
-
 def _pace(args: AppendArgs) -> Pace | None:
     if args.rate is None:
         return None
@@ -217,36 +207,12 @@ def _pace(args: AppendArgs) -> Pace | None:
     return Pace(args.rate)
 
 
-def _open_source(
-    args: AppendArgs, headers: list[tuple[bytes, bytes]], rejects: Rejects | None, pace: Pace | None
-) -> TextInput:
-    return open_input(
-        args.format,
-        args.separator,
-        headers,
-        skip_commands=args.commands == "skip",
-        timestamp_field=args.timestamp_from,
-        batcher=None if pace is None else pace.new_batcher(),
-        reject=None if rejects is None else rejects.reject,
-    )
-
-
 def _creation(args: AppendArgs) -> Creation | None:
     if not args.create:
         return None
     from s2cli.commands.resource_options import new_request_token, stream_config
 
     return stream_config(args), new_request_token()
-
-
-def _open_inputs(args: AppendArgs, checkpoint: Checkpoint | None = None) -> InputFiles:
-    names = args.inputs or (STDIN,)
-    if STDIN in names:
-        if sys.stdin is None:
-            raise UsageError("standard input is closed: there is nothing to read")
-        if console.stdin_is_terminal():
-            console.notice("reading records from the terminal, one per line; end with Ctrl-D")
-    return InputFiles(names, whole=args.raw, watch=None if checkpoint is None else checkpoint.see)
 
 
 def name_condition(error: S2Error, args: ConditionArgs, uri: str, durable: int) -> S2Error:

@@ -22,7 +22,7 @@ def dry_run(uri: str, source: TextInput, inputs: InputFiles, rejects: Rejects | 
     started = time.monotonic()
     records = batches = size_bytes = 0
     while not inputs.ended:
-        full = inputs.read(source)
+        full = inputs.read()
         if (inputs.ended or source.error is not None) and source.has_rest:
             full.append(source.take_rest())
         for batch in full:

@@ -197,15 +197,11 @@ def open_input(
     Every record gets `headers` besides its own, but for command records, which have none; these are left out where
     `skip_commands` says so. `timestamp_field` is a field of the JSON in each body: the record's time. `reject` gets
     lines that cannot be records, which else end the input."""
-    timestamp_of = None
-    if timestamp_field is not None:
-        from s2cli.formats.body_timestamp import timestamp_finder
-
-        timestamp_of = timestamp_finder(timestamp_field)
+    timestamp_of = find_timestamp(timestamp_field)
     if record_format == "text":
         if not headers and timestamp_of is None and reject is None:
             return TextInput(_splitter(separator, MAX_BODY_BYTES), batcher)
-        limit_bytes, parse = _text_parser(headers, timestamp_of)
+        limit_bytes, parse = text_parser(headers, timestamp_of)
     else:
         from s2cli.formats.json_input import record_parser
 
@@ -217,11 +213,20 @@ def open_input(
     return EncodedInput(_splitter(separator, limit_bytes), parse, batcher, reject)
 
 
+def find_timestamp(field: str | None) -> Callable[[bytes], int] | None:
+    """What finds the time of a record in this field of its body; None without a field."""
+    if field is None:
+        return None
+    from s2cli.formats.body_timestamp import timestamp_finder
+
+    return timestamp_finder(field)
+
+
 def _splitter(separator: bytes | None, limit_bytes: int) -> Splitter:
     return WholeInputs(limit_bytes) if separator is None else LineSplitter(separator, limit_bytes)
 
 
-def _text_parser(headers: Headers, timestamp_of: Callable[[bytes], int] | None) -> tuple[int, Parse]:
+def text_parser(headers: Headers, timestamp_of: Callable[[bytes], int] | None) -> tuple[int, Parse]:
     """The most that a line may have, and what makes a record of one."""
     from s2cli.wire.append_input import encode_headers, encode_record
     from s2cli.wire.record_rules import metered_bytes

@@ -15,7 +15,7 @@ from s2cli.wire.protobuf import (
     runs_of_field,
 )
 from s2cli.wire.s2_pb2 import AppendInput, AppendRecord, ReadBatch, SequencedRecord
-from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawAppendInput, RawRecords
+from s2cli.wire.views_pb2 import MergedAppendInput, MergedReadBatch, RawAppendInput, RawRecords, TimedReadBatch
 
 # Smaller batches become objects at once: 2 ms if they are headers and nothing else. So do records of a larger one.
 _BATCH_AT_ONCE_BYTES = 256 * 1024
@@ -126,6 +126,22 @@ def read_bodies(data: bytes, first_seq_num: int) -> list[bytes] | None:
         return None
     _check_count(len(records.body), MAX_BATCH_RECORDS, "records")
     return list(records.body)
+
+
+def read_timed_bodies(data: bytes, first_seq_num: int) -> tuple[list[bytes], list[int]] | None:
+    """The same bodies, and the timestamp of each record; None too where a timestamp is left out, or they fall."""
+    try:
+        records = TimedReadBatch.FromString(data).records
+    except DecodeError as error:
+        raise ProtocolError(f"the server sent a batch that cannot be read: {error}") from error
+    count = len(records.body)
+    if not count or count != records.seq_num + 1 - first_seq_num or records.headers or len(records.timestamp) != count:
+        return None
+    _check_count(count, MAX_BATCH_RECORDS, "records")
+    timestamps = list(records.timestamp)
+    if timestamps.count(timestamps[0]) != count and timestamps != sorted(timestamps):
+        return None
+    return list(records.body), timestamps
 
 
 def decode_read(data: bytes) -> ReadBatch:

@@ -42,6 +42,26 @@ class MergedReadBatch(_message.Message):
     tail: bytes
     def __init__(self, records: _Optional[_Union[MergedSequencedRecords, _Mapping]] = ..., tail: _Optional[bytes] = ...) -> None: ...
 
+class TimedSequencedRecords(_message.Message):
+    __slots__ = ("seq_num", "timestamp", "headers", "body")
+    SEQ_NUM_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    seq_num: int
+    timestamp: _containers.RepeatedScalarFieldContainer[int]
+    headers: _containers.RepeatedScalarFieldContainer[bytes]
+    body: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, seq_num: _Optional[int] = ..., timestamp: _Optional[_Iterable[int]] = ..., headers: _Optional[_Iterable[bytes]] = ..., body: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class TimedReadBatch(_message.Message):
+    __slots__ = ("records", "tail")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    records: TimedSequencedRecords
+    tail: bytes
+    def __init__(self, records: _Optional[_Union[TimedSequencedRecords, _Mapping]] = ..., tail: _Optional[bytes] = ...) -> None: ...
+
 class RawAppendInput(_message.Message):
     __slots__ = ("records", "match_seq_num", "fencing_token")
     RECORDS_FIELD_NUMBER: _ClassVar[int]

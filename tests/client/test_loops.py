@@ -163,11 +163,14 @@ class Append:
         self._says = threading.Condition()
         self.session = AppendSession()
         self.read_fd, self.write_fd = os.pipe()
+        source = open_input("text", b"\n", [])
+        inputs = InputFiles((f"/dev/fd/{self.read_fd}",))
+        inputs.source = source
         self.loop = AppendLoop(
             server.client(),
             self.session,
-            open_input("text", b"\n", []),
-            InputFiles((f"/dev/fd/{self.read_fd}",)),
+            source,
+            inputs,
             AppendOptions(**options),
             Interrupts(),
             self._say,
