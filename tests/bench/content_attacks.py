@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -135,6 +136,26 @@ def heads_h2(server: Server, until_s: float) -> Iterator[object]:
         yield connection
 
 
+def small_records(server: Server, until_s: float) -> Iterator[object]:
+    """5 append sessions full of records of 10 bytes, a thousand to a frame, whose acks nobody takes."""
+    message = append_of(field(3, b"x" * 10)) * 1000
+    frame = (len(message) + 1).to_bytes(3, "big") + b"\0" + message
+    chunk = b"%x\r\n%b\r\n" % (len(frame), frame)
+
+    def send(number: int) -> None:
+        with contextlib.suppress(OSError), server.connect() as connection:
+            path = RECORDS.format(f"small-{number}")
+            connection.sendall(head("POST", path, "content-type: s2s/proto", "transfer-encoding: chunked"))
+            while time.monotonic() < until_s:
+                connection.settimeout(max(0.1, until_s - time.monotonic()))
+                connection.sendall(chunk)
+
+    threads = [threading.Thread(target=send, args=(number,), daemon=True) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    yield threads
+
+
 MANY_HEADERS = field(2, field(1, b"a")) * 349_000
 CONTROLS = field(3, b"\x01" * 1_000_000)
 SSE = "accept: text/event-stream"
@@ -157,4 +178,5 @@ ATTACKS = {
     "appends-headers": partial(appends, record=MANY_HEADERS),
     "appends-empty": partial(appends, record=field(2, b"") * 1_040_000),
     "heads-h2": heads_h2,
+    "small-records": small_records,
 }
