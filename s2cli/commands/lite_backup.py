@@ -102,6 +102,17 @@ def _have_copied(directory: str, path: Path) -> None:
         client.close()
 
 
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # not yet, or the server has given up
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _copy(client: ApiClient, path: Path) -> None:
     from s2cli.client.api import copy_state
 
@@ -110,6 +121,8 @@ def _copy(client: ApiClient, path: Path) -> None:
     try:
         while state["running"]:
             time.sleep(POLL_S)
+            # By and by: all at once in the end, it would keep the server's commits waiting.
+            _sync(path)
             state = copy_state(client, "GET")
             tell(int(str(state["copied_bytes"])), int(str(state["total_bytes"])))
     except BaseException:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults import disk_errors, engines, histories, network_faults, power_failures, process_faults
+from faults import backups, disk_errors, engines, histories, network_faults, power_failures, process_faults
 from faults.run import Run
 from faults.tally import Tally, table
 
@@ -27,6 +27,7 @@ FAULTS = {
     **disk_errors.FAULTS,
     **power_failures.FAULTS,
     **histories.FAULTS,
+    **backups.FAULTS,
 }
 # One run of each, in a time that a gate has.
 QUICK = (
