@@ -160,7 +160,7 @@ def parse_endpoint(text: str, name: str, *, placeholder: bool = False) -> str:
 
 
 def _split_port(rest: str) -> tuple[str, int | None]:
-    """Host without brackets, and port: None where none is given, 0 where it is no number."""
+    """Host without brackets, and port: None if none is given, 0 if it is not a number."""
     if rest.startswith("["):
         host, bracket, tail = rest[1:].partition("]")
         if not bracket or (tail and not tail.startswith(":")):

@@ -2,7 +2,7 @@
 
 S2Error                         what failed; `hint` says what to type next        exit 1
 ├── UsageError                  the command line or the configuration is wrong    2
-│   └── BadValueError           a text is no valid name, URI, duration, …         2
+│   └── BadValueError           a text is not a valid name, URI, duration …       2
 ├── NotFoundError               a basin, stream or token is not there             3
 ├── AuthError                   no credential, or it was refused                  4
 ├── PreconditionError           something was not as the request demanded         5
@@ -14,7 +14,7 @@ S2Error                         what failed; `hint` says what to type next      
 ├── UndecidedError              nobody can tell whether records are durable       8
 ├── IncompleteError             something was left out, and the rest was done     8
 ├── ProtocolError               the peer broke the protocol                       1
-│   ├── FrameError              bytes that are no S2S frame
+│   ├── FrameError              bytes that are not an S2S frame
 │   └── BrokenAckError          an acknowledgement that no server may give
 └── ApiError                    an error body of the API, sent or received        by status and code
     ├── MissingKeyError         the stream is encrypted, and there was no key
@@ -135,7 +135,8 @@ class UnreachableError(S2Error):
 
 
 class BadInputError(S2Error):
-    """Input that is no record, for this `reason`; `line` counts from 1, and is None where the input has no lines."""
+    """Input that is not a valid record, for this `reason`; `line` counts from 1, and is None where the input has no
+    lines."""
 
     exit_code = ExitCode.BAD_DATA
 

@@ -1,7 +1,7 @@
-"""Characters that would drive a terminal, end a line or turn the direction of writing, and what is written instead.
+"""Escapes characters that would control a terminal, end a line or change the direction of text.
 
-Names, bodies and messages come from others. `console` calls this for everything that it prints as a line or a cell, and
-whatever writes JSON. `re` costs a start 6 ms and is imported where there may be something to escape.
+Names, bodies and messages come from others. The console escapes every line and cell that it prints, and so does every
+writer of JSON. `re` adds 6 ms to a start, so it is imported only where there may be something to escape.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REST_OF_CONTROLS = {
 
 
 def escape_line(text: str) -> str:
-    """`text` with `\\xNN` or `\\u{NNNN}` for each character that is not harmless in a line of a terminal."""
+    """`text` with `\\xNN` or `\\u{NNNN}` in place of each character that could harm a line of a terminal."""
     import re
 
     return re.sub(_IN_LINES, _visible, text)
@@ -39,7 +39,8 @@ def _visible(match: Match[str]) -> str:
 
 
 def encode_json_text(text: str) -> bytes:
-    """JSON that escapes no more than it must, as UTF-8, with `\\uNNNN` for what is not harmless either."""
+    """The UTF-8 of `text`, which is JSON already. Characters that JSON may leave as they are, but that could harm a
+    line of a terminal, become `\\uNNNN`."""
     try:
         data = text.encode()
     except UnicodeEncodeError:
@@ -53,7 +54,8 @@ def encode_json_text(text: str) -> bytes:
 
 
 def _may_have_controls(data: bytes) -> bool:
-    """At the speed of memory, where the pattern would take a third of the time of writing the JSON of records."""
+    """False only if nothing in this UTF-8 has to be escaped in JSON. Searching for bytes is as fast as memory; the
+    pattern would take a third of the time in which records are written as JSON."""
     if data.isascii():
         return 0x7F in data
     if any(first in data for first in _FIRST_BYTES):

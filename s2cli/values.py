@@ -129,7 +129,7 @@ def _not_a_uri(text: str, what: str) -> BadValueError:
 
 
 def parse_option(option: str, parse: Callable[[str], Value], text: str) -> Value:
-    """The value of an option. Raises what `parse` raises, UsageError, with the option named before it."""
+    """`parse(text)`, the value of `option`. A UsageError of `parse` gets the name of the option before its message."""
     try:
         return parse(text)
     except UsageError as error:
@@ -137,7 +137,7 @@ def parse_option(option: str, parse: Callable[[str], Value], text: str) -> Value
 
 
 def parse_u64(text: str, what: str) -> int:
-    """A number of the API: decimal digits, at most 2^64 - 1."""
+    """A whole number in decimal digits, at most 2^64 - 1 as in the API. `what` names it in the BadValueError."""
     if not (text.isascii() and text.isdigit()):
         raise BadValueError(f'{what} must be a whole number, not "{text}"')
     number = int(text) if len(text) <= 20 else U64_MAX + 1
@@ -352,7 +352,8 @@ def _with_date(word: str, now_ms: int) -> str:
 
 
 def epoch_ms(number: float) -> int:
-    """Milliseconds since the epoch, of a number of them or, as its size tells, of seconds."""
+    """`number` in milliseconds since the epoch. A number below 10^11 is taken for seconds, any other for
+    milliseconds."""
     return int(number if number >= _FIRST_MILLISECONDS else number * 1000)
 
 
@@ -439,7 +440,7 @@ def shell_word(text: str) -> str:
 
 
 def parse_record_format(text: str) -> str:
-    """`text`, `json` or `json-base64`, for which the official tool has other names."""
+    """`text`, `json` or `json-base64`. The official tool's names for these are understood too."""
     if text not in _RECORD_FORMATS:
         raise BadValueError(f'"{text}" is not text, json or json-base64')
     return _RECORD_FORMATS[text]
@@ -453,14 +454,15 @@ def parse_print_format(text: str) -> str:
 
 
 def parse_bool(text: str) -> bool:
-    """`true` or `false`, of an option."""
+    """The value of an option that takes `true` or `false`. Raises BadValueError for any other text."""
     if text not in ("true", "false"):
         raise BadValueError(f'"{text}" is neither true nor false')
     return text == "true"
 
 
 def is_true(text: str, name: str) -> bool:
-    """A switch in the environment."""
+    """Whether `text`, the value of the environment variable `name`, is one of 1, true, yes, on. False for 0, false, no,
+    off and the empty text. Raises BadValueError for any other."""
     word = text.strip().lower()
     if word in _TRUE:
         return True

@@ -99,7 +99,7 @@ class RevokeTokenArgs(RequestArgs):
 
 
 class PeriodArgs(CommonArgs):
-    """The time that metrics are wanted of."""
+    """Options that choose a period of time, and how finely metrics divide it."""
 
     metric: str | None
     interval: Annotated[
@@ -130,7 +130,7 @@ class StreamPeriodArgs(PeriodArgs, ResourceArgs):
 
 
 class MetricsArgs(PeriodArgs, OutputArgs):
-    """What prints metrics."""
+    """What all commands that print metrics take."""
 
     from_: Annotated[str | None, option("--from TIME", "From TIME on: 3h (ago), a date, a time [default: 1d ago]")] = (
         None

@@ -38,7 +38,7 @@ class RecordArgs(CommonArgs):
 
 
 class ConditionArgs(RecordArgs):
-    """What appends only on a condition."""
+    """What the commands take that append only if a condition holds."""
 
     match_seq_num: Annotated[
         int | None, u64_option("-m, --match-seq-num N", "Only if the next record gets this sequence number")
@@ -242,7 +242,7 @@ class CheckTailArgs(RecordArgs):
 
 
 class CommandArgs(ConditionArgs):
-    """What appends a command record. Its second operand is the `value` of the command."""
+    """What the commands take that append a command record. Their second operand is the `value` of that record."""
 
     value: str | None
     value_name: str

@@ -318,7 +318,7 @@ class AppendLoop:
         if session.advised:
             return True
         pace = self._options.pace
-        while ready and session.can_add and (pace is None or pace.admits(ready[0])):
+        while ready and session.can_add and (pace is None or pace.try_acquire(ready[0])):
             session.add(ready.pop(0))
         self._transport.send(connection)
         done = self._transport.ends_with_input and not (self._input_open or ready or self._source.has_rest)

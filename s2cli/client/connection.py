@@ -107,17 +107,17 @@ class Connection:
         self._socket.send([self._http.request(method, path, headers, body)])
 
     def send(self, parts: list[bytes]) -> None:
-        """More of the request's body. What nobody takes now waits: see `pending`."""
+        """Sends more of the request's body. What the socket does not take yet is kept: see `pending`."""
         self._socket.send(self._http.body(parts))
 
     def end(self) -> None:
-        """Nothing more follows. May be called again."""
+        """Ends the request's body. Calling it again does nothing."""
         if not self._has_ended:
             self._has_ended = True
             self._socket.send([self._http.end()])
 
     def on_ready(self, ready: int) -> bytes:
-        """What has come of the response's body, after poll() found `ready`. Raises LostError and ProtocolError."""
+        """The next bytes of the response's body, after poll() returned `ready`. Raises LostError and ProtocolError."""
         if ready & select.POLLOUT:
             self._socket.flush()
             if not ready & ~select.POLLOUT:
@@ -134,8 +134,8 @@ class Connection:
         return body
 
     def keep_alive(self, now: float) -> float | None:
-        """To be called at times: sends a sign of life when it is due (protocol section 1.3), where the protocol has
-        one. The time of the next; None for never. Raises LostError where the last one was not answered."""
+        """Sends the PING of HTTP/2 if it is due (protocol section 1.3). Returns when to call again, on the clock of
+        `now`; None over HTTP/1.1, which has none. Raises LostError if the last PING was not answered."""
         if self._http.ping is None:
             return None
         if now >= self._next_ping:
@@ -149,7 +149,8 @@ class Connection:
 
 
 def connect(peer: Peer, waiter: Waiter) -> Connection:
-    """Raises LostError, UsageError where a proxy would be bypassed, UnreachableError where trying again is no use."""
+    """Opens a connection, with TLS for https. Raises LostError; UsageError if the environment asks for a proxy;
+    UnreachableError if a retry cannot help."""
     socket: PlainSocket | TlsSocket = connect_socket(peer, waiter)
     http2 = peer.http2
     if peer.scheme == "https":
@@ -190,7 +191,7 @@ def call(
 
 
 def inflated(headers: dict[str, str], body: bytes, limit_bytes: int) -> bytes:
-    """A body as it was before its content coding, at most `limit_bytes` of it. Raises ProtocolError."""
+    """`body` without its content coding. Raises ProtocolError if the result would be longer than `limit_bytes`."""
     coding = headers.get("content-encoding", "identity")
     if coding == "identity":
         return body
@@ -202,7 +203,7 @@ def inflated(headers: dict[str, str], body: bytes, limit_bytes: int) -> bytes:
 
 
 def basin_peer(target: Target, basin: str) -> tuple[Peer, Headers]:
-    """Where the streams of this basin are, and the headers of every request for them."""
+    """The server of the streams of this basin, and the headers that every request to it carries."""
     scheme, host, port, names_basin = target.basin_origin(basin)
     headers = _common_headers(target)
     if names_basin:
@@ -211,12 +212,13 @@ def basin_peer(target: Target, basin: str) -> tuple[Peer, Headers]:
 
 
 def account_peer(target: Target) -> tuple[Peer, Headers]:
-    """Where basins are made."""
+    """The server of the account (basins, tokens, locations), and the headers that every request to it carries."""
     return _peer(target, *target.account_origin()), _common_headers(target)
 
 
 def explain(error: S2Error, target: Target, basin: str | None, stream: str | None = None) -> S2Error:
-    """The same with what to do about an error of the server, which was asked about that basin and stream."""
+    """`error` with a hint on what to type next, for an answer to a request about that basin and stream. An error that
+    has a hint already stays as it is."""
     hint = None if error.hint is not None else _hint(error, target, basin, stream)
     return error if hint is None else error.reworded(hint=hint)
 
@@ -251,7 +253,7 @@ def _common_headers(target: Target) -> Headers:
 
 
 def quote(text: str) -> str:
-    """`text` as one segment of a path: everything but letters, digits and -._~ as %XX."""
+    """Percent-encodes `text` as one segment of a path: all bytes but letters, digits and -._~."""
     data = text.encode()
     if _UNRESERVED.issuperset(data):
         return text

@@ -77,7 +77,7 @@ class Http1:
     def receive(self, data: bytes | None) -> bytes:
         """The part of the response body that is in `data`, which is None at the end of the connection.
 
-        Raises LostError where the connection ends too early, ProtocolError for what is no HTTP.
+        Raises LostError where the connection ends too early, ProtocolError for what is not HTTP.
         """
         if data is None:
             self.reusable = False

@@ -35,8 +35,8 @@ def find_server() -> str | None:
 
 
 def read_note(directory: str) -> dict[str, str] | None:
-    """What the server of that directory says about itself; None if there is none, or it is just starting. A server
-    that crashed leaves its text behind."""
+    """The fields of the LOCK file in `directory` (wire/lock_file.py); None if there are none yet. The server that wrote
+    them may have crashed: see probe()."""
     try:
         # O_NONBLOCK: whatever else has this name must not hold us up.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -52,14 +52,15 @@ def read_note(directory: str) -> dict[str, str] | None:
 
 
 def is_outdated(note: dict[str, str]) -> bool:
-    """Whether this server is to make room for one of our version: it is older, and nobody started it by hand."""
+    """Whether the server is older than this program and was started by a command, not by the user: then it is
+    replaced."""
     if note.get("started") != "itself" or note.get("version") == __version__:
         return False
     return version_key(note.get("version", "")) < version_key(__version__)
 
 
 def probe(path: str) -> OSError | None:
-    """Connects to a Unix socket and leaves; the error if nobody listens there."""
+    """Connects to a Unix socket and disconnects. The error if that fails, which is_absent() explains; else None."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(PROBE_TIMEOUT_S)
@@ -72,5 +73,6 @@ def probe(path: str) -> OSError | None:
 
 
 def is_absent(error: OSError) -> bool:
-    """Whether a failed probe means that there is no server, rather than one that does not answer."""
+    """Whether this error of probe() means that no server listens. With any other one there may be a server that does
+    not answer."""
     return error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK)

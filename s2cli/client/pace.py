@@ -1,4 +1,4 @@
-"""How fast records leave, where `--rate` holds them back."""
+"""The rate limiter of `append --rate`: when the next batch may be sent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from s2cli.values import Rate
     from s2cli.wire.append_input import Records
 
-# Batches are so small that this many leave in a second: what comes evenly is what is wanted.
+# A batch holds at most the records of a tenth of a second, so that they are sent evenly.
 BATCHES_PER_S = 10
 
 
 class Pace:
-    """Admits batches so that no more than the rate leaves, and nothing is made up for where the input was slower.
-    `until`: when the next one may leave, in monotonic seconds."""
+    """Limits the records or bytes that are sent each second. Time in which the input was slower is not made up for
+    later. `until`: when the next batch may be sent, in monotonic seconds."""
 
     __slots__ = ("_counts_records", "_per_s", "until")
 
@@ -28,14 +28,14 @@ class Pace:
         self.until = 0.0
 
     def new_batcher(self) -> Batcher:
-        """One whose batches are small enough."""
+        """A Batcher whose batches hold at most what may be sent in a tenth of a second."""
         most = max(1, int(self._per_s / BATCHES_PER_S))
         if self._counts_records:
             return Batcher(max_records=min(most, MAX_BATCH_RECORDS))
         return Batcher(max_bytes=min(most, MAX_BATCH_BYTES))
 
-    def admits(self, records: Records) -> bool:
-        """Whether this batch may leave now; if so, it counts."""
+    def try_acquire(self, records: Records) -> bool:
+        """True if this batch may be sent now; it is then counted as sent. False before `until`."""
         now = time.monotonic()
         if now < self.until:
             return False

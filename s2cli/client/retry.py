@@ -117,7 +117,8 @@ class RetryPolicy:
         )
 
     def failed(self, error: S2Error, waiter: Waiter, *, quiet: bool = False) -> None:
-        """Says what failed and sleeps. Raises UnreachableError when it has lasted too long, Interrupted at a signal."""
+        """Says what failed and sleeps: exponential backoff with jitter, or as long as the server asks. Raises
+        UnreachableError when it has lasted too long, Interrupted at a signal."""
         self.expect()
         self._last = error
         left_s = self._left_s()
@@ -174,7 +175,7 @@ def call_policy(timeout_s: float, notice: Callable[[str], None]) -> RetryPolicy:
 
 
 class Interrupted(Exception):  # an event, not an error: whoever waits decides what it means
-    """A signal came that nobody has looked at yet."""
+    """A signal came that has not been handled yet."""
 
 
 class Interrupts:

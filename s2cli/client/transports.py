@@ -58,9 +58,9 @@ class TransportChoice:
         self._failures_in_a_row = 0
 
     def classify(self, error: S2Error) -> S2Error:
-        """What the error is that ended a session: one that is no answer of an S2 server is a loss like any other, as
-        long as there is another transport to try. A BrokenAckError came in a whole frame: nothing in between made it,
-        and another transport would only hide it."""
+        """Counts the end of a session for fall_back(), and returns the error to treat it as. While another transport is
+        left, an answer that is not from an S2 server becomes a LostError, unless a retry may help. A BrokenAckError
+        stays: it came in a whole frame, so no proxy made it, and another transport would only hide it."""
         if not self._left or self.heard:
             return error
         self.heard = True

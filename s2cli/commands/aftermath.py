@@ -76,7 +76,8 @@ def _active(items: list[Resource]) -> list[str]:
 
 
 def warn_of_unknown_class(args: StreamConfigArgs) -> None:
-    """Says so where the locations of the server tell their storage classes, and the one that was asked for is none."""
+    """Warns if the requested storage class is not among those that the locations of the server list. Silent if one of
+    them has no list."""
     settings = args.settings
     if settings is None or args.storage_class in STORAGE_CLASSES:
         return

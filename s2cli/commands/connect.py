@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def open_settings(args: CommonArgs) -> Settings:
-    """The settings of the command, which `args` keep. `-v` hears of choices that may surprise."""
+    """The settings of the command, also kept as `args.settings`. With `-v`, it prints which server was chosen, and
+    notes on choices that may surprise."""
     settings = Settings(args)
     target = settings.target()
     args.settings = settings
@@ -26,7 +27,8 @@ def open_settings(args: CommonArgs) -> Settings:
 
 
 def connect(args: CommonArgs) -> ApiClient:
-    """The client for calls about basins, streams, tokens, metrics and locations; it says what it tries again."""
+    """The client for calls about basins, streams, tokens, metrics and locations. It prints a notice when it retries
+    one."""
     from s2cli.client.api import ApiClient  # not on the way of an append or a read
 
     settings = open_settings(args)
@@ -34,14 +36,14 @@ def connect(args: CommonArgs) -> ApiClient:
 
 
 def open_stream(args: RecordArgs, *, hint: str | None = None) -> tuple[Settings, StreamUri]:
-    """The settings of a command on the records of a stream, and the stream. The name is looked at first: choosing the
-    target may start a server. `hint` says what to type where no stream was named. Raises UsageError."""
+    """The settings of a command on the records of a stream, and the stream. Raises UsageError, with `hint` if no stream
+    was named. The name is checked before the settings are opened, because that may start a server."""
     uri = Settings(args).stream_uri(args.uri, args.stream, hint=hint)
     return open_settings(args), uri
 
 
 def stream_config_header(args: StreamConfigArgs) -> str | None:
-    """The `s2-stream-config` that the options ask for (protocol section 17.1); None where there are none."""
+    """The value of the header `s2-stream-config` (protocol section 17.1); None if no option sets a part of it."""
     if all(getattr(args, member.replace("-", "_")) is None for member in STREAM_MEMBERS):
         return None
     import json

@@ -1,6 +1,6 @@
-"""`s2 ensure`: what is missing is created; of what is there, the members that are given change, and no others.
+"""`s2 ensure`: creates what is missing. Of what exists already, it changes only the settings that are given.
 
-Not by the API's PUT, which sets the whole configuration: whoever names one member would reset the others.
+It does not use the API's PUT, which sets the whole configuration: settings that were not given would be reset.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def ensure_stream(args: EnsureByUriArgs | EnsureStreamArgs) -> int:
 
 
 def _create_basin(connection: ApiClient, name: str, config: Mapping[str, object], location: str | None) -> bool:
-    """Whether it was missing."""
+    """Creates the basin, if it is missing. Whether it was."""
     # Each request has a token of its own: a token names one request.
     return _is_new(lambda: api.create_basin(connection, name, config, location, new_request_token()))
 
 
 def _create_stream(connection: ApiClient, uri: StreamUri, config: Mapping[str, object]) -> bool:
-    """Whether it was missing. Creates its basin too, where that is missing."""
+    """Creates the stream, and its basin too, if they are missing. Whether the stream was."""
 
     def create() -> Resource:
         return api.create_stream(connection, uri.basin, uri.stream, config, new_request_token())
@@ -87,8 +87,8 @@ def _create_stream(connection: ApiClient, uri: StreamUri, config: Mapping[str, o
 
 
 def _is_new(create: Callable[[], Resource]) -> bool:
-    """A create tells best whether something is there: two at a time do not race, and what is being deleted is an
-    error."""
+    """Calls `create`; False if the resource existed already. Asking first would be worse: between the answer and the
+    create somebody else may create it, and a resource that is being deleted would count as there."""
     try:
         create()
     except ApiError as error:

@@ -38,7 +38,8 @@ def print_list(
     row: Callable[[Resource], tuple[str, ...]],
     name: Callable[[Resource], str],
 ) -> None:
-    """Every page as it arrives: a list may be longer than the memory."""
+    """Prints a list in the format of --output. Each page is printed as it arrives: the whole list may not fit into
+    memory."""
     output = args.output or "table"
     if args.zero and output != "name":
         raise UsageError("-0, --zero needs -o name")
@@ -56,8 +57,9 @@ def print_list(
 
 
 def print_names(pages: Iterable[list[str]], *, zero: bool = False, hint: str = ALL_NAMES) -> None:
-    """Names for xargs: a line for each, or with `zero` each with a NUL behind it. A name that is no harmless line (one
-    with a newline in it would be two names) is left out of lines, and in the end that is an error, with `hint`."""
+    """Prints names for xargs: one a line, or with `zero` each followed by a NUL byte. Names with control characters are
+    printed only with `zero`, since a newline would make two names of one. If any was left out, raises IncompleteError
+    with `hint` after the last."""
     left_out = 0
     for names in pages:
         if zero:
@@ -83,14 +85,14 @@ def _print_array(pages: Iterable[list[Resource]]) -> None:
 
 
 def print_config(args: OutputArgs, config: Resource, name: str) -> None:
-    """A config object: one setting to a line in a table."""
+    """Prints a config object in the format of --output; in a table, one setting a line."""
     print_one(args, config, ("SETTING", "VALUE"), list(settings(config)), name)
 
 
 def print_one(
     args: OutputArgs, item: Resource, headers: tuple[str, ...], rows: list[tuple[str, ...]], name: str
 ) -> None:
-    """One thing, as `rows` in a table, else as `item` or `name`."""
+    """Prints one resource in the format of --output: `rows` as a table, `item` as JSON, or `name`."""
     output = args.output or "table"
     if output == "json":
         console.print_json(item, indent=2)
@@ -117,7 +119,7 @@ def settings(config: Resource, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def text_of(value: object) -> str:
-    """A cell of a table."""
+    """`value` as it stands in a cell of a table: `-` for None and for the empty string."""
     if value is None or value == "":
         return "-"
     return value if isinstance(value, str) else console.encode_json(value).decode()

@@ -78,6 +78,7 @@ def profiles_path(environ: Mapping[str, str]) -> str:
 
 
 def read_profile(name: str | None, environ: Mapping[str, str]) -> Profile:
+    """The profile of that name in profiles.toml. Raises UsageError if there is none, or if the file is not valid."""
     path = profiles_path(environ)
     table = _read_toml(path)
     if table is None:
@@ -92,6 +93,8 @@ def read_profile(name: str | None, environ: Mapping[str, str]) -> Profile:
 
 
 def read_official_config(environ: Mapping[str, str]) -> OfficialConfig:
+    """What `~/.config/s2/config.toml` says; nothing is set if it does not exist. Raises UsageError if it is not
+    valid."""
     path = os.path.join(_home(environ), ".config", "s2", "config.toml")
     return OfficialConfig(_read_toml(path), path)
 
@@ -117,11 +120,13 @@ def read_token_file(path: str, source: str) -> str:
 
 
 def names_file(path: str) -> bool:
-    """Whether there is such a file, so that its name may be repeated: a text that is none may be the secret itself."""
+    """Whether `path` is an existing file (or `-`), and so may be shown in messages. Any other text may be the secret
+    itself, given by mistake."""
     return path == "-" or os.path.exists(os.path.expanduser(path))
 
 
 def checked_token(text: str, name: str) -> str:
+    """The access token in `text`, without white space around it. `name` says in the UsageError where it came from."""
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"{name} is not a valid token: it must be ASCII without spaces")
@@ -140,6 +145,7 @@ def encryption_key(path: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 def checked_key(text: str, name: str) -> str:
+    """The encryption key in `text`: 32 bytes in Base64. `name` says in the UsageError where it came from."""
     import binascii
 
     key = text.strip()

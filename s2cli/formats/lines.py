@@ -1,4 +1,4 @@
-"""Input bytes into lines, whatever separates them and however they come in pieces."""
+"""Splits input bytes into lines, at any separator, in whatever pieces the bytes come."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from s2cli.errors import BadInputError
 class LineSplitter:
     """Takes bytes in any pieces and gives the lines that are complete in them, without their separators.
 
-    A line of more than `limit_bytes` ends it: the lines before come back first, then `error` is set and nothing more
-    comes.
+    A line of more than `limit_bytes` sets `error` and ends the splitting: the lines before it are still returned.
     """
 
     __slots__ = ("_carry", "_carry_bytes", "_held", "_limit_bytes", "_separator", "error", "lines")
@@ -75,7 +74,7 @@ class LineSplitter:
 
 
 class WholeInputs:
-    """The same for inputs that are one record each, empty ones too."""
+    """Takes bytes as LineSplitter does, but makes one line of each whole input, also of an empty one."""
 
     __slots__ = ("_limit_bytes", "_pieces", "_size", "error", "lines")
 
@@ -105,7 +104,7 @@ class WholeInputs:
 
 
 def too_long(size: int, limit_bytes: int, *, about: str = "", line: int | None = None) -> BadInputError:
-    """The error of a record that has more bytes than fit into one."""
+    """The error for a record with more bytes than a record may have."""
     return BadInputError(
         f"the record has {about}{size} bytes, more than the {limit_bytes} that fit into one", line=line
     )

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def format_bodies(bodies: list[bytes], separator: bytes) -> bytes:
-    """The bodies, each followed by the separator. Takes `bodies` over."""
+    """The bodies, each followed by the separator. The caller must not use `bodies` afterwards."""
     bodies.append(b"")
     return separator.join(bodies)
 
 
 def without_commands(records: Sequence[SequencedRecord], tell: Callable[[str], None]) -> list[SequencedRecord]:
-    """The records that are shown. A command record is not: `tell` gets what it says, in a line for people."""
+    """The records without command records. `tell` gets a line for people about each of those instead."""
     shown = []
     for record in records:
         if len(record.headers) == 1 and not record.headers[0].name:

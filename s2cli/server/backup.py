@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from s2cli import __version__
 from s2cli.errors import IncompleteError, NotFoundError, PreconditionError, S2Error, UsageError
 from s2cli.private_files import open_own, sync_directory
-from s2cli.server.checkup import Checkup, look
+from s2cli.server.checkup import Checkup, check_locked
 from s2cli.server.core.auth import KEY_NAME
 from s2cli.server.data_directory import RESTORED_NAME, LockedDirectory, lock_unless_served
 from s2cli.server.store.interface import CopyProgress
@@ -106,7 +106,7 @@ def _copy_database(directory: Path, copied: Path, tell: Tell) -> None:
     if place.is_copy(path):
         raise place.CopiedError(directory)
     progress = CopyProgress()
-    with check.looking(directory, is_alone=True) as connection:
+    with check.opened_for_check(directory, is_alone=True) as connection:
         page_copy.copy(connection, copied, progress, lambda: tell(progress.copied_bytes, progress.total_bytes))
 
 
@@ -151,7 +151,7 @@ def restore(source: Path, directory: Path, *, replaces: bool, tell: Tell) -> Che
                 copied = _copy_file(source / name, staging / name)
                 if copied != {"bytes": part["bytes"], "sha256": part["sha256"]}:
                     raise DamagedBackupError(f"{source / name} is not what {MANIFEST_NAME} says: it has changed")
-            checkup = look(staging, is_running=False, tell=tell)
+            checkup = check_locked(staging, is_running=False, tell=tell)
             if not checkup.is_whole:
                 problem = checkup.findings.problems[:1]
                 what = f": {problem[0].place}: {problem[0].problem}" if problem else ""

@@ -47,20 +47,21 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
     if not path.exists():
         raise NotFoundError(f"there is no data in {directory}")
     with lock_unless_served(directory) as is_running:
-        checkup = look(directory, is_running=is_running, tell=tell)
+        checkup = check_locked(directory, is_running=is_running, tell=tell)
         if checkup.is_whole and not is_running and place.is_copy(path):
             open_writer(directory, durable=True, accepts_copy=True).close()
             checkup.accepted = True
     return checkup
 
 
-def look(directory: Path, *, is_running: bool, tell: Callable[[int, int], None]) -> Checkup:
-    """The same of a directory that is locked, or served by somebody."""
+def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int], None]) -> Checkup:
+    """Check a directory that the caller has locked, or (`is_running`) that a server runs on. `tell` gets the bytes that
+    were checked and those of the file, every now and then. Raises S2Error if it cannot be opened."""
     findings = check.Findings()
     checkup = Checkup(findings, is_running=is_running)
     size_bytes = (directory / FILE_NAME).stat().st_size
     told_s = 0.0
-    with check.looking(directory, is_alone=not is_running) as connection:
+    with check.opened_for_check(directory, is_alone=not is_running) as connection:
         structure = _Structure(directory)
         try:
             begun_s = time.monotonic()

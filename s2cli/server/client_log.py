@@ -69,6 +69,6 @@ logging.getLogger(CLIENT_LOG).addFilter(_Bound())
 
 
 def quoted(text: bytes) -> str:
-    """What a client sent, for a line of the log."""
+    """What a client sent, escaped and cut to MAX_QUOTED_BYTES for a line of the log."""
     shown = text[:MAX_QUOTED_BYTES].decode("latin-1").encode("unicode_escape").decode()
     return shown if len(text) <= MAX_QUOTED_BYTES else f"{shown}…"

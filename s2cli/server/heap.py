@@ -17,8 +17,8 @@ PAUSE_FACTOR = 10
 
 
 def keep_freed() -> None:
-    """Has glibc keep large blocks. Given back, their pages fault anew each time, which costs reads of 100 kB records a
-    third of their throughput."""
+    """Makes glibc keep large freed blocks for their next use. If it returned them to the system, each use would fault
+    their pages in again: that costs reads of 100 kB records a third of their throughput."""
     if (library := _library()) is not None:
         library.mallopt(-3, 32 * 1024 * 1024)  # M_MMAP_THRESHOLD, at its maximum
         library.mallopt(-1, 64 * 1024 * 1024)  # M_TRIM_THRESHOLD

@@ -15,9 +15,9 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class LogFile(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs, not at run time
-    """Writes to stderr, which is the file at `path`; a full one becomes `path`.1, in the place of the one before.
+    """Writes to stderr, which is the file at `path`. A full file is renamed to `path`.1, replacing the one before.
 
-    Whatever else writes to stderr, a dying interpreter for example, so lands in the same file."""
+    So whatever else writes to stderr, for example a dying interpreter, is in the same file."""
 
     def __init__(self, path: str) -> None:
         super().__init__(sys.stderr)
@@ -41,14 +41,14 @@ class LogFile(logging.StreamHandler):  # type: ignore[type-arg]  # generic in th
 
 
 def log_to_file(path: str) -> None:
-    """Has everything logged to stderr, bounded, as the file at `path`."""
+    """Logs everything to the file at `path`, which is stderr already, with a bounded size (see LogFile)."""
     # A full disk must not make a log line an error of its own.
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[LogFile(path)], level=logging.INFO, format=_FORMAT)
 
 
 def log_to_terminal(*, requests: bool) -> None:
-    """Has warnings and errors logged to stderr; and `requests`, too."""
+    """Logs warnings and errors to stderr; with `requests`, also a line for each request."""
     logging.basicConfig(level=logging.WARNING, format=_FORMAT)
     if requests:
         logging.getLogger(REQUEST_LOG).setLevel(logging.INFO)

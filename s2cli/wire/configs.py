@@ -32,8 +32,8 @@ SYSTEM_DEFAULTS: Layer = {
 
 
 class ConfigShapeError(BadValueError):
-    """A member has the wrong type, or is none of the words it may be. The API answers 400 `bad_json` for these, and
-    422 `invalid` for any other BadValueError."""
+    """A member has the wrong type, or is not one of the words that are allowed. The API answers 400 `bad_json` for
+    these, and 422 `invalid` for any other BadValueError."""
 
 
 def parse_stream_config(value: object, where: str = "config") -> Layer:

@@ -18,7 +18,7 @@ def encode_note(fields: dict[str, str]) -> bytes:
 
 
 def decode_note(data: bytes) -> dict[str, str] | None:
-    """The fields, or None for a text that is empty, cut off, or none of ours."""
+    """The fields, or None if the text is empty, cut off, or was not written by `encode_note`."""
     if not data.endswith(b"end\n"):
         return None
     lines = data.decode("utf-8", "surrogateescape").split("\n")
@@ -27,5 +27,5 @@ def decode_note(data: bytes) -> dict[str, str] | None:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """A version in a form that compares; what is no number counts as 0."""
+    """A version as numbers that compare in order. A part that is not a number counts as 0."""
     return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))

@@ -29,8 +29,8 @@ FOLLOWS = {
 
 
 class LostAckResolver:
-    """`batches` are the doubtful ones, in order; nothing of them lies below `floor`. `found` has those that are
-    durable: the first line of each, and its sequence number. `why` says why it is UNDECIDED.
+    """`batches` are the doubtful ones, in order; none can begin below the sequence number `floor`. `found` maps the
+    first line of each batch that is durable to its sequence number. `why` says why the state is UNDECIDED.
 
     While we write alone, a batch is durable if and only if the records at exactly its place equal it. In shared mode
     it counts as durable only if its content stands once in what was written since `floor`, and no other of the batches
@@ -98,7 +98,7 @@ class LostAckResolver:
         self.give_up(f"the record at sequence number {self._cursor} is gone, trimmed or expired")
 
     def _compared(self) -> None:
-        """The records differ from ours, or are compared to their end."""
+        """Ends the comparison: a record differs from ours, or all were compared."""
         self.found = self._places.found
         # A batch is all or nothing: where only its beginning stands, or anything behind it, it is not ours.
         is_foreign = len(self.found) < len(self._batches) and self.tail > self._places.found_end
@@ -109,7 +109,7 @@ class LostAckResolver:
         self._enter(RECREATED)
 
     def give_up(self, why: str) -> None:
-        """The records cannot be read."""
+        """Ends as UNDECIDED: the records cannot be read, for this reason."""
         self.why = why
         self._enter(UNDECIDED)
 

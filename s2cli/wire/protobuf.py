@@ -210,7 +210,7 @@ Ack = tuple[int, int, int, int, int, int]
 def decode_ack(message: bytes) -> Ack:
     """An AppendAck as (start, its timestamp, end, timestamp of the last record, tail, its timestamp); end is exclusive.
 
-    Raises ProtocolError for anything that is no AppendAck. Unknown fields are passed over.
+    Raises ProtocolError for anything that is not an AppendAck. Unknown fields are skipped.
     """
     values = [0] * 6
     try:
@@ -239,9 +239,9 @@ def decode_ack(message: bytes) -> Ack:
 
 
 def count_records(data: bytes, most: int) -> int:
-    """The number of records in an AppendInput, found without an object for each and counted no further than one beyond
-    `most`. Raises ProtocolError for one that has more of other fields than any client sends, or groups; what is no
-    message at all counts as far as it goes."""
+    """The number of records in an AppendInput, found without an object for each. Counting ends at one beyond `most`, or
+    where the bytes are not a valid message. Raises ProtocolError if there are groups, or more of other fields than any
+    client sends."""
     count = others = at = 0
     try:
         while at < len(data) and count <= most:

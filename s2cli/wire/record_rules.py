@@ -41,7 +41,8 @@ def check_record(body: bytes, headers: Headers) -> bytes | None:
 
 
 def command_of(body: bytes, headers: Headers) -> bytes | None:
-    """The command that a record is, FENCE or TRIM, checked; None for a record that is none. Checks no size."""
+    """The command of a command record, FENCE or TRIM, after checking its form; None for any other record. Does not
+    check the size."""
     if all(name for name, _ in headers):
         return None
     if len(headers) != 1:

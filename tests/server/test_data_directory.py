@@ -92,7 +92,7 @@ def test_a_link_is_no_ballast_however_large(data, tmp_path):
     large.write_bytes(bytes(4 * MIB))
     (data / "ballast").symlink_to(large)
     ballast = Ballast(data, 3 * MIB)
-    assert not ballast.aboard
+    assert not ballast.is_present
     assert ballast.restore()
     assert ballast.release()
     assert large.stat().st_size == 4 * MIB

@@ -73,7 +73,7 @@ def application(server: Server, *, is_private: bool = False) -> Application:
                         answer_preflight(exchange)
                         return
                 elif is_guarded and not is_same_host(origin, host):
-                    raise _foreign(origin)
+                    raise _foreign_origin(origin)
             if auth is not None and path not in PUBLIC_PATHS:
                 exchange.grant = await auth.authenticate(exchange.fields.get(b"authorization"))
             # The data path first, and at little cost: one append is worth about 40 microseconds.
@@ -125,7 +125,7 @@ def _logged(answer: Application) -> Application:
     return answer_and_log
 
 
-def _foreign(origin: bytes) -> ApiError:
+def _foreign_origin(origin: bytes) -> ApiError:
     name = quoted(origin)
     return ApiError(
         "permission_denied",

@@ -17,7 +17,7 @@ _VALIDATION_CODES = frozenset(("bad_path", "bad_query", "bad_json", "bad_header"
 
 
 def error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-    """Status, JSON body and extra headers for an error, the same in a response and in a terminal frame."""
+    """Status, JSON body and extra headers for an error; also what a frame that ends a session carries."""
     # A 412 has exactly one member: the official Rust client refuses any other.
     if isinstance(error, SeqNumMismatchError):
         return 412, b'{"seq_num_mismatch":%d}' % error.expected, []

@@ -30,7 +30,7 @@ _subscripted: Any = getitem
 
 
 class JsonError(ValueError):
-    """The text is no JSON, or not of the shape; the message says why."""
+    """The text is not valid JSON, or does not match the schema; the message says why."""
 
 
 def decode_json(data: bytes, schema: str) -> Any:

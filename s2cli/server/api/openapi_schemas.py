@@ -32,7 +32,7 @@ def array(items: Schema) -> Schema:
 
 
 def record(required: str = "", /, **members: Schema) -> Schema:
-    """An object; `required` are the names of the members that must be there, with blanks between."""
+    """The schema of an object with these members. `required` names those that must be there, separated by blanks."""
     schema: Schema = {"type": "object", "properties": members}
     if required:
         schema["required"] = required.split()

@@ -17,7 +17,7 @@ COPY_PATH = b"/lite/copy"
 
 
 async def serve_owner(server: Server, exchange: Exchange) -> bool:
-    """Answers a request of the owner; False where it is none."""
+    """Answers a request for a path that only the owner may use; False for any other path."""
     if exchange.raw_path != COPY_PATH:
         return False
     if server.draining:

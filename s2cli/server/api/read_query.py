@@ -27,7 +27,7 @@ def parse_query(raw: bytes) -> dict[str, str]:
 
 
 def parse_read_query(raw: bytes) -> ReadQuery:
-    """What a read asks for. Raises ApiError for a query that is none, or contradicts itself."""
+    """What a read asks for. Raises ApiError for a query that is not valid, or contradicts itself."""
     given = parse_query(raw)
     starts = [name for name in STARTS if name in given]
     if len(starts) > 1:

@@ -40,7 +40,8 @@ def expansion(*, as_base64: bool) -> int:
 
 
 def render_batch(messages: Iterable[bytes], tail: tuple[int, int] | None, *, as_base64: bool) -> Steps[Rendered]:
-    """One batch of the records in these. Without `as_base64` bytes that are no UTF-8 become U+FFFD."""
+    """The records of these ReadBatch messages as one batch in JSON. Without `as_base64`, bytes that are not valid UTF-8
+    become U+FFFD."""
     text, long_text = (_as_base64, _long_base64) if as_base64 else (_as_text, _long_text)
     pieces: list[bytes] = []
     waiting = ['{"records":[']  # what is no piece yet

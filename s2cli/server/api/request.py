@@ -106,8 +106,9 @@ class Request:
         return self._exchange.share
 
     def permit(self, operation: str, name: str) -> None:
-        """Raises ApiError unless the bearer of the token may do that to what has the name. What the path names is
-        looked at before a handler is called; this is for names in the body, and for what it turns out to be."""
+        """Raises ApiError unless the token of the request allows `operation` on the resource `name`. For a name in the
+        path, that is checked before the handler is called; this is for names in the body, and for an operation that
+        only the handler finds out."""
         self.operation = operation
         if self.grant is not None:
             self.grant.require(operation, self.basin() if operation in ON_STREAM else None, name)

@@ -33,8 +33,8 @@ class Background:
 
 
 async def succeeds(what: str, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do some work; whether it went well. Every failure is logged: unseen, it would end the task, and what it is for
-    would never be done again."""
+    """Do some work; False if it failed. Every failure is logged here and none is raised, since that would end the
+    background task, and its work would never be tried again."""
     try:
         await work()
     except S2Error as error:

@@ -119,7 +119,7 @@ class Identity:
         self.digest = _digest(parts, None if key is None else hashlib.sha256(key).digest())
 
     def is_of(self, stored: bytes) -> bool:
-        """Whether that is the digest of this request; it may have been stored when there were no keyed ones."""
+        """Whether `stored` is the digest of this request, also one that an older version stored, without the key."""
         return stored in (self.digest, _digest(self._parts, None))
 
 

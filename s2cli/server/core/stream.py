@@ -112,8 +112,8 @@ class Admitted(Append):
 
 
 class Stream:
-    """One stream. Whoever uses it keeps a reference: it is forgotten when nobody does, and never is there a second
-    object for it while one is in use."""
+    """One stream. Whoever uses it keeps a reference: so the registry has exactly one object for a stream in use, and
+    may drop it when it is idle."""
 
     __slots__ = (
         "__weakref__",
@@ -333,8 +333,8 @@ class Stream:
 
     @property
     def reading_failure(self) -> S2Error | None:
-        """Why this object tells readers nothing more. By lost appends they lose nothing: they go on with the stream
-        as it is loaded anew."""
+        """Why readers get nothing more from this object; None if they do. After LOST it asks them to retry: the stream
+        is loaded again, and they have missed nothing."""
         if self.admission is Admission.DOUBTFUL:
             return None
         return reloaded() if self.admission is Admission.LOST else self.failure

@@ -14,8 +14,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def split_authority(text: str) -> tuple[str, int | None] | None:
-    """The name, in small letters and without a dot at its end, and the port; None for what is no host, as with a user
-    before it or a path behind it. An IPv6 address keeps its brackets."""
+    """The name, in small letters and without a dot at its end, and the port. None if the text is not a host with at
+    most a port, for example because it has a user or a path too. An IPv6 address keeps its brackets."""
     text = text.lower()
     if text.startswith("["):
         literal, bracket, rest = text[1:].partition("]")
@@ -38,8 +38,8 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
 
 
 def split_origin(origin: str) -> tuple[str, str, int | None] | None:
-    """Scheme, name and port of the origin of a web page, without the port that goes without saying; None for `null` and
-    for what is none of http and https."""
+    """Scheme, name and port of the origin of a web page; the port is None if it is the default one. None for `null` and
+    for schemes other than http and https."""
     scheme, separator, authority = origin.partition("://")
     scheme = scheme.lower()
     parts = split_authority(authority) if separator and scheme in _DEFAULT_PORTS else None

@@ -43,8 +43,8 @@ class HostNames:
         self._known: set[bytes] = set()
 
     def check(self, host: bytes | None) -> None:
-        """Raises ApiError `permission_denied` for a `Host` that is none of the server's. Without one, or with an empty
-        one, a request is of no browser."""
+        """Raises ApiError `permission_denied` if the header `Host` names a host that is not accepted. A request without
+        one, or with an empty one, does not come from a browser and is accepted."""
         if not host or self._everything or host in self._known:
             return
         parts = split_authority(host.decode("latin-1"))

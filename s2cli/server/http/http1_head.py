@@ -16,7 +16,7 @@ _OF_UPGRADE = frozenset((b"connection", b"upgrade", b"http2-settings"))
 
 
 class RefusedError(Exception):
-    """A request that is not taken, and the status line that says so."""
+    """A request that is refused. `status` is the status line of the response, without the version."""
 
     def __init__(self, status: bytes) -> None:
         super().__init__(status.decode())
@@ -24,8 +24,8 @@ class RefusedError(Exception):
 
 
 def check_version(version: str, hosts: int, *, is_chunked: bool) -> None:
-    """Raises RefusedError for a version other than 1.0 and 1.1, and for what it does not allow (RFC 9112, 3.2 and 6.1):
-    so many headers `Host`, or a body in chunks."""
+    """Raises RefusedError for a version other than 1.0 and 1.1; for a number of `Host` headers (`hosts`) that the
+    version does not allow (RFC 9112, 3.2); and for a chunked body in version 1.0 (6.1)."""
     if version not in ("1.1", "1.0"):
         raise RefusedError(b"505 HTTP Version Not Supported")
     if (hosts != 1 and (hosts or version == "1.1")) or (is_chunked and version == "1.0"):
@@ -33,8 +33,9 @@ def check_version(version: str, hosts: int, *, is_chunked: bool) -> None:
 
 
 def origin_form(url: bytes, headers: Headers) -> tuple[bytes, Headers]:
-    """The path and query of a request target that is a whole URL, or has a fragment. Its host is the one that counts
-    (RFC 9112, 3.2.2); where the header names another one the application hears of both, and refuses."""
+    """The path and query of a request target, and the headers. If the target is a whole URL, its host becomes the first
+    `Host` header (RFC 9112, 3.2.2). A `Host` that differs from it is kept too: the application refuses a request that
+    has two."""
     if url == b"*":
         return url, headers
     parsed = parse_url(url)  # its error is one of the parser to the caller
@@ -53,7 +54,7 @@ def _is_host(header: tuple[bytes, bytes], host: bytes) -> bool:
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The head of the request anew, as of a client that speaks HTTP/1.1 alone."""
+    """Writes the head of a request without its headers that offer an upgrade to another protocol."""
     closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     lines += [b"%b: %b" % header for header in headers if header[0] not in _OF_UPGRADE]

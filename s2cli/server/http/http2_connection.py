@@ -29,10 +29,10 @@ STALL_S = 600.0
 RESET_DELAY_S = 0.5
 
 
-class End(asyncio.BaseProtocol):
-    """One of the two ends of a connection that is passed on: what it receives, the other one sends."""
+class RelayEnd(asyncio.BaseProtocol):
+    """One of the two ends of a connection that is relayed: what it receives, the other one sends."""
 
-    def __init__(self, other: End | None = None) -> None:
+    def __init__(self, other: RelayEnd | None = None) -> None:
         self.other = other
         self.transport: Any = None  # asyncio.Transport
         self.is_lost = False
@@ -58,12 +58,13 @@ class End(asyncio.BaseProtocol):
             self.other.finish()
 
     def finish(self) -> None:
-        """Ends it after what has yet to be sent."""
+        """Closes the connection once everything that is queued has been sent."""
         self.transport.close()
 
 
 class Stream:
-    """One exchange over HTTP/2: what the application has handed over for it, and what has passed us on its way."""
+    """One stream of HTTP/2: how many bytes the application has written to it, and how many of them the relay has passed
+    on."""
 
     __slots__ = (
         "_client",
@@ -79,7 +80,7 @@ class Stream:
         "taken_mark",
     )
 
-    def __init__(self, client: Client, number: int) -> None:
+    def __init__(self, client: ClientEnd, number: int) -> None:
         self._client = client
         self._number = number
         self.handed_bytes = 0
@@ -113,7 +114,7 @@ class Stream:
         self._client.running += 1
 
     def end(self) -> None:
-        """The application has ended. Until then it holds what it holds."""
+        """The application is done with the exchange: what it held is no longer counted."""
         self.is_running = False
         self._client.running -= 1
         self._client.memory.keep(self.share, 0)
@@ -122,14 +123,14 @@ class Stream:
             self._client.forget(self)
 
     def may_read(self) -> None:
-        """Its connection is told."""
+        """Does nothing: reading is paused and resumed for the whole connection (ClientEnd.may_read)."""
 
 
-class Client(End, Receiver):
-    """The client's end: one of the connections of the host."""
+class ClientEnd(RelayEnd, Receiver):
+    """The end towards the client: one of the connections of the host."""
 
-    def __init__(self, shared: Connections, name: bytes, transport: Any, on_lost: Callable[[Client], None]) -> None:
-        End.__init__(self)
+    def __init__(self, shared: Connections, name: bytes, transport: Any, on_lost: Callable[[ClientEnd], None]) -> None:
+        RelayEnd.__init__(self)
         Receiver.__init__(self, shared)
         self.name = name
         self.streams: dict[int, Stream] = {}
@@ -143,7 +144,7 @@ class Client(End, Receiver):
         self._ending_responses: list[int] = []
         self.transport = transport
 
-    def join(self, server: End, begin: bytes) -> None:
+    def join(self, server: RelayEnd, begin: bytes) -> None:
         self.other = server
         if self.is_lost:
             server.transport.abort()
@@ -161,7 +162,7 @@ class Client(End, Receiver):
             self.transport.pause_reading()
 
     def pass_on(self, data: bytes) -> None:
-        """Sends what the server has for the client."""
+        """Sends `data`, which granian wrote, to the client."""
         self._passed_bytes += len(data)
         self.transport.write(self.responses.observe(data))
         if self._ending_responses:
@@ -216,7 +217,7 @@ class Client(End, Receiver):
                 self.transport.resume_reading()
 
     def end_stream(self, number: int) -> None:
-        """Has both sides give the stream up."""
+        """Resets the stream at both ends."""
         if self.is_lost:
             return
         self.on_closed(number)
@@ -275,13 +276,13 @@ class Client(End, Receiver):
         self.abort()
 
     def end_soon(self) -> None:
-        """granian does that."""
+        """Does nothing: granian ends its connections itself."""
 
 
-class Server(End, asyncio.Protocol):
-    """granian's end."""
+class GranianEnd(RelayEnd, asyncio.Protocol):
+    """The end towards granian."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ClientEnd) -> None:
         super().__init__(client)
         self._client = client
 

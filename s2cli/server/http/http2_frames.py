@@ -88,7 +88,7 @@ def _stream_header(connection: bytes, stream: int) -> bytes:
 
 
 class Streams(Protocol):
-    """Who is told of the streams of a connection."""
+    """What RequestFrames and ResponseFrames call when they see something of a stream of their connection."""
 
     def on_request(self, stream: int) -> None: ...
 

@@ -25,7 +25,7 @@ from granian.server.embed import Server as EmbeddedServer
 from s2cli.server.client_log import CLIENT_LOG
 from s2cli.server.http.exchange import encode_json
 from s2cli.server.http.http1_connection import MAX_HEAD_BYTES
-from s2cli.server.http.http2_connection import Client, Server
+from s2cli.server.http.http2_connection import ClientEnd, GranianEnd
 from s2cli.server.http.http2_exchange import Http2Exchange
 from s2cli.server.http.http2_frames import STREAM_HEADER
 from s2cli.server.http.memory_budget import Share
@@ -96,7 +96,7 @@ class Http2:
     def __init__(self, shared: Connections, max_connections: int) -> None:
         self._shared = shared
         self._place = _PrivateSocket()
-        self._clients: dict[bytes, Client] = {}
+        self._clients: dict[bytes, ClientEnd] = {}
         self._running = 0  # exchanges
         self._server: Any = _SocketServer(self._answer, self._place.listener, max_connections)
         self._serving = shared.loop.create_task(self._server.serve())
@@ -115,7 +115,7 @@ class Http2:
         transport = connection.transport
         transport.pause_reading()
         name = secrets.token_hex(8).encode()
-        client = self._clients[name] = Client(self._shared, name, transport, self._left)
+        client = self._clients[name] = ClientEnd(self._shared, name, transport, self._left)
         self.extra_descriptors += EXTRA_DESCRIPTORS
         transport.set_protocol(client)
         self._shared.opened(client)
@@ -126,16 +126,16 @@ class Http2:
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
-    async def _open(self, client: Client, begin: bytes) -> None:
+    async def _open(self, client: ClientEnd, begin: bytes) -> None:
         try:
-            _, server = await self._shared.loop.create_unix_connection(lambda: Server(client), self._place.address)
+            _, server = await self._shared.loop.create_unix_connection(lambda: GranianEnd(client), self._place.address)
         except OSError as error:
             log.error("cannot pass an HTTP/2 connection on: %s", error)
             client.abort()
             return
         client.join(server, begin)
 
-    def _left(self, client: Client) -> None:
+    def _left(self, client: ClientEnd) -> None:
         self.extra_descriptors -= EXTRA_DESCRIPTORS
         del self._clients[client.name]
         self._shared.closed(client)

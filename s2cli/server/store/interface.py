@@ -295,11 +295,11 @@ class Store(Protocol):
         ...
 
     async def deleting_basins(self) -> list[str]:
-        """The basins that are marked as deleted and not yet removed, to go on with after a restart."""
+        """The basins that are marked as deleted and not yet removed. A restart resumes their removal."""
         ...
 
     async def deleting_streams(self, limit: int) -> list[StreamRow]:
-        """The same of streams: those that were marked first, so many of them."""
+        """The streams that are marked as deleted and not yet removed: at most `limit`, those marked first."""
         ...
 
     async def get_token(self, selector: str) -> TokenRow | None:

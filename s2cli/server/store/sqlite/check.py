@@ -62,7 +62,7 @@ class Findings:
             self.more_problems += 1
 
 
-def open_to_look(directory: Path) -> sqlite3.Connection:
+def open_for_check(directory: Path) -> sqlite3.Connection:
     """A connection that changes neither the database nor its write-ahead log, not even when it is closed. Raises
     S2Error."""
     path = (directory / FILE_NAME).absolute()
@@ -78,12 +78,12 @@ def open_to_look(directory: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def looking(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Connection]:
-    """The same, closed in the end. Where nobody else has the database open, nothing is left behind: SQLite makes a
-    write-ahead log, an empty one, and an index of it, even to read."""
+def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Connection]:
+    """The connection of open_for_check(), closed at the end. If `is_alone` (nobody else has the database open), the
+    empty write-ahead log and its index, which SQLite makes even to read, are removed again."""
     besides = [directory / f"{FILE_NAME}{suffix}" for suffix in ("-wal", "-shm")]
     made = [path for path in besides if not path.exists()] if is_alone else []
-    with contextlib.closing(open_to_look(directory)) as connection:
+    with contextlib.closing(open_for_check(directory)) as connection:
         yield connection
     for path in made:
         path.unlink(missing_ok=True)
@@ -341,7 +341,7 @@ def structure(connection: sqlite3.Connection, tell: Callable[[str], None]) -> No
 
 def main(directory: str) -> None:
     """`structure` in a process of its own, with a line for each finding."""
-    with contextlib.closing(open_to_look(Path(directory))) as connection:
+    with contextlib.closing(open_for_check(Path(directory))) as connection:
         structure(connection, lambda line: print(line, flush=True))
 
 

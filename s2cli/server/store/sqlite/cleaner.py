@@ -1,5 +1,5 @@
-"""Deletion of what was trimmed or has expired, and the file that gets smaller by it: for the writer, one step at a time
-between two groups of appends. A step takes a millisecond or two."""
+"""Deletes what was trimmed or has expired, and shrinks the file. The writer calls it between two groups of appends, one
+step at a time; a step takes a millisecond or two."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Run = Callable[[Callable[[sqlite3.Connection], bool]], bool]
 
 
 class Cleaner:
+    """What is to be deleted, and whether the file may have free pages. Only `step` changes the database."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._trims: dict[int, int] = {}  # stream id -> trim point: chunks below it are to be deleted
@@ -22,23 +24,23 @@ class Cleaner:
         self._vacuuming = True  # there may be free pages
 
     def trim(self, trim_points: Iterable[tuple[int, int]]) -> None:
-        """Chunks of streams that end at or before a sequence number are to be deleted."""
+        """Note what to delete: for each pair of a stream id and a trim point, the chunks that end at or before that."""
         self._trims.update(trim_points)
 
     def expire(self, now_ms: int) -> None:
-        """What expires until then is to be deleted."""
+        """Note that what has expired by `now_ms` (since the epoch) is to be deleted."""
         self._expired_ms = now_ms
 
     def vacuum(self) -> None:
-        """There may be free pages."""
+        """Note that the file may have free pages, which `step` is to give back to the file system."""
         self._vacuuming = True
 
     def stop_vacuuming(self) -> None:
-        """There is no room even for that: the next deletion tries again."""
+        """Give back no more pages for now: the disk has no room even for that. The next deletion resumes it."""
         self._vacuuming = False
 
     def drop(self) -> None:
-        """What `step` did last cannot be done: a later round takes it up again."""
+        """Forget what `step` tried last, because it cannot be done. The next sweep or start finds it again."""
         if self._trims:
             del self._trims[next(iter(self._trims))]
         elif self._expired_ms is not None:
@@ -55,7 +57,7 @@ class Cleaner:
         return self._vacuuming or self._deleting
 
     def step(self, run: Run) -> int:
-        """Do some of it; the pages that were given back to the file system by it."""
+        """Delete one slice, or give back some free pages. How many pages were given back to the file system."""
         deleting = self._deleting
         if self._vacuuming and not (deleting and chunks.free_pages(self._connection) < chunks.MANY_FREE_PAGES):
             pages = chunks.vacuum(self._connection)

@@ -39,7 +39,7 @@ _OF_THE_MOMENT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether there is no room on the disk."""
+    """Whether the error says that the disk is full."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
@@ -56,14 +56,14 @@ def is_of_the_moment(error: BaseException) -> bool:
 
 
 def not_written(error: BaseException) -> ApiError:
-    """What whoever asked for a write is told of an error that is not the disk's."""
+    """The answer to a write that failed with an error that is not the disk's."""
     if is_of_the_moment(error):
         return _locked(error)
     return ApiError("other", f"a value cannot be stored: {type(error).__name__}: {error}", without_effect=True)
 
 
 def not_read(error: sqlite3.Error) -> ApiError:
-    """What whoever asked for a read is told."""
+    """The answer to a read that failed."""
     if is_of_the_moment(error):
         return _locked(error)
     return ApiError("storage", f"the database cannot be read: {error}")
@@ -95,20 +95,20 @@ class Room:
 
     def may_grow(self) -> bool:
         """Whether anything but deletion may be written: not while the ballast is gone."""
-        return self._ballast.aboard or self._ballast.restore()
+        return self._ballast.is_present or self._ballast.restore()
 
     def make(self) -> bool:
-        """Let go of the ballast, so that deletion can go on; whether there was any."""
+        """Delete the ballast, so that deletion has room. Whether there was any."""
         return self._ballast.release()
 
     def restore(self) -> None:
-        """Take the ballast aboard if that is possible."""
+        """Write the ballast again if there is room for it."""
         self._ballast.restore()
 
     def lack(self, size_bytes: int = 0) -> None:
         """A write of about that size found no room."""
         self._needed_bytes = LEAST_BYTES + 2 * size_bytes
-        if not self._ballast.aboard:
+        if not self._ballast.is_present:
             self._needed_bytes = max(self._needed_bytes, self._ballast.needed_bytes)
         needed, free = _mib(self._needed_bytes), _mib(self._free_bytes())
         shortage = (
@@ -126,7 +126,7 @@ class Room:
         """A write found room. What was written without the ballast tells nothing of others."""
         if self.shortage is None:
             return
-        if not self._ballast.aboard:
+        if not self._ballast.is_present:
             self.lack()
             return
         self.shortage = None
@@ -161,18 +161,19 @@ def _mib(size_bytes: int) -> str:
 
 
 class Ballast:
-    """A `size_bytes` of 0 is no ballast at all. While it is not `aboard`, nothing but deletion may write: else whoever
-    fills the disk would take the room that was made for it, and nothing could ever be deleted again."""
+    """A file that only takes up space. While it is not `is_present`, nothing but deletion may write: otherwise appends
+    would take the room that was made for deletion, and nothing could ever be deleted again. With a `size_bytes` of 0
+    there is no file, and it always counts as present."""
 
     def __init__(self, directory: Path, size_bytes: int = BALLAST_BYTES) -> None:
         self._directory = directory
         self._path = directory / "ballast"
         self._size_bytes = size_bytes
-        self.aboard = not size_bytes or self._is_whole()
+        self.is_present = not size_bytes or self._is_whole()
 
     @property
     def needed_bytes(self) -> int:
-        """So much must be free for it to come aboard: itself, and as much again for what is written then."""
+        """How much must be free before it is written again: its own size, and as much for what is written after it."""
         return 2 * self._size_bytes
 
     def _is_whole(self) -> bool:
@@ -186,8 +187,8 @@ class Ballast:
             os.close(descriptor)
 
     def release(self) -> bool:
-        """Whether there was any."""
-        self.aboard = not self._size_bytes
+        """Delete the file. Whether there was one."""
+        self.is_present = not self._size_bytes
         try:
             self._path.unlink()
         except OSError:
@@ -195,8 +196,8 @@ class Ballast:
         return True
 
     def restore(self) -> bool:
-        """Takes it aboard again, if it is gone and there is room for twice as much. Whether it is aboard."""
-        if not self.aboard:
+        """Write the file again, if it is gone and twice its size is free. Whether it is present now."""
+        if not self.is_present:
             try:
                 disk = os.statvfs(self._directory)
                 if disk.f_bavail * disk.f_frsize >= self.needed_bytes:
@@ -205,8 +206,8 @@ class Ballast:
                         self._path.unlink()
                     with open(open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                         file.writelines(_BLOCK for _ in range(0, self._size_bytes, len(_BLOCK)))
-                    self.aboard = True
+                    self.is_present = True
             except OSError:
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-        return self.aboard
+        return self.is_present

@@ -159,7 +159,7 @@ class SqliteStore:
             self._check_trims(after)
 
     def _note_tails(self, after_id: int) -> None:
-        """After a crash the rows of some streams do not say where they end: these are looked for."""
+        """Find the streams whose rows do not say where they end, as after a crash, and have that written."""
         found = self._reader.submit(partial(reader.unnoted_tails, after_id=after_id))
         found.add_done_callback(self._go_on_noting)
 
@@ -264,8 +264,9 @@ class SqliteStore:
         reply: Reply | None = None,
         grows: bool = False,
     ) -> Result:
-        """The same in a transaction of the thread that writes (see Operation). `reply` is saved together with the
-        change; a result means that something was in the way: no change, no reply."""
+        """What `run` returns, or raises, called with the connection and these values in a transaction of the thread
+        that writes (see Operation). `reply` is saved in the same transaction, but only if `run` returns None: any other
+        result says what prevented the change."""
 
         def change(connection: sqlite3.Connection) -> Result:
             result = run(connection, *values)

@@ -68,7 +68,8 @@ def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
 
 
 def first_check_ms(config: str, now_ms: int, *, before: str | None = None) -> int | None:
-    """When a stream with this config is to be looked at, if it is new, or if its config was `before` until now."""
+    """When to check whether a stream with this config is empty: for a new stream, or one whose config was `before`
+    until now. None if the config has no delete_on_empty."""
     age_ms = min_age_ms(config)
     if not age_ms:
         return None

@@ -15,7 +15,7 @@ _GONE = SEALED["gone"]
 
 
 def add(connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int) -> None:
-    """From now on these are gone."""
+    """Records that the sequence numbers from `first_seq_num` up to, and without, `end_seq_num` are gone."""
     before = connection.execute(
         "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
         (chunk_id(stream_id, 0), chunk_id(stream_id, first_seq_num)),

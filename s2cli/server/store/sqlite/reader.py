@@ -121,7 +121,7 @@ class Reader:
 
 
 def call_on(loop: AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
-    """From another thread. Where the loop is closed, nobody is left to be told."""
+    """Call the function in the loop, from another thread. Does nothing if the loop is closed."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
 

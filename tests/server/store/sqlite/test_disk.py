@@ -158,17 +158,17 @@ def room(tmp_path, monkeypatch):
     connection.close()
 
 
-def test_the_ballast_is_let_go_of_once_and_taken_aboard_again(tmp_path):
+def test_the_ballast_is_let_go_of_once_and_written_again(tmp_path):
     ballast = Ballast(tmp_path, 3 * disk.MIB)
-    assert not ballast.aboard
+    assert not ballast.is_present
     assert not ballast.release()
     assert ballast.restore()
-    assert ballast.aboard
+    assert ballast.is_present
     assert (tmp_path / "ballast").stat().st_size == 3 * disk.MIB
-    assert Ballast(tmp_path, 3 * disk.MIB).aboard
-    assert not Ballast(tmp_path, 4 * disk.MIB).aboard  # a part of it, from a crash, is none
+    assert Ballast(tmp_path, 3 * disk.MIB).is_present
+    assert not Ballast(tmp_path, 4 * disk.MIB).is_present  # a part of it, from a crash, is none
     assert ballast.release()
-    assert not ballast.aboard
+    assert not ballast.is_present
     assert not ballast.release()
     assert not Ballast(tmp_path, 1 << 60).restore()
     assert not (tmp_path / "ballast").exists()

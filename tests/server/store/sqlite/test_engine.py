@@ -298,7 +298,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             engine.append(lane, first)
         await engine.wait(4)
         with monkeypatch.context() as crowded:
-            crowded.setattr(Ballast, "restore", lambda self: self.aboard)
+            crowded.setattr(Ballast, "restore", lambda self: self.is_present)
             assert engine.store.room.make()
             engine.append(lane, 4)
             await engine.wait(5)
