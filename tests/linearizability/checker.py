@@ -33,15 +33,17 @@ class _Entry:
             self.behind.before = self
 
 
-def linearize(model, operations, most_steps=2_000_000):
+def linearize(model, operations, most_steps=2_000_000, *, forgotten=frozenset()):
     """An order in which `operations` could have taken effect one by one, or None: then they are not linearizable.
 
     Each operation has `called` and `returned`, moments on one clock, all different; `returned` is None if no answer
     came. `model` has `initial`, a state, and `step(state, operation)`: the state after it, or None if the operation
     cannot have had its answer in that state. States are compared and hashed. Raises UndecidedError after so many
-    steps.
+    steps. Which of the operations in `forgotten` have taken effect is not remembered: that is faster, and an order that
+    is found is one, but None means nothing then.
     """
     head, open_count = _in_order_of_time(operations)
+    remembered = sum(1 << number for number, operation in enumerate(operations) if operation not in forgotten)
     state, taken = model.initial, 0
     tried = {(taken, state)}
     path = []
@@ -52,7 +54,7 @@ def linearize(model, operations, most_steps=2_000_000):
             if most_steps < 0:
                 raise UndecidedError(f"no answer yet, with {open_count} operations left")
             after = model.step(state, entry.operation)
-            if after is not None and (key := (taken | entry.bit, after)) not in tried:
+            if after is not None and (key := ((taken | entry.bit) & remembered, after)) not in tried:
                 tried.add(key)
                 path.append((entry, state))
                 entry.unlink()

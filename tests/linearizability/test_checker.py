@@ -327,3 +327,19 @@ def test_appends_that_were_never_answered_do_not_make_it_slow():
 
     assert linearize(CountingModel(operations), operations) is not None
     assert CountingModel.steps < 50_000
+
+
+@pytest.mark.parametrize(("token", "verdict"), [("t9", True), ("never sent", False)])
+def test_nor_do_those_that_were_trimmed_before_anybody_read_them(token, verdict):
+    """Six records are in the stream of which nobody knows more than that one of them was a fence."""
+    rows = [(number, None, batch(f"lost {number}"), None) for number in range(100)]
+    rows += [(100 + number, None, fence(f"t{number}"), None) for number in range(10)]
+    rows += [
+        (200, 201, batch("a"), Appended(6, 7)),
+        (202, 203, batch("b", fencing_token="x"), FencingTokenMismatch(token)),
+        (204, 205, trim(7), Appended(7, 8)),
+        (206, 207, CheckTail(), Tail(8)),
+    ]
+    operations = history(*rows)
+    model = StreamModel(operations)
+    assert (linearize(model, operations, 50_000, forgotten=model.unseen) is not None) == verdict
