@@ -84,6 +84,31 @@ def test_read_and_tail_load_neither_typer_nor_httpx_nor_asyncio(loaded, basin, s
         )
 
 
+# What an option of `read` needs, and nothing else.
+OF_OPTIONS = {
+    "jq", "msgspec", "rich", "subprocess", "s2cli.commands.read_many", "s2cli.commands.read_exec",
+    "s2cli.commands.read_selection", "s2cli.commands.read_pace", "s2cli.commands.pretty_output",
+    "s2cli.commands.output_file", "s2cli.client.merge_loop", "s2cli.formats.record_template",
+    "s2cli.formats.record_filter", "s2cli.formats.jq_filter", "s2cli.client.append_loop",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ([], set()),
+        (["--raw"], set()),
+        (["-o", "jsonl"], set()),
+        (["-t", "%v"], {"s2cli.formats.record_template"}),
+        (["--grep", "x"], {"s2cli.commands.read_selection", "s2cli.formats.record_filter"}),
+        (["--speed", "2x"], {"s2cli.commands.read_pace"}),
+    ],
+)
+def test_a_read_loads_what_its_options_need(loaded, basin, shared_server, options, needed):
+    shared_server.create_stream(basin, "s")
+    assert loaded("read", f"s2://{basin}/s", *options) & OF_OPTIONS == needed
+
+
 def test_lists_load_neither_typer_nor_httpx_nor_asyncio(loaded):
     modules = loaded("basins", "list")
     assert heavy(modules).isdisjoint(

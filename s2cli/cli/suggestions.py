@@ -105,6 +105,7 @@ _ONE_STORE = (("--data", "s2 lite keeps its data in a directory: --data DIR"),)
 _NO_TLS = (("--data", "s2 lite serves http:// alone: put a proxy for TLS before it"),)
 _NO_DASHBOARD = (("--data", "s2 lite has no dashboard"),)
 _NO_BOUND = (("--data", "s2 lite has one bound for all that waits in memory"),)
+_FILTER = (("--grep", "--grep REGEX, --header NAME=VALUE or --jq FILTER"),)
 _DRY = (("", "there is no dry run"),)
 
 # What other tools call an option -> for an option that the command has ("" for every command): what to type instead.
@@ -124,6 +125,7 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "--end": _TO,
     "--endpoint": _ENDPOINT,
     "--file": (("--input", "-i FILE"), ("--output-file", "-O FILE")),
+    "--filter": _FILTER,
     "--force": (("--yes", "-y, --yes"),),
     "--head": _COUNT,
     "--insecure": (("", "--ca-file FILE trusts the certificates in it"),),
@@ -143,6 +145,7 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "--path": _ONE_STORE,
     "--print0": (("--zero", "-0, --zero"),),
     "--retention": (("--retention-policy", "--retention-policy DURATION"),),
+    "--regex": _FILTER,
     "--reverse": (*_ORDER, *_NO_ORDER),
     "--since": _FROM,
     "--size": _COUNT,
@@ -158,6 +161,7 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "--url": _ENDPOINT,
     "--wait": (("--follow", "-f, --follow"),),
     "--wal-bucket": _ONE_STORE,
+    "--where": _FILTER,
     "--wal-local-root": _ONE_STORE,
     "--watch": (("--follow", "-f, --follow"),),
 }

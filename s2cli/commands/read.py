@@ -10,7 +10,7 @@ from s2cli.client.stream_client import StreamClient
 from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import CommandWriter, RecordWriter, open_output
-from s2cli.commands.read_plan import ReadPlan, plan_read, plan_tail
+from s2cli.commands.read_plan import ReadPlan, find_tail, plan_read, plan_tail
 from s2cli.commands.read_report import NEVER, ReadReport, watch_signals
 from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
@@ -99,6 +99,8 @@ def _read_stream(
     limit_s = DEFAULT_LIMIT_S if args.max_outage_s is None and not args.follow else args.max_outage_s
     retry = RetryPolicy(limit_s, console.notice)
     session = plan.open(stream, waiter, retry, bodies_only=writer.bodies_only and stepper is None)
+    if session.tail is None and console.stderr_is_terminal():
+        session.tail = find_tail(stream, waiter, retry)  # how far behind a read that follows is can be told then
     report = ReadReport(args, settings.target().command, str(uri), session, writer, stepper)
     try:
         loop = ReadLoop(

@@ -20,7 +20,7 @@ from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import goes_to_file, open_output
 from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, find_tail
-from s2cli.commands.read_report import QUIET_S, repeated_options, watch_signals
+from s2cli.commands.read_report import QUIET_S, TICK_S, repeated_options, watch_signals
 from s2cli.commands.read_selection import choose_selection
 from s2cli.errors import ApiError, ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
 from s2cli.values import URI_PREFIX, Position, parse_uri, shell_word
@@ -94,6 +94,8 @@ class _MergedRead:
         self._last_ms: int | None = None  # the time of the record that was written last
         self._started = self._last_written = time.monotonic()
         self._hints = plan.follow and console.stderr_is_terminal()
+        self._live = goes_to_file(args.output_file) and console.stderr_is_terminal()
+        self._next_tick = 0.0
         self._shown = False
 
     def run(self) -> None:
@@ -228,7 +230,8 @@ class _MergedRead:
     def _put(self, data: bytes) -> None:
         if not data:
             return
-        self._clear()
+        if not self._live:
+            self._clear()
         if self._file is None:
             console.write(data)
         else:
@@ -236,8 +239,18 @@ class _MergedRead:
         self._written_bytes += len(data)
         self._ends_line = data.endswith(b"\n")
         self._last_written = time.monotonic()
+        if self._live and self._last_written >= self._next_tick:
+            self._next_tick = self._last_written + TICK_S
+            self._shown = True
+            console.status(*self._progress())
 
     # What is told
+
+    def _progress(self) -> list[str]:
+        selection, seconds = self._selection, time.monotonic() - self._started
+        rate = format_rate(selection.chosen + selection.skipped, seconds, "records")
+        records = format_count(selection.chosen, "record", "records")
+        return [records, format_bytes(self._written_bytes), rate, self._streams()]
 
     def _tick(self) -> None:
         """Nothing has come for a moment. Raises console.ClosedOutput where nobody would read it."""
@@ -287,6 +300,8 @@ class _MergedRead:
         self._tell_amount()
         if self._last_ms is None:
             return
+        if self._file is not None and self._file.is_partial:
+            console.notice(f"{self._file.path} is as it was; what was read is in {self._file.place}")
         words = ["read", *self._args.uris, "--from", f"@{self._last_ms}", *repeated_options(self._args)]
         line = " ".join([self._target.command, *map(shell_word, words)])
         console.notice(f"stopped; to resume (records of that millisecond come again): {line}")

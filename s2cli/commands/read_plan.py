@@ -68,7 +68,7 @@ class ReadPlan:
             end_seq_num = wanted if end_seq_num is None else min(wanted, end_seq_num)
         if name == "timestamp" and until is not None and value >= until:
             count = 0  # the server would refuse a range that is empty
-        return ReadSession(
+        session = ReadSession(
             (name, value),
             follow=self.follow,
             # A start at a time after the last record is a start at the tail.
@@ -79,6 +79,8 @@ class ReadPlan:
             end_seq_num=end_seq_num,
             bodies_only=bodies_only,
         )
+        session.tail = tail
+        return session
 
 
 def plan_read(args: ReadArgs) -> ReadPlan:

@@ -104,6 +104,20 @@ def test_a_file_has_them_all_and_the_closing_line_counts(s2, app, tmp_path):
     assert b", 4 skipped (6 B, " in done.stderr
 
 
+def test_an_interrupted_file_of_several_streams_stays_as_it_was(s2, app, env, tmp_path):
+    path, partial = tmp_path / "all", tmp_path / "all.partial"
+    path.write_bytes(b"old")
+    fill(s2, app + "late", [(3_600_000, "late")])
+    command = [*S2, "read", app + "*", "--raw", "--speed", "1x", "-O", str(path)]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, bufsize=0) as process:
+        until(lambda: partial.exists() and partial.read_bytes() == "".join(ORDER).encode())
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=TIMEOUT_S)
+    assert path.read_bytes() == b"old"
+    assert f"{path} is as it was; what was read is in {partial}\n".encode() in said
+    assert b"stopped; to resume " in said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
