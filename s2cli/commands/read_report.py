@@ -121,7 +121,7 @@ class ReadReport:
             self.due = time.monotonic() + QUIET_S
         if self._live and time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_S
-            self._show(*self._progress())
+            self._show(*self._progress(), *self._place())
 
     def on_idle(self) -> None:
         """Nothing has come for a while."""
@@ -154,8 +154,6 @@ class ReadReport:
             parts.insert(0, f"{min(100, 100 * done // whole)} %")
             if 0 < done < whole:
                 parts.append(f"{format_seconds(round(self._seconds() * (whole - done) / done))} left")
-        elif self._session.follow and (lag := self._lag()):
-            parts.append(f"{lag} behind")
         parts += [format_bytes(self._writer.bytes), format_rate(self._read, self._seconds(), "records")]
         return parts
 
