@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -54,12 +54,20 @@ class CommandRunner:
         self._retries = retries
         self._dead_letter = dead_letter
         self._pool = ThreadPoolExecutor(parallel)
+        self._stopped = threading.Event()
         self._most = parallel * _AHEAD if parallel > 1 else 1
         self.dead = 0  # records that went to the dead-letter stream
 
     def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
         """Each record, when its command and those of all records before it are done, and the sequence number behind it.
         Raises S2Error where a command fails and there is no dead-letter stream."""
+        try:
+            yield from self._parts(batches)
+        except BaseException:
+            self._stopped.set()  # Ctrl-C, or a command that failed: no other one is to begin
+            raise
+
+    def _parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
         running: deque[tuple[SequencedRecord, Future[str | None] | None]] = deque()
         for batch in batches:
             for record in batch.records:
@@ -93,8 +101,9 @@ class CommandRunner:
         environment = os.environ | _variables(record, self._stream)
         failure = ""
         for attempt in range(1 + self._retries):
-            if attempt:
-                time.sleep(min(FIRST_DELAY_S * 2 ** (attempt - 1), LAST_DELAY_S))
+            delay_s = min(FIRST_DELAY_S * 2 ** (attempt - 1), LAST_DELAY_S) if attempt else 0
+            if self._stopped.wait(delay_s):
+                return "stopped"
             try:
                 words = ["/bin/sh", "-c", self._command]
                 done = subprocess.run(words, input=body, env=environment, check=False)  # noqa: S603 - it is asked for
