@@ -22,6 +22,7 @@ class LiteArgs(CommonArgs):
       s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
       s2 lite check --data ./s2-data
+      s2 lite repair --data ./s2-data
       s2 lite backup /mnt/backups/monday
       s2 lite restore /mnt/backups/monday --data ./s2-data
 
@@ -31,12 +32,13 @@ class LiteArgs(CommonArgs):
 
     With a word behind it, it is about the data of --local, or of --data, and the
     server that may run there. `check` looks at everything and says what is wrong.
+    `repair` has streams go on after records were lost, when no server runs.
     `backup` makes a new directory, while the server runs; `restore` replaces data.
     """
 
     action: Annotated[
-        Literal["status", "stop", "check", "backup", "restore"] | None,
-        operand("[ACTION]", "status, stop, check, backup or restore: about the server, or its data"),
+        Literal["status", "stop", "check", "repair", "backup", "restore"] | None,
+        operand("[ACTION]", "status, stop, check, repair, backup or restore: about the server, or its data"),
     ] = None
     backup: Annotated[str | None, operand("[BACKUP]", "The directory that `backup` makes, `restore` reads")] = None
     data: Annotated[

@@ -186,7 +186,10 @@ COMMANDS: dict[str, Command] = {
     "state reset": ("states:reset_state", "state_args:ResetStateArgs",
         (("name", "text", True),), RESET_STATE),
     "lite": ("lite:lite", "other_args:LiteArgs",
-        (("action", ("status", "stop", "check", "backup", "restore"), False), ("backup", "text", False),), LITE),
+        (
+        ("action", ("status", "stop", "check", "repair", "backup", "restore"), False),
+        ("backup", "text", False),
+        ), LITE),
     "completion": ("completion:print_script", "other_args:CompletionArgs",
         (("shell", ("bash", "zsh", "fish"), True),), {}),
     "ls": ("official:ls", "official_args:LsArgs",

@@ -1,5 +1,5 @@
 """`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs. What `status` shows
-stands in lite_status, and what is done with the data in lite_check and lite_backup.
+stands in lite_status, and what is done with the data in lite_check, lite_repair and lite_backup.
 
 The server gets a process image of its own: `lite` replaces the one it is in, which by then has loaded the whole command
 line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
@@ -42,6 +42,10 @@ def lite(args: LiteArgs) -> int:
         from s2cli.commands.lite_check import check
 
         return check(args)
+    if args.action == "repair":
+        from s2cli.commands.lite_repair import repair
+
+        return repair(args)
     if args.action == "status":
         from s2cli.commands.lite_status import print_status
 

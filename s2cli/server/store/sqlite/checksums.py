@@ -102,6 +102,16 @@ def seal(connection: sqlite3.Connection, table: str, where: str, values: Sequenc
     connection.execute(f"UPDATE {table} SET crc=row_checksum({SEALED[table]}) WHERE {where}", values)  # noqa: S608
 
 
+def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[Any]) -> None:
+    """Insert a row with its checksum; the values are those of the columns that SEALED lists, of the types that they are
+    stored with."""
+    places = ",".join("?" * (len(values) + 1))
+    connection.execute(
+        f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places})",
+        (*values, row_checksum(*values)),
+    )
+
+
 def register(connection: sqlite3.Connection) -> None:
     """What `seal` needs."""
     connection.create_function("row_checksum", -1, row_checksum, deterministic=True)

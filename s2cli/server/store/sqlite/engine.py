@@ -30,8 +30,9 @@ from s2cli.server.store.interface import (
     Tail,
     TokenRow,
 )
-from s2cli.server.store.sqlite import chunks, expiry, metric_rows, reader, reply_rows, resource_rows
+from s2cli.server.store.sqlite import chunks, expiry, life, loss, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
@@ -70,8 +71,13 @@ class SqliteStore:
                 raise
             connection = open_writer(directory, durable=not temporary)
         self.room = Room(connection, directory, ballast)
-        self._writer = Writer(connection, loop, gate, self.room, self._group_written)
+        self._marker = None if temporary else Marker(directory / FILE_NAME, life.read(connection))
+        self._writer = Writer(connection, loop, gate, self.room, self._group_written, self._marker)
         self._reader = Reader(open_reader(directory), loop, gate)
+        found = loss.read(directory / FILE_NAME)
+        self._loss = None if found is None else f"records that were confirmed are missing: {found.reason}"
+        if self._loss is not None:
+            log.critical("no appends until s2 lite repair was run: %s", self._loss)
         self._writer.start()
         self._reader.start()
         # Why nothing is taken in while the disk does not answer.
@@ -103,6 +109,8 @@ class SqliteStore:
         self._stall_check.cancel()
         self._reader.stop(lambda: not self._writer.is_stalled)
         self._writer.stop()
+        if self._marker is not None and not self._writer.is_stalled:
+            self._marker.close()
         if self._writer.is_stalled:
             log.critical("the server ends without the disk, which does not answer")
         if self._temporary:
@@ -110,7 +118,7 @@ class SqliteStore:
 
     @property
     def failure(self) -> str | None:
-        return self._writer.failure or self.stall or self.room.shortage
+        return self._writer.failure or self.stall or self.room.shortage or self._loss
 
     @property
     def failing_since_ms(self) -> int | None:
@@ -185,7 +193,8 @@ class SqliteStore:
         return await self._reader.submit(lambda connection: run(connection, *values))
 
     async def tail(self, stream_id: int) -> Tail | None:
-        return await self.ask(reader.tail, stream_id)
+        found = await self.ask(reader.tail, stream_id)
+        return found if found is None or self._loss is None else found._replace(doubt=self._loss)
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         now_ms = self.clock_ms()
@@ -299,7 +308,18 @@ class SqliteStore:
         await self.change(reply_rows.save, reply, grows=True)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
+        self._refuse_new()
         return await self.change(resource_rows.insert_basin, row, reply=reply, grows=True)
+
+    def _refuse_new(self) -> None:
+        """What is made now may take the name, or the place, of something that is missing."""
+        if self._loss is not None:
+            raise ApiError(
+                "storage",
+                f"nothing new: {self._loss}: stop the server and run `s2 lite repair`",
+                without_effect=True,
+                damaged=(0, MAX_SEQ_NUM - 1),
+            )
 
     async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
         await self.change(resource_rows.update_basin, row, reply=reply)
@@ -314,6 +334,7 @@ class SqliteStore:
                 self._lowest_free_id = row.id + 1
             return present
 
+        self._refuse_new()
         return await self.change(run, reply=reply, grows=True)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:

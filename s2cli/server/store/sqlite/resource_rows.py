@@ -10,7 +10,7 @@ from typing import Any
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_SEQ_NUM, MAX_STREAMS, BasinRow, StreamRow, TokenRow
-from s2cli.server.store.sqlite.checksums import SEALED, is_whole, seal
+from s2cli.server.store.sqlite.checksums import SEALED, insert_sealed, is_whole, seal
 from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.schema import chunk_id, to_unsigned
@@ -50,8 +50,7 @@ def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | No
     if (present := get_basin(connection, row.name)) is not None:
         return present
     values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
-    connection.execute(f"INSERT INTO basin({SEALED['basin']}) VALUES(?,?,?,?,?)", values)
-    seal(connection, "basin", "name=?", values[:1])
+    insert_sealed(connection, "basin", values)
     return None
 
 
@@ -94,23 +93,20 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
     config = json.dumps(row.config)
     if row.id >= MAX_STREAMS:
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
-    connection.execute(
-        "INSERT INTO stream(id, basin, name, config, cipher, created_at, deleted_at, request_key, look_at,"
-        " uid) VALUES(?,?,?,?,?,?,?,?,?,?)",
-        (
-            row.id,
-            row.basin.encode(),
-            row.name.encode(),
-            config,
-            row.cipher,
-            row.created_at_ms,
-            row.deleted_at_ms,
-            row.request_key,
-            first_check_ms(config, row.created_at_ms),
-            row.uid,
-        ),
+    values = (
+        row.id,
+        row.basin.encode(),
+        row.name.encode(),
+        config,
+        row.cipher,
+        row.created_at_ms,
+        row.deleted_at_ms,
+        row.request_key,
+        *(0, "", 0, 0, None, 0),  # nothing is in it yet
+        first_check_ms(config, row.created_at_ms),
+        row.uid,
     )
-    seal(connection, "stream", "id=?", (row.id,))
+    insert_sealed(connection, "stream", values)
     return None
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from s2cli.errors import S2Error
 from s2cli.private_files import open_own, sync_directory
-from s2cli.server.store.sqlite import checksums, place
+from s2cli.server.store.sqlite import checksums, life, loss, mark, place
 
 log = logging.getLogger("s2cli.server")
 
@@ -168,14 +168,27 @@ def to_unsigned(value: int) -> int:
     return value if value >= 0 else value + (1 << 64)
 
 
-def open_writer(directory: Path, *, durable: bool, accepts_copy: bool = False) -> sqlite3.Connection:
+def open_writer(
+    directory: Path, *, durable: bool, accepts_copy: bool = False, repairs: bool = False
+) -> sqlite3.Connection:
     """The one connection that writes; makes the file if there is none. Raises S2Error for a file that is not ours to
-    write: of a newer version, or of something else; and without `accepts_copy` for a plain copy (CopiedError)."""
+    write: of a newer version, or of something else; without `accepts_copy` for a plain copy (CopiedError); and unless
+    it `repairs` for a file that was exchanged (ExchangedError). What is found to be missing is written down (loss.py);
+    with `durable` False there is nothing that could be."""
     path = directory / FILE_NAME
     try:
+        loss.refuse_new(path)
         _make_own(path)
         if not accepts_copy and place.is_copy(path):
             raise place.CopiedError(directory)
+        if durable:
+            known = loss.look(path, PAGE_BYTES)
+            try:
+                life.check(path, known)
+            except life.ExchangedError as error:
+                if not repairs:
+                    raise
+                loss.take_exchanged(path, error.message)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     except OSError as error:
         raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error
@@ -198,8 +211,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
     _check(connection, path)
     version = _number(connection, "user_version")
     if not version:
-        _create(connection)
-        sync_directory(path.parent)
+        _create(connection, path)
     elif version < FORMAT:
         upgrade(connection, version)
         log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
@@ -217,19 +229,33 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
     for name, value in settings.items():
         connection.execute(f"PRAGMA {name}={value}").fetchall()
     place.settle(connection, path)
+    number = life.begin_next(connection)
+    _move_log(connection)
+    if durable:
+        mark.begin(path, number)
     _empty_log(connection)
 
 
-def _empty_log(connection: sqlite3.Connection) -> None:
+def _move_log(connection: sqlite3.Connection) -> None:
     """Copies what is in the write-ahead log into the database, and waits for the disk. What the log has can be read and
     may yet be lost: a process was killed before it had waited, or its wait failed, after which the kernel takes the
     pages for written. Nobody may be told of a record that a power failure takes back."""
+    busy, log_pages, moved_pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if busy or moved_pages < log_pages:
+        raise _locked()
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise S2Error(
-            "another program has locked the database",
-            hint="close the program that has it open, such as a sqlite3 shell",
-        )
+        raise _locked()
+
+
+def _locked() -> S2Error:
+    return S2Error(
+        "another program has locked the database",
+        hint="close the program that has it open, such as a sqlite3 shell",
+    )
 
 
 def _make_own(path: Path) -> None:
@@ -261,13 +287,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    for setting in f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL":  # in this order
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    for setting in f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL":  # in this order
         connection.execute(f"PRAGMA {setting}").fetchall()
-    # One transaction, numbers included: a crash leaves an empty file or a whole one.
+    # One transaction, numbers included: a crash leaves an empty file or a whole one. Only then is there a log: one
+    # beside an empty file means that the file is lost.
     connection.executescript(
         f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
     )
+    sync_directory(path.parent)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:

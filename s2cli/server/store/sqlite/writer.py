@@ -27,13 +27,12 @@ from s2cli.server.store.sqlite import chunks as chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
 from s2cli.server.store.sqlite.disk import LOOK_S, Room, is_full, is_of_the_disk, is_of_the_moment, not_written
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
+from s2cli.server.store.sqlite.write_log import WriteLog
 
-# A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
-CHECKPOINT_BYTES = 4 * 1024 * 1024
-IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
 IDLE_S = 0.01
 # About what an operation or a slice of deletion writes into the log.
 OPERATION_PAGES = 16
@@ -84,6 +83,7 @@ class Writer:
         gate: Gate,
         room: Room,
         on_written: Callable[[list[Append], S2Error | None], None],
+        marker: Marker | None = None,
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
         # Since when it has been waiting for the disk, by time.monotonic(); None while it waits for something to do.
@@ -91,9 +91,9 @@ class Writer:
         self.commit_times = Histogram(COMMIT_TIMES_S)
         self._connection = connection
         self._loop = loop
-        self._gate = gate
         self._room = room
         self._on_written = on_written
+        self._log = WriteLog(connection, gate, room, marker)
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._lanes = Lanes()
         self._operations: deque[Operation] = deque()
@@ -104,8 +104,6 @@ class Writer:
         self._stopping = False
         self._silent_until_s = 0.0
         self._bulk = False  # the last group was a large one
-        self._log_bytes = 0  # about what is in the write-ahead log and not yet in the database
-        self._grown: set[int] = set()  # streams whose rows do not say yet where they end
         self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
 
     def start(self) -> None:
@@ -158,9 +156,7 @@ class Writer:
         self.busy_since_s = time.monotonic()
         with contextlib.suppress(sqlite3.Error):
             if self.failure is None:
-                self._write_tails()
-                # Readers are gone by now: this one may empty the log.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._log.close()
         self._connection.close()
 
     def _turn(self) -> None:
@@ -171,7 +167,7 @@ class Writer:
             self._commit(self._lanes.next_group())
         if self._refused:
             self._refused_written()
-        if self._log_bytes >= CHECKPOINT_BYTES:
+        if self._log.is_large:
             if self._bulk:
                 self._let_small_pass()
             self._checkpoint()
@@ -227,12 +223,19 @@ class Writer:
         """Wait for the next item, or for room on a full disk. A pause is used for a checkpoint, but not the one between
         an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
         self.busy_since_s = None
-        if self._log_bytes >= IDLE_CHECKPOINT_BYTES:
+        if self._log.is_worth_a_pause:
             if not self._bulk:
                 with contextlib.suppress(Empty):
                     self._sort(self._queue.get(timeout=IDLE_S))
                     return
             self._checkpoint()
+            self.busy_since_s = None
+        if self._log.is_unsynced:
+            with contextlib.suppress(Empty):
+                self._sort(self._queue.get(timeout=IDLE_S))
+                return
+            self.busy_since_s = time.monotonic()
+            self._log.sync_mark()
             self.busy_since_s = None
         while self._room.shortage is not None:
             with contextlib.suppress(Empty):
@@ -258,7 +261,7 @@ class Writer:
         elif isinstance(item, int):
             self._cleaner.expire(item)
         elif isinstance(item, set):
-            self._grown |= item
+            self._log.grow(0, item)
         else:
             self._cleaner.trim(item)
 
@@ -278,11 +281,7 @@ class Writer:
             self._no_room(group, behind)
             return
         size_bytes = sum([len(append.chunk.data) for append in group])
-        grown = {append.lane.stream_id for append in group}
-        # The last page of each stream is written whole, and those above.
-        log_bytes = self._log_bytes + size_bytes + (len(grown) + 2) * PAGE_BYTES
-        self._grown |= grown
-        tails = self._grown if log_bytes >= CHECKPOINT_BYTES else frozenset[int]()
+        tails = self._log.due_tails(group, size_bytes)
         try:
             self._insert(group, tails)
         except BaseException as error:
@@ -296,15 +295,13 @@ class Writer:
                 self._commit_apart(group, behind, error)
             return
         self._room.found()
+        self._log.committed(tails)
         self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         for append in group:
             if append.trim_point is not None:
                 self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
-        if tails:
-            self._grown.clear()
         self._bulk = size_bytes > SMALL_LANE_BYTES
-        self._log_bytes = log_bytes
 
     def _may_write(self, group: list[Append]) -> bool:
         """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
@@ -350,6 +347,7 @@ class Writer:
             for group in self._lanes.take_stream(operation.stream_id):
                 self._commit(group)
             result = self._run_with_room(operation.run, grows=operation.grows)
+            self._log.committed()
             if operation.stream_id is not None:
                 self._cleaner.vacuum()
         except S2Error as error:
@@ -368,7 +366,7 @@ class Writer:
         if grows and not self._room.may_grow():
             self._room.lack()
             raise self._refusal()
-        self._log_bytes += OPERATION_PAGES * PAGE_BYTES
+        self._log.grow(OPERATION_PAGES * PAGE_BYTES)
         while True:
             try:
                 return chunks.in_transaction(self._connection, run)
@@ -398,32 +396,13 @@ class Writer:
                 self._room.lack()
                 if not made:
                     self._cleaner.stop_vacuuming()
-        self._log_bytes += pages * PAGE_BYTES
+        self._log.grow(pages * PAGE_BYTES)
         if not self._cleaner.busy:
             self._room.restore()
 
-    def _write_tails(self) -> None:
-        """Mostly the group that makes the log large enough has done it."""
-        if self._grown:
-            chunks.in_transaction(self._connection, lambda connection: chunks.note_tails(connection, self._grown))
-            self._grown.clear()
-
     def _checkpoint(self) -> None:
         self.busy_since_s = time.monotonic()
-        try:
-            self._write_tails()
-        except sqlite3.Error as error:
-            if is_of_the_disk(error):
-                raise
-        with self._gate.checkpoint():
-            try:
-                _, log_pages, moved_pages = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:
-                if not is_full(error):
-                    raise
-                self._room.lack()
-                return
-        self._log_bytes = max(0, log_pages - moved_pages) * PAGE_BYTES
+        self._log.checkpoint()
 
     # Refusing.
 

@@ -17,7 +17,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRow, Tail
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
-from s2cli.server.store.sqlite import lanes, reader, schema, writer
+from s2cli.server.store.sqlite import lanes, reader, schema, write_log
 from s2cli.server.store.sqlite.disk import Ballast
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import FILE_NAME
@@ -329,7 +329,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
 
 def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
     """However soon the small ones go on after their acks, and however often there is a checkpoint."""
-    monkeypatch.setattr(writer, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(write_log, "CHECKPOINT_BYTES", 1)
 
     async def run(engine):
         small, bulk = Lane(await engine.stream("small")), Lane(await engine.stream("bulk"))
@@ -586,7 +586,7 @@ def test_the_database_is_for_our_own_user(tmp_path):
     async def run(engine):
         await engine.stream()
         modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{FILE_NAME}*")}
-        assert modes == dict.fromkeys((FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"), 0o600)
+        assert modes == dict.fromkeys((FILE_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "mark"))), 0o600)
 
     umask = os.umask(0)
     try:

@@ -1,0 +1,154 @@
+"""Whether something that was confirmed is missing, as far as files can tell before SQLite opens them, and what is known
+of it: until a repair (resume.py) it stands in a file beside the database.
+
+What cannot be told: the youngest transaction before a power failure. Torn by the failure, it was not confirmed; rotten,
+it was; both look alike. After the death of the process alone the mark tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from s2cli.errors import S2Error
+from s2cli.private_files import open_own, sync_directory
+from s2cli.server.store.sqlite import mark as marks
+from s2cli.server.store.sqlite import wal
+from s2cli.server.store.sqlite.mark import CLOSED, OPENING, DamagedMarkError, Mark
+
+log = logging.getLogger("s2cli.server")
+
+SUFFIX = "-loss"
+MAX_NOTE_BYTES = 4096
+# No record takes less in a log.
+LEAST_RECORD_BYTES = 8
+# So many sequence numbers may follow the last known one at the least.
+LEAST_RECORDS = 1 << 20
+# So many were given since an older copy was made, at most: a year of 136 a second, or a day of 50,000.
+RECORDS_OF_A_DATABASE = 1 << 32
+# A log that follows another has the first half of its salts plus one. It cannot be so far ahead of a mark.
+_MOST_AHEAD = 1 << 16
+
+
+class Loss:
+    """`reason` says what is missing, `records` how many sequence numbers of each stream may have been given since."""
+
+    def __init__(self, reason: str, records: int) -> None:
+        self.reason = reason
+        self.records = records
+
+
+def refuse_new(path: Path) -> None:
+    """Raises S2Error where there is no database with that path though there was one: no server begins anew there."""
+    if path.exists() and path.stat().st_size:
+        return
+    for suffix in "-wal", marks.SUFFIX, SUFFIX:
+        beside = Path(f"{path}{suffix}")
+        if beside.exists() and beside.stat().st_size:
+            raise S2Error(
+                f"{path} is {'empty' if path.exists() else 'missing'}, but there is {beside}",
+                hint="put the file back, for example out of a backup; or choose another directory with --data",
+            )
+
+
+def look(path: Path, page_bytes: int) -> Mark | None:
+    """Before the database with that path is opened: writes down what is found to be missing, and puts a log aside that
+    is of another database. The mark, if there is one."""
+    try:
+        mark = marks.read(path)
+    except DamagedMarkError:
+        log.warning("%s%s is damaged: a write-ahead log that was cut or is missing is not noticed", path, marks.SUFFIX)
+        mark = None
+    log_path = Path(f"{path}-wal")
+    found = wal.scan(log_path, page_bytes)
+    reason = _missing(found, mark)
+    if mark is not None and found.sums and _is_foreign(found, mark):
+        _put_aside(log_path)
+        reason = reason or "the write-ahead log was of another database"
+    if reason is not None:
+        most_bytes = max(found.size_bytes, 0 if mark is None else mark.frames * page_bytes)
+        write(path, Loss(reason, max(LEAST_RECORDS, most_bytes // LEAST_RECORD_BYTES)))
+    return mark
+
+
+def take_exchanged(path: Path, reason: str) -> None:
+    """The database with that path is another one than was used last: what that had, and its log, are lost."""
+    log_path = Path(f"{path}-wal")
+    if log_path.exists():
+        _put_aside(log_path)
+    write(path, Loss(reason, RECORDS_OF_A_DATABASE))
+
+
+def _put_aside(log_path: Path) -> None:
+    aside = Path(f"{log_path}.foreign")
+    log.error("%s is of another database: it is now %s", log_path, aside)
+    log_path.rename(aside)
+    sync_directory(log_path.parent)
+
+
+def _missing(found: wal.Log, mark: Mark | None) -> str | None:
+    """What of the log is missing, if anything."""
+    if mark is not None and mark.needs_log and not _follows(found, mark):
+        if not found.size_bytes:
+            return "the write-ahead log is missing or empty"
+        if found.salts != mark.salts:
+            return "the write-ahead log is not the one that was written"
+        if len(found.sums) < mark.frames:
+            return f"the write-ahead log is damaged: of {mark.frames} pages {found.committed} can be used"
+        if found.sums[mark.frames - 1] != mark.total:
+            return "the write-ahead log was changed"
+    is_moved = mark is not None and found.salts == mark.salts and found.last <= mark.moved
+    if found.lost and not is_moved:
+        return f"the write-ahead log is damaged: {found.lost} or more transactions that were confirmed cannot be used"
+    return None
+
+
+def _follows(found: wal.Log, mark: Mark) -> bool:
+    """Whether it is a later log of the same database: SQLite begins one when all of that before is in the database."""
+    if found.salts is None or not found.has_header:
+        return False
+    ahead = int.from_bytes(found.salts[:4], "big") - int.from_bytes(mark.salts[:4], "big")
+    return 0 < ahead % (1 << 32) <= _MOST_AHEAD
+
+
+def _is_foreign(found: wal.Log, mark: Mark) -> bool:
+    if mark.state == OPENING or found.salts == mark.salts:
+        return False
+    return mark.state == CLOSED or not _follows(found, mark)
+
+
+def read(path: Path) -> Loss | None:
+    """What is known to be missing in the database with that path."""
+    try:
+        with open(open_own(f"{path}{SUFFIX}", os.O_RDONLY), "rb") as file:
+            said = json.loads(file.read(MAX_NOTE_BYTES))
+        return Loss(str(said["reason"]), int(said["records"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return Loss(f"records are missing; what is known of it, in {path}{SUFFIX}, is damaged", LEAST_RECORDS)
+
+
+def write(path: Path, loss: Loss) -> None:
+    """Keep it until a repair; the first one is kept where there are two."""
+    if read(path) is not None:
+        return
+    new = f"{path}{SUFFIX}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
+        json.dump({"reason": loss.reason, "records": loss.records}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(new, f"{path}{SUFFIX}")
+    sync_directory(path.parent)
+
+
+def forget(path: Path) -> None:
+    """It is repaired."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{path}{SUFFIX}")
+    sync_directory(path.parent)

@@ -1,0 +1,240 @@
+"""Bit rot: one bit is flipped in a file of a data directory, a server starts on it, and all that was acked is read.
+
+A run is silent if something acked is missing or changed and nobody is told: each answer is 200, `/health` as well, and
+the server starts. The youngest transaction before a power failure is counted apart: torn and rotten look alike. From
+the command line: `python -m faults.bit_flips --flips 300 --seed 1`, in the folder `tests`.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s2cli.server.store.sqlite import mark, wal
+from s2cli.server.store.sqlite.schema import PAGE_BYTES
+
+BASIN = "rotting-basin"
+# Stream -> records of each batch, bytes of each record.
+STREAMS = {"small": (3, 20), "wide": (40, 90), "large": (2, 30_000)}
+ROUNDS = 12
+START_S = 60
+# What is flipped, and how often of a hundred. Without the mark it is as after a power failure.
+TARGETS = {"database": 30, "closed database": 20, "log": 25, "log without mark": 15, "mark": 10}
+
+
+@dataclass
+class Flips:
+    """`told`: runs in which something was missing and it was said; `harmless`: nothing was missing."""
+
+    runs: int = 0
+    records: int = 0
+    acked: int = 0
+    harmless: int = 0
+    told: int = 0
+    youngest: int = 0
+    silent: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+
+class Server:
+    """`s2 lite` on a data directory; its words are in `log`."""
+
+    def __init__(self, data: Path, log: Path) -> None:
+        self._log = log
+        command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", "127.0.0.1", "--port", "0"]
+        with open(log, "wb") as words:
+            self.process = subprocess.Popen(
+                [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=words, stdin=subprocess.DEVNULL
+            )
+        found = re.match(rb".*:(\d+)$", self.process.stdout.readline().strip())
+        self.port = int(found[1]) if found else None
+
+    def ask(self, method: str, path: str, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)
+        with contextlib.closing(connection):
+            headers = {"s2-basin": BASIN, "content-type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def end(self, *, kill: bool) -> None:
+        self.process.kill() if kill else self.process.terminate()
+        self.process.wait(START_S)
+        self.process.stdout.close()
+
+
+class Directory:
+    """A data directory whose files can be put back as they were: in place, for a copy of the database is refused."""
+
+    def __init__(self, place: Path) -> None:
+        self.data = place / "data"
+        self._log = place / "log"
+
+    def start(self) -> Server:
+        return Server(self.data, self._log)
+
+    def take(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.data.iterdir() if path.name.startswith("s2.db")}
+
+    def put(self, files: dict[str, bytes]) -> None:
+        for path in self.data.iterdir():
+            if path.name.startswith("s2.db") and path.name not in files:
+                path.unlink()
+        for name, content in files.items():
+            with open(self.data / name, "r+b" if (self.data / name).exists() else "wb") as file:
+                file.write(content)
+                file.truncate()
+
+    @property
+    def words(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+def load(directory: Directory, dice: random.Random) -> tuple[dict[str, dict], str]:
+    """Appends with acks, a good end between, and a kill behind: the files and what was acked at both, and the stream
+    that had the last append of all."""
+    acked: dict[str, list[str]] = {stream: [] for stream in STREAMS}
+    server = directory.start()
+    last = ""
+    assert server.ask("POST", "/v1/basins", {"basin": BASIN})[0] == 201
+    for stream in STREAMS:
+        assert server.ask("POST", "/v1/streams", {"stream": stream})[0] == 201
+    states = {}
+    for number in range(2 * ROUNDS):
+        if number == ROUNDS:
+            server.end(kill=False)
+            states["closed"] = directory.take()
+            states["closed acked"] = {stream: list(bodies) for stream, bodies in acked.items()}
+            server = directory.start()
+        for stream, (count, size) in STREAMS.items():
+            bodies = [f"{number}:{dice.getrandbits(4 * size):x}" for _ in range(count)]
+            answer = server.ask(
+                "POST", f"/v1/streams/{stream}/records", {"records": [{"body": body} for body in bodies]}
+            )
+            assert answer[0] == 200, answer
+            acked[stream] += bodies
+            last = stream
+    server.end(kill=True)
+    states["killed"] = directory.take()
+    states["killed acked"] = acked
+    return states, last
+
+
+def read(server: Server, stream: str) -> tuple[list[str], bool]:
+    """All bodies, as far as they are there, and whether something was said to be wrong."""
+    found: list[str] = []
+    at, told = 0, False
+    while True:
+        status, body = server.ask("GET", f"/v1/streams/{stream}/records?seq_num={at}")
+        if status == 416:
+            return found, told
+        if status != 200:
+            told = True
+            damaged = json.loads(body).get("damaged") if status == 500 else None
+            if damaged is None or damaged["last"] >= 1 << 39:
+                return found, told
+            at = damaged["last"] + 1
+            continue
+        records = json.loads(body)["records"]
+        if not records:
+            return found, told
+        found += [record["body"] for record in records]
+        at = records[-1]["seq_num"] + 1
+
+
+def flip_one(directory: Directory, states, last: str, target: str, dice: random.Random, flips: Flips) -> None:
+    state = "closed" if target == "closed database" else "killed"
+    acked = states[f"{state} acked"]
+    files = dict(states[state])
+    directory.put(files)
+    name = {"log": "s2.db-wal", "log without mark": "s2.db-wal", "mark": "s2.db-mark"}.get(target, "s2.db")
+    size_bytes = len(files[name])
+    if name == "s2.db-wal":
+        # What lies behind is left from the log before, and nobody reads it.
+        frames = mark.read(directory.data / "s2.db").frames
+        size_bytes = min(size_bytes, wal.HEADER_BYTES + frames * (wal.FRAME_HEADER_BYTES + PAGE_BYTES))
+    at, bit = dice.randrange(size_bytes), dice.randrange(8)
+    content = bytearray(files[name])
+    content[at] ^= 1 << bit
+    files[name] = bytes(content)
+    if target == "log without mark":
+        del files["s2.db-mark"]
+    directory.put(files)
+    flips.runs += 1
+    flips.acked += sum(map(len, acked.values()))
+    server = directory.start()
+    try:
+        if server.port is None:
+            server.process.wait(START_S)
+            flips.told += 1
+            return
+        told = server.ask("GET", "/health")[0] != 200
+        missing = {}
+        for stream, expected in acked.items():
+            found, said = read(server, stream)
+            told = told or said
+            flips.records += len(found)
+            if found != expected:
+                missing[stream] = [body for body in expected if body not in set(found)]
+                strange = [body for body in found if body not in set(expected)]
+                if strange:
+                    flips.silent += 1
+                    flips.complaints.append(f"{target}, byte {at}, bit {bit}: {stream} has what nobody appended")
+        told = told or server.ask("GET", "/health")[0] != 200
+    finally:
+        server.end(kill=True)
+    if not missing:
+        flips.harmless += 1
+    elif told:
+        flips.told += 1
+    elif target == "log without mark" and missing == {last: acked[last][-STREAMS[last][0] :]}:
+        flips.youngest += 1
+    else:
+        flips.silent += 1
+        counts = {stream: len(bodies) for stream, bodies in missing.items()}
+        flips.complaints.append(f"{target}, byte {at}, bit {bit}: {counts} are missing in silence")
+
+
+def flip_bits(place: Path, seed: int, count: int) -> dict[str, Flips]:
+    """`count` runs on one load, in an empty directory; what came of them by what was flipped."""
+    dice = random.Random(seed)
+    directory = Directory(place)
+    states, last = load(directory, dice)
+    outcome = {target: Flips() for target in TARGETS}
+    targets = list(TARGETS)
+    for _ in range(count):
+        target = dice.choices(targets, TARGETS.values())[0]
+        flip_one(directory, states, last, target, dice, outcome[target])
+    return outcome
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flips", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    place = Path(tempfile.mkdtemp(prefix="bit-flips-"))
+    os.environ["HOME"] = str(place)
+    try:
+        outcome = flip_bits(place, options.seed, options.flips)
+    finally:
+        shutil.rmtree(place)
+    columns = ("runs", "acked", "records", "harmless", "told", "youngest", "silent")
+    print("flipped".ljust(18), *(name.rjust(8) for name in columns))
+    for target, found in outcome.items():
+        print(target.ljust(18), *(str(getattr(found, name)).rjust(8) for name in columns))
+        for complaint in found.complaints:
+            print(f"  {complaint}")
+
+
+if __name__ == "__main__":
+    main()
