@@ -4,7 +4,7 @@
 _s2_flags() {
     case "$1" in
         "append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --follow-file --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "read") echo "--from --to -f --follow -n --count --state --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "check-tail") echo "--max-outage -o --output --stream" ;;
         "trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
@@ -42,7 +42,7 @@ _s2_flags() {
         "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -y --yes -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --follow-file --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
-        "records read") echo "--from --to -f --follow -n --count --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
+        "records read") echo "--from --to -f --follow -n --count --state --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records tail") echo "-n --lines -f --follow -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --grep --grep-not -H --header --jq --format -t --template --parse-json --raw --delimiter -0 --zero" ;;
         "records check-tail") echo "--max-outage -o --output --stream" ;;
         "records trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
@@ -82,6 +82,7 @@ _s2_values() {
         "read --from") echo "-"; return ;;
         "read --to") echo "-"; return ;;
         "read -n"|"read --count") echo "-"; return ;;
+        "read --state") echo "-"; return ;;
         "read --speed") echo "-"; return ;;
         "read --exec") echo "-"; return ;;
         "read --parallel") echo "-"; return ;;
@@ -323,6 +324,7 @@ _s2_values() {
         "records read --from") echo "-"; return ;;
         "records read --to") echo "-"; return ;;
         "records read -n"|"records read --count") echo "-"; return ;;
+        "records read --state") echo "-"; return ;;
         "records read --speed") echo "-"; return ;;
         "records read --exec") echo "-"; return ;;
         "records read --parallel") echo "-"; return ;;

@@ -171,6 +171,7 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
       s2 read s2://logs-prod/web --from 2026-01-31T12:00:00Z -n 10
       s2 read s2://logs-prod/web -t '%d %o %v\n'
       s2 read --follow 's2://logs-prod/app/*' --grep ERROR
+      s2 read s2://logs-prod/web --state nightly -O web.log
 
     A POSITION is a sequence number, -N (N before the tail), start or end; or a
     time: now, 5m or '5m ago', an RFC 3339 time, a date, today, yesterday, 10:00,
@@ -186,6 +187,9 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     to: Annotated[str | None, option("--to POSITION", "Where to stop, exclusive [default: end]")] = None
     follow: Follow = False
     count: Annotated[int | None, u64_option("-n, --count N", "At most N records")] = None
+    state: Annotated[
+        str | None, option("--state NAME", "Print what came since the last run with this NAME or ./FILE")
+    ] = None
     speed: Annotated[
         float | None,
         option(
@@ -213,6 +217,8 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
         else:
             self._refuse_forms()
         super().combine()
+        if self.state is not None and (self.more or (self.uri or "").endswith("*") or self.exec is not None):
+            raise UsageError("--state is for one stream whose records are printed")
 
     def _refuse_forms(self) -> None:
         """A record goes to the command as it is, and not to stdout."""

@@ -93,6 +93,7 @@ READ: Flags = {
     "--to": ("to", "text"),
     "-f": ("follow", True), "--follow": ("follow", True),
     "-n": ("count", U64), "--count": ("count", U64),
+    "--state": ("state", "text"),
     "--speed": ("speed", parse_speed),
     "--exec": ("exec", "text"),
     "--parallel": ("parallel", range(1, 65)),

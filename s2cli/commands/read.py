@@ -11,16 +11,20 @@ from s2cli.commands.connect import open_settings, stream_config_header
 from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import CommandWriter, RecordWriter, open_output
 from s2cli.commands.read_plan import ReadPlan, find_tail, plan_read, plan_tail
-from s2cli.commands.read_report import NEVER, ReadReport, watch_signals
+from s2cli.commands.read_report import NEVER, ReadReport, terminate_as_interrupt, watch_signals
 from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
-from s2cli.values import parse_option, parse_uri
+from s2cli.values import Position, parse_option, parse_uri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.cli.read_args import PrintArgs, ReadArgs, TailArgs
+    from s2cli.commands.read_cursor import ReadCursor
     from s2cli.commands.read_report import Stepper
     from s2cli.values import StreamUri
+    from s2cli.wire.read_session import Delivered
 
 
 def read(args: ReadArgs) -> int:
@@ -49,13 +53,33 @@ def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: fl
         from s2cli.commands.read_selection import choose_selection
 
         selection, plan.count = choose_selection(args, plan.count), None
-    writer = RecordWriter(choose_format(args, str(uri)), selection, open_output(args.output_file, follow=args.follow))
+    record_format = choose_format(args, str(uri))
     settings = open_settings(args)
+    cursor = _open_cursor(args, settings, str(uri), plan)
+    file = open_output(
+        args.output_file,
+        in_place=args.follow or cursor is not None,
+        kept_bytes=0 if cursor is None else cursor.output_bytes,
+    )
+    writer = RecordWriter(record_format, selection, file)
     if speed is not None and speed < NEVER:
         from s2cli.commands.read_pace import Pacer
 
         stepper = Pacer(speed, writer.fd)
-    return _read_stream(args, settings, uri, plan, config, writer, stepper)
+    return _read_stream(args, settings, uri, plan, config, writer, stepper, cursor)
+
+
+def _open_cursor(args: PrintArgs, settings: Settings, uri: str, plan: ReadPlan) -> ReadCursor | None:
+    """What `--state` has kept; the plan starts there then."""
+    name = getattr(args, "state", None)
+    if name is None:
+        return None
+    from s2cli.commands.read_cursor import ReadCursor
+
+    cursor = ReadCursor(name, uri, settings.target(), args.output_file)
+    if cursor.position is not None:
+        plan.start = Position("seq_num", cursor.position)
+    return cursor
 
 
 def _run_commands(args: ReadArgs, command: str, plan: ReadPlan, config: str | None) -> int:
@@ -84,6 +108,14 @@ def _open_client(args: PrintArgs, settings: Settings, uri: StreamUri, config: st
     return StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, key, config, codings)
 
 
+def _saving(report: ReadReport, writer: RecordWriter, cursor: ReadCursor) -> Callable[[list[Delivered]], None]:
+    def write(batches: list[Delivered]) -> None:
+        report.write(batches)
+        cursor.note(report.position, writer)
+
+    return write
+
+
 def _read_stream(
     args: PrintArgs,
     settings: Settings,
@@ -92,6 +124,7 @@ def _read_stream(
     config: str | None,
     writer: RecordWriter,
     stepper: Stepper | None,
+    cursor: ReadCursor | None = None,
 ) -> int:
     """Reads from the start to the end of the plan, or on and on."""
     stream = _open_client(args, settings, uri, config)
@@ -102,11 +135,15 @@ def _read_stream(
     if session.tail is None and console.stderr_is_terminal():
         session.tail = find_tail(stream, waiter, retry)  # how far behind a read that follows is can be told then
     report = ReadReport(args, settings.target().command, str(uri), session, writer, stepper)
+    write: Callable[[list[Delivered]], None] = report.write
+    if cursor is not None:
+        write = _saving(report, writer, cursor)
+        terminate_as_interrupt()
     try:
         loop = ReadLoop(
             stream,
             session,
-            report.write,
+            write,
             writer.fd,
             waiter,
             retry,
@@ -117,9 +154,9 @@ def _read_stream(
         )
         watch_signals(report.tell_status)
         loop.run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         report.interrupted()
-        return ExitCode.INTERRUPTED
+        return ExitCode.TERMINATED if interrupt.args else ExitCode.INTERRUPTED
     except UnreachableError as error:
         command = report.resume_command() if error.hint is None and session.delivered else None
         if command is None:
@@ -129,6 +166,9 @@ def _read_stream(
         if error.damaged is None:
             raise
         raise error.reworded(hint="--skip-damaged leaves them out, and reads what comes behind them") from error
+    finally:
+        if cursor is not None:
+            cursor.save(report.position, writer)
     writer.complete()
     report.close()
     if writer.selection is not None:

@@ -84,7 +84,7 @@ class _MergedRead:
         self._settings = open_settings(args)
         self._target = self._settings.target()
         self._key = self._settings.encryption_key(args.encryption_key_file)
-        self._file = open_output(args.output_file, follow=args.follow)
+        self._file = open_output(args.output_file, in_place=args.follow)
         self._pacer = Pacer(speed, -1 if self._file else 1) if speed is not None and speed < MAX_SPEED else None
         self._loop = MergeLoop(self._write, self._tick, grows=plan.follow and bool(self._patterns))
         self._formats: dict[str, RecordFormat] = {}

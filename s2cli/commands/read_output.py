@@ -90,13 +90,13 @@ class CommandWriter(RecordWriter):
         """They have gone through their commands already."""
 
 
-def open_output(path: str | None, *, follow: bool) -> OutputFile | None:
-    """The file that `-O` names; None for stdout."""
+def open_output(path: str | None, *, in_place: bool, kept_bytes: int = 0) -> OutputFile | None:
+    """The file that `-O` names; None for stdout. `in_place` goes on behind its first `kept_bytes`."""
     if path is None or path == "-":
         return None
     from s2cli.commands.output_file import OutputFile
 
-    return OutputFile(path, in_place=follow)
+    return OutputFile(path, in_place=in_place, kept_bytes=kept_bytes)
 
 
 def goes_to_file(output_file: str | None) -> bool:

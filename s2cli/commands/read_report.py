@@ -263,3 +263,12 @@ def watch_signals(tell_status: Callable[[], None]) -> None:
         number = getattr(_signal, name, None)
         if number is not None:
             _signal.signal(number, on_signal)
+
+
+def terminate_as_interrupt() -> None:
+    """From now on SIGTERM ends a read like Ctrl-C, which leaves time to tidy up: a KeyboardInterrupt with arguments."""
+
+    def on_signal(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    _signal.signal(_signal.SIGTERM, on_signal)

@@ -1,0 +1,72 @@
+"""Where a read with `--state` stands: saved once what was read is written and synced, so that the next run prints what
+comes behind it. What was written after the last save is printed again: at least once, and with `-O` exactly once, since
+the file is cut to what was saved."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from s2cli.client.state_file import StateFile
+from s2cli.errors import S2Error, UsageError
+from s2cli.wire.bodies import is_u64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from s2cli.commands.read_output import RecordWriter
+    from s2cli.endpoints import Target
+
+SAVE_S = 1.0  # between two saves while records come
+
+
+class ReadCursor:
+    """`position`: the sequence number of the next record; None where there was no run before. `output_bytes`: how long
+    its output file was then."""
+
+    __slots__ = ("_next_save", "_place", "_state", "output_bytes", "position")
+
+    def __init__(self, name: str, uri: str, target: Target, output_file: str | None) -> None:
+        """Raises UsageError where the state is of something else, PreconditionError where another s2 has it."""
+        self._state = StateFile(name)
+        self._state.lock()
+        server = "local" if target.local else target.basin_url
+        output = None if output_file in (None, "-") else os.path.abspath(str(output_file))
+        self._place: dict[str, object] = {"command": "read", "stream": uri, "server": server, "output": output}
+        self._next_save = 0.0
+        self.position: int | None = None
+        self.output_bytes = 0
+        fields = self._state.load()
+        if fields is not None:
+            self._resume(fields, output)
+
+    def _resume(self, fields: dict[str, object], output: str | None) -> None:
+        for name, value in self._place.items():
+            if fields.get(name) != value:
+                raise UsageError(
+                    f"the state {self._state.name} is of another {name}: {fields.get(name)}, not {value}",
+                    hint=f"give another --state, or begin anew: s2 state reset {self._state.name}",
+                )
+        position, size = fields.get("next_seq_num"), fields.get("output_bytes")
+        if not is_u64(position) or not is_u64(size):
+            raise S2Error(f"{self._state.path} has no position of a read")
+        assert isinstance(position, int)
+        assert isinstance(size, int)
+        if output is not None and size and (not os.path.exists(output) or os.path.getsize(output) < size):
+            raise UsageError(
+                f"{output} has less than the {size} bytes that were written to it",
+                hint=f"begin anew: s2 state reset {self._state.name}",
+            )
+        self.position, self.output_bytes = position, size
+
+    def note(self, position: int | None, writer: RecordWriter) -> None:
+        """Saves where the read stands, if that is due."""
+        now = time.monotonic()
+        if now >= self._next_save:
+            self._next_save = now + SAVE_S
+            self.save(position, writer)
+
+    def save(self, position: int | None, writer: RecordWriter) -> None:
+        """Saves where the read stands, behind what is written; None: it has not begun."""
+        if position is not None:
+            output_bytes = writer.sync()
+            self._state.save({**self._place, "next_seq_num": position, "output_bytes": output_bytes})
