@@ -62,6 +62,13 @@ class Ledger:
         self.acked.append(acked)
         self.acked_count += acked.count
 
+    def read(self, found: list[tuple[int, bytes]], log_bytes: int) -> None:
+        """What a read has shown counts as acked: nobody is told of what is not durable."""
+        told = {each.seq_num + offset for each in self.acked for offset in range(each.count)}
+        for seq_num, body in found:
+            if seq_num not in told:
+                self.ack(Acked(seq_num, int(body.split()[1]), 1, log_bytes))
+
     def acked_before(self, log_bytes: float) -> int:
         """How many records were acked while the log was no longer than that."""
         return sum(each.count for each in self.acked if each.log_bytes <= log_bytes)

@@ -11,7 +11,7 @@ from faults.disk_images import WAYS, Disk, Image, Stage, seal
 from faults.disk_log import Kind, read_log
 from faults.engines import DidNotStartError, Server
 from faults.faulty_disk import Calls, FaultyDisk
-from faults.load import Ledger, Load, compare
+from faults.load import Ledger, Load, compare, read_stream
 from faults.run import Run
 from faults.tally import Tally
 
@@ -19,6 +19,7 @@ SYNC_S = 0.003  # a sync takes so long at least: an ack that does not wait for i
 RECORDS = 200  # acked on each stream before something happens
 FAIL_S = 60.0
 STREAMS = 3
+EARLY = 10  # calls after a start and a look
 
 
 class Recording:
@@ -39,23 +40,35 @@ class Recording:
             self.disk.lie()
         self.server = run.server(env=self.disk.env())
         self.server.start()
-        self._load = Load(self.server, run.dice, streams=STREAMS, log_bytes=self._log_bytes, ledgers=ledgers)
-        self.ledgers = self._load.ledgers
+        self.ledgers = ledgers
+        self._start_load()
         self.go_on()
 
-    def _log_bytes(self) -> int:
-        return self.disk.log_bytes
+    def _start_load(self) -> None:
+        self._load = Load(
+            self.server,
+            self._run.dice,
+            streams=STREAMS,
+            log_bytes=lambda: self.disk.log_bytes,
+            ledgers=self.ledgers,
+        )
+        self.ledgers = self._load.ledgers
 
     def go_on(self) -> None:
         assert self._load.wait_for(RECORDS), f"no appends: {self.server.last_words()}"
 
     def restart(self) -> int:
-        """kill -9 and a start; how long the log is between the two."""
+        """kill -9, a start, and a look at all streams; how long the log is then. What anybody has read must stay, as if
+        it had been acked."""
         self.server.kill()
+        self._load.stop()
         self.disk.heal()
         seal(self._log, copy.deepcopy(self._before))
-        log_bytes = self.disk.log_bytes
         self.server.start()
+        for ledger in self.ledgers:
+            ledger.read(read_stream(self.server, ledger.stream), self.disk.log_bytes)
+        log_bytes = self.disk.log_bytes
+        self._start_load()
         return log_bytes
 
     def end(self) -> float:
@@ -72,8 +85,9 @@ class Recording:
         syncs = [number for number, (_, kind) in enumerate(places) if kind in (Kind.SYNC_BEGIN, Kind.SYNC_END)]
         chosen = []
         for _ in range(count):
-            number = dice.randrange(len(places))
-            if syncs and dice.random() < 0.5:
+            kind = dice.random()
+            number = dice.randrange(len(places) if kind < 0.8 else min(EARLY, len(places)))
+            if syncs and kind < 0.5:
                 number = min(len(places) - 1, max(0, dice.choice(syncs) + dice.randint(-1, 2)))
             chosen.append(number)
         ends = sorted(places[number][0] for number in chosen)
@@ -148,11 +162,9 @@ def twice(run: Run) -> Tally:
     """The power fails, a server goes on with what is there, and the power fails again."""
     first = Recording(run)
     stall_s = first.end()
-    ((place, _, image),) = first.images(1)
+    ((place, _, image),) = first.images(1, after=max(ledger.created_log_bytes for ledger in first.ledgers))
     Stage(run.place / "data").set_up(image)
-    ledgers = [ledger.went_on(place) for ledger in first.ledgers if ledger.created_log_bytes <= place]
-    if not ledgers:
-        return Tally()  # it was a very early one
+    ledgers = [ledger.went_on(place) for ledger in first.ledgers]
     second = Recording(run, "second disk", ledgers)
     stall_s = max(stall_s, second.end())
     return _with_stall(_check(run, second, run.images), stall_s)

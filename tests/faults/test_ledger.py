@@ -61,6 +61,13 @@ def test_after_a_power_failure_only_what_was_acked_before_counts(ledger):
     assert after.compare(stream(0), 0).lost == 1
 
 
+def test_what_was_read_counts_as_acked(ledger):
+    ledger.read(stream(*range(8)), 300)
+    assert ledger.acked_count == 8
+    assert ledger.compare(stream(*range(7)), 300).lost == 1
+    assert ledger.compare(stream(*range(6)), 299).lost == 0
+
+
 def test_tallies_add_up_to_a_table():
     sum_of_all = Tally()
     sum_of_all += Tally(runs=1, records=10, acked=6, stall_s=1.5)
