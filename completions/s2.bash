@@ -10,6 +10,7 @@ _s2_flags() {
         "trim") echo "-y --yes --force -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
         "fence") echo "-o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage" ;;
         "copy") echo "--create -f --follow --from --to --commands --state --src-profile --dst-profile --src-key-file --dst-key-file --max-outage --compression -o --output" ;;
+        "bench") echo "-b --record-size --target-mibps --rate --max -d --duration -w --catchup-delay --no-catchup --streams --writers --readers --batch --inflight -c --storage-class -k --encryption-key-file --compare --tolerance --plot -o --output" ;;
         "list") echo "-p --prefix --start-after -n --limit -0 --zero -o --output --no-headers" ;;
         "create") echo "--location --create-stream-on-append --no-create-stream-on-append --create-stream-on-read --no-create-stream-on-read --stream-cipher --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --request-token -o --output --no-headers" ;;
         "get") echo "-o --output --no-headers" ;;
@@ -154,6 +155,22 @@ _s2_values() {
         "copy --max-outage") echo "-"; return ;;
         "copy --compression") echo "none gzip zstd auto"; return ;;
         "copy -o"|"copy --output") echo "json jsonl"; return ;;
+        "bench -b"|"bench --record-size") echo "-"; return ;;
+        "bench --target-mibps") echo "-"; return ;;
+        "bench --rate") echo "-"; return ;;
+        "bench -d"|"bench --duration") echo "-"; return ;;
+        "bench -w"|"bench --catchup-delay") echo "-"; return ;;
+        "bench --streams") echo "-"; return ;;
+        "bench --writers") echo "-"; return ;;
+        "bench --readers") echo "-"; return ;;
+        "bench --batch") echo "-"; return ;;
+        "bench --inflight") echo "-"; return ;;
+        "bench -c"|"bench --storage-class") echo "-"; return ;;
+        "bench -k"|"bench --encryption-key-file") echo "<file>"; return ;;
+        "bench --compare") echo "<file>"; return ;;
+        "bench --tolerance") echo "-"; return ;;
+        "bench --plot") echo "<file>"; return ;;
+        "bench -o"|"bench --output") echo "json jsonl"; return ;;
         "list -p"|"list --prefix") echo "-"; return ;;
         "list --start-after") echo "-"; return ;;
         "list -n"|"list --limit") echo "-"; return ;;
@@ -405,7 +422,7 @@ _s2_operands() {
         "metrics stream") echo "storage" ;;
         "lite") echo "status stop check repair backup restore" ;;
         "completion") echo "bash zsh fish" ;;
-        "") echo "append read tail check-tail trim fence copy list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
+        "") echo "append read tail check-tail trim fence copy bench list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
         records) echo "append read tail check-tail trim fence" ;;
         basins) echo "list create get ensure reconfigure delete" ;;
         streams) echo "list create get ensure reconfigure delete" ;;
@@ -413,7 +430,7 @@ _s2_operands() {
         metrics) echo "account basin stream" ;;
         locations) echo "list get-default set-default" ;;
         state) echo "list show reset" ;;
-        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence copy list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
+        help) echo "commands options environment exit-codes formats append read tail check-tail trim fence copy bench list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
     esac
 }
 

@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines --src-profile --dst-profile --src-key-file --dst-key-file -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --grep --grep-not --jq -t --template -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines --src-profile --dst-profile --src-key-file --dst-key-file --record-size --target-mibps -d --duration -w --catchup-delay --streams --writers --readers --batch -c --compare --tolerance --plot -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -31,6 +31,7 @@ complete -c s2 -n '__s2_at' -a check-tail -d 'Print the next sequence number of 
 complete -c s2 -n '__s2_at' -a trim -d 'Delete the records before a sequence number'
 complete -c s2 -n '__s2_at' -a fence -d 'Set the fencing token of a stream'
 complete -c s2 -n '__s2_at' -a copy -d 'Copy streams, to another basin or server too'
+complete -c s2 -n '__s2_at' -a bench -d 'Measure a server: throughput, latency, and that nothing is lost'
 complete -c s2 -n '__s2_at' -a list -d 'List basins, or the streams of a basin'
 complete -c s2 -n '__s2_at' -a create -d 'Create a basin or a stream'
 complete -c s2 -n '__s2_at' -a get -d 'Show the configuration of a basin or a stream'
@@ -56,6 +57,7 @@ complete -c s2 -n '__s2_at help' -a check-tail -d 'Print the next sequence numbe
 complete -c s2 -n '__s2_at help' -a trim -d 'Delete the records before a sequence number'
 complete -c s2 -n '__s2_at help' -a fence -d 'Set the fencing token of a stream'
 complete -c s2 -n '__s2_at help' -a copy -d 'Copy streams, to another basin or server too'
+complete -c s2 -n '__s2_at help' -a bench -d 'Measure a server: throughput, latency, and that nothing is lost'
 complete -c s2 -n '__s2_at help' -a list -d 'List basins, or the streams of a basin'
 complete -c s2 -n '__s2_at help' -a create -d 'Create a basin or a stream'
 complete -c s2 -n '__s2_at help' -a get -d 'Show the configuration of a basin or a stream'
@@ -233,6 +235,24 @@ complete -c s2 -n '__s2_at copy' -l dst-key-file -r -F -d 'The key of DST, if it
 complete -c s2 -n '__s2_at copy' -l max-outage -x -d 'Give up after this long without progress [default: 60s]'
 complete -c s2 -n '__s2_at copy' -l compression -x -a 'none gzip zstd auto' -d 'none, gzip, zstd or auto: zstd unless the server is on this machine [default: auto]'
 complete -c s2 -n '__s2_at copy' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
+complete -c s2 -n '__s2_at bench' -s b -l record-size -x -d 'Metered size of a record, 64 B to 1 MiB [default: 8KiB]'
+complete -c s2 -n '__s2_at bench' -l target-mibps -x -d 'Write so many MiB/s, all streams together [default: 1]'
+complete -c s2 -n '__s2_at bench' -l rate -x -d 'The same as 500/s (records), or 2MiB/s (metered)'
+complete -c s2 -n '__s2_at bench' -l max -d 'Write as fast as the server takes it'
+complete -c s2 -n '__s2_at bench' -s d -l duration -x -d 'How long to write [default: 60s]'
+complete -c s2 -n '__s2_at bench' -s w -l catchup-delay -x -d 'How long to wait before the catch-up read [default: 20s]'
+complete -c s2 -n '__s2_at bench' -l no-catchup -d 'Leave the catch-up read out'
+complete -c s2 -n '__s2_at bench' -l streams -x -d 'So many streams, 1 to 1000'
+complete -c s2 -n '__s2_at bench' -l writers -x -d 'Append sessions for each stream'
+complete -c s2 -n '__s2_at bench' -l readers -x -d 'Live readers for each stream; 0 for none'
+complete -c s2 -n '__s2_at bench' -l batch -x -d 'Records of one append [default: what is due in 5 ms; with --max as many as it may have]'
+complete -c s2 -n '__s2_at bench' -l inflight -x -d 'Most bytes of a writer sent but not acked [default: 4MiB on this machine, else 8MiB]'
+complete -c s2 -n '__s2_at bench' -s c -l storage-class -x -d 'standard, express, or another class of the server'
+complete -c s2 -n '__s2_at bench' -s k -l encryption-key-file -r -F -d 'The key of an encrypted stream, 32 bytes in Base64 [env: S2_ENCRYPTION_KEY]'
+complete -c s2 -n '__s2_at bench' -l compare -r -F -d 'Compare with the result of an earlier bench, made by -o json'
+complete -c s2 -n '__s2_at bench' -l tolerance -x -d 'How much worse --compare lets a figure be'
+complete -c s2 -n '__s2_at bench' -l plot -r -F -d 'Draw throughput and latency over time: FILE.svg or FILE.png'
+complete -c s2 -n '__s2_at bench' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at list' -s p -l prefix -x -d 'Only names that begin with PREFIX'
 complete -c s2 -n '__s2_at list' -l start-after -x -d 'Only names after NAME'
 complete -c s2 -n '__s2_at list' -s n -l limit -x -d 'At most N [default: all]'

@@ -13,6 +13,7 @@ S2Error                         what failed; `hint` says what to type next      
 ├── BadInputError               an input line cannot be a record                  7
 ├── UndecidedError              nobody can tell whether records are durable       8
 ├── IncompleteError             something was left out, and the rest was done     8
+├── MismatchError               what was read is not what was written             8
 ├── ProtocolError               the peer broke the protocol                       1
 │   ├── FrameError              bytes that are not an S2S frame
 │   └── BrokenAckError          an acknowledgement that no server may give
@@ -157,6 +158,10 @@ class UndecidedError(S2Error):
 
 
 class IncompleteError(S2Error):
+    exit_code = ExitCode.UNDECIDED
+
+
+class MismatchError(S2Error):
     exit_code = ExitCode.UNDECIDED
 
 

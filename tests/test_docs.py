@@ -207,6 +207,7 @@ def test_the_tables_of_the_readme_say_what_help_says():
     assert table("| Format | `append` reads") == {name: [*texts] for name, texts in command_tree.RECORD_FORMATS.items()}
     assert table("| Verb | Meaning |") == {verb: [text] for verb, text in command_tree.TEMPLATE_VERBS.items()}
     assert table("| Modifier | Meaning |") == {name: [text] for name, text in command_tree.TEMPLATE_MODIFIERS.items()}
+    assert table("| Member | Meaning |") == {name: [text] for name, text in command_tree.BENCH_RESULT.items()}
     assert table("| Format | Meaning |") == {name: [text] for name, text in command_tree.RESOURCE_FORMATS.items()}
 
 
@@ -221,6 +222,7 @@ OFFICIAL_FLAGS = {
     "--encryption-key -k --encryption-key-file --storage-class --retention-policy --timestamping-mode "
     "--timestamping-uncapped --delete-on-empty-min-age",
     "tail": "--lines -n --follow -f --format --output -o --encryption-key -k --encryption-key-file",
+    "bench": "--storage-class -c --record-size -b --target-mibps -t --duration -d --catchup-delay -w",
     "trim": "--fencing-token -f --match-seq-num -m",
     "fence": "--fencing-token -f --match-seq-num -m",
     "ls": "--prefix -p --start-after -s --limit -n --no-auto-paginate",

@@ -20,9 +20,10 @@ ALLOWED = {
     "wire": {"errors", "values"},
     "formats": {"wire", "errors", "values", "escapes"},
     "client": {"wire", "errors", "values", "amounts", "endpoints", "private_files", "__init__"},
+    "bench": {"client", "wire", "errors", "amounts", "__init__"},
     "config": {"client", "wire", "errors", "values", "endpoints"},
     "cli": {"config", "endpoints", "wire", "errors", "values", "escapes", "__init__"},
-    "commands": {"cli", "client", "config", "formats", "wire", "server", "server/http", "endpoints", "escapes"}
+    "commands": {"cli", "bench", "client", "config", "formats", "wire", "server", "server/http", "endpoints", "escapes"}
     | {"amounts", "errors", "values", "__init__"},
     "main": {"cli", "errors", "__init__"},
     "__main__": {"main"},
@@ -50,6 +51,7 @@ SEAMS = {
     "google.protobuf": {"wire/"},
     "zstandard": {"wire/"},
     "jq": {"formats/jq_filter.py"},
+    "matplotlib": {"bench/plot.py"},
 }
 
 

@@ -122,3 +122,12 @@ def test_no_client_loads_the_server(loaded, basin, shared_server):
     for arguments in (["append"], ["read"], ["streams", "get"]):
         modules = loaded(*arguments, f"s2://{basin}/s")
         assert not any(name.startswith(("s2cli.server", "granian", "sqlite3")) for name in modules)
+
+
+def test_only_a_bench_loads_the_bench_and_only_a_plot_matplotlib(loaded, basin, shared_server):
+    shared_server.create_stream(basin, "s")
+    for arguments in (["append"], ["read"]):
+        assert not any(name.startswith("s2cli.bench") for name in loaded(*arguments, f"s2://{basin}/s"))
+    modules = loaded("bench", basin, "-d", "10ms", "-w", "0s")
+    assert "s2cli.bench.measure" in modules
+    assert modules.isdisjoint({"matplotlib", "numpy", "typer", "rich", "httpx", "asyncio", "h2"})

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "trim": ("trim_fence:trim", "record_args:TrimArgs", "Delete the records before a sequence number"),
     "fence": ("trim_fence:fence", "record_args:FenceArgs", "Set the fencing token of a stream"),
     "copy": ("copy:copy", "copy_args:CopyArgs", "Copy streams, to another basin or server too"),
+    "bench": ("bench:bench", "bench_args:BenchArgs", "Measure a server: throughput, latency, and that nothing is lost"),
     "list": ("by_uri:list_below", "resource_args:ListByUriArgs", "List basins, or the streams of a basin"),
     "create": ("by_uri:create", "resource_args:CreateByUriArgs", "Create a basin or a stream"),
     "get": ("by_uri:get", "resource_args:GetByUriArgs", "Show the configuration of a basin or a stream"),
@@ -142,12 +143,16 @@ EXIT_CODES = {
     "2": "the command line or the configuration is wrong, or names a file that cannot be opened",
     "3": "not found",
     "4": "no credential, or it was refused",
-    "5": "a condition failed: fencing token, sequence number, exists already, a start or a trim beyond the tail",
+    "5": (
+        "a condition failed: fencing token, sequence number, exists already, a start or a trim beyond the tail, a "
+        "bench that is worse than the one to --compare with"
+    ),
     "6": ("no server, no answer in time, or the server gave up; the account of an append says what is undecided"),
     "7": "input that cannot be a record, or a request that the server rejects as invalid",
     "8": (
         "it cannot be known which records are durable: the account names them. Or something is damaged or missing: "
-        "records on disk, what s2 lite check found, or names with control characters, which -o name leaves out"
+        "records on disk, what s2 lite check found, or names with control characters, which -o name leaves "
+        "out. Or a bench read what was not written"
     ),
     "130, 143": "interrupted, terminated",
 }
@@ -227,6 +232,21 @@ TEMPLATE_MODIFIERS = {
         'after any verb: as JSON, a string where it is text; {"base64":"..."} where it is not valid UTF-8; '
         "all headers as an array of pairs"
     ),
+}
+
+# What `bench -o json` prints
+BENCH_RESULT = {
+    "uri, settings": "the basin or stream, and what the options came to: bytes are metered, times in seconds",
+    "write, live, catch_up": (
+        "records, bytes, seconds, mib_per_s, records_per_s, batches, and latency_ms with p50, p90, p99, p99_9 and max; "
+        "null for what did not take place, and for the latency of the catch-up"
+    ),
+    "interval_s, intervals": "records, p50_ms and p99_ms of each of the three, for every interval from the start on",
+    "unsent_batches": "batches that were due and never left, since the server did not take them",
+    "client_cpu": "how much of one core the bench itself needed: near 1, it was the limit",
+    "compared": "with --compare: figure, old, new, percent, and whether it is worse",
+    "outcome": "ok, mismatch, interrupted, or what else ended it",
+    "bench, version": "1, which changes with the meaning of these members, and the version of s2",
 }
 
 RESOURCE_FORMATS = {

@@ -32,7 +32,7 @@ _verbose = False
 _color: str | None = None
 _json_errors = False
 _done = ""  # what the command has done, and not told
-_status_width = 0
+_status_lines = 0  # that stand on the terminal
 
 
 def configure(*, quiet: bool, verbose: bool, color: str | None, json_errors: bool) -> None:
@@ -216,17 +216,33 @@ def _code_of(failure: S2Error) -> str:
 def status(*parts: str) -> None:
     """One live line on stderr, only where that is a terminal; the empty text takes it away. It has as many of the
     parts, the first ones, as fit whole."""
-    global _status_width
+    status_block([parts], ", ")
+
+
+def status_block(lines: Sequence[Sequence[str]], separator: str) -> None:
+    """The same with several lines, each of parts that `separator` joins. They take the place of those before."""
+    global _status_lines
     if _quiet or not _is_terminal(2) or os.environ.get("TERM") == "dumb":
         return
+    shown = [_fitting(parts, separator) for parts in lines]
+    _write_stderr(_erased() + "\r\n".join(shown))
+    _status_lines = len(shown) if any(shown) else 0
+
+
+def _fitting(parts: Sequence[str], separator: str) -> str:
+    """As many of them as fit into a line of the terminal."""
     line = ""
     for part in parts:
-        longer = f"{line}, {printable(part)}" if line else printable(part)
+        longer = f"{line}{separator}{printable(part)}" if line else printable(part)
         if _width(longer) >= terminal_width():
             break
         line = longer
-    _write_stderr("\r\x1b[K" + line)
-    _status_width = len(line)
+    return line
+
+
+def _erased() -> str:
+    """What takes the live lines away, and goes to the beginning of the first."""
+    return "\r\x1b[K" if _status_lines < 2 else f"\r\x1b[{_status_lines - 1}A\x1b[J"
 
 
 def chosen_width() -> int | None:
@@ -250,9 +266,9 @@ def terminal_width() -> int:
 
 
 def _tell(line: str) -> None:
-    global _status_width
-    before = "\r\x1b[K" if _status_width else ""
-    _status_width = 0
+    global _status_lines
+    before = _erased() if _status_lines else ""
+    _status_lines = 0
     _write_stderr(before + line + "\n")
 
 

@@ -47,12 +47,12 @@ OVERVIEW: dict[str, Rows] = {
     ),
     "Basins and streams": (
         ("list, get, create, delete", "A basin or a stream, as the URI says"),
-        ("ensure", "Create what is missing, change what is there"),
-        ("basins, streams", "The same, and reconfigure: basins COMMAND"),
+        ("ensure, basins, streams", "Create or change it; one kind: basins COMMAND"),
     ),
     "The account and this machine": (
         ("tokens, metrics, locations", "Access; usage; where basins are stored"),
-        ("lite, state, completion", "Run a server; what --state keeps; shell completion"),
+        ("lite, bench", "Run a server here; measure any"),
+        ("state, completion", "What --state keeps; completion for a shell"),
     ),
     "Options, before or after the command": (
         ("--local, --profile NAME", "Which server: that of this machine, or a profile"),
@@ -148,6 +148,7 @@ def print_topic(name: str) -> bool:
             ("Templates, as in -t '%o %d %v\\n'", list(command_tree.TEMPLATE_VERBS.items())),
             ("Behind a verb, as in '%v{hex}\\n'", list(command_tree.TEMPLATE_MODIFIERS.items())),
             ("Lists and resources, -o FORMAT", list(command_tree.RESOURCE_FORMATS.items())),
+            ("bench -o json", list(command_tree.BENCH_RESULT.items())),
         ]
         page = ("Formats of records and of resources.\n", sections, "`s2 append --help` has examples.\n")
     else:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from s2cli.values import parse_bool, parse_seconds, parse_size_bytes
+from s2cli.values import parse_bool, parse_rate, parse_seconds, parse_size_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,26 @@ COPY: Flags = {
     "--dst-key-file": ("dst_key_file", "text"),
     "--max-outage": ("max_outage_s", parse_seconds),
     "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
+    "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
+}
+BENCH: Flags = {
+    "-b": ("record_size_bytes", parse_size_bytes), "--record-size": ("record_size_bytes", parse_size_bytes),
+    "-t": ("target_mibps", range(1, 1048577)), "--target-mibps": ("target_mibps", range(1, 1048577)),
+    "--rate": ("rate", parse_rate),
+    "--max": ("max", True),
+    "-d": ("duration_s", parse_seconds), "--duration": ("duration_s", parse_seconds),
+    "-w": ("catchup_delay_s", parse_seconds), "--catchup-delay": ("catchup_delay_s", parse_seconds),
+    "--no-catchup": ("no_catchup", True),
+    "--streams": ("streams", range(1, 1001)),
+    "--writers": ("writers", range(1, 101)),
+    "--readers": ("readers", range(101)),
+    "--batch": ("batch_records", range(1, 1001)),
+    "--inflight": ("inflight_bytes", parse_size_bytes),
+    "-c": ("storage_class", "text"), "--storage-class": ("storage_class", "text"),
+    "-k": ("encryption_key_file", "text"), "--encryption-key-file": ("encryption_key_file", "text"),
+    "--compare": ("compare", "text"),
+    "--tolerance": ("tolerance_percent", range(1001)),
+    "--plot": ("plot", "text"),
     "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
 }
 PAGES: Flags = {
@@ -122,6 +142,8 @@ BASIN_CONFIG_PART: Flags = {
 COMMANDS: dict[str, Command] = {
     "copy": ("copy:copy", "copy_args:CopyArgs",
         (("source", "text", True), ("target", "text", True),), COPY),
+    "bench": ("bench:bench", "bench_args:BenchArgs",
+        (("uri", "text", True),), BENCH),
     "list": ("by_uri:list_below", "resource_args:ListByUriArgs",
         (("uri", "text", False),), {**PAGES, **NAMES, **OUTPUT}),
     "create": ("by_uri:create", "resource_args:CreateByUriArgs",

@@ -67,7 +67,6 @@ VERBS = {
 COMMANDS = {
     "apply": "s2 ensure URI creates or changes one thing; s2 lite --init-file takes many",
     "auth": "export S2_ACCESS_TOKEN=…, or --access-token-file FILE; s2 help environment",
-    "bench": "it is a command of the official tool alone",
     "cat": "did you mean s2 read?",
     "config": "settings are environment variables and profiles: s2 help environment",
     "consume": "did you mean s2 read --follow?",

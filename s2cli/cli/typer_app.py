@@ -388,7 +388,14 @@ def _bad_value(param: Any, message: str) -> str:
 
 
 # Flags of the official tool, letters that mean something else with us among them: they are taken, and not advertised.
-_OFFICIAL_FLAGS = {"data": "--local-root", "fencing_token": "-f", "start_after": "-s", "seq_num": "-s", "bytes": "-b"}
+_OFFICIAL_FLAGS = {
+    "data": "--local-root",
+    "fencing_token": "-f",
+    "start_after": "-s",
+    "seq_num": "-s",
+    "bytes": "-b",
+    "target_mibps": "-t",
+}
 
 
 def shown_flags(parameter: str, flags: Sequence[str]) -> tuple[str, ...]:

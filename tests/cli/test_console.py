@@ -198,6 +198,16 @@ def test_the_status_line_is_taken_away_before_a_notice(stderr, terminals):
     assert stderr() == "\r\x1b[K12 records\\x0a\r\x1b[Kdone\n\r\x1b[Kagain\r\x1b[K"
 
 
+def test_live_lines_take_the_place_of_those_before(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10")
+    console.status_block([["one"], ["two", "three", "four"]], "  ")
+    console.status_block([["1"], ["2"], ["3"]], "  ")
+    console.notice("said")
+    console.status_block([["5"]], "  ")
+    console.status("")
+    assert stderr() == ("\r\x1b[Kone\r\ntwo\r\x1b[1A\x1b[J1\r\n2\r\n3\r\x1b[2A\x1b[Jsaid\n\r\x1b[K5\r\x1b[K")
+
+
 def test_there_is_no_status_line_elsewhere(stderr):
     console.status("12 records")
     assert stderr() == ""

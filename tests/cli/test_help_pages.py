@@ -173,7 +173,6 @@ POSITION = (
         ),
         ("streams rm a", "unrecognized subcommand 'streams rm'", "did you mean s2 streams delete?"),
         ("tokens rm a", "unrecognized subcommand 'tokens rm'", "did you mean s2 tokens revoke?"),
-        ("bench", "unrecognized subcommand 'bench'", "it is a command of the official tool alone"),
         (
             "login",
             "unrecognized subcommand 'login'",

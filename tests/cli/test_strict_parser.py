@@ -119,6 +119,8 @@ lite
 lite --data d --port 0
 lite status
 completion bash
+bench b -b 100 -t 5 -d 10s -w 0s -c express
+bench s2://b/s --max --streams 3 --writers 2 --readers 0 --compare old.json --tolerance 5 -o json
 """.strip().splitlines()
 
 # What typer has to explain, or what only it knows.
