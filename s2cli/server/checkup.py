@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import NotFoundError
 from s2cli.server.data_directory import lock_unless_served
-from s2cli.server.store.sqlite import check, place
-from s2cli.server.store.sqlite.schema import FILE_NAME, open_writer
+from s2cli.server.store.sqlite import check, loss, place
+from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,11 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
     if not path.exists():
         raise NotFoundError(f"there is no data in {directory}")
     with lock_unless_served(directory) as is_running:
+        # Before SQLite opens it, and drops what it cannot use. A server that runs has looked itself.
+        missing = None if is_running else loss.known(path, PAGE_BYTES)
         checkup = check_locked(directory, is_running=is_running, tell=tell)
+        if missing is not None:
+            checkup.findings.add(FILE_NAME, f"records that were confirmed are missing: {missing}: see s2 lite repair")
         if checkup.is_whole and not is_running and place.is_copy(path):
             open_writer(directory, durable=True, accepts_copy=True).close()
             checkup.accepted = True

@@ -88,6 +88,18 @@ def test_it_need_not_wait_for_a_server_to_notice(lost, s2):
     s2("append", f"s2://{basin}/touched", at=server, stdin=b"new")
 
 
+def test_a_check_says_it_before_and_after_a_server_has_noticed(lost, s2):
+    server, _ = lost
+    for _ in range(2):
+        done = s2("lite", "check", "--data", server.data, "-o", "json", at=server, code=8)
+        problems = [found["problem"] for found in json.loads(done.stdout)["problems"]]
+        assert any("the write-ahead log is missing" in problem for problem in problems)
+        server.start()
+        server.stop()
+    repair(s2, server)
+    s2("lite", "check", "--data", server.data, at=server)
+
+
 def test_only_a_stream_whose_end_is_damaged_goes_on_elsewhere(make_server, s2):
     server = make_server()
     basin = server.create_basin()

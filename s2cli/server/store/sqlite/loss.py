@@ -74,6 +74,19 @@ def look(path: Path, page_bytes: int) -> Mark | None:
     return mark
 
 
+def known(path: Path, page_bytes: int) -> str | None:
+    """What is missing in the database with that path, which no server has open, as far as can be told without opening
+    it. Nothing is changed."""
+    found = read(path)
+    if found is not None:
+        return found.reason
+    try:
+        mark = marks.read(path)
+    except DamagedMarkError:
+        mark = None
+    return _missing(wal.scan(Path(f"{path}-wal"), page_bytes), mark)
+
+
 def take_exchanged(path: Path, reason: str) -> None:
     """The database with that path is another one than was used last: what that had, and its log, are lost."""
     log_path = Path(f"{path}-wal")
