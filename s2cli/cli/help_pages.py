@@ -91,7 +91,7 @@ _OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
 # Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
 HEADINGS: dict[str, dict[str, str]] = {
     "record_args:AppendArgs": _OF_RECORDS,
-    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS | _OF_COMMANDS,
+    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS | _OF_COMMANDS | {"state": _SELECTION},
     "read_args:TailArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
     "record_args:CheckTailArgs": _OF_RECORDS,
     "record_args:TrimArgs": _OF_RECORDS,
