@@ -127,9 +127,18 @@ def _follows(found: wal.Log, mark: Mark) -> bool:
     return 0 < ahead % (1 << 32) <= _MOST_AHEAD
 
 
+def _precedes(found: wal.Log, mark: Mark) -> bool:
+    """Whether it is the log before the one that is named."""
+    if found.salts is None:
+        return False
+    return (int.from_bytes(mark.salts[:4], "big") - int.from_bytes(found.salts[:4], "big")) % (1 << 32) == 1
+
+
 def _is_foreign(found: wal.Log, mark: Mark) -> bool:
     if mark.state == OPENING or found.salts == mark.salts:
         return False
+    if not mark.frames and _precedes(found, mark):
+        return False  # it was to be emptied: all of it is in the database, and nothing is in the next one yet
     return mark.state == CLOSED or not _follows(found, mark)
 
 
