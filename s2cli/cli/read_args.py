@@ -217,8 +217,8 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
         else:
             self._refuse_forms()
         super().combine()
-        if self.state is not None and (self.more or (self.uri or "").endswith("*") or self.exec is not None):
-            raise UsageError("--state is for one stream whose records are printed")
+        if self.state is not None and (self.more or (self.uri or "").endswith("*")):
+            raise UsageError("--state is for one stream")
 
     def _refuse_forms(self) -> None:
         """A record goes to the command as it is, and not to stdout."""

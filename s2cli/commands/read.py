@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from s2cli.commands.read_cursor import ReadCursor
     from s2cli.commands.read_report import Stepper
     from s2cli.values import StreamUri
-    from s2cli.wire.read_session import Delivered
 
 
 def read(args: ReadArgs) -> int:
@@ -92,6 +91,7 @@ def _run_commands(args: ReadArgs, command: str, plan: ReadPlan, config: str | No
         plan.count = None
     dead_letter = parse_option("--dead-letter", parse_uri, args.dead_letter) if args.dead_letter is not None else None
     settings = open_settings(args)
+    cursor = _open_cursor(args, settings, str(uri), plan)
     runner = CommandRunner(
         command,
         str(uri),
@@ -100,20 +100,12 @@ def _run_commands(args: ReadArgs, command: str, plan: ReadPlan, config: str | No
         retries=args.exec_retries,
         dead_letter=None if dead_letter is None else _open_client(args, settings, dead_letter, None),
     )
-    return _read_stream(args, settings, uri, plan, config, CommandWriter(selection), runner)
+    return _read_stream(args, settings, uri, plan, config, CommandWriter(selection), runner, cursor)
 
 
 def _open_client(args: PrintArgs, settings: Settings, uri: StreamUri, config: str | None) -> StreamClient:
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     return StreamClient(settings.target(), uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-
-
-def _saving(report: ReadReport, writer: RecordWriter, cursor: ReadCursor) -> Callable[[list[Delivered]], None]:
-    def write(batches: list[Delivered]) -> None:
-        report.write(batches)
-        cursor.note(report.position, writer)
-
-    return write
 
 
 def _read_stream(
@@ -134,16 +126,20 @@ def _read_stream(
     session = plan.open(stream, waiter, retry, bodies_only=writer.bodies_only and stepper is None)
     if session.tail is None and console.stderr_is_terminal():
         session.tail = find_tail(stream, waiter, retry)  # how far behind a read that follows is can be told then
-    report = ReadReport(args, settings.target().command, str(uri), session, writer, stepper)
-    write: Callable[[list[Delivered]], None] = report.write
+    on_written: Callable[[int], None] | None = None
     if cursor is not None:
-        write = _saving(report, writer, cursor)
+        kept = cursor
+
+        def on_written(position: int) -> None:
+            kept.note(position, writer)
+
         terminate_as_interrupt()
+    report = ReadReport(args, settings.target().command, str(uri), session, writer, stepper, on_written)
     try:
         loop = ReadLoop(
             stream,
             session,
-            write,
+            report.write,
             writer.fd,
             waiter,
             retry,

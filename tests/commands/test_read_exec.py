@@ -116,6 +116,17 @@ def test_an_interrupt_resumes_behind_what_is_done(s2, uri, env, tmp_path):
     assert said.rstrip().endswith(b" --parallel 2")
 
 
+def test_the_state_moves_only_on_success(s2, uri, tmp_path):
+    words = ["--state", "worker", "--exec-retries", "0", "--exec"]
+    command = f"test $S2_RECORD_SEQ_NUM != 3 -o -e {tmp_path}/fixed && cat"
+    done = s2("read", uri, *words, command, code=1)
+    assert done.stdout == b"job 0\njob 1\njob 2\n"
+    assert s2("read", uri, *words, command, code=1).stdout == b""
+    (tmp_path / "fixed").touch()
+    assert s2("read", uri, *words, command).stdout == b"job 3\njob 4\njob 5\n"
+    assert s2("read", uri, *words, command).stdout == b""
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
