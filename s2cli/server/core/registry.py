@@ -130,6 +130,8 @@ class StreamRegistry:
             loading.stale = False
             row = await store.get_stream(basin, name)
             if row is None:
+                if loading.stale:
+                    continue
                 return None
             if row.deleted_at_ms is not None:
                 raise deletion_pending()
@@ -160,6 +162,11 @@ class StreamRegistry:
         finally:
             del self._loading[key]
             closing.done.set_result(None)
+
+    def created(self, row: StreamRow) -> None:
+        """The stream is stored. Whoever looks for it at this moment may have found that it was not: he looks again, since
+        who made it may wait with him."""
+        self._mark_stale((row.basin, row.name))
 
     def config_changed(self, row: StreamRow) -> None:
         stream = self._known.get((row.basin, row.name))

@@ -147,6 +147,7 @@ class Resources:
             reply = reply_of(CREATED, row)
             confirm()
             existing = await self._store.insert_stream(row, reply)
+        self._streams.created(row)
         if existing is None:
             return row, True
         _refuse_deleting_stream(existing)

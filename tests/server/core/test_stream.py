@@ -24,7 +24,7 @@ from s2cli.server.core.stream import (
     SMALL_BATCH_BYTES,
     Admission,
 )
-from s2cli.server.store.interface import StreamRow, Tail
+from s2cli.server.store.interface import BasinRow, StreamRow, Tail
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
 
 NOW_MS = 1_000_000
@@ -637,3 +637,37 @@ def test_while_the_disk_does_not_answer_nothing_is_admitted_and_nobody_waits_for
         assert (refused.value.code, refused.value.without_effect) == ("unavailable", True)
 
     with_stream(run)
+
+
+def test_a_stream_made_while_another_client_looks_for_it_is_found_by_who_made_it():
+    async def run():
+        server = FakeServer()
+        store = server.store
+        found_nothing, answers = asyncio.Event(), asyncio.Event()
+        find = store.get_stream
+
+        async def get_stream(basin, name):
+            row = await find(basin, name)
+            found_nothing.set()
+            await answers.wait()
+            return row
+
+        async def get_basin(name):
+            return BasinRow(name, {"default_stream_config": {}, "stream_cipher": None}, 0)
+
+        async def insert_stream(row, reply):
+            row.id = 1
+            store.rows[row.basin, row.name] = row
+
+        store.get_stream, store.get_basin, store.insert_stream = get_stream, get_basin, insert_stream
+        elsewhere = asyncio.ensure_future(server.streams.open("basin", "stream", None))
+        await found_nothing.wait()
+        await server.resources.create_stream("basin", "stream", {}, lambda: None)
+        maker = asyncio.ensure_future(server.streams.open("basin", "stream", None))
+        await asyncio.sleep(0)
+        answers.set()
+        stream = await maker
+        assert stream.key == ("basin", "stream")
+        assert await elsewhere is stream
+
+    asyncio.run(run())
