@@ -18,7 +18,8 @@ from s2cli.commands.append import inflight_bytes
 from s2cli.commands.copy_report import CopyReport
 from s2cli.config.settings import Settings
 from s2cli.errors import ExitCode, PreconditionError, S2Error, UsageError
-from s2cli.values import S2Uri, StreamUri, parse_option, parse_position, parse_resource
+from s2cli.positions import parse_position
+from s2cli.values import S2Uri, StreamUri, parse_option, parse_resource
 from s2cli.wire.copied_records import Copier, CopySession
 from s2cli.wire.exact_session import ExactSession
 from s2cli.wire.names import check_basin_name, check_stream_name
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from s2cli.client.connection import Connection
     from s2cli.client.copy_source import Write
     from s2cli.endpoints import Target
-    from s2cli.values import Position
+    from s2cli.positions import Position
 
     Answer = TypeVar("Answer")
 

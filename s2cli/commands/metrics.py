@@ -13,7 +13,8 @@ from s2cli.commands.connect import connect
 from s2cli.commands.resource_output import print_names, text_of
 from s2cli.commands.streams import stream_uri
 from s2cli.errors import BadValueError, ExitCode, UsageError
-from s2cli.values import parse_duration_ms, parse_option, parse_position
+from s2cli.positions import parse_position
+from s2cli.values import parse_duration_ms, parse_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

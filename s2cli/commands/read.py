@@ -14,7 +14,8 @@ from s2cli.commands.read_plan import ReadPlan, find_tail, plan_read, plan_tail
 from s2cli.commands.read_report import NEVER, ReadReport, terminate_as_interrupt, watch_signals
 from s2cli.config.settings import Settings
 from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
-from s2cli.values import Position, parse_option, parse_uri
+from s2cli.positions import Position
+from s2cli.values import parse_option, parse_uri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from s2cli.commands.read_plan import ReadPlan, find_tail
 from s2cli.commands.read_report import QUIET_S, TICK_S, repeated_options, watch_signals
 from s2cli.commands.read_selection import choose_selection
 from s2cli.errors import ApiError, ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
-from s2cli.values import URI_PREFIX, Position, parse_uri, shell_word
+from s2cli.positions import Position
+from s2cli.values import URI_PREFIX, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix
 from s2cli.wire.read_session import Delivered
 

@@ -7,7 +7,8 @@ import time
 from s2cli.cli import console
 from s2cli.client.stream_client import StreamClient, is_forbidden, keep_trying
 from s2cli.errors import S2Error, UsageError
-from s2cli.values import Position, parse_duration_ms, parse_option, parse_position
+from s2cli.positions import Position, parse_position
+from s2cli.values import parse_duration_ms, parse_option
 from s2cli.wire.read_session import FIRST_LIKELY_TIME, ReadSession, beyond_tail
 
 TYPE_CHECKING = False

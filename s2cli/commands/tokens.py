@@ -12,7 +12,8 @@ from s2cli.commands.connect import connect
 from s2cli.commands.resource_options import request_token
 from s2cli.commands.resource_output import print_list, print_one, text_of
 from s2cli.errors import ExitCode, S2Error, UsageError
-from s2cli.values import parse_duration_ms, parse_option, parse_time_ms
+from s2cli.positions import parse_time_ms
+from s2cli.values import parse_duration_ms, parse_option
 from s2cli.wire.names import OP_GROUPS, OPERATIONS, check_token_id, check_token_prefix
 
 TYPE_CHECKING = False

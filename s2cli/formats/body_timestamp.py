@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from s2cli.errors import BadInputError, BadValueError
-from s2cli.values import U64_MAX, epoch_ms, parse_time_ms
+from s2cli.positions import epoch_ms, parse_time_ms
+from s2cli.values import U64_MAX
 from s2cli.wire.bodies import json_flaw
 
 TYPE_CHECKING = False

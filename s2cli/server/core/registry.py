@@ -164,8 +164,8 @@ class StreamRegistry:
             closing.done.set_result(None)
 
     def created(self, row: StreamRow) -> None:
-        """The stream is stored. Whoever looks for it at this moment may have found that it was not: he looks again, since
-        who made it may wait with him."""
+        """The stream is stored. A lookup that is under way may have found that it was not, and who made the stream may
+        wait for that lookup: it is made again."""
         self._mark_stale((row.basin, row.name))
 
     def config_changed(self, row: StreamRow) -> None:

@@ -32,11 +32,12 @@ from s2cli.server.store.interface import (
 )
 from s2cli.server.store.sqlite import chunks, expiry, life, loss, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.lanes import Operation
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
-from s2cli.server.store.sqlite.writer import STALL_S, Operation, Writer
+from s2cli.server.store.sqlite.writer import STALL_S, Writer
 
 log = logging.getLogger("s2cli.server")
 

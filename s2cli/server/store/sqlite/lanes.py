@@ -1,9 +1,13 @@
-"""The queues of appends, one for each stream, and the choice of what is written next."""
+"""What waits to be written: changes of the control plane, and appends in one queue for each stream; and the choice of
+what is written next."""
 
 from __future__ import annotations
 
+import sqlite3
+from asyncio import Future
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from s2cli.errors import S2Error
 from s2cli.server.store.interface import Append, Lane
@@ -15,6 +19,27 @@ TURN_BYTES = 1024 * 1024
 SMALL_LANE_BYTES = 64 * 1024
 # So many groups of small appends may go while a bulk one waits: bulk never starves.
 SMALL_GROUPS_IN_A_ROW = 8
+
+
+class Operation:
+    """A change that the control plane asked for: `run` in a transaction, its result into `future`, on the loop.
+    What is queued for `stream_id` is written before. `grows`: it adds, and does not get the room that is kept for what
+    deletes."""
+
+    __slots__ = ("future", "grows", "run", "stream_id")
+
+    def __init__(
+        self,
+        run: Callable[[sqlite3.Connection], Any],
+        future: Future[Any],
+        stream_id: int | None = None,
+        *,
+        grows: bool = False,
+    ) -> None:
+        self.run = run
+        self.future = future
+        self.stream_id = stream_id
+        self.grows = grows
 
 
 class Lanes:
@@ -97,3 +122,16 @@ class Lanes:
             group.append(append)
         lane.queued_bytes -= taken_bytes
         return taken_bytes
+
+
+def by_lane(appends: list[Append]) -> dict[Lane, list[Append]]:
+    """The appends of each lane, in their order."""
+    found: dict[Lane, list[Append]] = {}
+    for append in appends:
+        found.setdefault(append.lane, []).append(append)
+    return found
+
+
+def has_trim(group: list[Append]) -> bool:
+    """Whether one of them trims its stream."""
+    return any(append.trim_point is not None for append in group)

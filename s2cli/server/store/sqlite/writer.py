@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 import time
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
@@ -22,11 +22,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.store.interface import Append, Histogram, Lane
-from s2cli.server.store.sqlite import chunks as chunks
+from s2cli.server.store.interface import Append, Histogram
+from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
 from s2cli.server.store.sqlite.disk import LOOK_S, Room, is_full, is_of_the_disk, is_of_the_moment, not_written
-from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes
+from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, Operation, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
@@ -47,27 +47,6 @@ COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 COMPLAINT_S = 1.0
 
 log = logging.getLogger("s2cli.server")
-
-
-class Operation:
-    """A change that the control plane asked for: `run` in a transaction, its result into `future`, on the loop.
-    What is queued for `stream_id` is written before. `grows`: it adds, and does not get the room that is kept for what
-    deletes."""
-
-    __slots__ = ("future", "grows", "run", "stream_id")
-
-    def __init__(
-        self,
-        run: Callable[[sqlite3.Connection], Any],
-        future: Future[Any],
-        stream_id: int | None = None,
-        *,
-        grows: bool = False,
-    ) -> None:
-        self.run = run
-        self.future = future
-        self.stream_id = stream_id
-        self.grows = grows
 
 
 Item = Append | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
@@ -305,19 +284,19 @@ class Writer:
 
     def _may_write(self, group: list[Append]) -> bool:
         """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
-        return self._room.may_grow() or (_trims(group) and all(append.lane is group[0].lane for append in group))
+        return self._room.may_grow() or (has_trim(group) and all(append.lane is group[0].lane for append in group))
 
     def _insert(self, group: list[Append], tails: Collection[int]) -> None:
         try:
             chunks.insert(self._connection, group, tails)
         except sqlite3.Error as error:
-            if not (is_full(error) and _trims(group) and self._room.make()):
+            if not (is_full(error) and has_trim(group) and self._room.make()):
                 raise
             chunks.insert(self._connection, group, tails)
 
     def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
-        parts = [*_by_lane(group).values()]
+        parts = [*by_lane(group).values()]
         if len(parts) > 1:
             for number, part in enumerate(parts, 1):
                 self._commit(part, [*chain.from_iterable(parts[number:]), *behind])
@@ -448,7 +427,7 @@ class Writer:
     def _refused_written(self) -> None:
         """What came on a lane that was broken by then."""
         refused, self._refused = self._refused, []
-        for lane, appends in _by_lane(refused).items():
+        for lane, appends in by_lane(refused).items():
             self._tell(self._on_written, appends, lane.broken)
 
     def _refusal(self) -> S2Error:
@@ -458,14 +437,3 @@ class Writer:
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         call_on(self._loop, function, *arguments)
-
-
-def _by_lane(appends: list[Append]) -> dict[Lane, list[Append]]:
-    found: dict[Lane, list[Append]] = {}
-    for append in appends:
-        found.setdefault(append.lane, []).append(append)
-    return found
-
-
-def _trims(group: list[Append]) -> bool:
-    return any(append.trim_point is not None for append in group)
