@@ -5,7 +5,9 @@ import asyncio
 import pytest
 import uvloop
 from support.bearers import BASIN, OTHER_BASIN, ROOT, ask
-from support.hosting import HostThread
+from support.hosting import HostThread, connect, mirror
+
+from s2cli.server.http.host import listen_tcp
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,13 @@ def serve(request):
     yield serve
     for thread in threads:
         thread.stop()
+
+
+@pytest.fixture
+def mirrored(serve):
+    """A connection to a host that answers with what it was asked."""
+    listener = listen_tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+    serve(mirror, listener)
+    with connect(address) as connection:
+        yield connection

@@ -8,6 +8,7 @@ from support.waiting import TIMEOUT_S
 
 from s2cli.server.http.host import Host, address_of
 
+GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -97,5 +98,36 @@ def read_until(connection, end):
     while end not in data:
         piece = connection.recv(65536)
         assert piece, f"closed after {data!r}"
+        data += piece
+    return data
+
+
+async def mirror(exchange):
+    """Answers with what it was asked, its body included."""
+    body = await whole_body(exchange)
+    host = exchange.fields.get(b"host", b"")
+    answer = b"|".join((exchange.method.encode(), exchange.raw_path, exchange.query, host, body)) + b"$"
+    exchange.answer(200, None, answer)
+
+
+async def refuse(exchange):
+    """Answers before it has read the body."""
+    exchange.answer(413, None, b"no")
+
+
+def mirror_after(go_on):
+    """`mirror`, once that is set."""
+
+    async def wait(exchange):
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait)
+        await mirror(exchange)
+
+    return wait
+
+
+def everything(connection):
+    """What comes until the other side closes."""
+    data = b""
+    while piece := connection.recv(65536):
         data += piece
     return data

@@ -1,12 +1,7 @@
 """A stream and a network in memory, for tests of AppendSession: sessions are cut at any point, what they still carried
 is dropped or arrives later, other writers write, and all of it in an order that a random generator chooses."""
 
-from s2cli.errors import (
-    FencingTokenMismatchError,
-    RangeNotSatisfiableError,
-    S2Error,
-    SeqNumMismatchError,
-)
+from s2cli.errors import FencingTokenMismatchError, RangeNotSatisfiableError, S2Error, SeqNumMismatchError
 from s2cli.wire.append_input import bodies_records
 from s2cli.wire.append_session import START, AppendSession
 from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
@@ -150,3 +145,23 @@ class Writer:
             self.wire.deliver()
             self.receive()
         raise AssertionError("the append does not come to an end")
+
+
+def sent_inputs(session, limit_bytes=1 << 30):
+    """What the session sends now, as messages."""
+    return [AppendInput.FromString(frame.message) for frame in FrameReader().feed(b"".join(session.take(limit_bytes)))]
+
+
+def ack(start, end, tail=None):
+    """The frame that acknowledges these sequence numbers; the tail is at their end unless another is given."""
+    return encode_frame(encode_ack(start, 5, end, 6, end if tail is None else tail, 7))
+
+
+def unacknowledged(stream, *batches):
+    """A writer whose batches went out, and whose connection broke before any answer; its connection."""
+    writer = Writer(stream)
+    for batch in batches:
+        writer.session.add(records(*batch))
+    writer.connect()
+    writer.send()
+    return writer, writer.wire

@@ -1,136 +1,15 @@
 import asyncio
-import gc
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.s2s import append_input
+from support.stream_fakes import NOW_MS, U64, FakeOwner, batch, fence, trim, with_stream
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, BadValueError, FencingTokenMismatchError, S2Error, SeqNumMismatchError
 from s2cli.server.api.append_body import parse_proto
-from s2cli.server.core import registry as registry_module
-from s2cli.server.core.cleanup import Cleanup
-from s2cli.server.core.meters import Meters
-from s2cli.server.core.registry import StreamRegistry
-from s2cli.server.core.resources import Resources
-from s2cli.server.core.stream import (
-    CROWDED_S,
-    MAX_PENDING_BYTES,
-    MAX_PENDING_BYTES_CROWDED,
-    MAX_PENDING_BYTES_SMALL,
-    MAX_PENDING_BYTES_TOTAL,
-    SMALL_BATCH_BYTES,
-    Admission,
-)
-from s2cli.server.store.interface import BasinRow, StreamRow, Tail
+from s2cli.server.core.stream import Admission
 from s2cli.wire.s2_pb2 import AppendInput, ReadBatch
-
-NOW_MS = 1_000_000
-U64 = (1 << 64) - 1
-
-
-class FakeStore:
-    """A disk that becomes durable when it is told to."""
-
-    def __init__(self):
-        self.rows = {}
-        self.queued = []
-        self.stored = []
-        self.on_load = None
-        self.stall = None
-
-    async def get_stream(self, basin, name):
-        await asyncio.sleep(0)
-        return self.rows.get((basin, name))
-
-    async def get_basin(self, name):
-        return None
-
-    async def tail(self, stream_id):
-        await asyncio.sleep(0)
-        if self.on_load is not None:
-            self.on_load()
-        chunks = [append.chunk for append in self.stored if append.lane.stream_id == stream_id]
-        return Tail(chunks[-1].end_seq_num, chunks[-1].last_timestamp) if chunks else Tail(0, 0)
-
-    def append(self, append):
-        self.queued.append(append)
-
-    def write(self, count=None, error=None):
-        group = self.queued[:count]
-        del self.queued[: len(group)]
-        if error is None:
-            self.stored += group
-        self.on_written(group, error)
-
-
-class FakeServer:
-    def __init__(self):
-        self.store = FakeStore()
-        self.now_ms = NOW_MS
-        self.meters = Meters(self.store, lambda: self.now_ms)
-        self.streams = StreamRegistry(self.store, lambda: self.now_ms, self.meters)
-        changing = asyncio.Lock()
-        cleanup = Cleanup(self.store, lambda: NOW_MS, self.streams, changing)
-        self.resources = Resources(self.store, lambda: self.now_ms, self.streams, cleanup, changing)
-
-    def add(self, name="stream", mode="client-prefer", uncapped=False, retention=None):
-        config = {
-            "storage_class": "express",
-            "timestamping": {"mode": mode, "uncapped": uncapped},
-            "retention_policy": {"infinite": {}} if retention is None else {"age": retention},
-            "delete_on_empty": {"min_age_secs": 0},
-        }
-        row = StreamRow("basin", name, config, 0, id=len(self.store.rows) + 1)
-        self.store.rows["basin", name] = row
-        return row
-
-
-class FakeOwner:
-    def __init__(self):
-        self.settled = []
-        self.flushed = 0
-
-    def on_written(self, admitted, error):
-        self.settled.append((admitted, error))
-        return True
-
-    def flush(self):
-        self.flushed += 1
-
-
-def with_stream(run, **config):
-    async def main():
-        server = FakeServer()
-        server.add(**config)
-        return await run(server, await server.streams.open("basin", "stream", None))
-
-    return asyncio.run(main())
-
-
-def batch(*records, **conditions):
-    return parse_proto(append_input(*records, **conditions))
-
-
-async def one_waiting_for_room(stream):
-    """Fills the stream, and gives the task of one that waits until a bulk append has room."""
-    while stream.has_room:
-        stream.admit(batch(bytes(300_000)), FakeOwner())
-    waiting = asyncio.ensure_future(stream.room(300_000))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    return waiting
-
-
-def fence(token):
-    return (None, [(b"", b"fence")], token)
-
-
-def trim(point):
-    return (None, [(b"", b"trim")], point.to_bytes(8, "big"))
-
 
 timestamps = st.one_of(st.none(), st.integers(NOW_MS - 100, NOW_MS + 100), st.sampled_from([0, U64]))
 headers = st.lists(st.tuples(st.binary(min_size=1, max_size=3), st.binary(max_size=3)), max_size=2)
@@ -138,10 +17,12 @@ ordinary = st.tuples(timestamps, headers, st.binary(max_size=5))
 plain = st.binary(max_size=5)
 tokens = st.sampled_from(["", "a", "b"])
 commands = st.one_of(tokens.map(lambda token: fence(token.encode())), st.integers(0, 40).map(trim), st.just(trim(U64)))
+
 appends = st.fixed_dictionaries(
     {"records": st.lists(st.one_of(plain, ordinary, commands), min_size=1, max_size=6)},
     optional={"match": st.integers(-2, 2), "token": tokens},
 )
+
 steps = st.lists(
     st.one_of(appends, st.integers(1, 50).map(lambda ms: ("clock", ms)), st.integers(0, 3).map(lambda n: ("write", n)))
 )
@@ -309,96 +190,6 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
     with_stream(run)
 
 
-def test_beside_small_appends_a_bulk_one_has_less_room(monkeypatch):
-    now_s = [1000.0]
-    monkeypatch.setattr("s2cli.server.core.stream.time", SimpleNamespace(monotonic=lambda: now_s[0]))
-
-    async def run(server, stream):
-        server.add("other")
-        other = await server.streams.open("basin", "other", None)
-        other.admit(batch(b"small"), FakeOwner())
-        while stream.pending_bytes < MAX_PENDING_BYTES_CROWDED:
-            assert stream.has_room
-            stream.admit(batch(bytes(300_000)), FakeOwner())
-        assert stream.has_room
-        server.store.write(1)
-        assert not stream.has_room
-        waiting = asyncio.ensure_future(stream.room(300_000))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        server.store.write(1)
-        await asyncio.wait_for(waiting, TIMEOUT_S)
-        stream.admit(batch(bytes(300_000)), FakeOwner())
-        assert not stream.has_room
-        now_s[0] += CROWDED_S
-        assert stream.has_room
-
-    with_stream(run)
-
-
-def test_a_bulk_append_waits_for_room():
-    async def run(server, stream):
-        waiting = await one_waiting_for_room(stream)
-        assert MAX_PENDING_BYTES <= stream.pending_bytes < MAX_PENDING_BYTES + 310_000
-        # Others have room.
-        server.add("other")
-        assert (await server.streams.open("basin", "other", None)).has_room
-        server.store.write(3)
-        await asyncio.wait_for(waiting, TIMEOUT_S)
-
-    with_stream(run)
-
-
-def test_a_small_append_does_not_stand_in_the_line_of_bulk_ones():
-    async def run(server, stream):
-        bulk = await one_waiting_for_room(stream)
-        assert stream.has_room_for(SMALL_BATCH_BYTES)
-        assert not stream.has_room_for(SMALL_BATCH_BYTES + 1)
-        # But they do not go on for ever.
-        small = batch(bytes(SMALL_BATCH_BYTES - 8))
-        while stream.has_room_for(small.metered_bytes):
-            stream.admit(small, FakeOwner())
-        assert stream.pending_bytes < MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL + 2 * SMALL_BATCH_BYTES
-        server.store.write(100_000)
-        await asyncio.wait_for(bulk, TIMEOUT_S)
-
-    with_stream(run)
-
-
-def test_the_bounds_of_room_to_the_byte():
-    async def run(server, stream):
-        context = server.streams.context
-        bounds = (
-            (stream, MAX_PENDING_BYTES, SMALL_BATCH_BYTES + 1),
-            (context, MAX_PENDING_BYTES_TOTAL, SMALL_BATCH_BYTES + 1),
-            (stream, MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL, SMALL_BATCH_BYTES),
-            (context, MAX_PENDING_BYTES_TOTAL + MAX_PENDING_BYTES_SMALL, 1),
-        )
-        for counted, bound, batch_bytes in bounds:
-            for pending_bytes, has_room in ((bound - 1, True), (bound, False), (bound + 1, False)):
-                counted.pending_bytes = pending_bytes
-                assert stream.has_room_for(batch_bytes) is has_room, (bound, pending_bytes)
-            counted.pending_bytes = 0
-
-    with_stream(run)
-
-
-def test_the_server_has_one_bound_for_all_streams(monkeypatch):
-    async def run(server, stream):
-        monkeypatch.setattr("s2cli.server.core.stream.MAX_PENDING_BYTES_TOTAL", 1000)
-        monkeypatch.setattr("s2cli.server.core.registry.MAX_PENDING_BYTES_TOTAL", 1000)
-        server.add("other")
-        other = await server.streams.open("basin", "other", None)
-        stream.admit(batch(bytes(1000)), FakeOwner())
-        waiting = asyncio.ensure_future(other.room(300_000))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        server.store.write()
-        await asyncio.wait_for(waiting, TIMEOUT_S)
-
-    with_stream(run)
-
-
 def test_a_deleted_stream_admits_nothing_and_keeps_what_it_promised():
     async def run(server, stream):
         owner = FakeOwner()
@@ -437,18 +228,6 @@ def test_a_stream_that_is_closed_stays_closed_and_may_still_lose_what_it_has():
             await waiting
         stream.end(Admission.CLOSED, draining)
         assert (stream.admission, stream.failure) == (Admission.LOST, full)
-
-    with_stream(run)
-
-
-def test_whoever_waits_for_room_goes_on_when_the_stream_is_closed():
-    async def run(server, stream):
-        waiting = await one_waiting_for_room(stream)
-        stream.end(Admission.CLOSED, ApiError("server_draining", "the end"))
-        await asyncio.wait_for(waiting, TIMEOUT_S)
-        await asyncio.wait_for(stream.room(300_000), TIMEOUT_S)
-        with pytest.raises(ApiError, match="the end"):
-            stream.admit(batch(b"a"), FakeOwner())
 
     with_stream(run)
 
@@ -494,65 +273,6 @@ def test_a_seal_is_told_which_records_are_commands():
             stream.admit(batch(b"f"), FakeOwner(), seal)
 
     with_stream(run)
-
-
-def test_a_stream_deleted_while_it_is_loaded_is_not_opened():
-    async def main():
-        server = FakeServer()
-        row = server.add()
-
-        def delete():
-            server.store.on_load = None
-            row.deleted_at_ms = 1
-            server.streams.deleted(row)
-
-        server.store.on_load = delete
-        with pytest.raises(ApiError) as caught:
-            await server.streams.open("basin", "stream", None)
-        assert caught.value.code == "stream_deletion_pending"
-
-    asyncio.run(main())
-
-
-def test_many_who_open_a_stream_get_the_same_one():
-    async def main():
-        server = FakeServer()
-        server.add()
-        loads = []
-        server.store.on_load = lambda: loads.append(1)
-        opened = await asyncio.gather(*(server.streams.open("basin", "stream", None) for _ in range(10)))
-        assert len(set(map(id, opened))) == 1
-        assert len(loads) == 1
-        with pytest.raises(ApiError) as caught:
-            await server.streams.open("basin", "missing", None)
-        assert caught.value.code == "basin_not_found"
-
-    asyncio.run(main())
-
-
-def test_idle_streams_are_forgotten_and_used_ones_are_not(monkeypatch):
-    async def main():
-        monkeypatch.setattr(registry_module, "MAX_IDLE_STREAMS", 3)
-        server = FakeServer()
-        for number in range(8):
-            server.add(f"stream-{number}")
-        used = await server.streams.open("basin", "stream-0", None)
-        busy = await server.streams.open("basin", "stream-1", None)
-        busy.admit(batch(b"a"), FakeOwner())
-        del busy
-        for number in range(2, 8):
-            await server.streams.open("basin", f"stream-{number}", None)
-        gc.collect()
-        found = [number for number in range(8) if server.streams.find("basin", f"stream-{number}")]
-        assert server.streams.find("basin", "stream-0") is used
-        # What is on its way to the disk keeps its stream.
-        assert server.streams.find("basin", "stream-1").next_seq_num == 1
-        assert len(found) <= 5
-        server.store.write()
-        again = await server.streams.open("basin", "stream-1", None)
-        assert (again.next_seq_num, again.tail_seq_num) == (1, 1)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
@@ -624,50 +344,3 @@ def test_a_batch_of_many_tiny_headers_is_refused_when_it_outgrows_a_frame():
         assert stream.next_seq_num == 0
 
     with_stream(run)
-
-
-def test_while_the_disk_does_not_answer_nothing_is_admitted_and_nobody_waits_for_room():
-    async def run(server, stream):
-        waiting = await one_waiting_for_room(stream)
-        server.store.stall = "the disk has not answered for 10 s"
-        server.store.on_stall()
-        await asyncio.wait_for(waiting, TIMEOUT_S)
-        with pytest.raises(ApiError, match="has not answered") as refused:
-            stream.admit(batch(b"y"), FakeOwner())
-        assert (refused.value.code, refused.value.without_effect) == ("unavailable", True)
-
-    with_stream(run)
-
-
-def test_a_stream_made_while_another_client_looks_for_it_is_found_by_who_made_it():
-    async def run():
-        server = FakeServer()
-        store = server.store
-        found_nothing, answers = asyncio.Event(), asyncio.Event()
-        find = store.get_stream
-
-        async def get_stream(basin, name):
-            row = await find(basin, name)
-            found_nothing.set()
-            await answers.wait()
-            return row
-
-        async def get_basin(name):
-            return BasinRow(name, {"default_stream_config": {}, "stream_cipher": None}, 0)
-
-        async def insert_stream(row, reply):
-            row.id = 1
-            store.rows[row.basin, row.name] = row
-
-        store.get_stream, store.get_basin, store.insert_stream = get_stream, get_basin, insert_stream
-        elsewhere = asyncio.ensure_future(server.streams.open("basin", "stream", None))
-        await found_nothing.wait()
-        await server.resources.create_stream("basin", "stream", {}, lambda: None)
-        maker = asyncio.ensure_future(server.streams.open("basin", "stream", None))
-        await asyncio.sleep(0)
-        answers.set()
-        stream = await maker
-        assert stream.key == ("basin", "stream")
-        assert await elsewhere is stream
-
-    asyncio.run(run())

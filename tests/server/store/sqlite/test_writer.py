@@ -7,22 +7,20 @@ import dataclasses
 import json
 import logging
 import sqlite3
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.holding import hold
-from support.waiting import TIMEOUT_S, until
+from support.store_bench import BIG, with_bench
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, Point, Reply, StreamRow, TokenRow
+from s2cli.server.store.interface import BasinRow, Point, Reply, StreamRow, TokenRow
 from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.checksums import register, seal
-from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import FILE_NAME
 
 SURROGATE = "\ud800"
-BIG = 1 << 63
+
 
 # None where the column must have a value, texts and numbers that do not fit, and what is of no type that is stored.
 VALUES = {
@@ -48,66 +46,7 @@ ROWS = {
     Point: Point("some-basin", "some-stream", "series", 1, 1),
 }
 
-
 OWN_MEMBERS = ("uid", "trim_point", "fencing_token", "keep_ms", "next_seq_num", "last_timestamp", "saved")
-
-
-class Bench:
-    """A store, a healthy stream beside whatever is tried, and what became of appends."""
-
-    def __init__(self, store):
-        self.store = store
-        self.outcome = {}
-        self._changed = asyncio.Event()
-        self._healthy = None
-        self._next = 0
-        store.on_written = self._on_written
-
-    def _on_written(self, group, error):
-        for append in group:
-            assert append not in self.outcome, "settled twice"
-            self.outcome[append] = error
-        self._changed.set()
-
-    async def lane(self, name):
-        row = StreamRow("some-basin", name, {}, 1)
-        assert await self.store.insert_stream(row) is None
-        return Lane(row.id)
-
-    def append(self, lane, first, **members):
-        """A good append, but for these members of it or of its chunk."""
-        append = Append(lane, Chunk(first, 1, 10, 1000, b"data"), 0)
-        for name, value in members.items():
-            setattr(append.chunk if hasattr(append.chunk, name) else append, name, value)
-        self.store.append(append)
-        return append
-
-    async def settled(self, *appends):
-        async with asyncio.timeout(TIMEOUT_S):
-            while not all(append in self.outcome for append in appends):
-                self._changed.clear()
-                await self._changed.wait()
-        return [self.outcome[append] for append in appends]
-
-    async def check_alive(self, name="healthy"):
-        """Another stream's append is written, and so is a change."""
-        if self._healthy is None:
-            self._healthy = await self.lane(name)
-        assert await self.settled(self.append(self._healthy, self._next)) == [None]
-        self._next += 1
-        assert self.store.failure is None
-
-
-def with_bench(directory, run):
-    async def main():
-        store = await SqliteStore.open(directory)
-        try:
-            return await run(Bench(store))
-        finally:
-            async with asyncio.timeout(TIMEOUT_S):
-                await store.close()
-
-    return asyncio.run(main())
 
 
 async def attempt(change):
@@ -271,88 +210,6 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
     with_bench(tmp_path, run)
 
 
-@pytest.mark.parametrize("code", ["IOERR_FSYNC", "CORRUPT_INDEX", "NOTADB", "READONLY_DBMOVED", "CANTOPEN"])
-def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypatch, code):
-    """Also in the middle of a group that is committed half by half."""
-    insert = chunks.insert
-
-    def fail(connection, group, tails):
-        if len(group) == 1 and group[0].lane.stream_id == 2:
-            error = sqlite3.OperationalError("of the disk")
-            error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{code}")
-            raise error
-        insert(connection, group, tails)
-
-    async def run(bench):
-        lanes = [await bench.lane(name) for name in "abcd"]
-        monkeypatch.setattr(chunks, "insert", fail)
-        go_on = await hold(bench.store)
-        appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in lanes]
-        await go_on()
-        # The last ones come first, so the half with the other two is committed before.
-        errors = await bench.settled(*appends)
-        assert ["of the disk" in str(error) for error in errors] == [True, True, False, False]
-        assert errors[2:] == [None, None]
-        assert "of the disk" in bench.store.failure
-        with pytest.raises(ApiError, match="the storage has failed"):
-            await bench.store.remove_basin("some-basin")
-
-    with_bench(tmp_path, run)
-
-
-def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then(tmp_path, monkeypatch):
-    insert = chunks.insert
-    told = []
-
-    def fail(connection, group, tails):
-        if group[0].lane.stream_id == 1:
-            error = sqlite3.OperationalError("of the disk")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-            raise error
-        insert(connection, group, tails)
-
-    async def run(bench):
-        lanes = [await bench.lane(name) for name in "ab"]
-        monkeypatch.setattr(chunks, "insert", fail)
-        monkeypatch.setattr(bench.store.room, "may_grow", lambda: False)
-        on_written = bench.store.on_written
-        bench.store.on_written = lambda group, error: (told.extend(group), on_written(group, error))
-        go_on = await hold(bench.store)
-        # Each by itself may be written without the room that is kept aside, and the second lane comes first.
-        appends = [bench.append(lane, 0, trim_point=1) for lane in lanes]
-        await go_on()
-        errors = await bench.settled(*appends)
-        assert [error is None for error in errors] == [False, True]
-        with pytest.raises(ApiError, match="the storage has failed"):
-            await bench.store.remove_basin("some-basin")
-        assert len(told) == 2
-
-    with_bench(tmp_path, run)
-
-
-def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_at(tmp_path, monkeypatch):
-    def full(connection, group, tails):
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise error
-
-    def gone(path):
-        raise FileNotFoundError(2, "No such file or directory", str(path))
-
-    async def run(bench):
-        lane = await bench.lane("stream")
-        with monkeypatch.context() as patch:
-            patch.setattr(chunks, "insert", full)
-            patch.setattr("s2cli.server.store.sqlite.disk.os.statvfs", gone)
-            (error,) = await bench.settled(bench.append(lane, 0))
-        assert "0.0 MiB are" in error.message
-        async with asyncio.timeout(TIMEOUT_S):
-            while bench.store.failure is not None:
-                await bench.store.change(lambda _: bench.store.room.check())
-
-    with_bench(tmp_path, run)
-
-
 def test_metrics_that_cannot_be_stored_are_dropped_with_a_line(tmp_path, caplog):
     async def run(bench):
         good = ROWS[Point]
@@ -433,69 +290,3 @@ def test_a_stored_storage_class_that_is_no_text_harms_nobody(make_server):
             server.request("GET", "/health"),
         ]
         assert [answer.status for answer in answers] == [200] * 4
-
-
-@pytest.fixture
-def silent_disk(monkeypatch):
-    """`(stop, waits, go_on)`: from `stop()` on a commit does not return, until `go_on` is set; `waits` says that one is
-    under way. Silence is noticed at once."""
-    monkeypatch.setattr("s2cli.server.store.sqlite.writer.STALL_S", 0.05)
-    monkeypatch.setattr("s2cli.server.store.sqlite.writer.LOOK_S", 0.01)
-    monkeypatch.setattr("s2cli.server.store.sqlite.engine.LOOK_S", 0.01)
-    monkeypatch.setattr("s2cli.server.store.sqlite.reader.WAIT_S", 0.01)
-    waits, go_on = threading.Event(), threading.Event()
-    insert = chunks.insert
-
-    def wait_for_it(connection, group, tails):
-        waits.set()
-        go_on.wait(TIMEOUT_S)
-        insert(connection, group, tails)
-
-    yield lambda: monkeypatch.setattr(chunks, "insert", wait_for_it), waits, go_on
-    go_on.set()
-
-
-def test_a_disk_that_does_not_answer_is_told_and_keeps_nobody_who_comes_then(make_thread_server, silent_disk):
-    stop, _, go_on = silent_disk
-    server = make_thread_server()
-    basin = server.create_basin()
-    server.create_stream(basin)
-
-    def append(body):
-        body = {"records": [{"body": body}]}
-        return server.request("POST", "/v1/streams/stream/records", basin=basin, json_body=body)
-
-    assert append("first").status == 200
-    stop()
-    with ThreadPoolExecutor() as pool:
-        # Two that have all the room there is, and one that waits for room.
-        waiting = [pool.submit(append, "x" * 1_000_000) for _ in range(3)]
-        until(lambda: server.request("GET", "/health").status == 503)
-        assert "the disk has not answered" in server.request("GET", "/health").body.decode()
-        refused = append("refused")
-        assert (refused.status, refused.json()["without_effect"]) == (503, True)
-        assert server.request("POST", "/v1/basins", json_body={"basin": "another-basin"}).status == 503
-        read = server.request("GET", "/v1/streams/stream/records?seq_num=0&count=1", basin=basin)
-        assert read.json()["records"][0]["body"] == "first"
-        go_on.set()
-        statuses = sorted(one.result(TIMEOUT_S).status for one in waiting)
-    assert statuses in ([200, 200, 503], [200, 200, 200])
-    until(lambda: server.request("GET", "/health").status == 200)
-    assert append("last").status == 200
-    tail = server.request("GET", "/v1/streams/stream/records/tail", basin=basin).json()["tail"]["seq_num"]
-    assert tail == 2 + statuses.count(200)
-
-
-def test_a_store_on_a_disk_that_does_not_answer_ends(tmp_path, silent_disk, caplog):
-    stop, waits, _ = silent_disk
-
-    async def run(bench):
-        lane = await bench.lane("stream")
-        stop()
-        bench.store.append(bench.append(lane, 0))
-        await asyncio.to_thread(waits.wait, TIMEOUT_S)
-        with pytest.raises(ApiError, match="has not answered"):
-            await bench.store.remove_token("token", 0)
-
-    with_bench(tmp_path, run)
-    assert "the server ends without the disk" in caplog.text

@@ -1,156 +1,29 @@
-"""The poll loops against a server that is a script: what it does at which moment is up to the test."""
+"""The loop of appends against a server that is a script."""
 
+import contextlib
 import os
-import socket
 import threading
 
 import pytest
+from support.scripted_server import ScriptedServer
 from support.waiting import TIMEOUT_S
 
 from s2cli.client import append_loop
 from s2cli.client.append_loop import AppendLoop, AppendOptions
 from s2cli.client.input_files import InputFiles
-from s2cli.client.read_loop import ReadLoop
-from s2cli.client.retry import Interrupts, RetryPolicy, Waiter
-from s2cli.client.stream_client import StreamClient, parse_tail
+from s2cli.client.retry import Interrupts
 from s2cli.client.transports import SessionTransport
-from s2cli.endpoints import Target
 from s2cli.errors import BrokenAckError, ProtocolError, UnreachableError
 from s2cli.formats.input import open_input
 from s2cli.wire.append_session import AppendSession
-from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
-from s2cli.wire.protobuf import encode_ack, encode_records, encode_tail
-from s2cli.wire.read_session import ReadSession
-from s2cli.wire.s2_pb2 import AppendInput
-
-
-class Exchange:
-    """One connection of the client, as the server sees it: requests are read and answers sent step by step."""
-
-    def __init__(self, connection):
-        self._socket = connection
-        self._socket.settimeout(TIMEOUT_S)
-        self._buffer = b""
-        self._frames = FrameReader()
-        self.inputs = []  # AppendInputs that have come
-
-    def _fill(self):
-        data = self._socket.recv(1 << 16)
-        self._buffer += data
-        return bool(data)
-
-    def head(self):
-        """The first line of the next request."""
-        while b"\r\n\r\n" not in self._buffer:
-            assert self._fill(), "the client left"
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        return head.split(b"\r\n")[0].decode()
-
-    def answer(self, body, status=200):
-        self.send(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
-
-    def answer_tail(self, seq_num):
-        assert self.head().startswith("GET /v1/streams/s/records/tail ")
-        self.answer(b'{"tail":{"seq_num":%d,"timestamp":1}}' % seq_num)
-
-    def open_session(self):
-        line = self.head()
-        self.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        return line
-
-    def chunk(self):
-        """The next chunk of the request's body; empty at its end."""
-        while True:
-            size, end, rest = self._buffer.partition(b"\r\n")
-            if end and len(rest) >= int(size, 16) + 2:
-                length = int(size, 16)
-                self._buffer = rest[length + 2 :]
-                return rest[:length]
-            assert self._fill(), "the client left in the middle"
-
-    def wait_for_inputs(self, count):
-        while len(self.inputs) < count:
-            self.inputs += [AppendInput.FromString(frame.message) for frame in self._frames.feed(self.chunk())]
-
-    def say(self, data):
-        self.send(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def ack(self, number, **options):
-        """Acknowledges the input with that number, as if it had been put where it demands."""
-        message = self.inputs[number]
-        start, end = message.match_seq_num, message.match_seq_num + len(message.records)
-        self.say(encode_frame(encode_ack(start, 1, end, 1, end, 1), **options))
-
-    def end(self):
-        self.send(b"0\r\n\r\n")
-
-    def send(self, data):
-        self._socket.sendall(data)
-
-    def is_left(self):
-        """Whether the client closes now, with nothing more to say."""
-        self._buffer = b""
-        return not self._fill()
-
-    def close(self):
-        self._socket.close()
+from s2cli.wire.frames import encode_frame, encode_terminal
+from s2cli.wire.protobuf import encode_ack
 
 
 @pytest.fixture
 def server():
-    """Runs a script in a thread, which accepts connections one by one; its failure is the test's."""
-
-    class Server:
-        def __init__(self):
-            self._address = ("127.0.0.1", 0)
-            self.listen()
-            self._address = self._listener.getsockname()
-            self.url = f"http://127.0.0.1:{self._address[1]}"
-            self._failures = []
-            self._open = []
-            self._thread = None
-
-        def listen(self):
-            self._listener = socket.create_server(self._address)
-            self._listener.settimeout(TIMEOUT_S)
-
-        def stop_listening(self):
-            self._listener.close()
-
-        def accept(self):
-            connection, _ = self._listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open.append(Exchange(connection))
-            return self._open[-1]
-
-        def run(self, script):
-            def guarded():
-                try:
-                    script(self)
-                except BaseException as failure:
-                    self._failures.append(failure)
-
-            self._thread = threading.Thread(target=guarded, daemon=True)
-            self._thread.start()
-
-        def finish(self):
-            self._thread.join(TIMEOUT_S)
-            assert not self._thread.is_alive()
-            if self._failures:
-                raise self._failures[0]
-
-        def client(self):
-            target = Target(account_url=self.url, basin_url=self.url)
-            return StreamClient(target, "basin-name", "s", TIMEOUT_S)
-
-        def close(self):
-            self.stop_listening()
-            for exchange in self._open:
-                exchange.close()
-
-    server = Server()
-    yield server
-    server.close()
+    with contextlib.closing(ScriptedServer()) as server:
+        yield server
 
 
 class Append:
@@ -462,71 +335,3 @@ def test_a_server_that_never_takes_what_is_sent_is_given_up(server):
     server.finish()
     append.end_input()
     os.close(append.read_fd)
-
-
-def read_everything(server, session, **options):
-    said, bodies = [], []
-    loop = ReadLoop(
-        server.client(),
-        session,
-        lambda batches: bodies.extend(body for batch in batches for body in batch.bodies),
-        -1,
-        Waiter(Interrupts()),
-        RetryPolicy(5, said.append),
-        said.append,
-    )
-    loop.run()
-    return bodies, said
-
-
-def test_a_read_follows_advice_and_goes_on_where_it_was(server):
-    def script(server):
-        first = server.accept()
-        assert "seq_num=0&count=3 " in first.open_session()
-        first.say(encode_frame(encode_records([b"a", b"b"], 0, 1), advise_reconnect=True))
-        second = server.accept()
-        assert "seq_num=2&count=1 " in second.open_session()
-        second.say(encode_frame(encode_records([b"c"], 2, 1) + encode_tail(3, 1)))
-
-    server.run(script)
-    bodies, said = read_everything(server, ReadSession(("seq_num", 0), end_seq_num=3, bodies_only=True))
-    server.finish()
-    assert (bodies, said) == ([b"a", b"b", b"c"], [])
-
-
-def test_a_read_goes_on_after_a_terminal_error_that_passes(server):
-    def script(server):
-        first = server.accept()
-        first.open_session()
-        first.say(encode_frame(encode_records([b"a"], 0, 1)))
-        first.say(encode_terminal(503, b'{"code":"unavailable","message":"moving"}'))
-        second = server.accept()
-        assert "seq_num=1" in second.open_session()
-        second.say(encode_frame(encode_records([b"b"], 1, 1)))
-
-    server.run(script)
-    bodies, said = read_everything(server, ReadSession(("seq_num", 0), end_seq_num=2, bodies_only=True))
-    server.finish()
-    assert bodies == [b"a", b"b"]
-    assert said[0].startswith("moving; trying again")
-    assert said[1].startswith("resumed after")
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b'{"tail":{"seq_num":5,"timestamp":7}}', (5, 7)),
-        (b' {"tail": {"timestamp": 7, "seq_num": 5, "more": 1}}\n', (5, 7)),
-        (b'{"tail":{"seq_num":5,"timestamp":7},"more":1}', (5, 7)),
-        (b"{}", None),
-        (b"[]", None),
-        (b"nope", None),
-        (b'{"tail":{"seq_num":"x"}}', None),
-    ],
-)
-def test_the_answer_to_check_tail(body, expected):
-    if expected is None:
-        with pytest.raises(ProtocolError, match="names no tail"):
-            parse_tail(body)
-    else:
-        assert parse_tail(body) == expected

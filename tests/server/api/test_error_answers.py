@@ -20,6 +20,7 @@ NEVER = {
     "hot_server": "there is one server",
     "upstream_timeout": "nothing stands behind it",
 }
+
 VALIDATION = ("bad_path", "bad_query", "bad_json", "bad_header", "bad_proto", "invalid")
 RECORDS = "/v1/streams/stream/records"
 ONE = {"records": [{"body": "x"}]}
