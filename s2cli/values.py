@@ -273,6 +273,11 @@ def parse_speed(text: str) -> float:
     raise BadValueError(f'"{text}" is not a speed: write 1x, 10x, 0.5x or max')
 
 
+def speed_text(speed: float) -> str:
+    """What parse_speed() takes for it."""
+    return "max" if speed == float("inf") else f"{speed:.10g}x"
+
+
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
 
 

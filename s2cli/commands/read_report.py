@@ -9,7 +9,7 @@ import time
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
 from s2cli.commands.read_output import goes_to_file
-from s2cli.values import delimiter_text, shell_word
+from s2cli.values import delimiter_text, shell_word, speed_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def repeated_options(args: PrintArgs) -> list[str]:
         words += ["--delimiter", delimiter_text(args.delimiter)]
     speed = getattr(args, "speed", None)
     if speed is not None:
-        words += ["--speed", f"{speed:.10g}x" if speed < NEVER else "max"]
+        words += ["--speed", speed_text(speed)]
     words += [word for header in args.header for word in ("--header", header)]
     return words + [option for option, attribute in _REPEATED_SWITCHES if getattr(args, attribute)]
 

@@ -41,7 +41,7 @@ def test_the_name_of_a_profile(run_s2, shared_server, basin, home):
     profiles.write_text(
         f'["{ODD}"]\naccount_endpoint = "{shared_server.url}"\nbasin_endpoint = "{shared_server.url}"\n'
     )
-    uri = f"s2://{basin}/*"
+    uri = f"s2://{basin}/*?"
     result = run_s2("--profile", ODD, "read", uri)
     assert shlex.split(hint(result).removesuffix(" creates it")) == ["s2", "--profile", ODD, "create", uri]
     run_s2("--profile", ODD, "create", uri, check=True)

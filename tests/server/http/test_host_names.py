@@ -178,14 +178,17 @@ def ask_h2(server, headers, path="/v1/basins"):
     status, body = 0, b""
     with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(client.data_to_send())
-        while True:
-            for event in client.receive_data(connection.recv(1 << 16)):
+        while data := connection.recv(1 << 16):
+            for event in client.receive_data(data):
                 if isinstance(event, h2.events.ResponseReceived):
                     status = int(dict(event.headers)[b":status"])
                 elif isinstance(event, h2.events.DataReceived):
                     body += event.data
+                    client.acknowledge_received_data(event.flow_controlled_length, 1)
                 elif isinstance(event, h2.events.StreamEnded):
                     return status, body
+            connection.sendall(client.data_to_send())
+    raise ConnectionError("the connection ended before the response")
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]:1", "s2"])

@@ -42,16 +42,28 @@ class Loss:
 
 
 def refuse_new(path: Path) -> None:
-    """Raises S2Error where there is no database with that path though there was one: no server begins anew there."""
+    """Raises S2Error where there is no database with that path though there was one: no server begins anew there.
+    Raises OSError for files beside it that are not our own."""
     if path.exists() and path.stat().st_size:
         return
     for suffix in "-wal", marks.SUFFIX, SUFFIX:
         beside = Path(f"{path}{suffix}")
-        if beside.exists() and beside.stat().st_size:
+        if _own_size_bytes(beside):
             raise S2Error(
                 f"{path} is {'empty' if path.exists() else 'missing'}, but there is {beside}",
                 hint="put the file back, for example out of a backup; or choose another directory with --data",
             )
+
+
+def _own_size_bytes(path: Path) -> int:
+    try:
+        descriptor = open_own(path, os.O_RDWR)
+    except FileNotFoundError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def look(path: Path, page_bytes: int) -> Mark | None:
