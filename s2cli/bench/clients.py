@@ -7,6 +7,7 @@ A connection that is lost, or an error of the server, ends the bench: figures ov
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from array import array
 
 from s2cli.amounts import format_seconds
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     OnRecords = Callable[[int, list[tuple[int, int]]], None]
 
 
-class Client:
+class Client(ABC):
     """A connection to one stream, and when the server was last heard on it (monotonic seconds)."""
 
     def __init__(self, stream: StreamClient, waiter: Waiter) -> None:
@@ -48,8 +49,9 @@ class Client:
             self.heard = now
         self.receive(data)
 
+    @abstractmethod
     def receive(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Takes what the server has sent, in any pieces."""
 
     def check(self, now: float) -> None:
         """Now and then: raises LostError where the server has fallen silent, and sends a sign of life if one is due."""
@@ -58,9 +60,9 @@ class Client:
             raise LostError(f"the server sent nothing for {format_seconds(SILENCE_S)}")
 
     @property
+    @abstractmethod
     def waits(self) -> bool:
         """Whether the server owes something."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self.connection.close()

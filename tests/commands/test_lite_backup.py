@@ -276,7 +276,7 @@ def test_a_copy_is_made_for_the_owner_alone(start, fill, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("place", ["missing/x", "open/x", "data/LOCK", "relative"])
+@pytest.mark.parametrize("place", ["missing/x", "open/x", "data/LOCK", "x%00y", "x%00/y", "x&path=y", "relative"])
 def test_places_that_a_copy_is_refused_in(start, run_s2, tmp_path, place):
     server = start()
     (tmp_path / "open").mkdir(mode=0o755)

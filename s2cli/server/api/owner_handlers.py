@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from s2cli.errors import ApiError
 from s2cli.server.http.exchange import encode_json
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ async def serve_owner(server: Server, exchange: Exchange) -> bool:
     if server.draining:
         raise await server.refuse()
     if exchange.method == "POST":
-        (place,) = parse_qs(exchange.query.decode("ascii", "replace"), max_num_fields=1).get("path", [""])
-        server.copying.begin(Path(place))
+        server.copying.begin(_path(exchange.query))
     elif exchange.method == "DELETE":
         server.copying.cancel()
     elif exchange.method != "GET":
@@ -32,3 +32,12 @@ async def serve_owner(server: Server, exchange: Exchange) -> bool:
         return True
     exchange.answer_json(202 if exchange.method == "POST" else 200, encode_json(server.copying.facts()))
     return True
+
+
+def _path(query: bytes) -> Path:
+    """The one parameter of a copy. Raises ApiError for any other query."""
+    try:
+        (path,) = parse_qs(query.decode("ascii", "replace"), max_num_fields=1)["path"]
+    except (ValueError, KeyError) as error:
+        raise ApiError("invalid", "a copy has one parameter, `path`") from error
+    return Path(path)

@@ -77,6 +77,8 @@ class Copying:
 
 def _check_place(path: Path) -> None:
     """Raises ApiError unless nobody but us can put anything there."""
+    if "\0" in str(path):
+        raise ApiError("invalid", "a path has no NUL")
     try:
         facts = os.lstat(path.parent)
     except OSError as error:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from s2cli.errors import ApiError
-from s2cli.server.store.sqlite import chunks as chunks
+from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.expiry import expire_slice
 
 # Runs a statement or more in a transaction. Raises ApiError where there is no room even for a deletion.

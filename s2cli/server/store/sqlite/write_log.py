@@ -7,8 +7,7 @@ import sqlite3
 from collections.abc import Collection
 
 from s2cli.server.store.interface import Append
-from s2cli.server.store.sqlite import chunks as chunks
-from s2cli.server.store.sqlite import life
+from s2cli.server.store.sqlite import chunks, life
 from s2cli.server.store.sqlite.disk import Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.reader import Gate
