@@ -20,7 +20,7 @@ from pathlib import Path
 
 from s2cli.errors import S2Error
 from s2cli.private_files import open_own, sync_directory
-from s2cli.server.store.sqlite import checksums, life, loss, mark, place
+from s2cli.server.store.sqlite import checksums, life, loss, mark, place, wal
 
 log = logging.getLogger("s2cli.server")
 
@@ -189,6 +189,7 @@ def open_writer(
                 if not repairs:
                     raise
                 loss.take_exchanged(path, error.message)
+            wal.make_durable(Path(f"{path}-wal"))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     except OSError as error:
         raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error

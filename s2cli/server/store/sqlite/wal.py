@@ -20,6 +20,7 @@ from s2cli.private_files import open_own
 
 HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
+BLOCK_BYTES = 1024 * 1024
 _MAGIC = 0x377F0682
 # Magic (its last bit: the order of bytes in what is summed up), version, page size, checkpoints, salts, checksum.
 _HEADER = struct.Struct(">IIII8sII")
@@ -61,6 +62,25 @@ def scan(path: Path, page_bytes: int) -> Log:
                 return _scan_frames(file, size_bytes, page_bytes, order, salts, total)
         order = "<" if sys.byteorder == "little" else ">"  # as SQLite writes it here
         return _scan_frames(file, size_bytes, page_bytes, order, None, None)
+
+
+def make_durable(path: Path) -> None:
+    """Writes the log over itself, and waits until it is on the disk.
+
+    What can be read of it need not be there: after a sync that failed the system takes the pages for written, and no
+    later sync writes them. A power failure would bring back a log with a hole, whose first half SQLite would put over
+    a database that has more. Raises OSError; a log that is missing is none."""
+    try:
+        descriptor = open_own(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        at = 0
+        while block := os.pread(descriptor, BLOCK_BYTES, at):
+            at += os.pwrite(descriptor, block, at)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _scan_frames(

@@ -167,3 +167,45 @@ def test_a_log_that_another_program_keeps_is_not_served(tmp_path, monkeypatch):
         other.execute("SELECT count(*) FROM chunk").fetchone()
         with pytest.raises(S2Error, match="another program has locked the database"):
             asyncio.run(SqliteStore.open(tmp_path))
+
+
+def test_a_log_is_written_again_before_it_is_used(tmp_path, monkeypatch):
+    """The system may take pages of it for written that a failed sync has not written."""
+    connection = schema.open_writer(tmp_path, durable=True)
+    connection.execute("CREATE TABLE many(data)")
+    connection.execute("INSERT INTO many VALUES(zeroblob(3000000))")
+    shutil.copytree(tmp_path, tmp_path / "killed")
+    connection.close()
+    log = tmp_path / "killed" / f"{FILE_NAME}-wal"
+    data = log.read_bytes()
+    assert len(data) > 3_000_000
+    written, events = {}, []
+    pwrite, fsync, connect = os.pwrite, os.fsync, sqlite3.connect
+
+    def is_log(descriptor):
+        return os.path.sameopenfile(descriptor, opened)
+
+    def note_write(descriptor, block, at):
+        if is_log(descriptor):
+            written[at] = bytes(block)
+        return pwrite(descriptor, block, at)
+
+    def note_sync(descriptor):
+        fsync(descriptor)
+        if is_log(descriptor):
+            events.append(b"".join(written[at] for at in sorted(written)))
+
+    def note_connect(*arguments, **options):
+        if "uri" not in options:  # those only look
+            events.append("connect")
+        return connect(*arguments, **options)
+
+    opened = os.open(log, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(os, "pwrite", note_write)
+        monkeypatch.setattr(os, "fsync", note_sync)
+        monkeypatch.setattr(sqlite3, "connect", note_connect)
+        schema.open_writer(tmp_path / "killed", durable=True, accepts_copy=True).close()
+    finally:
+        os.close(opened)
+    assert events[:2] == [data, "connect"]
