@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from s2cli.client.append_position import Creation
     from s2cli.client.connection import Connection
-    from s2cli.client.pace import Pace
+    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
     from s2cli.wire.append_input import Records
@@ -60,7 +60,15 @@ TICK_S = 0.5
 class AppendOptions:
     """`linger_ms` None: a batch leaves when it is full or when the input pauses."""
 
-    __slots__ = ("create", "create_on_append", "inflight_bytes", "linger_ms", "max_outage_s", "pace", "transport")
+    __slots__ = (
+        "create",
+        "create_on_append",
+        "inflight_bytes",
+        "linger_ms",
+        "max_outage_s",
+        "rate_limiter",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -71,14 +79,14 @@ class AppendOptions:
         create: Creation | None = None,
         create_on_append: bool = False,
         transport: str = "auto",
-        pace: Pace | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self.inflight_bytes = inflight_bytes
         self.linger_ms = linger_ms
         self.max_outage_s = max_outage_s
         self.create = create
         self.transport = transport
-        self.pace = pace
+        self.rate_limiter = rate_limiter
         self.create_on_append = create_on_append  # a missing stream may be made by the first batch
 
 
@@ -317,8 +325,8 @@ class AppendLoop:
         session, ready = self._session, self._ready
         if session.advised:
             return True
-        pace = self._options.pace
-        while ready and session.can_add and (pace is None or pace.try_acquire(ready[0])):
+        limiter = self._options.rate_limiter
+        while ready and session.can_add and (limiter is None or limiter.try_acquire(ready[0])):
             session.add(ready.pop(0))
         self._transport.send(connection)
         done = self._transport.ends_with_input and not (self._input_open or ready or self._source.has_rest)
@@ -342,8 +350,8 @@ class AppendLoop:
     def _timeout_ms(self, connection: Connection, heard: float, wants_input: bool) -> float | None:
         now = time.monotonic()
         ends = [self._waiter.deadline, self._next_tick if self._tick is not None else None]
-        if self._ready and self._options.pace is not None:
-            ends.append(self._options.pace.until)
+        if self._ready and self._options.rate_limiter is not None:
+            ends.append(self._options.rate_limiter.until)
         if self._source.has_rest:
             if not self._input_open:
                 return 0  # nothing can join the last batch any more

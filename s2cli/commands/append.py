@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from s2cli.client.append_position import Creation
     from s2cli.client.checkpoint import Checkpoint
     from s2cli.client.input_files import InputFiles
-    from s2cli.client.pace import Pace
+    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.client.program_input import ProgramInput
     from s2cli.endpoints import Target
     from s2cli.formats.input import TextInput
@@ -56,8 +56,8 @@ def append(args: AppendArgs) -> int:
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
     checkpoint = _open_checkpoint(args, str(uri), target) if args.state is not None else None
-    pace = _pace(args)
-    opened = AppendInput(args, pace, None if checkpoint is None else checkpoint.see)
+    rate_limiter = _rate_limiter(args)
+    opened = AppendInput(args, rate_limiter, None if checkpoint is None else checkpoint.see)
     inputs, source, rejects = opened.files, opened.source, opened.rejects
     session = _open_session(args, stream, inputs)
     options = AppendOptions(
@@ -67,7 +67,7 @@ def append(args: AppendArgs) -> int:
         create=_creation(args),
         create_on_append=True,
         transport=args.transport,
-        pace=pace,
+        rate_limiter=rate_limiter,
     )
     # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
     resumes = not opened.typed and not args.program and not args.follow_file
@@ -199,12 +199,12 @@ def fencing_token_bytes(args: ConditionArgs) -> bytes | None:
     return args.fencing_token.encode()
 
 
-def _pace(args: AppendArgs) -> Pace | None:
+def _rate_limiter(args: AppendArgs) -> RateLimiter | None:
     if args.rate is None:
         return None
-    from s2cli.client.pace import Pace
+    from s2cli.client.rate_limiter import RateLimiter
 
-    return Pace(args.rate)
+    return RateLimiter(args.rate)
 
 
 def _creation(args: AppendArgs) -> Creation | None:

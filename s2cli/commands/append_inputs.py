@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.cli.record_args import AppendArgs
-    from s2cli.client.pace import Pace
+    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.client.program_input import ProgramInput
     from s2cli.commands.append_rejects import Rejects
     from s2cli.formats.input import TextInput
@@ -28,14 +28,14 @@ class AppendInput:
     __slots__ = ("files", "program", "rejects", "source", "typed")
 
     def __init__(
-        self, args: AppendArgs, pace: Pace | None = None, watch: Callable[[bytes], None] | None = None
+        self, args: AppendArgs, rate_limiter: RateLimiter | None = None, watch: Callable[[bytes], None] | None = None
     ) -> None:
         """`watch` sees all that is read. Raises UsageError for what cannot be read."""
         self.program: ProgramInput | None = None
         self.files = self._open_files(args, watch)
         self.typed = STDIN in self.files.names and console.stdin_is_terminal()
         self.rejects = self._open_rejects(args)
-        self.source = self._open_source(args, pace)
+        self.source = self._open_source(args, rate_limiter)
         self.files.source = self.source
 
     def _open_files(self, args: AppendArgs, watch: Callable[[bytes], None] | None) -> InputFiles:
@@ -63,9 +63,9 @@ class AppendInput:
 
         return Rejects(None if args.on_error == "skip" else args.on_error, args.separator, self.files)
 
-    def _open_source(self, args: AppendArgs, pace: Pace | None) -> TextInput:
+    def _open_source(self, args: AppendArgs, rate_limiter: RateLimiter | None) -> TextInput:
         headers = [_parse_header(text) for text in args.header]
-        batcher = None if pace is None else pace.new_batcher()
+        batcher = None if rate_limiter is None else rate_limiter.new_batcher()
         reject = None if self.rejects is None else self.rejects.reject
         if self.program is not None:
             from s2cli.client.program_input import STREAMS

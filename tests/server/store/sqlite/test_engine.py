@@ -3,7 +3,7 @@ import random
 import sqlite3
 
 import pytest
-from support.engines import with_engine
+from support.sqlite_engine import with_engine
 from support.holding import hold
 from support.waiting import TIMEOUT_S
 

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from support.engines import with_engine
+from support.sqlite_engine import with_engine
 from support.holding import hold
 from support.store_bench import with_bench
 from support.waiting import TIMEOUT_S

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 import pytest
-from support.engines import with_engine
+from support.sqlite_engine import with_engine
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import S2Error

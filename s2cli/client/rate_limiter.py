@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BATCHES_PER_S = 10
 
 
-class Pace:
+class RateLimiter:
     """Limits the records or bytes that are sent each second. Time in which the input was slower is not made up for
     later. `until`: when the next batch may be sent, in monotonic seconds."""
 
