@@ -131,6 +131,11 @@ def test_a_module_of_one_half_has_no_name_of_another():
         assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
+def test_a_module_of_the_tests_has_no_name_of_another():
+    names = [path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem not in ("conftest", "__main__")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 FORBIDDEN_IN_SANS_IO = {
     "socket",
     "_socket",

@@ -167,7 +167,7 @@ class AppendLoop:
             self._detail("the server asked for a new connection")
         except S2Error as error:
             try:
-                self._on_error(self._stream.explain(self._transports.classify(error)))
+                self._on_error(self._stream.explain(self._transports.on_failure(error)))
             except Interrupted:
                 self._on_signal()
         else:

@@ -95,7 +95,7 @@ class ReadLoop:
             except RangeNotSatisfiableError as error:
                 self._session.on_unsatisfiable(error)
             except S2Error as error:
-                error = self._stream.explain(self._transports.classify(error))
+                error = self._stream.explain(self._transports.on_failure(error))
                 if self._skip(error):
                     continue
                 if not error.retryable:

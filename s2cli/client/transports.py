@@ -57,10 +57,11 @@ class TransportChoice:
         self.heard = True
         self._failures_in_a_row = 0
 
-    def classify(self, error: S2Error) -> S2Error:
-        """Counts the end of a session for fall_back(), and returns the error to treat it as. While another transport is
-        left, an answer that is not from an S2 server becomes a LostError, unless a retry may help. A BrokenAckError
-        stays: it came in a whole frame, so no proxy made it, and another transport would only hide it."""
+    def on_failure(self, error: S2Error) -> S2Error:
+        """A session has failed, which counts for fall_back(). Returns the error to treat it as: `error`, or a LostError
+        in place of an answer that is not from an S2 server, while another transport is left and unless a retry may
+        help. A BrokenAckError stays: it came in a whole frame, so no proxy made it, and another transport would only
+        hide it."""
         if not self._left or self.heard:
             return error
         self.heard = True

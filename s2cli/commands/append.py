@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from s2cli.client.append_position import Creation
     from s2cli.client.checkpoint import Checkpoint
     from s2cli.client.input_files import InputFiles
-    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.client.program_input import ProgramInput
+    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.endpoints import Target
     from s2cli.formats.input import TextInput
 

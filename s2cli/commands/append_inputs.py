@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s2cli.cli.record_args import AppendArgs
-    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.client.program_input import ProgramInput
+    from s2cli.client.rate_limiter import RateLimiter
     from s2cli.commands.append_rejects import Rejects
     from s2cli.formats.input import TextInput
 

@@ -14,6 +14,7 @@ import sys
 
 from s2cli.cli import console
 from s2cli.client import local
+from s2cli.endpoints import is_loopback
 from s2cli.errors import ExitCode, S2Error, UsageError
 
 TYPE_CHECKING = False
@@ -65,7 +66,7 @@ def _serve(args: LiteArgs) -> int:
     has_root_token = args.root_token_file is not None or bool(os.environ.get(VARIABLE))
     if args.no_auth and has_root_token:
         raise UsageError("--no-auth and a root token exclude each other: the server asks for a token or does not")
-    if not args.no_auth and not has_root_token and not _is_loopback(args.host):
+    if not args.no_auth and not has_root_token and not is_loopback(args.host):
         raise UsageError(
             f"--host {args.host} lets other machines reach the server, which does not ask for a token",
             hint="add --root-token-file FILE; or --no-auth, if everybody may do everything",
@@ -139,19 +140,15 @@ def _allowed_hosts(args: LiteArgs) -> list[str]:
     return ["--allow-host", ",".join(names)] if names else []
 
 
-def _is_host_name(name: str) -> bool:
-    return all(
-        label and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
-        for label in name.removesuffix(".").split(".")
-    )
+def _is_host_name(text: str) -> bool:
+    from s2cli.server.http.authority import split_authority
+
+    parts = split_authority(text)
+    return parts is not None and parts[1] is None and ":" not in text
 
 
 def _replace_process(options: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "s2cli.commands.lite", *options])  # noqa: S606
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
 def _stop(args: LiteArgs) -> int:

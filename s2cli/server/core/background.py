@@ -32,9 +32,9 @@ class Background:
                 await task
 
 
-async def succeeds(what: str, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do some work; False if it failed. Every failure is logged here and none is raised, since that would end the
-    background task, and its work would never be tried again."""
+async def attempt(what: str, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do `work`; False if it failed. A failure is logged as "cannot `what`" and not raised: that would end the background
+    task, and the work would never be tried again."""
     try:
         await work()
     except S2Error as error:

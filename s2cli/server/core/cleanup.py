@@ -14,7 +14,7 @@ import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from s2cli.server.core.background import Background, succeeds
+from s2cli.server.core.background import Background, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,19 +103,19 @@ class Cleanup:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not await succeeds("remove what was deleted", self._remove):
+            if not await attempt("remove what was deleted", self._remove):
                 await asyncio.sleep(RETRY_S)
                 self._changed.set()
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await succeeds("look for what has expired", self.sweep)
+            await attempt("look for what has expired", self.sweep)
             await asyncio.sleep(random.uniform(0.9 * SWEEP_S, 1.1 * SWEEP_S))  # noqa: S311 - it guards nothing
 
     async def _expire_tokens_for_ever(self) -> None:
         while True:
             wait_s: float | None = RETRY_S
-            if await succeeds("remove expired access tokens", self._expire_tokens):
+            if await attempt("remove expired access tokens", self._expire_tokens):
                 wait_s = self._until_next_expiry_s()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sooner.wait(), wait_s)

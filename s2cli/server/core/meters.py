@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from s2cli.errors import S2Error
-from s2cli.server.core.background import Background, succeeds
+from s2cli.server.core.background import Background, attempt
 from s2cli.server.store.interface import Histogram, Point
 
 if TYPE_CHECKING:
@@ -207,4 +207,4 @@ class Meters:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(60 - self._clock_ms() % 60_000 / 1000)
-            await succeeds("write metrics", self.flush)
+            await attempt("write metrics", self.flush)

@@ -359,7 +359,7 @@ class SqliteStore:
 
     async def delete_if_empty(self, row: StreamRow) -> bool:
         return await self.change(
-            lambda connection: expiry.check_empty(connection, row.id, self.deletion_clock_ms(), delete=True),
+            lambda connection: expiry.delete_if_empty(connection, row.id, self.deletion_clock_ms()),
             stream_id=row.id,
         )
 

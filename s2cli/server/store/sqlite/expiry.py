@@ -81,9 +81,17 @@ def min_age_ms(config: str) -> int:
     return age_s * 1000
 
 
-def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, delete: bool) -> bool:
-    """Whether the stream is to be deleted, being empty for long; with `delete` it is marked so. Else the next look at
-    it is put down."""
+def delete_if_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> bool:
+    """Mark the stream as deleted if it has been empty for long enough; whether that was done."""
+    is_due = check_empty(connection, stream_id, now_ms)
+    if is_due:
+        connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, stream_id))
+        seal(connection, "stream", "id=?", (stream_id,))
+    return is_due
+
+
+def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> bool:
+    """Whether the stream has been empty for long enough to be deleted. If not, the time of its next check is stored."""
     row = connection.execute(
         f"SELECT config, trim_point, written, keep, crc, {SEALED['stream']} FROM stream"  # noqa: S608
         " WHERE id=? AND deleted_at IS NULL AND look_at <= ?",
@@ -106,9 +114,6 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, 
         (chunk_id(stream_id, trim_point), end, now_ms),
     ).fetchone()
     if live is None and (not written_ms or old_enough_ms <= now_ms):
-        if delete:
-            connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, stream_id))
-            seal(connection, "stream", "id=?", (stream_id,))
         return True
     look_at = None  # a record that never expires: only a trim can empty the stream
     if live is None or live[0]:
@@ -119,9 +124,10 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int, *, 
 
 
 def empty_streams(connection: sqlite3.Connection, now_ms: int, limit: int) -> tuple[list[int], bool]:
-    """Ids of streams that are to be deleted, among at most `limit` that are due for a look; whether more may be due."""
+    """Ids of streams that have been empty for long enough to be deleted, among at most `limit` whose check is due; and
+    whether more checks may be due."""
     rows = connection.execute(
         "SELECT id FROM stream WHERE look_at <= ? AND deleted_at IS NULL ORDER BY look_at LIMIT ?", (now_ms, limit)
     ).fetchall()
-    found = [row[0] for row in rows if check_empty(connection, row[0], now_ms, delete=False)]
+    found = [row[0] for row in rows if check_empty(connection, row[0], now_ms)]
     return found, len(rows) == limit

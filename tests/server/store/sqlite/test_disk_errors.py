@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.sqlite_engine import with_engine
 from support.holding import hold
+from support.sqlite_engine import with_engine
 from support.store_bench import BIG, with_bench
 from support.waiting import TIMEOUT_S, until
 

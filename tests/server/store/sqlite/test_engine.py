@@ -3,8 +3,8 @@ import random
 import sqlite3
 
 import pytest
-from support.sqlite_engine import with_engine
 from support.holding import hold
+from support.sqlite_engine import with_engine
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError

@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 
 import pytest
-from support.sqlite_engine import with_engine
 from support.holding import hold
+from support.sqlite_engine import with_engine
 from support.store_bench import with_bench
 from support.waiting import TIMEOUT_S
 
