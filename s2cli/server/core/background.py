@@ -33,8 +33,8 @@ class Background:
 
 
 async def attempt(what: str, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do `work`; False if it failed. A failure is logged as "cannot `what`" and not raised: that would end the background
-    task, and the work would never be tried again."""
+    """Do `work`; False if it failed. A failure is logged as "cannot `what`" and not raised: that would end the
+    background task, and the work would never be tried again."""
     try:
         await work()
     except S2Error as error:
