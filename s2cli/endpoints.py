@@ -59,6 +59,12 @@ class Target:
         place = self.socket_path or self.account_url
         return f"Target({place!r}, {self.basin_url!r}, source={self.source!r})"
 
+    @property
+    def server(self) -> str:
+        """What a state calls this server, to compare one run with the next. The local one is always the same, though
+        its socket may be another."""
+        return "local" if self.local else self.basin_url
+
     def account_origin(self) -> tuple[str, str, int]:
         """Scheme, host and port for basins."""
         return split_origin(self.account_url)

@@ -3,7 +3,7 @@ it is imported only when a plot is asked for."""
 
 from __future__ import annotations
 
-from s2cli.errors import S2Error, UsageError
+from s2cli.errors import S2Error, UsageError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def check_plot(path: str) -> None:
         with open(path, "ab"):
             pass
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"cannot write {path}: {describe(error)}") from error
 
 
 def draw(run: Run, title: str, path: str) -> None:
@@ -73,7 +73,7 @@ def draw(run: Run, title: str, path: str) -> None:
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:
-        raise S2Error(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise S2Error(f"cannot write {path}: {describe(error)}") from error
 
 
 def _lasts_s(flow: Flow, at: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2cli import __version__
-from s2cli.errors import BadInputError, UsageError
+from s2cli.errors import BadInputError, UsageError, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def read_result(path: str, plan: Plan) -> Mapping[str, object]:
         with open(path, "rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"cannot read {path}: {describe(error)}") from error
     not_a_result = BadInputError(f"{path} is not the result of a bench: s2 bench … -o json > {path} makes one")
     if len(text) > MAX_FILE_BYTES:
         raise not_a_result

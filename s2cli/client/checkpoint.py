@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 
-from s2cli.errors import S2Error, UsageError
+from s2cli.client.state_file import SAVE_S
+from s2cli.errors import S2Error
 from s2cli.wire.bodies import is_u64
 
 TYPE_CHECKING = False
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from s2cli.client.state_file import StateFile
     from s2cli.wire.exact_session import ExactSession
 
-SAVE_S = 1.0  # between two saves: what lies between is found in the stream
 # By so many bytes of its beginning an input is known again.
 HEAD_BYTES = 4096
 
@@ -37,12 +37,9 @@ class Checkpoint:
     def resume(self, session: ExactSession) -> None:
         """Reads what an earlier run left. Raises UsageError where that was about something else."""
         self._state.lock()
-        fields = self._state.load()
+        fields = self._state.load_for(self._place)
         if fields is None:
             return
-        for name, value in self._place.items():
-            if fields.get(name) != value:
-                raise self._mismatch(f"is of another {name}: {fields.get(name)}, not {value}")
         line, seq_num, clean = fields.get("next_line"), fields.get("next_seq_num"), fields.get("clean")
         head = fields.get("head")
         if not (is_u64(line) and line and is_u64(seq_num) and isinstance(clean, bool) and isinstance(head, list)):
@@ -63,13 +60,13 @@ class Checkpoint:
         if self._known_head is not None and len(self._head) >= self._known_head[0]:
             size, digest = self._known_head
             if _digest(self._head[:size]) != digest:
-                raise self._mismatch("is of another input: this one begins with other bytes")
+                raise self._state.mismatch("is of another input: this one begins with other bytes")
             self._known_head = None
 
     def end_of_input(self, lines: int) -> None:
         """The input has so many lines. Raises UsageError where the runs before have read more."""
         if lines < self.resumed_line - 1 or self._known_head is not None:
-            raise self._mismatch(f"is of a longer input: {self.resumed_line - 1} lines of it are durable")
+            raise self._state.mismatch(f"is of a longer input: {self.resumed_line - 1} lines of it are durable")
 
     def note(self, session: ExactSession) -> None:
         """Saves how far it has come, if that is due."""
@@ -89,10 +86,6 @@ class Checkpoint:
             head = list(self._known_head)
         position = {"next_line": session.next_line, "next_seq_num": session.floor}
         self._state.save({**self._place, **position, "clean": clean, "head": head})
-
-    def _mismatch(self, why: str) -> UsageError:
-        name = self._state.name
-        return UsageError(f"the state {name} {why}", hint=f"give another --state, or begin anew: s2 state reset {name}")
 
 
 def _digest(data: bytes) -> str:

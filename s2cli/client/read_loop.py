@@ -11,7 +11,7 @@ from s2cli.client.session import REFUSAL_S, SESSION_HEADERS, Advice, Patience, r
 from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import PROTOBUF
 from s2cli.client.transports import READ_TRANSPORTS, SSE, UNARY, TransportChoice
-from s2cli.errors import ApiError, ProtocolError, RangeNotSatisfiableError, S2Error
+from s2cli.errors import ApiError, IncompleteError, ProtocolError, RangeNotSatisfiableError, S2Error
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
 
 TYPE_CHECKING = False
@@ -48,8 +48,8 @@ class ReadLoop:
     as it likes. `notice` tells a person."""
 
     __slots__ = (
-        "_advice", "_blocked", "_idle", "_notice", "_output_fd", "_retry", "_session", "_skips_damaged", "_stream",
-        "_transports", "_waiter", "_write", "skipped",
+        "_advice", "_blocked", "_idle", "_notice", "_output_fd", "_retry", "_session", "_skipped", "_skips_damaged",
+        "_stream", "_transports", "_waiter", "_write",
     )  # fmt: skip
 
     def __init__(
@@ -66,9 +66,9 @@ class ReadLoop:
         skips_damaged: bool = False,
         idle: Idle | None = None,
     ) -> None:
-        # The first and the last sequence number of records that were left out, where the server said that they are
-        # damaged. Without `skips_damaged` that ends the read.
-        self.skipped: list[tuple[int, int]] = []
+        # The first and the last sequence number of damaged records, which are left out. Without `skips_damaged` they
+        # end the read.
+        self._skipped: list[tuple[int, int]] = []
         self._skips_damaged = skips_damaged
         self._idle = idle
         self._stream = stream
@@ -105,6 +105,12 @@ class ReadLoop:
                 if connection is not None:
                     connection.close()
 
+    def check_complete(self) -> None:
+        """After run(): raises IncompleteError if damaged records were left out."""
+        if self._skipped:
+            ranges = ", ".join(f"{first} to {last}" for first, last in self._skipped)
+            raise IncompleteError(f"damaged records were left out: {ranges}")
+
     def _skip(self, error: S2Error) -> bool:
         """Whether the read goes on behind records that are damaged."""
         if not (self._skips_damaged and isinstance(error, ApiError) and error.damaged is not None):
@@ -113,7 +119,7 @@ class ReadLoop:
         if not self._session.skip(last):
             return False
         self._retry.progress()
-        self.skipped.append((first, last))
+        self._skipped.append((first, last))
         self._notice(f"the records {first} to {last} are damaged on the server's disk, and left out")
         return True
 

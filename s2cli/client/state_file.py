@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 VERSION = 1
 MAX_STATE_BYTES = 64 * 1024
 MAX_NAME_BYTES = 100
+# How often a command saves where it is, at the most. The next run finds out what came after the last save.
+SAVE_S = 1.0
 _SUFFIX = ".json"
 
 
@@ -92,6 +94,22 @@ class StateFile:
                 hint=f"s2 state reset {self.name} forgets it; the next run begins anew",
             )
         return fields
+
+    def load_for(self, place: Fields) -> Fields | None:
+        """What load() returns. Raises UsageError where another command, stream or server was given then than `place`
+        says."""
+        fields = self.load()
+        if fields is not None:
+            for name, value in place.items():
+                if fields.get(name) != value:
+                    raise self.mismatch(f"is of another {name}: {fields.get(name)}, not {value}")
+        return fields
+
+    def mismatch(self, why: str) -> UsageError:
+        """The error of a state that belongs to another command line: the state NAME `why`."""
+        return UsageError(
+            f"the state {self.name} {why}", hint=f"give another --state, or begin anew: s2 state reset {self.name}"
+        )
 
     def save(self, fields: Fields) -> None:
         """Takes the place of what was saved before, and is on the disk when this returns."""

@@ -137,8 +137,7 @@ def _open_checkpoint(args: AppendArgs, uri: str, target: Target) -> Checkpoint:
     from s2cli.client.state_file import StateFile
 
     assert args.state is not None
-    server = "local" if target.local else target.basin_url
-    return Checkpoint(StateFile(args.state), {"command": "append", "stream": uri, "server": server})
+    return Checkpoint(StateFile(args.state), {"command": "append", "stream": uri, "server": target.server})
 
 
 def _run(

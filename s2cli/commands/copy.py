@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from s2cli.client.append_position import Creation
     from s2cli.client.connection import Connection
     from s2cli.client.copy_source import Write
-    from s2cli.endpoints import Target
     from s2cli.positions import Position
 
     Answer = TypeVar("Answer")
@@ -187,9 +186,9 @@ class _Copy:
         place: dict[str, object] = {
             "command": "copy",
             "source": str(self._source_uri),
-            "source server": _server(self._source_target),
+            "source server": self._source_target.server,
             "stream": str(self._target_uri),
-            "server": _server(self._target_target),
+            "server": self._target_target.server,
         }
         how = [*map(str, place.values()), args.from_ or "", args.commands]
         name = args.state or _own_name(self._source_uri, how)
@@ -232,10 +231,6 @@ def _creation() -> Creation:
     from s2cli.commands.resource_options import new_request_token
 
     return {}, new_request_token()
-
-
-def _server(target: Target) -> str:
-    return "local" if target.local else target.basin_url
 
 
 def _own_name(source: StreamUri, how: list[str]) -> str:

@@ -13,7 +13,7 @@ from s2cli.commands.read_output import CommandWriter, RecordWriter, open_output
 from s2cli.commands.read_plan import ReadPlan, find_tail, plan_read, plan_tail
 from s2cli.commands.read_report import NEVER, ReadReport, terminate_as_interrupt, watch_signals
 from s2cli.config.settings import Settings
-from s2cli.errors import ApiError, ExitCode, IncompleteError, UnreachableError
+from s2cli.errors import ApiError, ExitCode, UnreachableError
 from s2cli.positions import Position
 from s2cli.values import parse_option, parse_uri
 
@@ -170,7 +170,5 @@ def _read_stream(
     report.close()
     if writer.selection is not None:
         writer.selection.check()
-    if loop.skipped:
-        ranges = ", ".join(f"{first} to {last}" for first, last in loop.skipped)
-        raise IncompleteError(f"damaged records were left out: {ranges}")
+    loop.check_complete()
     return ExitCode.OK

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 
-from s2cli.client.state_file import StateFile
+from s2cli.client.state_file import SAVE_S, StateFile
 from s2cli.errors import S2Error, UsageError
 from s2cli.wire.bodies import is_u64
 
@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.commands.read_output import RecordWriter
     from s2cli.endpoints import Target
-
-SAVE_S = 1.0  # between two saves while records come
 
 
 class ReadCursor:
@@ -29,23 +27,16 @@ class ReadCursor:
         """Raises UsageError where the state is of something else, PreconditionError where another s2 has it."""
         self._state = StateFile(name)
         self._state.lock()
-        server = "local" if target.local else target.basin_url
         output = None if output_file in (None, "-") else os.path.abspath(str(output_file))
-        self._place: dict[str, object] = {"command": "read", "stream": uri, "server": server, "output": output}
+        self._place: dict[str, object] = {"command": "read", "stream": uri, "server": target.server, "output": output}
         self._next_save = 0.0
         self.position: int | None = None
         self.output_bytes = 0
-        fields = self._state.load()
+        fields = self._state.load_for(self._place)
         if fields is not None:
             self._resume(fields, output)
 
     def _resume(self, fields: dict[str, object], output: str | None) -> None:
-        for name, value in self._place.items():
-            if fields.get(name) != value:
-                raise UsageError(
-                    f"the state {self._state.name} is of another {name}: {fields.get(name)}, not {value}",
-                    hint=f"give another --state, or begin anew: s2 state reset {self._state.name}",
-                )
         position, size = fields.get("next_seq_num"), fields.get("output_bytes")
         if not is_u64(position) or not is_u64(size):
             raise S2Error(f"{self._state.path} has no position of a read")

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from s2cli.cli import console
 from s2cli.client.append_loop import AppendLoop, AppendOptions
 from s2cli.client.retry import Interrupts
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, describe
 from s2cli.formats.input import open_input
 from s2cli.wire.append_input import encode_headers, encode_record, encoded_records
 from s2cli.wire.append_session import AppendSession
@@ -108,7 +108,7 @@ class CommandRunner:
                 words = ["/bin/sh", "-c", self._command]
                 done = subprocess.run(words, input=body, env=environment, check=False)  # noqa: S603 - it is asked for
             except OSError as error:  # more headers than an environment may have, or no more processes
-                failure = error.strerror or str(error)
+                failure = describe(error)
                 continue
             if done.returncode == 0:
                 return None

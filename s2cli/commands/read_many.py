@@ -22,7 +22,7 @@ from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, find_tail
 from s2cli.commands.read_report import QUIET_S, TICK_S, repeated_options, watch_signals
 from s2cli.commands.read_selection import choose_selection
-from s2cli.errors import ApiError, ExitCode, IncompleteError, NotFoundError, S2Error, UsageError
+from s2cli.errors import ApiError, ExitCode, NotFoundError, S2Error, UsageError
 from s2cli.positions import Position
 from s2cli.values import URI_PREFIX, parse_uri, shell_word
 from s2cli.wire.names import check_basin_name, check_stream_name, check_stream_prefix
@@ -177,9 +177,7 @@ class _MergedRead:
             skips_damaged=args.skip_damaged,
         )
         loop.run()
-        if loop.skipped:
-            ranges = ", ".join(f"{first} to {last}" for first, last in loop.skipped)
-            raise IncompleteError(f"damaged records were left out: {ranges}")
+        loop.check_complete()
 
     def _look_for_more(self) -> None:
         """In a thread of its own, as long as the command runs."""

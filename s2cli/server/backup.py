@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2cli import __version__
-from s2cli.errors import IncompleteError, NotFoundError, PreconditionError, S2Error, UsageError
+from s2cli.errors import IncompleteError, NotFoundError, PreconditionError, S2Error, UsageError, describe
 from s2cli.private_files import open_own, sync_directory
 from s2cli.server.checkup import Checkup, check_locked
 from s2cli.server.core.auth import KEY_NAME
@@ -85,7 +85,7 @@ def _new_directory(path: Path) -> Iterator[None]:
             raise PreconditionError(f"{path} is not empty", hint="a backup is made in a new directory, or an empty one")
         path.chmod(0o700)
     except OSError as error:
-        raise UsageError(f"cannot make a backup in {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"cannot make a backup in {path}: {describe(error)}") from error
     try:
         yield
     except BaseException as error:
@@ -97,7 +97,7 @@ def _new_directory(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.rmdir()
         if isinstance(error, OSError):
-            raise S2Error(f"cannot write {error.filename or path}: {error.strerror}") from error
+            raise S2Error(f"cannot write {error.filename or path}: {describe(error)}") from error
         raise
 
 
@@ -123,7 +123,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise NotFoundError(f"{source} is no backup: it has no {MANIFEST_NAME}") from error
     except OSError as error:
-        raise S2Error(f"cannot read {path}: {error.strerror}") from error
+        raise S2Error(f"cannot read {path}: {describe(error)}") from error
     except (ValueError, LookupError, TypeError, AttributeError):
         is_known = False
     if not is_known:
@@ -159,7 +159,7 @@ def restore(source: Path, directory: Path, *, replaces: bool, tell: Tell) -> Che
             sync_directory(staging)
             staging.rename(directory / RESTORED_NAME)
         except OSError as error:
-            raise S2Error(f"cannot restore to {directory}: {error.filename}: {error.strerror}") from error
+            raise S2Error(f"cannot restore to {directory}: {error.filename}: {describe(error)}") from error
         finally:
             _remove(staging)
         sync_directory(directory)

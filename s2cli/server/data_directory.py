@@ -76,7 +76,7 @@ class LockedDirectory:
             self.finish_restore()
         except OSError as error:
             os.close(self._file)
-            raise S2Error(f"cannot finish the restore in {path}: {error.filename}: {error.strerror}") from error
+            raise S2Error(f"cannot finish the restore in {path}: {error.filename}: {describe(error)}") from error
 
     def finish_restore(self) -> None:
         """Puts what was restored into its place. It can be interrupted anywhere, and done again: the log of the data

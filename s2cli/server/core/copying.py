@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import ApiError, S2Error, describe
 from s2cli.server.store.interface import CopyProgress
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _check_place(path: Path) -> None:
     try:
         facts = os.lstat(path.parent)
     except OSError as error:
-        raise ApiError("invalid", f"the server does not see {path.parent}: {error.strerror}") from error
+        raise ApiError("invalid", f"the server does not see {path.parent}: {describe(error)}") from error
     if not (path.is_absolute() and stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()):
         raise ApiError("invalid", f"{path.parent} is not a directory of the server's own user")
     if facts.st_mode & 0o077:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s2cli.errors import ApiError, S2Error
+from s2cli.errors import ApiError, S2Error, describe
 from s2cli.private_files import open_own
 from s2cli.server.store.interface import CopyProgress
 from s2cli.server.store.sqlite import place
@@ -52,7 +52,7 @@ def copy(connection: sqlite3.Connection, path: Path, progress: CopyProgress, bet
     try:
         os.close(open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except OSError as error:
-        raise ApiError("storage", f"cannot write {path}: {error.strerror}") from error
+        raise ApiError("storage", f"cannot write {path}: {describe(error)}") from error
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
             # Worth nothing until it is complete.

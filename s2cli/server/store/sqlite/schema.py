@@ -18,7 +18,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from s2cli.errors import S2Error
+from s2cli.errors import S2Error, describe
 from s2cli.private_files import open_own, sync_directory
 from s2cli.server.store.sqlite import checksums, life, loss, mark, place, wal
 
@@ -192,7 +192,7 @@ def open_writer(
             wal.make_durable(Path(f"{path}-wal"))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     except OSError as error:
-        raise S2Error(f"cannot open {error.filename or path}: {error.strerror}") from error
+        raise S2Error(f"cannot open {error.filename or path}: {describe(error)}") from error
     except sqlite3.Error as error:
         raise S2Error(f"cannot open {path}: {error}") from error
     try:
