@@ -216,6 +216,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
     elif version < FORMAT:
         upgrade(connection, version)
         log.info("%s was upgraded from format %d to %d", path, version, FORMAT)
+    # Only now, and at each start: a log beside an empty file means that the file is lost, and a crash may come between.
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise _locked()
     settings = {
         "synchronous": "FULL" if durable else "OFF",
         "wal_autocheckpoint": 0,
@@ -291,13 +295,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _create(connection: sqlite3.Connection, path: Path) -> None:
     for setting in f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL":  # in this order
         connection.execute(f"PRAGMA {setting}").fetchall()
-    # One transaction, numbers included: a crash leaves an empty file or a whole one. Only then is there a log: one
-    # beside an empty file means that the file is lost.
+    # One transaction, numbers included: a crash leaves an empty file or a whole one.
     connection.executescript(
         f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
     )
     sync_directory(path.parent)
-    connection.execute("PRAGMA journal_mode=WAL").fetchall()
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:

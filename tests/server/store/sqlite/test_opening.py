@@ -16,6 +16,7 @@ from support.sqlite_engine import with_engine
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import S2Error
+from s2cli.server.store.interface import BasinRow
 from s2cli.server.store.sqlite import reader, schema
 from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.server.store.sqlite.schema import FILE_NAME
@@ -209,3 +210,23 @@ def test_a_log_is_written_again_before_it_is_used(tmp_path, monkeypatch):
     finally:
         os.close(opened)
     assert events[:2] == [data, "connect"]
+
+
+def test_a_database_whose_creation_was_interrupted_before_it_had_a_log_is_used(tmp_path):
+    """The power may fail between its first transaction and the switch to a write-ahead log."""
+
+    async def do_nothing(engine):
+        pass
+
+    with_engine(tmp_path, do_nothing)
+    (tmp_path / f"{FILE_NAME}-mark").unlink()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
+
+    async def use(engine):
+        await engine.store.insert_basin(BasinRow("some-basin", {}, 1))
+
+    with_engine(tmp_path, use)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert database.execute("SELECT count(*) FROM basin").fetchone() == (1,)
