@@ -1,7 +1,7 @@
-"""The clients of a bench, each with a connection and a session of its own: writers and readers. They are driven by
-loop.py, many in one thread, and none of them ever waits.
+"""The clients of a bench: writers and readers, each with a connection and a session of its own. None of them waits:
+bench/loop.py drives all of them in one thread.
 
-A connection that is lost, or an error of the server, ends the bench: figures over an outage would say nothing.
+A lost connection or an error of the server ends the bench: figures that include an outage would say nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from s2cli.client.retry import Waiter
     from s2cli.client.stream_client import StreamClient
 
-    # Records that are through, and the batches that are with them, by writer and number.
+    # Called with how many records were acked or read, and the batches that are complete with them: writer and number.
     OnRecords = Callable[[int, list[tuple[int, int]]], None]
 
 
 class Client(ABC):
-    """A connection to one stream, and when the server was last heard on it (monotonic seconds)."""
+    """A connection to one stream. `heard`: when the server last sent something on it, in monotonic seconds."""
 
     def __init__(self, stream: StreamClient, waiter: Waiter) -> None:
         self.stream = stream
@@ -39,7 +39,8 @@ class Client(ABC):
         self.heard = time.monotonic()
 
     def on_ready(self, ready: int, now: float) -> None:
-        """Takes what has come, after poll() found `ready`. Raises what the server answers instead of a session."""
+        """Receives and takes what has come, after poll() found `ready`. Raises the error that the server answers
+        instead of a session."""
         connection = self.connection
         data = connection.on_ready(ready)
         if connection.status not in (None, 200):
@@ -54,7 +55,8 @@ class Client(ABC):
         """Takes what the server has sent, in any pieces."""
 
     def check(self, now: float) -> None:
-        """Now and then: raises LostError where the server has fallen silent, and sends a sign of life if one is due."""
+        """To be called every few moments: keeps the connection alive. Raises LostError if the server owes something,
+        and has sent nothing for SILENCE_S."""
         self.connection.keep_alive(now)
         if self.waits and now - self.heard > SILENCE_S:
             raise LostError(f"the server sent nothing for {format_seconds(SILENCE_S)}")
@@ -62,15 +64,15 @@ class Client(ABC):
     @property
     @abstractmethod
     def waits(self) -> bool:
-        """Whether the server owes something."""
+        """Whether the server owes an ack or records."""
 
     def close(self) -> None:
         self.connection.close()
 
 
 class Writer(Client):
-    """Appends the batches of one writer in a session. `start` is the sequence number where the stream ends; None where
-    other writers append to it too."""
+    """Appends the batches of one writer in a session. `start` is the tail of the stream; None if other writers append
+    to the same stream."""
 
     def __init__(
         self,
@@ -92,8 +94,8 @@ class Writer(Client):
             self._session.begin(start)
         self._transport = SessionTransport(stream, self._session)
         self._transport.begin(self.connection)
-        # When each batch was due, by its number: at a fixed rate that is the time of the plan, whether or not it could
-        # be sent then. So a server that stands still is seen in the latency of all that it held up.
+        # When each batch was due, by its number. At a fixed rate that is the planned time, even if the batch could not
+        # be sent then: so a server that stalls shows in the latency of every batch that it held up.
         self.due = array("d")
         self._waiting = 0  # batches that are due and have not been sent
         self._first_due = self._every_s = 0.0
@@ -109,20 +111,20 @@ class Writer(Client):
         return self._session.in_flight > 0
 
     def pace(self, first_due: float, every_s: float) -> None:
-        """When its batches are due, of which offer() tells."""
+        """Sets when its batches are due: the first one, and the time between two. offer() is called for each."""
         self._first_due, self._every_s = first_due, every_s
 
     def offer(self) -> None:
-        """One more batch is due, and to be sent now or as soon as the server takes it."""
+        """One more batch is due: send() sends it as soon as the server takes it."""
         self._waiting += 1
 
     def cancel(self) -> int:
-        """Nothing more is to be sent; how many batches were left."""
+        """Drops the batches that are due and were not sent; how many."""
         left, self._waiting = self._waiting, 0
         return left
 
     def send(self, now: float, *, endless: bool) -> None:
-        """Sends what is waiting, or with `endless` as much as may be under way."""
+        """Sends the batches that are due; with `endless` as many as may be in flight."""
         session = self._session
         if not session.in_flight:
             self.heard = now
@@ -149,8 +151,8 @@ class Writer(Client):
 
 
 class Reader(Client):
-    """Reads a stream from `start` on in a session and checks it: with `count`, so many records, without it what comes
-    until it is closed."""
+    """Reads a stream in a session, from `start` on, and checks each record. It reads `count` records; if that is None,
+    it follows the stream until it is closed."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a bench measures of one direction: records and bytes over time, and how long batches took."""
+"""What a bench measures of one direction (write, live read, catch-up read): records over time, and latencies."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A value has so many significant bits: it is at most 1 % off.
+# Significant bits of a value in a histogram: it is at most 1 % off.
 _BITS = 7
-# One a second; of a longer run, so many in all.
+# Intervals last a second, or longer if a run would have more than this many.
 MAX_INTERVALS = 600
 
 
 class Histogram:
-    """How often which latency was seen, in buckets whose width grows with the value. Microseconds inside."""
+    """Counts latencies in buckets whose width grows with the value, in microseconds."""
 
     __slots__ = ("_buckets", "count", "most_us")
 
@@ -32,7 +32,7 @@ class Histogram:
             self.most_us = value_us
 
     def merge(self, others: Iterable[Histogram]) -> Histogram:
-        """This one, with all that the others have."""
+        """Adds the counts of the others; returns this one."""
         for other in others:
             for bucket, count in other._buckets.items():
                 self._buckets[bucket] = self._buckets.get(bucket, 0) + count
@@ -41,7 +41,7 @@ class Histogram:
         return self
 
     def percentile_ms(self, percent: float) -> float | None:
-        """The value that so many percent do not exceed; None where there is no value."""
+        """The latency that `percent` of all do not exceed; None if nothing was counted."""
         left = self.count * percent / 100
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -53,7 +53,7 @@ class Histogram:
 
 
 class Interval:
-    """What passed in one interval."""
+    """The records of one interval, and the latencies of the batches that were complete in it."""
 
     __slots__ = ("latency", "records")
 
@@ -63,7 +63,7 @@ class Interval:
 
 
 class Flow:
-    """Records that pass in one direction, from `started` on (monotonic seconds)."""
+    """The records that pass in one direction, from `started` on (monotonic seconds)."""
 
     def __init__(self, record_bytes: int, started: float, duration_s: float) -> None:
         self.record_bytes = record_bytes
@@ -74,11 +74,11 @@ class Flow:
         self.records = 0
 
     def restart(self, now: float) -> None:
-        """The first record can come from now on."""
+        """Measures from `now` on. To be called before the first record."""
         self.started = self._ended = now
 
     def add(self, records: int, now: float, latencies_s: Iterable[float]) -> None:
-        """`records` that passed at `now`, and the latencies of batches that are through with them."""
+        """Counts `records` that passed at `now`, and the latencies of the batches that are complete with them."""
         at = max(0, int((now - self.started) / self.interval_s))
         while len(self.intervals) <= at:
             self.intervals.append(Interval())
@@ -90,7 +90,7 @@ class Flow:
         self._ended = now
 
     def last_until(self, now: float) -> None:
-        """It did not end before: at a low rate, the last record stands for the time until the next one is due."""
+        """The flow ended at `now` at the earliest: at a low rate the last record comes long before the planned end."""
         self._ended = max(self._ended, now)
 
     @property

@@ -1,5 +1,5 @@
-"""Drives the clients of a bench: one thread that waits for all of their connections, for signals and for the next time
-that something is due."""
+"""Drives the clients of a bench: one thread waits for all of their connections, for signals, and for the next time at
+which something is due."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from s2cli.bench.clients import Client
     from s2cli.client.retry import Interrupts
 
-TICK_S = 0.25  # between two looks at the clients, and at what a terminal shows
+TICK_S = 0.25  # between two checks of the clients, and between two updates of the terminal
 
 
 class Loop:
-    """`tick` is called a few times a second, with the time."""
+    """Drives the clients that were added. `tick` is called every TICK_S, with the time in monotonic seconds."""
 
     def __init__(self, interrupts: Interrupts, tick: Callable[[float], None]) -> None:
         self._interrupts = interrupts
@@ -36,14 +36,14 @@ class Loop:
         self._selector.register(client.connection.fd, mask, client)
 
     def watch(self, client: Client) -> None:
-        """After something was sent: waits for room too, where it is needed."""
+        """To be called after the client was given something to send: waits for room in its socket, if it needs that."""
         mask = _mask(client)
         if mask != self._masks[client]:
             self._masks[client] = mask
             self._selector.modify(client.connection.fd, mask, client)
 
     def remove(self, clients: Iterable[Client]) -> None:
-        """Closes them."""
+        """Closes the clients, and drives them no longer."""
         for client in clients:
             if self._masks.pop(client, None) is not None:
                 self._selector.unregister(client.connection.fd)
@@ -54,12 +54,12 @@ class Loop:
         self._selector.close()
 
     def turn(self, until: float) -> list[Client]:
-        """Waits until something comes, at the longest until that time (monotonic seconds); the clients that have got
-        something. Raises Interrupted at a signal, and what a client raises."""
+        """Waits until something comes, but not beyond `until` (monotonic seconds). Returns the clients that something
+        came for. Raises Interrupted at a signal, and what a client raises."""
         selector, interrupts = self._selector, self._interrupts
         wait_s = min(until, self._next_tick) - time.monotonic()
         if wait_s > 0:
-            # The selectors themselves wait for whole milliseconds, where a batch may be due in a part of one.
+            # A selector waits for whole milliseconds, and a batch may be due earlier.
             select.select([selector], [], [], wait_s)
         got: list[Client] = []
         for key, events in selector.select(0):
@@ -83,7 +83,7 @@ class Loop:
         return got
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Drives the clients for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.turn(end)

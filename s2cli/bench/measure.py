@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from s2cli.client.retry import Interrupts
     from s2cli.client.stream_client import StreamClient
 
-# How long to wait for the live readers to be there before anything is written.
+# How long to wait until all live readers are connected before anything is written.
 OPEN_S = 5.0
 WRITE, WAIT, CATCH_UP = "write", "wait", "catch-up"
 
 
 class Plan:
-    """What a run does. `bytes_per_s` (metered, all streams together) is None where it goes as fast as it can; `writers`
-    and `readers` are those of each stream."""
+    """What a run does. `bytes_per_s`: metered bytes of all streams together, None for as fast as possible. `writers`
+    and `readers`: how many each stream has. `batch_records`: None chooses it by the rate."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class Plan:
 
     @property
     def batch_every_s(self) -> float | None:
-        """How often a batch is due, of all writers together."""
+        """The time between two batches of all writers together, in seconds; None where no rate is set."""
         if self.bytes_per_s is None:
             return None
         return self.record_bytes * self.batch_records / self.bytes_per_s
 
 
 class _Schedule:
-    """When a batch is due, and of which writer: they take turns, evenly spread from `started` to `end`. Where there is
-    no rate nothing ever is."""
+    """When a batch is due, and from which writer: they take turns, evenly spread from `started` to `end`. If no rate is
+    set, nothing is ever due."""
 
     def __init__(self, writers: Sequence[Writer], every_s: float | None, started: float, end: float) -> None:
         self._writers = writers
@@ -81,7 +81,7 @@ class _Schedule:
                 writer.pace(started + at * every_s, len(writers) * every_s)
 
     def offer(self, now: float) -> set[Writer]:
-        """Gives the writers what has become due; those that got something."""
+        """Offers the batches that are due to their writers, and returns these writers."""
         touched: set[Writer] = set()
         while self._every_s is not None and self.due <= now and self.due < self._end:
             writer = self._writers[self._offered % len(self._writers)]
@@ -93,8 +93,8 @@ class _Schedule:
 
 
 class Run:
-    """run() fills the flows; what is measured until it raises stays in them. `show` is called a few times a second,
-    with the time, and finds in `phase` what is going on."""
+    """One run. run() fills `write`, `live` and `catch_up`, which keep what was measured even if it raises. `show` is
+    called a few times a second with this object and the time; `phase` is what the run is doing."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Run:
         *,
         are_empty: bool,
     ) -> None:
-        """`are_empty`: the streams are new, so that nobody has to be asked where they end."""
+        """`are_empty`: the streams are new, so their tails need not be asked for."""
         self.plan = plan
         self.phase = WRITE
         self.phase_ends: float | None = None  # monotonic seconds
@@ -113,8 +113,8 @@ class Run:
         self.write = Flow(plan.record_bytes, now, plan.duration_s)
         self.live: Flow | None = None
         self.catch_up: Flow | None = None
-        self.cpu_s = 0.0  # that this process needed while it wrote and read live
-        self.unsent = 0  # batches that were due, and not sent before the time was over
+        self.cpu_s = 0.0  # CPU time of this process during the write and the live read
+        self.unsent = 0  # batches that were due, but not sent before the end
         self._streams = streams
         self._waiter = Waiter(interrupts)
         self._loop = Loop(interrupts, lambda now: show(self, now))
@@ -125,13 +125,13 @@ class Run:
 
     @property
     def client_cpu(self) -> float:
-        """Of one core, the part that this process needed while it wrote and read live."""
+        """The part of one core that this process used during the write and the live read, from 0 to 1."""
         seconds = max(flow.seconds for flow in (self.write, self.live) if flow is not None)
         return self.cpu_s / seconds if seconds > 0 else 0.0
 
     def run(self) -> None:
-        """Raises MismatchError where something was read that is not what was written, LostError and what the server
-        answers where that ends the run, and Interrupted at a signal."""
+        """Writes and reads live, waits, and reads again. Raises MismatchError if something that was read is not what
+        was written, LostError for a lost connection, the error that the server answers, and Interrupted at a signal."""
         try:
             if not self._are_empty:
                 self._starts = [self._find_tail(stream) for stream in self._streams]
@@ -158,7 +158,7 @@ class Run:
         return tail
 
     def _writers_of(self, stream: int) -> range:
-        """Their numbers."""
+        """The numbers of the writers of a stream, given by its index."""
         return range(stream * self.plan.writers, (stream + 1) * self.plan.writers)
 
     # Write and live read
@@ -210,7 +210,7 @@ class Run:
         self._loop.remove(readers)
 
     def _send_all(self, writers: list[Writer]) -> None:
-        """Sends for as long as the plan says, and waits for what is not acknowledged then."""
+        """Sends for as long as the plan says, then waits for the acks of what is in flight."""
         started, every_s = self.write.started, self.plan.batch_every_s
         end = started + self.plan.duration_s
         endless = every_s is None
@@ -233,7 +233,7 @@ class Run:
             self._loop.watch(writer)
 
     def _read_rest(self, readers: list[Reader]) -> None:
-        """Lets the live readers come to the end. Raises MismatchError where they do not."""
+        """Waits until the live readers have all that was written. Raises MismatchError if they never do."""
         wanted = [self._durable[at] for at in range(len(self._streams)) for _ in range(self.plan.readers)]
         read, since = -1, 0.0
         while any(reader.checker.records < count for reader, count in zip(readers, wanted, strict=True)):

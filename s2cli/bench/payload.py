@@ -1,8 +1,8 @@
-"""What a bench writes, and the comparison of what is read with it: order, count, and every byte.
+"""The records that a bench writes, and their comparison with what is read: order, count, and every byte.
 
-All batches of a run have the same number of records, all records the same size. The first record of a batch begins with
-a stamp (run, writer, number of the batch); everything else is noise from a fixed seed. So each record of a stream is
-known beforehand, and nothing of it has to be kept.
+All batches of a run have the same number of records, and all records the same size. The first record of a batch begins
+with a stamp (run, writer, number of the batch); everything else is noise from a fixed seed. So a reader can compute
+each record that it should get, and nothing has to be kept.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ _STAMP = struct.Struct(">8s8sIQ")
 RUN_BYTES = 8
 LEAST_RECORD_BYTES = 64  # metered: there must be room for a stamp
 SEED = 5
-# Batches that are made beforehand, and sent in turn: neighbours differ, and making them takes a moment only.
+# How many batches are made beforehand, and sent in turn: enough for neighbours to differ, and quickly made.
 POOL_BATCHES = 4
-# A batch of a fixed rate is what becomes due in so much time, as a writer that lingers would collect it.
+# At a fixed rate a batch has the records of so much time, as a writer with this linger would collect them.
 LINGER_S = 0.005
 
 
 class Payload:
-    """The records of a run. `record_bytes` is metered (protocol section 4.4)."""
+    """The records of a run. `record_bytes` is their metered size (protocol section 4.4); `run` are RUN_BYTES random
+    bytes that name the run."""
 
     def __init__(self, record_bytes: int, batch_records: int, run: bytes) -> None:
         self.record_bytes = record_bytes
@@ -50,14 +51,14 @@ class Payload:
             self._rests.append(encode_append(bodies[1:]))
 
     def records(self, writer: int, number: int) -> Records:
-        """The batch `number` of a writer, encoded."""
+        """The encoded batch `number` of a writer."""
         first = append_parts([self.first_body(writer, number)])
         rest = self._rests[self._turn(writer, number)]
         size = (self.record_bytes - RECORD_OVERHEAD_BYTES) * self.batch_records
         return Records([*first, rest], sum(map(len, first)) + len(rest), self.batch_records, size)
 
     def bodies(self, writer: int, number: int) -> list[bytes]:
-        """The same batch, as the bodies of its records."""
+        """The bodies of the records in the batch `number` of a writer."""
         bodies = self._pool[self._turn(writer, number)].copy()
         bodies[0] = self.first_body(writer, number)
         return bodies
@@ -67,7 +68,8 @@ class Payload:
         return _STAMP.pack(MAGIC, self._run, writer, number) + noise[_STAMP.size :]
 
     def read_stamp(self, body: bytes) -> tuple[int, int] | None:
-        """The writer and the number of the batch that a record begins; None where it begins none of this run."""
+        """The writer and the number of the batch whose first record has this body; None if it does not begin a batch of
+        this run."""
         if len(body) < _STAMP.size:
             return None
         magic, run, writer, number = _STAMP.unpack_from(body)
@@ -79,18 +81,18 @@ class Payload:
 
 
 def largest_batch(record_bytes: int) -> int:
-    """How many records of that size one append may carry."""
+    """How many records of this size (metered) one append may have."""
     return min(MAX_BATCH_RECORDS, MAX_BATCH_BYTES // record_bytes)
 
 
 def paced_batch(record_bytes: int, records_per_s: float) -> int:
-    """How many records a batch has where a writer sends so many a second."""
+    """How many records a batch has if a writer is to send `records_per_s`."""
     return max(1, min(largest_batch(record_bytes), round(records_per_s * LINGER_S)))
 
 
 class Checker:
-    """Compares what one reader gets of a stream with what its `writers` write, from `first_seq_num` on. `name` says
-    which read it is, for the error."""
+    """Compares what one reader gets from a stream, from `first_seq_num` on, with what the `writers` of the stream
+    write. `name` is how its errors call the read."""
 
     def __init__(self, payload: Payload, writers: Iterable[int], first_seq_num: int, name: str) -> None:
         self._payload = payload
@@ -103,7 +105,8 @@ class Checker:
         self.records = 0  # that are as they should be
 
     def take(self, delivered: Delivered) -> list[tuple[int, int]]:
-        """The batches that are now read whole, by writer and number. Raises MismatchError."""
+        """Checks a delivery. Returns the batches that are complete with it, as writer and number. Raises
+        MismatchError."""
         bodies = delivered.bodies
         if bodies is None:
             bodies = self._plain_bodies(delivered)
@@ -161,6 +164,6 @@ class Checker:
         return MismatchError(f"{self._name}: record {seq_num} {what}")
 
     def check_count(self, written: int) -> None:
-        """At the end: as many records came as were acknowledged. Raises MismatchError."""
+        """To be called at the end. Raises MismatchError unless `written` records came."""
         if self.records != written:
             raise MismatchError(f"{self._name}: {self.records} records came, and {written} were written")

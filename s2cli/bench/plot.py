@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from s2cli.bench.measure import Run
 
 FORMATS = ("svg", "png")
-# Of Okabe and Ito: told apart with any eyes, and in grey.
+# From the palette of Okabe and Ito, which colour-blind people can tell apart, and anybody in grey.
 _COLORS = {"write": "#0072B2", "live": "#E69F00", "catch-up": "#009E73"}
 
 
 def check_plot(path: str) -> None:
-    """Before anything is measured: raises UsageError where no plot could be drawn into that file."""
+    """To be called before anything is measured. Raises UsageError if no plot can be drawn into this file."""
     if path.rpartition(".")[2].lower() not in FORMATS:
         raise UsageError(f"--plot {path}: the name must end with .svg or .png, which says what is drawn")
     try:
@@ -31,7 +31,7 @@ def check_plot(path: str) -> None:
 
 
 def draw(run: Run, title: str, path: str) -> None:
-    """Draws what was measured. Raises S2Error where it cannot be written."""
+    """Draws throughput and latency of a run into a file. Raises S2Error if it cannot be written."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
@@ -57,7 +57,7 @@ def draw(run: Run, title: str, path: str) -> None:
                 latency.plot(*zip(*points, strict=True), style, color=_COLORS[name], label=f"{name} p{percent}")
     throughput.set_title(title)
     throughput.set_ylabel("MiB/s")
-    # A catch-up is a hundred times faster than a slow write, and what stood still is at 0.
+    # Logarithmic, as a catch-up may be a hundred times faster than a write; linear near 0, where a stall is.
     throughput.set_yscale("symlog", linthresh=1)
     throughput.set_ylim(bottom=0)
     latency.set_ylabel("latency, ms")
@@ -77,5 +77,5 @@ def draw(run: Run, title: str, path: str) -> None:
 
 
 def _lasts_s(flow: Flow, at: int) -> float:
-    """How much of an interval there was: the last one ends with the last record."""
+    """How long an interval lasted: the last one ends with the flow."""
     return max(0.001, min(flow.interval_s, flow.seconds - at * flow.interval_s))

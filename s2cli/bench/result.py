@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
-# A latency that is worse by less than this is not worse: on a machine that does something else too, it is chance.
+# A latency that has grown by less than this does not count as worse: on a busy machine that is chance.
 LEAST_MS = 1.0
 MAX_FILE_BYTES = 16 * MIB
-# What must be the same in two runs that are compared.
+# Settings that must be the same in two runs that are compared -> the option that sets them.
 _SAME = {
     "record_bytes": "--record-size",
     "bytes_per_s": "a rate (bytes a second)",
@@ -46,7 +46,7 @@ def settings(plan: Plan) -> Fields:
 
 
 def result(run: Run, uri: str, outcome: str) -> Fields:
-    """Everything that was measured; None for what did not take place."""
+    """Everything that was measured, as JSON; null for a read that did not take place."""
     flows = {"write": run.write, "live": run.live, "catch_up": run.catch_up}
     fields: Fields = {"bench": 1, "version": __version__, "uri": uri, "settings": settings(run.plan)}
     for name, flow in flows.items():
@@ -99,7 +99,7 @@ def _intervals(flow: Flow) -> list[Fields]:
 
 
 class Difference:
-    """A figure of both results; `is_worse` beyond the tolerance."""
+    """A figure that both results have. `is_worse`: by more than the tolerance."""
 
     __slots__ = ("is_worse", "name", "new", "old")
 
@@ -125,8 +125,8 @@ class Difference:
 
 
 def read_result(path: str, plan: Plan) -> Mapping[str, object]:
-    """The result of an earlier bench. Raises UsageError where it cannot be read, or was not made as `plan` says, and
-    BadInputError for what is no result."""
+    """The result of an earlier bench. Raises UsageError if it cannot be read or was made with another plan,
+    BadInputError if it is not a result."""
     import json
 
     try:
@@ -156,7 +156,7 @@ def read_result(path: str, plan: Plan) -> Mapping[str, object]:
 
 
 def compare(old: Mapping[str, object], new: Mapping[str, object], tolerance_percent: float) -> list[Difference]:
-    """The figures that both have."""
+    """The figures that both results have, compared."""
     before = {name: (value, higher) for name, value, higher in _figures(old)}
     differences = []
     for name, value, higher_is_better in _figures(new):

@@ -1,4 +1,4 @@
-"""How far an append with `--state` has come, for the next run of it."""
+"""How far an append with `--state`, or a copy, has come: saved for its next run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from s2cli.client.state_file import StateFile
     from s2cli.wire.exact_session import ExactSession
 
-# By so many bytes of its beginning an input is known again.
+# The first bytes of the input, by which the next run recognises it.
 HEAD_BYTES = 4096
 
 
 class Checkpoint:
-    """Which line of the input belongs at which sequence number. It is saved before the first batch leaves, and now and
-    then; where the command dies in between, the next run compares what stands in the stream behind it with the input.
-    `place` is what must be the same in the next run: the command, the stream, the server."""
+    """Which line of the input belongs at which sequence number. It is saved before the first batch is sent, and then
+    once a second. If the command is killed, the next run compares the records after that sequence number with the
+    input. `place` names what must be the same in the next run: the command, the stream, the server."""
 
     __slots__ = ("_head", "_known_head", "_next_save", "_place", "_state", "has_resumed", "resumed_line")
 
@@ -29,13 +29,14 @@ class Checkpoint:
         self._state = state
         self._place = place
         self._head = b""  # the beginning of this input
-        self._known_head: tuple[int, str] | None = None  # of the input of the runs before: its size and digest
+        self._known_head: tuple[int, str] | None = None  # size and digest of the same in the runs before
         self._next_save = 0.0
         self.has_resumed = False
         self.resumed_line = 1
 
     def resume(self, session: ExactSession) -> None:
-        """Reads what an earlier run left. Raises UsageError where that was about something else."""
+        """Sets the session to where the run before ended, if there was one. Raises UsageError if that run was for
+        another `place`, PreconditionError while another process uses the state, S2Error if the state is damaged."""
         self._state.lock()
         fields = self._state.load_for(self._place)
         if fields is None:
@@ -43,7 +44,7 @@ class Checkpoint:
         line, seq_num, clean = fields.get("next_line"), fields.get("next_seq_num"), fields.get("clean")
         head = fields.get("head")
         if not (is_u64(line) and line and is_u64(seq_num) and isinstance(clean, bool) and isinstance(head, list)):
-            raise S2Error(f"{self._state.path} has no position of an append")
+            raise S2Error(f"{self._state.path} has no valid position of an append")
         if len(head) == 2 and isinstance(head[0], int) and isinstance(head[1], str) and head[0]:
             self._known_head = head[0], head[1]
         assert isinstance(line, int)
@@ -53,7 +54,7 @@ class Checkpoint:
         session.resume(line, seq_num, clean=clean)
 
     def see(self, data: bytes) -> None:
-        """Looks at what was read of the input. Raises UsageError where it is not the input of the runs before."""
+        """Takes the next bytes of the input. Raises UsageError if they show that it is another input than before."""
         if len(self._head) >= HEAD_BYTES:
             return
         self._head += data[: HEAD_BYTES - len(self._head)]
@@ -64,23 +65,25 @@ class Checkpoint:
             self._known_head = None
 
     def end_of_input(self, lines: int) -> None:
-        """The input has so many lines. Raises UsageError where the runs before have read more."""
+        """The input has ended after so many lines. Raises UsageError if an earlier run had read more."""
         if lines < self.resumed_line - 1 or self._known_head is not None:
             raise self._state.mismatch(f"is of a longer input: {self.resumed_line - 1} lines of it are durable")
 
     def note(self, session: ExactSession) -> None:
-        """Saves how far it has come, if that is due."""
+        """Saves how far the session has come, unless that was done within the last second. Raises S2Error."""
         now = time.monotonic()
         if now >= self._next_save:
             self._next_save = now + SAVE_S
             self.save(session, clean=False)
 
     def finish(self, session: ExactSession) -> None:
-        """Saves how far it has come in the end. Where nothing is under way the next run need not look."""
+        """Saves where the run has ended. If nothing is in flight, the next run need not compare anything. Raises
+        S2Error."""
         self.save(session, clean=not session.in_flight and not session.needs_resolution())
 
     def save(self, session: ExactSession, *, clean: bool) -> None:
-        """Returns when it is on the disk. Only what sends nothing any more is `clean`."""
+        """Saves how far the session has come; it is on the disk when this returns. `clean`: the run has ended with
+        nothing in flight. Raises S2Error."""
         head: list[object] = [len(self._head), _digest(self._head)]
         if self._known_head is not None:
             head = list(self._known_head)

@@ -1,4 +1,4 @@
-"""The input of a copy: a read in a thread of its own, whose batches an append loop takes like those of a file."""
+"""The input of a copy: a read in a thread of its own. An append loop takes its records like those of a file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     Write = Callable[[list[Delivered]], None]
 
-# So much is read before it is appended, or a delivery more.
+# Bytes that are read ahead of the append; one delivery may exceed them.
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
 
 
 class CopySource:
-    """Both what an AppendLoop reads and what makes batches of it. `run` runs the session until its end, and passes
-    what comes to its second argument; it raises what ended it early. `fd` is readable when there is something."""
+    """Serves an AppendLoop as its input and as what makes batches of it. `run(session, write)` reads until the session
+    ends, passes each delivery to `write`, and raises what ended it early. `fd` is readable when read() has
+    something."""
 
     __slots__ = ("_copier", "_crash", "_queue", "_run", "_session", "ended", "error", "fd")
 
@@ -45,7 +46,7 @@ class CopySource:
 
     @property
     def lines(self) -> int:
-        """The sequence number of the source before which everything was read."""
+        """The sequence number in the source up to which everything was read."""
         return self._session.cursor or 0
 
     def _work(self) -> None:
@@ -60,11 +61,12 @@ class CopySource:
         self._queue.put(batches, sum(batch.encoded_bytes for batch in batches))
 
     def take_rest(self) -> Records:
-        """Never called: what is read is always whole batches."""
+        """Never called: read() returns whole batches only."""
         raise AssertionError
 
     def read(self) -> list[Records]:
-        """What has come; `ended` where that was all. What ended the read early is `error` then."""
+        """The batches that have come. `ended` is True after the last; `error` is what ended the read early, if anything
+        did."""
         batches, self.ended = self._queue.take()
         if self.ended and self._crash is not None:
             if not isinstance(self._crash, S2Error):

@@ -1,5 +1,6 @@
-"""The poll loop of `append --exactly-once`: after a loss, and where it goes on with an earlier run, it compares what
-stands in the stream with the input before it sends anything; with `--state` it saves how far it has come."""
+"""The poll loop of `append --exactly-once`, and of `copy`. After a lost connection, and when it resumes an earlier run,
+it compares the records in the stream with the input before it sends anything. With `--state` it saves how far it has
+come."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ WAIT_S = 3600.0  # for input: a signal ends it
 
 
 class ExactAppendLoop(AppendLoop):
-    """run() as that of an AppendLoop. The owner has resumed the session, and closes the checkpoint in the end."""
+    """An AppendLoop whose session is exact. The caller resumes the session before run(), and calls checkpoint.finish()
+    after it."""
 
     def __init__(
         self,
@@ -76,7 +78,8 @@ class ExactAppendLoop(AppendLoop):
         return session.durable - before
 
     def _add_next(self) -> None:
-        """Adds the next batch of the input, which the stream is compared with. Waits for it."""
+        """Adds the next batch of the input to those that are compared with the stream. Waits until the input has
+        one."""
         if self._ready:
             self._session.add(self._ready.pop(0))
         elif self._input_open:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from s2cli.wire.append_input import Records
 
-    # The device and number of the file under its name, its size, and that of the file that is open
+    # Device and inode of the file that has the name now (None: there is none), and the size of the open file
     Sight = tuple[tuple[int, int] | None, int]
 
 LOOK_S = 0.1  # between two looks at a file that has nothing new
 
 
 class FollowedFile(InputFiles):
-    """`fd` is readable when the file has grown, was cut, or another one has taken its name. It never ends by itself.
-    `notice` tells a person that the file was replaced or cut."""
+    """`fd` is readable when the file has grown, was truncated, or was replaced by another one of its name. The input
+    never ends by itself. `notice` tells a person that the file was replaced or truncated."""
 
     __slots__ = ("_file_fd", "_notice", "_offset", "_seen", "_wake_fd", "_watch_for")
 
@@ -59,8 +59,8 @@ class FollowedFile(InputFiles):
         return []
 
     def _at_end(self) -> list[Records] | None:
-        """At the end of the file: None where there is nothing else to read by now. A last line that no newline ends is
-        a line once the file has lost its name or its content."""
+        """At the end of the file: None if there is nothing else to read yet. If the file was replaced or truncated, a
+        last line without a newline counts as a line."""
         there, _ = self._seen
         ours = os.fstat(self._file_fd)
         if there is not None and there != (ours.st_dev, ours.st_ino):
@@ -84,11 +84,11 @@ class FollowedFile(InputFiles):
             facts = os.stat(self.names[0])
             there = facts.st_dev, facts.st_ino
         except OSError:
-            there = None  # between two names
+            there = None  # moved away, and not replaced yet
         return there, os.fstat(self._file_fd).st_size
 
     def _watch_file(self) -> None:
-        """Looks again and again, once the reader has found nothing, until there is something."""
+        """In a thread of its own: whenever the reader has found nothing, polls the file until it changes."""
         while True:
             self._watch_for.wait()
             self._watch_for.clear()

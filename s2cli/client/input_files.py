@@ -27,16 +27,14 @@ if TYPE_CHECKING:
 
 
 STDIN = "-"
-
-
-# Of one read: more is no faster, and takes its tenfold while it is lines
+# Of one read. More is not faster, and split into lines it takes ten times as much memory.
 INPUT_BYTES = 64 * 1024
 
 
 class InputFiles:
-    """All of them are behind the one descriptor `fd`, so that a poll for it goes on when the next file takes its place.
-    What is read goes to `source`, which the owner sets. Lines are counted through all inputs, from 1 on; with `whole`
-    each input counts as one."""
+    """All inputs are read through the one descriptor `fd`, so that a poll of it stays valid when the next file begins.
+    What is read goes to `source`, which the caller sets. Lines are numbered from 1 through all inputs; with `whole`
+    each input is one line."""
 
     __slots__ = ("_first_lines", "_watch", "_whole", "ended", "fd", "names", "source")
 
@@ -48,8 +46,8 @@ class InputFiles:
         watch: Callable[[bytes], None] | None = None,
         fd: int | None = None,
     ) -> None:
-        """Opens the first one, unless it is open as `fd`; `watch` sees all that is read. Raises UsageError where one of
-        them cannot be read."""
+        """Opens the first input, unless it is open as `fd`. `watch` is called with all that is read. Raises UsageError
+        if one of the inputs cannot be read."""
         self.names = names
         self.source: LineInput
         self.ended = False
@@ -71,13 +69,13 @@ class InputFiles:
 
     @property
     def name(self) -> str:
-        """The one that is read now, for a person."""
+        """The input that is being read, as a person calls it."""
         name = self.names[len(self._first_lines) - 1]
         return "standard input" if name == STDIN else name
 
     def read(self) -> list[Records]:
-        """Reads once what there is, and returns the batches that are full then. `ended` says whether that was all;
-        what cannot be read is the source's error."""
+        """Reads once, and returns the batches that are complete now. `ended` is True after the last. If the input
+        cannot be read, `source.error` says why."""
         source = self.source
         try:
             data = os.read(self.fd, INPUT_BYTES)
@@ -96,14 +94,14 @@ class InputFiles:
         return batches
 
     def _open_next(self, source: LineInput) -> bool:
-        """After the end of an input: whether another one follows. One that cannot be opened is the source's error: what
-        was read before is appended."""
+        """Opens the next input; False if there is none. If it cannot be opened, that is `source.error`, and what was
+        read before is appended."""
         if len(self._first_lines) == len(self.names):
             return False
         lines = source.lines
         self._first_lines.append(lines + 1)
         try:
-            # Not waiting for the writer of a named pipe: acknowledgements and signals come meanwhile.
+            # Without waiting for the writer of a named pipe: acks and signals come meanwhile.
             fd = _open(self.names[len(self._first_lines) - 1], os.O_NONBLOCK)
             os.dup2(fd, self.fd, inheritable=False)
         except OSError as error:
@@ -114,7 +112,8 @@ class InputFiles:
         return True
 
     def place(self, line: int) -> tuple[int, int]:
-        """Which input this line is of, and which of its lines; the line behind the last one is of the last input."""
+        """The index of the input that has this line, and the number of the line in it. The line after the last belongs
+        to the last input."""
         if self._whole:
             return min(line, len(self.names)) - 1, 1
         at = len(self._first_lines) - 1
@@ -123,7 +122,7 @@ class InputFiles:
         return at, line - self._first_lines[at] + 1
 
     def name_line(self, error: BadInputError) -> BadInputError:
-        """The error of a line, by its number in its own input."""
+        """`error`, worded with the name of the input and the number that its line has there."""
         if error.line is None or (self.names == (STDIN,) and not self._whole):
             return error
         at, line = self.place(error.line)
@@ -131,7 +130,7 @@ class InputFiles:
         return BadInputError(f"{name}: {error.reason}", hint=error.hint)
 
     def counts(self, lines: int) -> list[tuple[str, int]]:
-        """How many lines of each input have come, of so many of all."""
+        """For each input that has begun, its name and how many of the first `lines` lines it has."""
         ends = [*(first - 1 for first in self._first_lines[1:]), lines]
         return [(name, end - first + 1) for name, first, end in zip(self.names, self._first_lines, ends, strict=False)]
 
@@ -154,7 +153,7 @@ def _open(name: str, flags: int) -> int:
 
 
 def _check(name: str) -> None:
-    """Without opening it: that would be seen at the other end of a pipe."""
+    """Raises OSError if the file cannot be read. It is not opened: the other end of a pipe would notice."""
     if name == STDIN:
         return
     os.stat(name)

@@ -1,8 +1,8 @@
 """Several reads at once, each in a thread of its own, merged by the timestamps of their records.
 
-As long as a source may still bring older records, those of the others wait for it. A source that follows and has come
-to the tail that it found at its start brings new ones: then records are put in order that come within a moment.
-"""
+As long as a source may still bring older records, those of the others wait for it. A source that follows its stream,
+and has reached the tail that it found at its start, brings new records: then the records that come within GATHER_S are
+put in order."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from s2cli.wire.read_session import ReadSession
     from s2cli.wire.s2_pb2 import SequencedRecord
 
-    # Reads to the end, and gives what comes to its argument, which may block.
+    # Reads a stream to its end, and passes the records to put() of its argument.
     Read = Callable[["MergeSource"], None]
     Run = tuple["MergeSource", list[SequencedRecord]]
 
 # How long new records wait for older ones of other sources.
 GATHER_S = 0.1
-# How often is looked whether the reader of the output is still there, and whether a source has come to its tail.
+# How often to check whether the reader of the output is still there, and whether a source has reached its tail.
 TICK_S = 0.2
-# So many records of one source wait for the others: with those that are being delivered, a few MiB.
+# How many records of one source may wait for the others: a few MiB, with those that are being delivered.
 _MOST_PENDING = 2000
 
 
 class MergeSource:
-    """One stream. `read` runs in a thread: it sets `session` and `tail` as soon as they are known, and calls put()."""
+    """One stream. `read` runs in a thread of its own. It sets `session` and `tail` as soon as they are known, and calls
+    put()."""
 
     def __init__(self, uri: str, read: Read) -> None:
         self.uri = uri
@@ -47,11 +48,11 @@ class MergeSource:
         self._changed = threading.Condition()
 
     def join(self, changed: threading.Condition) -> None:
-        """From now on `changed` is what is held and told; before start()."""
+        """Shares the condition of a MergeLoop. To be called before start()."""
         self._changed = changed
 
     def start(self) -> None:
-        # A daemon: at the end of the process nobody waits for what it still would read.
+        # A daemon: the process does not wait for it at its end.
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -66,7 +67,7 @@ class MergeSource:
             self._changed.notify_all()
 
     def put(self, batches: list[Delivered]) -> None:
-        """Records that came, with all of their fields. Blocks while many wait."""
+        """Takes records that came, with all of their fields. Blocks while as many are waiting as may."""
         with self._changed:
             for batch in batches:
                 while len(self.pending) >= _MOST_PENDING:
@@ -75,7 +76,7 @@ class MergeSource:
             self._changed.notify_all()
 
     def may_bring_older(self) -> bool:
-        """Whether nothing can be said of the next record's time; the condition is held."""
+        """Whether the time of the next record is unknown. The caller holds the condition."""
         if self.finished or self.pending:
             return False
         session = self.session
@@ -86,9 +87,9 @@ class MergeSource:
 
 
 class MergeLoop:
-    """Writes records in the order of their timestamps, in runs of one source each. `write` gets some of them; `tick` is
-    called every TICK_S while nothing comes, and may raise what ends the loop. With `grows` there may be more sources at
-    any time, so it has no end but stop()."""
+    """Writes the records of all sources in the order of their timestamps. `write` gets them as runs: consecutive
+    records of one source. `tick` is called every TICK_S while nothing comes, and may raise what ends the loop. With
+    `grows` sources may be added at any time, so run() returns only after stop()."""
 
     def __init__(self, write: Callable[[list[Run]], None], tick: Callable[[], None], *, grows: bool) -> None:
         self.sources: list[MergeSource] = []
@@ -99,17 +100,18 @@ class MergeLoop:
         self._changed = threading.Condition()
 
     def add(self, source: MergeSource) -> None:
+        """Starts the source. May be called from any thread."""
         source.join(self._changed)
         with self._changed:
             self.sources.append(source)
         source.start()
 
     def stop(self) -> None:
-        """Nothing more is written."""
+        """Makes run() return without writing any more."""
         self._stopped = True
 
     def run(self, on_failure: Callable[[MergeSource, S2Error], None]) -> None:
-        """Returns when all sources have ended; one that fails is given to `on_failure`, which may raise."""
+        """Returns when all sources have ended. `on_failure` is called for each that fails, and may raise."""
         while True:
             failed = self._wait()
             for source in failed:
@@ -126,7 +128,7 @@ class MergeLoop:
                 return
 
     def _wait(self) -> list[MergeSource]:
-        """Until records can be taken, or sources have failed: these."""
+        """Waits until records can be taken. Returns early if sources have failed: these."""
         next_tick = time.monotonic() + TICK_S
         with self._changed:
             while not (failed := [source for source in self.sources if source.error is not None]):
@@ -142,13 +144,13 @@ class MergeLoop:
             is_live = any(not source.finished and not source.pending for source in self.sources)
             most = max((len(source.pending) for source in self.sources), default=0)
             end = time.monotonic() + GATHER_S
-            # Where much has come already, what is older has come, too.
+            # Once this many records of one source are there, older ones of the others have come as well.
             while not failed and is_live and most < _MOST_PENDING // 2 and (left_s := end - time.monotonic()) > 0:
                 self._changed.wait(left_s)
         return failed
 
     def _take(self) -> Iterator[Run]:
-        """Runs in order, as long as it is known which is next; the condition is held."""
+        """Takes runs in order, as long as it is known which record is next. The caller holds the condition."""
         while not any(source.may_bring_older() for source in self.sources):
             heads = sorted(
                 (source.pending[0].timestamp, at) for at, source in enumerate(self.sources) if source.pending
@@ -160,7 +162,7 @@ class MergeLoop:
             if len(heads) == 1:
                 count = len(records)
             else:
-                # What has the same time as the next source's comes first where the source does.
+                # Of records with the same time, those of the source that was added first come first.
                 timestamp, other = heads[1]
                 limit = timestamp if heads[0][1] < other else timestamp - 1
                 count = max(1, bisect_right(records, limit, key=lambda record: record.timestamp))

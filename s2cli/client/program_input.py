@@ -1,4 +1,4 @@
-"""The input of an append that runs a program: the lines of its output, each stream with its name, and its end."""
+"""The input of an append that runs a program: the lines that it writes to stdout and stderr, and how it ended."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
         def finish_streams(self, exit_code: int, how: str) -> list[Records]: ...
 
 
-# So much of its output is read before it is appended: then the program waits, as it would for any pipe.
+# Bytes of its output that are read ahead of the append. Beyond them the program waits, as it would for any pipe.
 MAX_QUEUED_BYTES = 1024 * 1024
 STREAMS = ("stdout", "stderr")
 
 
 class ProgramInput(InputFiles):
-    """start() runs it. It ends when the program and whoever has its output have ended; `exit_code` is as a shell counts
-    then."""
+    """start() runs the program. The input ends when all processes that have its output open have ended. `exit_code` is
+    then that of the program, as a shell counts it: 128 and more for a signal."""
 
     __slots__ = ("_process", "_program", "_queue", "exit_code", "streams")
 
@@ -48,7 +48,7 @@ class ProgramInput(InputFiles):
         super().__init__((f"the output of {program[0]}",), fd=self._queue.fd)
 
     def start(self) -> None:
-        """Raises UsageError where it cannot be run."""
+        """Runs the program. Raises UsageError if it cannot be run."""
         try:
             self._process = subprocess.Popen(  # noqa: S603 - that it is run is what was asked for
                 self._program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -85,7 +85,7 @@ class ProgramInput(InputFiles):
 
 
 class PassedOnInterrupts(Interrupts):
-    """The first signal is the program's, which may end as it likes; from the second on they stop the append too."""
+    """Signals go to the program, which decides how it ends. From the second on they stop the append, too."""
 
     __slots__ = ("_has_terminal", "_is_first", "_program")
 

@@ -17,8 +17,8 @@ BATCHES_PER_S = 10
 
 
 class RateLimiter:
-    """Limits the records or bytes that are sent each second. Time in which the input was slower is not made up for
-    later. `until`: when the next batch may be sent, in monotonic seconds."""
+    """Limits the records or bytes that are sent each second. If the input is slower for a while, that is not made up
+    for later. `until`: when the next batch may be sent, in monotonic seconds."""
 
     __slots__ = ("_counts_records", "_per_s", "until")
 

@@ -1,5 +1,5 @@
-"""The files in which `--state` keeps where a command stands: small, ours alone, one command at a time, and on the disk
-before anything relies on them."""
+"""The files in which `--state` keeps how far a command has come. They are small and private, belong to one running
+command at a time, and are on the disk before anything relies on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SUFFIX = ".json"
 
 
 def states_dir() -> str:
-    """Where states that have a name lie."""
+    """The directory of the states that were given a name rather than a path."""
     base = os.environ.get("XDG_STATE_HOME", "")
     # The XDG specification: a path that is not absolute is to be ignored.
     if not os.path.isabs(base):
@@ -33,7 +33,7 @@ def states_dir() -> str:
 
 
 def list_names() -> list[str]:
-    """The names of all states that lie in states_dir()."""
+    """The names of all states in states_dir(). Raises S2Error."""
     try:
         names = os.listdir(states_dir())
     except FileNotFoundError:
@@ -44,12 +44,12 @@ def list_names() -> list[str]:
 
 
 class StateFile:
-    """`name` is a name, or a path where it has a slash in it."""
+    """One state. A `name` with a slash in it is a path; any other is the name of a file in states_dir()."""
 
     __slots__ = ("_lock", "name", "path")
 
     def __init__(self, name: str) -> None:
-        """Raises UsageError for what cannot be a name."""
+        """Raises UsageError if `name` is not valid."""
         self.name = name
         self._lock = -1
         if "/" in name:
@@ -63,7 +63,8 @@ class StateFile:
         self.path = os.path.join(states_dir(), name + _SUFFIX)
 
     def lock(self) -> None:
-        """Keeps the state for this process, until it ends. Raises PreconditionError where another one has it."""
+        """Reserves the state for this process until it ends. Raises PreconditionError while another process has it,
+        UsageError if the file cannot be created."""
         try:
             if "/" not in self.name:
                 os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
@@ -75,7 +76,7 @@ class StateFile:
             raise UsageError(f"cannot keep the state {self.name} in {self.path}: {describe(error)}") from error
 
     def load(self) -> Fields | None:
-        """What was saved; None where nothing was. Raises S2Error for what is no state of ours."""
+        """The fields that save() got; None if there are none yet. Raises S2Error if the file is not a valid state."""
         try:
             descriptor = open_own(self.path, os.O_RDONLY)
         except FileNotFoundError:
@@ -90,7 +91,7 @@ class StateFile:
             fields = None
         if not isinstance(fields, dict) or fields.get("version") != VERSION:
             raise S2Error(
-                f"{self.path} is no state that this s2 can read",
+                f"{self.path} is not a state that this s2 can read",
                 hint=f"s2 state reset {self.name} forgets it; the next run begins anew",
             )
         return fields
@@ -112,7 +113,7 @@ class StateFile:
         )
 
     def save(self, fields: Fields) -> None:
-        """Takes the place of what was saved before, and is on the disk when this returns."""
+        """Replaces what was saved before. It is on the disk when this returns. Raises S2Error."""
         data = json.dumps({"version": VERSION, **fields, "saved_ms": time.time_ns() // 1_000_000}).encode()
         new = self.path + ".new"
         try:
@@ -127,7 +128,7 @@ class StateFile:
             raise S2Error(f"cannot save the state {self.name} in {self.path}: {describe(error)}") from error
 
     def remove(self) -> None:
-        """Forgets it. Raises NotFoundError where there is none."""
+        """Deletes the state. Raises NotFoundError if there is none, S2Error if it cannot be deleted."""
         try:
             os.unlink(self.path)
             sync_directory(os.path.dirname(self.path))

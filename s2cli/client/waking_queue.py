@@ -1,4 +1,4 @@
-"""What threads read, handed to a poll loop: a bounded queue with a descriptor that tells when there is something."""
+"""A bounded queue from threads to a poll loop, with a descriptor that is readable while there is something in it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ Item = TypeVar("Item")
 
 
 class WakingQueue(Generic[Item]):
-    """`fd` is readable when take() has something to give. It holds `max_bytes`, or an item more."""
+    """`fd` is readable while take() would return something. put() waits while more than `max_bytes` are queued."""
 
     __slots__ = ("_changed", "_items", "_max_bytes", "_size", "_told", "_wake_fd", "_writers", "fd")
 
     def __init__(self, max_bytes: int, writers: int = 1) -> None:
-        """`writers` threads put() and, when they have done, close()."""
+        """`writers`: how many threads call put(), each of which calls close() at its end."""
         self._max_bytes = max_bytes
         self._writers = writers
         self._items: list[Item] = []
         self._size = 0
-        self._told = False  # that there is something
+        self._told = False  # there is a byte in the pipe
         self._changed = threading.Condition()
         self.fd, self._wake_fd = os.pipe()
 
     def put(self, items: list[Item], size_bytes: int) -> None:
-        """Waits while the queue is full."""
+        """Appends the items, `size_bytes` all together. Waits while the queue is full."""
         with self._changed:
             while self._size > self._max_bytes:
                 self._changed.wait()
@@ -34,13 +34,13 @@ class WakingQueue(Generic[Item]):
             self._tell()
 
     def close(self) -> None:
-        """A writer has done."""
+        """One of the writers has ended."""
         with self._changed:
             self._writers -= 1
             self._tell()
 
     def take(self) -> tuple[list[Item], bool]:
-        """All that is there, where `fd` was readable, and whether that was the last of it."""
+        """All items in the queue, and whether all writers have ended. Blocks unless `fd` is readable."""
         os.read(self.fd, 1)
         with self._changed:
             self._told = False

@@ -1,4 +1,4 @@
-"""`s2 copy`: the records of streams into other streams, each once."""
+"""`s2 copy`: copies the records of streams to other streams, each record once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def _position(option: str, text: str | None, now_ms: int) -> Position | None:
 
 
 def _settings(args: CopyArgs, profile: str | None) -> Settings:
-    """Those of one side. A profile of its own stands for all that says where to connect."""
+    """The settings of the source or the target. A profile of its own replaces every option that says where to
+    connect."""
     if profile is None:
         return Settings(args)
     side = type(args)(args.command)
@@ -89,6 +90,7 @@ def _settings(args: CopyArgs, profile: str | None) -> Settings:
 
 
 def _pairs(source: S2Uri, target: S2Uri, settings: Settings) -> Iterator[tuple[StreamUri, StreamUri]]:
+    """Each stream to copy, with the stream to copy it to."""
     if not _names_many(source):
         assert source.stream is not None
         assert target.stream is not None
@@ -111,7 +113,7 @@ def _pairs(source: S2Uri, target: S2Uri, settings: Settings) -> Iterator[tuple[S
 
 
 class _Copy:
-    """One stream into another."""
+    """Copies one stream to another."""
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class _Copy:
         self._target_target = target_settings.target()
         self._source = _client(source_settings, source_uri, args.src_key_file, args.compression)
         self._target = _client(target_settings, target_uri, args.dst_key_file, args.compression)
-        self._waiter = Waiter(Interrupts())  # of the read: a signal comes to the append
+        self._waiter = Waiter(Interrupts())  # for the read; signals reach the append
         self._retry = RetryPolicy(None if args.follow else self._max_outage_s, console.notice)
 
     @property
@@ -195,7 +197,7 @@ class _Copy:
         return Checkpoint(StateFile(name), place)
 
     def _plan(self, start: Position | None, end: Position | None, checkpoint: Checkpoint) -> CopySession:
-        """Where the read starts and ends. What depends on the tail or on times is settled here, once."""
+        """Where the read starts and ends, as sequence numbers: a tail or a time is looked up here, once."""
         tail = self._ask(self._source.check_tail)[0]
         if checkpoint.has_resumed:
             first = checkpoint.resumed_line - 1
@@ -234,7 +236,7 @@ def _creation() -> Creation:
 
 
 def _own_name(source: StreamUri, how: list[str]) -> str:
-    """The name of the state of a copy that was given none: the same for the same copy."""
+    """The name of the state where --state gives none: the same each time that the same copy is run."""
     import hashlib
 
     digest = hashlib.blake2b("\0".join(how).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

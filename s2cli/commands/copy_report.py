@@ -1,4 +1,4 @@
-"""What is told of a copy: the live line and the account."""
+"""What `s2 copy` reports: the status line while it runs, and the last line or JSON object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CopyReport:
 
     @property
     def _next_seq_num(self) -> int:
-        """The first record of the source that is neither in the copy nor left out."""
+        """The sequence number in the source at which the copy would resume."""
         session, cursor = self._session, self._reading.cursor
         if session.in_flight or cursor is None:
             return session.next_line - 1

@@ -1,4 +1,4 @@
-"""`s2 state list|show|reset`: the states that `--state` keeps."""
+"""`s2 state list|show|reset`: the states that `--state` has saved."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def reset_state(args: ResetStateArgs) -> int:
 
 
 def _read(name: str, *, or_broken: bool = False) -> Resource | None:
-    """A state as it is shown; `or_broken`: one that cannot be read counts, too."""
+    """The fields of a state and its name; None if there is no such state. Raises S2Error if it cannot be read; with
+    `or_broken` only its name is returned then."""
     state = StateFile(name)
     try:
         fields = state.load()

@@ -1,5 +1,5 @@
-"""The records of a read as batches of an append, with their headers and timestamps; `lines` of such a batch are the
-sequence numbers in the source, plus one."""
+"""Makes batches to append of records that were read, with their headers and timestamps. The `lines` of such a batch are
+the sequence numbers of its records in the source, plus one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from s2cli.wire.s2_pb2 import SequencedRecord
 
-# A prefix is kept for bodies up to this size, as in wire/protobuf.py.
+# Prefixes are kept for bodies up to this size, as in wire/protobuf.py.
 _REMEMBERED_BYTES = 4096
 
 
 class TimedBodies(Delivered):
-    """Records that are bodies and timestamps alone."""
+    """A delivery whose records have bodies and timestamps, but no headers."""
 
     __slots__ = ("timestamps",)
 
@@ -37,7 +37,7 @@ class TimedBodies(Delivered):
 
 
 class CopySession(ReadSession):
-    """A read that gives TimedBodies where that is possible."""
+    """A read session that delivers TimedBodies where no record has headers."""
 
     __slots__ = ()
 
@@ -53,7 +53,8 @@ class CopySession(ReadSession):
 
 
 class Copier:
-    """Makes batches of what a CopySession gives. Command records are left out and counted, unless `with_commands`."""
+    """Makes batches of what a CopySession delivers. Command records are left out and counted, unless
+    `with_commands`."""
 
     __slots__ = ("_prefixes", "_with_commands", "skipped_commands")
 
@@ -85,7 +86,7 @@ class Copier:
         while at < count:
             timestamp = timestamps[at]
             end = at + 1
-            if timestamps[-1] == timestamp:  # they never fall: all others are the same
+            if timestamps[-1] == timestamp:  # timestamps never decrease: all between are the same
                 end = count
             while end < count and timestamps[end] == timestamp:
                 end += 1

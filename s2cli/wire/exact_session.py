@@ -1,9 +1,9 @@
 """The append session of `--exactly-once`: every batch has its place, and there is no shared mode.
 
-What stands behind what was acknowledged, after a loss or at the start of a run that goes on with an earlier one, is
-compared with the input record by record: it is ours where it equals the next records of the input, and another writer's
-where not, which ends the append. So it does not matter how an earlier run has cut the same records into batches, nor
-when a late copy of them arrives.
+After a lost connection, and when a run resumes an earlier one, the stream may have records after the last acknowledged
+one. They are compared with the next records of the input, one by one. Those that are equal are ours; one that differs
+is another writer's, which ends the append. So it does not matter how an earlier run cut the same records into batches,
+nor when a late copy of them arrives.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class ExactSession(AppendSession):
-    """begin() or resume() before anything else. Where needs_resolution(), the owner asks for the tail and calls
-    settle(); as long as `wanted` is not None it reads these records and passes them to compare(), and add()s the next
-    batch of the input where none is in flight."""
+    """An append session that begins with begin() or resume(). While needs_resolution(), the caller asks for the tail
+    and calls settle(). Until `is_settled` it then reads the `wanted` records and passes them to compare(); if no batch
+    is in flight, it first adds the next one of the input."""
 
     __slots__ = ("_is_settled", "_keys", "_least", "_matched", "_tail_seq_num")
 
@@ -47,7 +47,7 @@ class ExactSession(AppendSession):
         compression: str | None = None,
         describe_lines: Callable[[list[Range]], str] = format_lines,
     ) -> None:
-        self._least = 0  # the stream is known to have ended there
+        self._least = 0  # where the stream is known to have ended: it cannot end before that now
         self._is_settled = True
         self._matched = 0  # records of the first batch in flight that stand in the stream
         self._keys: list[bytes] = []  # of that batch
@@ -58,13 +58,13 @@ class ExactSession(AppendSession):
 
     @property
     def floor(self) -> int:
-        """Where the stream ends, as far as it is known to be ours: the record of `next_line` belongs there."""
+        """The sequence number up to which the stream is known to have our records: `next_line` belongs there."""
         return self._floor or 0
 
     def resume(self, line: int, seq_num: int, *, clean: bool) -> None:
-        """Goes on with an earlier run, at this line of the input. Where that run ended `clean`, with nothing under way,
-        the next record goes where the stream ends, which must not be before `seq_num`; else it belongs at `seq_num`,
-        and what stands from there on is to be looked at."""
+        """Resumes an earlier run at this line of the input, from 1 on. If that run ended `clean`, with nothing in
+        flight, the line goes to the end of the stream, which must not be before `seq_num`. Else it belongs at
+        `seq_num`, and the records from there on are to be compared first."""
         self.lines = line - 1
         if clean:
             self._least = seq_num
@@ -82,7 +82,7 @@ class ExactSession(AppendSession):
             return super().refused(error)
         if error.expected < self.floor:
             raise self._recreated(error.expected) from error
-        # Whose records stand there is to be seen: a late copy of ours may be what came between.
+        # It is not known yet whose records are there: it may be a late copy of ours that came between.
         for batch in self._in_flight[self._head : self._head + max(1, self._sent)]:
             batch.state = DOUBTFUL
         self._sent = 0
@@ -91,10 +91,11 @@ class ExactSession(AppendSession):
     def needs_resolution(self) -> bool:
         return self.doubtful or not self._is_settled
 
-    # Looking
+    # Comparing
 
     def settle(self, tail_seq_num: int) -> None:
-        """The stream ends there: begins to look at what stands in it from the floor on."""
+        """Begins to compare the records from `floor` to the tail. Raises PreconditionError if the tail is before
+        that."""
         if tail_seq_num < self.floor:
             raise self._recreated(tail_seq_num)
         self._tail_seq_num = tail_seq_num
@@ -105,18 +106,19 @@ class ExactSession(AppendSession):
 
     @property
     def is_settled(self) -> bool:
-        """Whether all has been looked at."""
+        """Whether all records up to the tail were compared."""
         return self._tail_seq_num <= self.floor
 
     @property
     def wanted(self) -> tuple[int, int]:
-        """The sequence numbers that are to be read next, the second one exclusive; for the first batch in flight."""
+        """The range of sequence numbers to read next, the end exclusive: the first batch in flight is compared with
+        it."""
         batch = self._in_flight[self._head]
         return self.floor + self._matched, min(self._tail_seq_num, self.floor + batch.count)
 
     def compare(self, data: bytes) -> None:
-        """Takes a ReadBatch of what was `wanted`, from its start. Raises PreconditionError where a record is another
-        writer's, UndecidedError where one is gone."""
+        """Takes a ReadBatch that begins where `wanted` does, and may end earlier. Raises PreconditionError if a record
+        is another writer's, UndecidedError if one is gone."""
         from s2cli.wire.messages import decode_received
 
         batch = self._in_flight[self._head]
@@ -144,14 +146,14 @@ class ExactSession(AppendSession):
             self._settled()
 
     def foreign(self, seq_num: int) -> PreconditionError:
-        """The error of a record that is none of ours."""
+        """The error if the record at `seq_num` is not ours."""
         return PreconditionError(
             f"another writer appends to this stream: the record at sequence number {seq_num} is not the one that this "
             "input has for that place (--exactly-once)"
         )
 
     def unreadable(self, why: str) -> UndecidedError:
-        """The error of a stream that cannot be looked at."""
+        """The error if the records of the stream cannot be read."""
         return UndecidedError(f"line {self.next_line} and those behind it are durable", why)
 
     def _settled(self) -> None:
@@ -161,7 +163,7 @@ class ExactSession(AppendSession):
         self._fenced: FencingTokenMismatchError | None = None
 
     def _recognize(self) -> None:
-        """The first batch in flight stands in the stream, all of it."""
+        """The first batch in flight is in the stream, all of it."""
         batch = self._in_flight[self._head]
         self._head += 1
         self._matched = 0
@@ -172,7 +174,7 @@ class ExactSession(AppendSession):
         self.recognized = merged([*self.recognized, *batch.lines])
 
     def _split(self, batch: PendingBatch) -> None:
-        """Makes two batches of the first one: what stands in the stream, and the rest."""
+        """Makes two batches of the first in flight: the records that are in the stream, and the rest."""
         first, rest = split(batch.records, self._matched)
         lines_first, lines_rest = split_lines(list(batch.lines), self._matched)
         place = self.floor

@@ -6,12 +6,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Range = tuple[int, int]
 
-# Among other writers each batch may be a range of its own, and an append may have millions.
+# While others write too, each batch may be a range of its own, and an append may have millions.
 MAX_RANGES = 1000
 
 
 class Ranges:
-    """Ranges that mostly come in order: the first MAX_RANGES are `kept`, of the others only their number, `more`."""
+    """Collects ranges, which mostly come in order. The first MAX_RANGES are `kept`; the others are only counted, in
+    `more`."""
 
     __slots__ = ("_end", "first", "kept", "last", "more")
 
@@ -40,7 +41,7 @@ class Ranges:
 
 
 def merged(ranges: list[Range]) -> list[Range]:
-    """In order, and those joined that touch."""
+    """The same ranges in ascending order. Those that overlap or touch are joined."""
     found: list[Range] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:
