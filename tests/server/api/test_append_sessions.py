@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import signal
 import threading
 
 import pytest
@@ -167,13 +166,19 @@ def test_acks_of_a_draining_server_advise_to_reconnect(server):
     assert answer.json()["tail"]["seq_num"] == acked  # all that was accepted, and nothing else
 
 
-def test_a_client_that_heeds_the_advice_of_a_draining_server_ends_its_session_itself(server):
+def test_a_client_that_heeds_the_advice_of_a_draining_server_ends_its_session_itself(
+    make_thread_server, tmp_path, monkeypatch
+):
+    # So that it is the client's end that is waited for, and not a time in which it may not have had its turn.
+    monkeypatch.setattr("s2cli.server.process.ADVICE_S", TIMEOUT_S)
+    server = make_thread_server(data=tmp_path / "data")
     basin = server.create_basin()
     server.create_stream(basin)
     with open_append(server, basin) as session:
         session.append(b"0")
         assert session.ack() == (0, 1, 1)
-        server.process.send_signal(signal.SIGTERM)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
         sent, advised = 1, False
         while not advised:
             session.append(b"%d" % sent)
@@ -188,8 +193,8 @@ def test_a_client_that_heeds_the_advice_of_a_draining_server_ends_its_session_it
             frame = session.frame()
             assert (frame.status, frame.reconnect_advised) == (None, True)
         assert session.frame() is None
-    assert server.process.wait(TIMEOUT_S) == 0
-    server.start()
+    stopping.join()
+    server = make_thread_server(data=tmp_path / "data")
     answer = server.request("GET", "/v1/streams/stream/records/tail", basin=basin)
     assert answer.json()["tail"]["seq_num"] == sent + 100
 
