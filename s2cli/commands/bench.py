@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from s2cli.bench.result import Fields
     from s2cli.cli.bench_args import BenchArgs
 
-# What nobody can delete goes by itself: its records after an hour, and the empty stream a little later.
+# A stream that cannot be deleted removes itself: its records expire after an hour, and then the empty stream is
+# deleted.
 CONFIG = {"retention_policy": {"age": 3600}, "delete_on_empty": {"min_age_secs": 60}}
 # The defaults are those of the official tool.
 RECORD_BYTES, BYTES_PER_S, DURATION_S, CATCH_UP_DELAY_S = 8192, 1 << 20, 60.0, 20.0
 LEAST_EVERY_S = 1e-5  # between two batches
-BUSY = 0.9  # of a core: from here on the bench itself may be what limits
+BUSY = 0.9  # of a core: above it the bench itself may be the bottleneck
 
 
 def bench(args: BenchArgs) -> int:
@@ -83,7 +84,7 @@ def bench(args: BenchArgs) -> int:
 
 
 def _checked_uri(args: BenchArgs, record_bytes: int) -> S2Uri:
-    """The basin, or the stream, and every bound that needs no server."""
+    """The basin or stream of the command line. Raises UsageError for every option that is out of its bounds."""
     uri = parse_resource(args.uri)
     check_basin_name(uri.basin)
     if uri.stream is not None:
@@ -121,7 +122,7 @@ def _plan(args: BenchArgs, record_bytes: int, inflight: int) -> Plan:
 
 
 def _bytes_per_s(args: BenchArgs, record_bytes: int) -> float | None:
-    """Metered, of all streams together; None where there is no limit."""
+    """The rate of all streams together, in metered bytes a second; None with --max."""
     if args.max:
         return None
     if args.rate is not None:
@@ -130,7 +131,7 @@ def _bytes_per_s(args: BenchArgs, record_bytes: int) -> float | None:
 
 
 class MadeStreams:
-    """The streams that a bench makes, and deletes."""
+    """The streams that a bench creates and deletes."""
 
     def __init__(self, client: ApiClient, basin: str, args: BenchArgs) -> None:
         self._client = client
@@ -145,10 +146,10 @@ class MadeStreams:
         self._made: list[str] = []
 
     def create(self, interrupts: Interrupts) -> None:
-        """Raises Interrupted at a signal, and what the server answers."""
+        """Creates all of them. Raises Interrupted at a signal, and the error that the server answers."""
         for number, name in enumerate(self.names, 1):
             console.status(f"making streams: {number} of {len(self.names)}", f"s2://{self._basin}/{self.prefix}")
-            self._made.append(name)  # before it is: an answer may be lost
+            self._made.append(name)  # beforehand: the answer may be lost
             try:
                 api.create_stream(self._client, self._basin, name, self._config, new_request_token())
             except S2Error as error:
@@ -159,7 +160,8 @@ class MadeStreams:
                 raise Interrupted
 
     def delete(self, interrupts: Interrupts) -> S2Error | None:
-        """Deletes all that were made, and says which could not be: the error of that. Another signal ends it."""
+        """Deletes the streams that create() may have created. If some are left, prints which, and returns the error of
+        that. Another signal stops it."""
         interrupts.seen = interrupts.count
         left: list[str] = []
         why = ""
@@ -186,7 +188,7 @@ class MadeStreams:
 
 
 def _report(args: BenchArgs, run: Run, uri: str, outcome: str, old: Mapping[str, object] | None) -> S2Error | None:
-    """Prints what was measured; the error of a figure that is worse than before."""
+    """Prints what was measured. Returns an error if a figure is worse than in the result `old`."""
     if run.client_cpu > BUSY:
         percent = round(run.client_cpu * 100)
         console.warn(f"the bench itself kept {percent} % of a core busy: the server may take more than this shows")

@@ -20,13 +20,13 @@ _MOST_BARS = 60
 
 
 class Display:
-    """The live lines of a run, on a terminal: one for each direction, and one that says what goes on."""
+    """The status block of a run on a terminal: a line for each direction, and one for what the run is doing."""
 
     def __init__(self, place: str) -> None:
         self._place = place
 
     def show(self, run: Run, now: float) -> None:
-        """For Run: a few times a second."""
+        """Shows the state of a run; `now` in monotonic seconds. To be passed to Run as its `show`."""
         flows = [("write", run.write, WRITE), ("live", run.live, WRITE), ("catch-up", run.catch_up, CATCH_UP)]
         lines = [_state(name, flow, now, runs=run.phase == phase) for name, flow, phase in flows if flow is not None]
         left_s = 0.0 if run.phase_ends is None else max(0.0, run.phase_ends - now)
@@ -43,7 +43,8 @@ class Display:
 
 
 def _state(name: str, flow: Flow, now: float, *, runs: bool) -> list[str]:
-    """What passed in the last whole interval, and while there is none, or not any more, in all of the time."""
+    """The cells of a line: the figures of the last complete interval while the direction `runs`, else of all its
+    time."""
     at = int((now - flow.started) / flow.interval_s) - 1
     if runs and 0 <= at < len(flow.intervals):
         interval = flow.intervals[at]
@@ -59,14 +60,14 @@ def _state(name: str, flow: Flow, now: float, *, runs: bool) -> list[str]:
 
 
 def _bars(amounts: list[int]) -> str:
-    """The last of them as a row of bars, the highest of which is full."""
+    """The last _MOST_BARS amounts as bars; the bar of the highest has full height."""
     amounts = amounts[-_MOST_BARS:]
     most = max(amounts, default=0) or 1
     return "".join(_BARS[amount * (len(_BARS) - 1) // most] for amount in amounts)
 
 
 def print_run(run: Run) -> None:
-    """A table with a column for each direction."""
+    """Prints the figures as a table with a column for each direction."""
     flows = [("WRITE", run.write), ("LIVE", run.live), ("CATCH-UP", run.catch_up)]
     shown = [(title, flow) for title, flow in flows if flow is not None]
     latencies = [flow.latency for _, flow in shown]
@@ -85,7 +86,7 @@ def print_run(run: Run) -> None:
 
 
 def checked_text(run: Run) -> str:
-    """That what was read is what was written."""
+    """The sentence that says how many records were written, and how many were read and compared."""
     reads = [("live", run.live), ("in catch-up", run.catch_up)]
     read = " and ".join(f"{flow.records} {how}" for how, flow in reads if flow is not None)
     written = f"{format_count(run.write.records, 'record', 'records')} written"
@@ -104,7 +105,7 @@ def print_differences(differences: Sequence[Difference]) -> None:
 
 
 def _print_table(headers: list[str], rows: list[list[str]]) -> None:
-    """Figures stand below each other on a terminal."""
+    """Prints a table. On a terminal its figures are aligned to the right."""
     if console.stdout_is_terminal():
         for column in range(1, len(headers)):
             width = max(len(row[column]) for row in [headers, *rows])

@@ -1,5 +1,5 @@
-"""The file of `-O`: complete, or as it was before. What is read goes into a file beside it, which takes its place at
-the end; a read that follows has no end, so it writes to the file itself."""
+"""The file of `-O`: complete, or as it was before. The records go to a file beside it, which replaces it at the end. A
+read that follows has no end, so it writes to the file itself."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _PARTIAL = ".partial"
 
 
 class OutputFile:
-    """Is made with the first bytes, or by open(). `path` is what was asked for, `place` the file that is written.
+    """Creates the file with the first write, or in open(). `path` is what was asked for, `place` the file that is
+    written.
 
-    `in_place` writes to the file itself, from `kept_bytes` on; what was behind them is cut off. So does whatever is not
-    a regular file: a pipe, a device."""
+    With `in_place` they are the same: the file is truncated to `kept_bytes`, and written from there on. A pipe or a
+    device is always written in place."""
 
     __slots__ = ("_fd", "_kept_bytes", "path", "place")
 
@@ -23,7 +24,7 @@ class OutputFile:
         self.path = path
         self._kept_bytes = kept_bytes
         self._fd = -1
-        # Where a link leads is replaced, not the link.
+        # The target of a link is replaced, not the link.
         self.place = path if in_place or _is_special(path) else os.path.realpath(path) + _PARTIAL
 
     @property
@@ -31,7 +32,7 @@ class OutputFile:
         return self.place != self.path
 
     def open(self) -> None:
-        """Raises S2Error."""
+        """Opens the file, unless it is open. Raises S2Error, or UsageError if its path is at fault."""
         if self._fd >= 0:
             return
         try:
@@ -42,7 +43,7 @@ class OutputFile:
             raise file_error(f"cannot write to {self.place}", error) from error
 
     def _claim(self) -> None:
-        """Empties the file, as far as it is to be; one that another read is writing stays as it is."""
+        """Locks the file and truncates it. Raises S2Error if another read is writing to it, and leaves it as it is."""
         import fcntl
 
         try:
@@ -60,7 +61,7 @@ class OutputFile:
                 return
 
     def write(self, data: bytes) -> None:
-        """All of it. Raises S2Error."""
+        """Writes all of `data`. Raises S2Error."""
         self.open()
         view = memoryview(data)
         try:
@@ -70,7 +71,7 @@ class OutputFile:
             raise S2Error(f"cannot write to {self.place}: {describe(error)}") from error
 
     def sync(self) -> int:
-        """Waits until what was written is on the disk; how long the file is. Raises S2Error."""
+        """Waits until what was written is on the disk. Returns the length of the file. Raises S2Error."""
         self.open()
         try:
             os.fsync(self._fd)
@@ -79,7 +80,7 @@ class OutputFile:
             raise S2Error(f"cannot write to {self.place}: {describe(error)}") from error
 
     def complete(self) -> None:
-        """The file has all that it is to have: it takes its name. Raises S2Error."""
+        """To be called when all is written: gives the file its name. Raises S2Error."""
         self.open()
         if not self.is_partial:
             return

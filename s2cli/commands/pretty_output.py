@@ -1,5 +1,5 @@
-"""The format `pretty`, for eyes alone: the time and the number of each record beside its body, JSON coloured and, where
-it is too long for a line, folded. Nothing that a record holds drives the terminal."""
+"""The format `pretty`, for people: time and sequence number of each record before its body. JSON is coloured, and
+folded if it is too long for a line. Control characters in a record are escaped, so they cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _OPENING, _CLOSING = ("{", "["), ("}", "]")
 
 
 class PrettyFormat:
-    """One line for a record, and more where its body needs them. In a pipe there is no colour, and nothing is folded.
-    `label` stands before each record where there are several streams."""
+    """A record takes one line, or more if its body needs them. In a pipe nothing is coloured or folded. `label` is put
+    into each record if several streams are read."""
 
     bodies_only = False
 
@@ -104,8 +104,8 @@ def _local_time(timestamp_ms: int) -> str:
 
 
 def _fold(text: str, width: int) -> Iterator[tuple[str, str]]:
-    """The pieces of valid JSON with their styles: on one line where it fits, else each member on its own. What is
-    written in it stays as it is, digit by digit."""
+    """The pieces of valid JSON with their styles: all on one line if it fits into `width`, else a line for each member.
+    Numbers and strings stay as they are written."""
     lexemes = _LEXEME.findall(text)
     one_line = sum(len(lexeme) + (lexeme in ",:") for lexeme in lexemes) <= width
     depth = 0

@@ -70,7 +70,7 @@ def _print_stream(args: PrintArgs, plan: ReadPlan, config: str | None, speed: fl
 
 
 def _open_cursor(args: PrintArgs, settings: Settings, uri: str, plan: ReadPlan) -> ReadCursor | None:
-    """What `--state` has kept; the plan starts there then."""
+    """The cursor of `--state`; None without that option. If it has a position, the plan starts there."""
     name = getattr(args, "state", None)
     if name is None:
         return None
@@ -119,14 +119,14 @@ def _read_stream(
     stepper: Stepper | None,
     cursor: ReadCursor | None = None,
 ) -> int:
-    """Reads from the start to the end of the plan, or on and on."""
+    """Reads what the plan says, and writes or runs it. Returns the exit code."""
     stream = _open_client(args, settings, uri, config)
-    waiter = Waiter(Interrupts())  # never entered: there is nothing to tidy up, so signals end a read as they are
+    waiter = Waiter(Interrupts())  # never entered: there is nothing to clean up, so signals end a read at once
     limit_s = DEFAULT_LIMIT_S if args.max_outage_s is None and not args.follow else args.max_outage_s
     retry = RetryPolicy(limit_s, console.notice)
     session = plan.open(stream, waiter, retry, bodies_only=writer.bodies_only and stepper is None)
     if session.tail is None and console.stderr_is_terminal():
-        session.tail = find_tail(stream, waiter, retry)  # how far behind a read that follows is can be told then
+        session.tail = find_tail(stream, waiter, retry)  # to show how far behind the read is
     on_written: Callable[[int], None] | None = None
     if cursor is not None:
         kept = cursor

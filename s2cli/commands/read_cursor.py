@@ -1,6 +1,6 @@
-"""Where a read with `--state` stands: saved once what was read is written and synced, so that the next run prints what
-comes behind it. What was written after the last save is printed again: at least once, and with `-O` exactly once, since
-the file is cut to what was saved."""
+"""How far a read with `--state` has come. That is saved after the records were written and synced, and the next run
+prints the records that follow. After a crash the records since the last save are printed again: each is printed at
+least once, and with `-O` exactly once, since the file is truncated to what was saved."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 class ReadCursor:
-    """`position`: the sequence number of the next record; None where there was no run before. `output_bytes`: how long
-    its output file was then."""
+    """`position`: the sequence number of the next record to print; None in the first run. `output_bytes`: how long the
+    output file was when that was saved."""
 
     __slots__ = ("_next_save", "_place", "_state", "output_bytes", "position")
 
     def __init__(self, name: str, uri: str, target: Target, output_file: str | None) -> None:
-        """Raises UsageError where the state is of something else, PreconditionError where another s2 has it."""
+        """Reserves and loads the state. Raises UsageError if it is of another command, stream or file,
+        PreconditionError while another process uses it, S2Error if it cannot be read."""
         self._state = StateFile(name)
         self._state.lock()
         output = None if output_file in (None, "-") else os.path.abspath(str(output_file))
@@ -39,7 +40,7 @@ class ReadCursor:
     def _resume(self, fields: dict[str, object], output: str | None) -> None:
         position, size = fields.get("next_seq_num"), fields.get("output_bytes")
         if not is_u64(position) or not is_u64(size):
-            raise S2Error(f"{self._state.path} has no position of a read")
+            raise S2Error(f"{self._state.path} has no valid position of a read")
         assert isinstance(position, int)
         assert isinstance(size, int)
         if output is not None and size and (not os.path.exists(output) or os.path.getsize(output) < size):
@@ -50,14 +51,14 @@ class ReadCursor:
         self.position, self.output_bytes = position, size
 
     def note(self, position: int | None, writer: RecordWriter) -> None:
-        """Saves where the read stands, if that is due."""
+        """Saves that all before `position` is written, unless something was saved within the last second."""
         now = time.monotonic()
         if now >= self._next_save:
             self._next_save = now + SAVE_S
             self.save(position, writer)
 
     def save(self, position: int | None, writer: RecordWriter) -> None:
-        """Saves where the read stands, behind what is written; None: it has not begun."""
+        """Saves that all before `position` is written; None if the read has not begun. Raises S2Error."""
         if position is not None:
             output_bytes = writer.sync()
             self._state.save({**self._place, "next_seq_num": position, "output_bytes": output_bytes})

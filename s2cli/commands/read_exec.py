@@ -1,5 +1,5 @@
-"""`read --exec`: a shell command for each record, at least once. The position of the read moves only behind records
-whose command has succeeded, or that were appended to the dead-letter stream."""
+"""`read --exec`: runs a shell command for each record, at least once. The position of the read moves past a record only
+when its command has succeeded, or the record was appended to the dead-letter stream."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from s2cli.wire.s2_pb2 import SequencedRecord
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.2, 30.0
-# Records that wait for an older one, for each command that runs
+# How many records may wait for an older one, for each command that runs in parallel
 _AHEAD = 4
 _INFLIGHT_BYTES = 4 * 1024 * 1024
 
 
 class CommandRunner:
-    """Runs `command` with `sh -c` for each record that `selection` wants, `parallel` of them at a time: the body is its
-    standard input, and the rest of the record is in its environment. A command that fails is run again, `retries`
-    times; then the record goes to `dead_letter`, or the read ends."""
+    """Runs `command` with `sh -c` for each record that `selection` chooses, at most `parallel` at a time. The body is
+    its standard input; the rest of the record is in its environment. A command that fails is run again, up to `retries`
+    times. Then the record goes to `dead_letter`; if that is None, the read ends."""
 
     def __init__(
         self,
@@ -56,15 +56,15 @@ class CommandRunner:
         self._pool = ThreadPoolExecutor(parallel)
         self._stopped = threading.Event()
         self._most = parallel * _AHEAD if parallel > 1 else 1
-        self.dead = 0  # records that went to the dead-letter stream
+        self.dead = 0  # records appended to the dead-letter stream
 
     def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
-        """Each record, when its command and those of all records before it are done, and the sequence number behind it.
-        Raises S2Error where a command fails and there is no dead-letter stream."""
+        """Yields each record when its command and those of all records before it are done, with the sequence number
+        after it. Raises S2Error if a command fails and there is no dead-letter stream."""
         try:
             yield from self._parts(batches)
         except BaseException:
-            self._stopped.set()  # Ctrl-C, or a command that failed: no other one is to begin
+            self._stopped.set()  # after Ctrl-C or a failure no further command is started
             raise
 
     def _parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
@@ -97,7 +97,7 @@ class CommandRunner:
         return [Delivered(record.seq_num, None, [record])], record.seq_num + 1
 
     def _run(self, record: SequencedRecord, body: bytes) -> str | None:
-        """In a thread of the pool: None where the command has succeeded, else how it failed the last time."""
+        """Runs in a thread of the pool. None if the command has succeeded, else how it failed the last time."""
         environment = os.environ | _variables(record, self._stream)
         failure = ""
         for attempt in range(1 + self._retries):
@@ -117,8 +117,8 @@ class CommandRunner:
         return failure if not self._retries else f"{failure}, {1 + self._retries} times"
 
     def _bury(self, stream: StreamClient, record: SequencedRecord, failure: str) -> None:
-        """Appends the record to the dead-letter stream, with its own headers and what is known of it. Returns when that
-        is durable."""
+        """Appends the record to the dead-letter stream, with further headers: where it came from, and how its command
+        failed. Returns when it is durable."""
         headers = [(header.name, header.value) for header in record.headers]
         headers += [
             (b"s2-source", self._stream.encode()),
@@ -133,7 +133,7 @@ class CommandRunner:
             open_input("text", b"\n", []),
             None,
             AppendOptions(inflight_bytes=_INFLIGHT_BYTES),
-            Interrupts(),  # never entered: a signal ends the read as it is, and the record comes again
+            Interrupts(),  # never entered: a signal ends the read, and the next run gets the record again
             console.notice,
             console.detail,
         )
@@ -142,7 +142,7 @@ class CommandRunner:
 
 
 def _variables(record: SequencedRecord, stream: str) -> dict[str, str]:
-    """What the command finds in its environment, where that can hold it: no value has a NUL."""
+    """The variables that describe a record to its command. A header whose value has a NUL gets none of its own."""
     pairs = [
         (header.name.decode("utf-8", "surrogateescape"), header.value.decode("utf-8", "surrogateescape"))
         for header in record.headers

@@ -1,4 +1,5 @@
-"""In which form `read` and `tail` print records: text, JSON or a template, each a whole delivery at a time."""
+"""The formats in which `read` and `tail` print records: text, JSON, a template. Each formats a whole delivery at
+once."""
 
 from __future__ import annotations
 
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from s2cli.wire.read_session import Delivered
 
     class RecordFormat(Protocol):
-        # Whether nothing but bodies is shown: then they need not be taken apart any further.
+        # Whether only bodies are shown: then a batch is not decoded any further.
         bodies_only: bool
 
         def format(self, batches: list[Delivered]) -> bytes:
-            """The text of these, all of it."""
+            """The bytes to print for all of these records."""
 
 
 def choose_format(args: PrintArgs, stream: str, *, label: bytes | None = None) -> RecordFormat:
-    """What the options ask for. `stream` is its URI; `label` stands before each line of text where there are
-    several. Raises UsageError for a template that is none."""
+    """The format that the options ask for. `stream` is the URI of the stream; `label` is put before each line of text
+    if several streams are read. Raises UsageError for a template that is not valid."""
     if args.template is not None:
         from s2cli.formats.record_template import Template
         from s2cli.values import parse_option
@@ -52,7 +53,7 @@ def _separator(args: PrintArgs) -> bytes:
 
 
 class TextFormat:
-    """The bodies, each followed by the separator. Of command records people are told."""
+    """The bodies, each followed by the separator. Command records are left out, and told in a notice."""
 
     bodies_only = True
 
@@ -83,7 +84,7 @@ class TextFormat:
 
 
 class TemplateFormat:
-    """Each record as the template says. Of command records people are told, as in text."""
+    """Each record by the template. Command records are left out, and told in a notice."""
 
     bodies_only = False
 
@@ -98,7 +99,7 @@ class TemplateFormat:
 
 
 class JsonFormat:
-    """An object for each record, command records among them."""
+    """A JSON object for each record, command records included."""
 
     bodies_only = False
 

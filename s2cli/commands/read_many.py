@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
     Run = tuple[MergeSource, list[SequencedRecord]]
 
-# Each has a thread, a connection and up to a few MiB of records that wait for those of the others.
+# Each stream takes a thread, a connection and up to a few MiB for records that wait for those of the others.
 MAX_STREAMS = 100
-# Of the labels, one after the other
+# The colours of the labels, used in turn
 LABEL_STYLES = ("36", "33", "32", "35", "34", "31")
-# How often streams are looked for that have appeared.
+# How often to look for new streams.
 LIST_S = 1.0
 
 
@@ -49,7 +49,8 @@ def is_pattern(uri: str) -> bool:
 
 
 def print_merged(args: PrintArgs, plan: ReadPlan, config: str | None, speed: float | None) -> int:
-    """Prints what the URIs of the command name. Raises UsageError for options that are about one stream."""
+    """Prints the records of all streams that the command line names. Raises UsageError for options that need one
+    stream."""
     if plan.bytes_limit is not None:
         raise UsageError("--bytes is for one stream")
     if args.stream is not None:
@@ -69,9 +70,9 @@ class _MergedRead:
         self._args = args
         self._count = plan.count
         self._selection = choose_selection(args, plan.count)
-        plan.count, plan.clamp = None, True  # of all together; a stream may end before the start
+        plan.count, plan.clamp = None, True  # the selection counts all of them; one may end before the start
         self._plan = plan
-        # What appears while all others are followed is read as a whole, unless a time was given.
+        # A stream that appears later is read from its first record, unless the start is a time.
         start = plan.start if plan.start.kind == "timestamp" else Position("start", 0)
         self._later_plan = ReadPlan(start, plan.end, follow=plan.follow, clamp=True)
         self._config = config
@@ -81,7 +82,7 @@ class _MergedRead:
             check_basin_name(uri.basin)
             check_stream_name(uri.stream)
         self._basins = {uri.split("/")[2] for uri in args.uris}
-        choose_format(args, "", label=b"")  # a template that is none is said before anything is asked for
+        choose_format(args, "", label=b"")  # raises for a wrong template before any request is sent
         self._settings = open_settings(args)
         self._target = self._settings.target()
         self._key = self._settings.encryption_key(args.encryption_key_file)
@@ -92,7 +93,7 @@ class _MergedRead:
         self._label_width = 0
         self._written_bytes = 0
         self._ends_line = True
-        self._last_ms: int | None = None  # the time of the record that was written last
+        self._last_ms: int | None = None  # timestamp of the record that was written last
         self._started = self._last_written = time.monotonic()
         self._hints = plan.follow and console.stderr_is_terminal()
         self._live = goes_to_file(args.output_file) and console.stderr_is_terminal()
@@ -118,7 +119,7 @@ class _MergedRead:
     # The streams
 
     def _find_streams(self) -> list[str]:
-        """The URIs of the streams that are there now, those that were named first."""
+        """The URIs of the streams to read: those that were named, then those that match a pattern now."""
         client = api.ApiClient(self._target, self._settings.timeout_s, console.notice)
         try:
             found = list(self._named)
@@ -139,7 +140,7 @@ class _MergedRead:
         self._loop.add(MergeSource(uri, read))
 
     def _label(self, uri: str) -> str:
-        """As short as it can be told apart from the others."""
+        """The name of a stream, with its basin if streams of several basins are read."""
         basin, _, stream = uri.removeprefix(URI_PREFIX).partition("/")
         return console.printable(stream if len(self._basins) == 1 else f"{basin}/{stream}")
 
@@ -152,7 +153,7 @@ class _MergedRead:
         return console.paint(label.ljust(self._label_width), style, 1).encode() + b"  "
 
     def _read(self, source: MergeSource, plan: ReadPlan) -> None:
-        """In a thread of the source."""
+        """Reads one stream, in the thread of its source."""
         args, settings, uri = self._args, self._settings, parse_uri(source.uri)
         codings = settings.codings(args.compression)
         stream = StreamClient(self._target, uri.basin, uri.stream, settings.timeout_s, self._key, self._config, codings)
@@ -180,7 +181,7 @@ class _MergedRead:
         loop.check_complete()
 
     def _look_for_more(self) -> None:
-        """In a thread of its own, as long as the command runs."""
+        """Adds streams that appear. Runs in a thread of its own until the command ends."""
         known = {source.uri for source in self._loop.sources}
         told = False
         while True:
@@ -204,7 +205,7 @@ class _MergedRead:
             return
         raise error.reworded(f"{source.uri}: {error.message}") from error
 
-    # What comes
+    # Records
 
     def _write(self, runs: list[Run]) -> None:
         pieces = []
@@ -243,7 +244,7 @@ class _MergedRead:
             self._shown = True
             console.status(*self._progress())
 
-    # What is told
+    # Reports
 
     def _progress(self) -> list[str]:
         selection, seconds = self._selection, time.monotonic() - self._started
@@ -252,7 +253,7 @@ class _MergedRead:
         return [records, format_bytes(self._written_bytes), rate, self._streams()]
 
     def _tick(self) -> None:
-        """Nothing has come for a moment. Raises console.ClosedOutput where nobody would read it."""
+        """Nothing has come for a moment: shows that. Raises console.ClosedOutput if the reader of stdout has gone."""
         if self._file is None:
             poll = select.poll()
             poll.register(1, 0)
@@ -283,7 +284,7 @@ class _MergedRead:
         console.notice(self._amount())
 
     def complete(self) -> None:
-        """The read has come to its end. Raises IncompleteError where the jq filter has failed."""
+        """To be called at the end of the read. Raises IncompleteError if the jq filter has failed on a record."""
         if self._file is not None:
             self._file.complete()
         self._tell_amount()
@@ -295,7 +296,8 @@ class _MergedRead:
             console.notice(self._amount())
 
     def interrupted(self) -> None:
-        """Says how to resume: by the time of the last record, as there is no other place that all streams share."""
+        """To be called if the read was interrupted. Says how to resume: from the time of the last record, the only
+        position that all streams share."""
         self._tell_amount()
         if self._last_ms is None:
             return

@@ -1,4 +1,4 @@
-"""Where the records of `read` and `tail` go: which are chosen, in which form, to stdout or into a file."""
+"""Writes the records of `read` and `tail`, chosen and formatted, to stdout or to a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RecordWriter:
-    """Writes batches to stdout, or to `file`. `selection` is None where all records are wanted."""
+    """Writes batches to `file`, or to stdout if that is None. `selection` is None if all records are wanted."""
 
     def __init__(self, record_format: RecordFormat, selection: Selection | None, file: OutputFile | None) -> None:
         self._format = record_format
@@ -27,7 +27,8 @@ class RecordWriter:
 
     @property
     def wants_account(self) -> bool:
-        """Whether a read ends with a line that says what came: where nobody sees it come, or not all was wanted."""
+        """Whether a read ends with a line that says how much was read: if nobody sees the records, or some were left
+        out."""
         return goes_to_file(None if self.file is None else self.file.path) or self.chooses
 
     @property
@@ -37,16 +38,16 @@ class RecordWriter:
 
     @property
     def bodies_only(self) -> bool:
-        """Whether bodies are shown, and nothing else is looked at."""
+        """Whether only the bodies of records are needed."""
         return self._format.bodies_only and (self.selection is None or self.selection.bodies_only)
 
     @property
     def fd(self) -> int:
-        """What to watch for a reader that goes away; -1 for a file."""
+        """The descriptor whose reader may go away; -1 for a file."""
         return 1 if self.file is None else -1
 
     def write(self, batches: list[Delivered]) -> None:
-        """All in one write. Raises console.ClosedOutput."""
+        """Writes the chosen records at once. Raises console.ClosedOutput if the reader of stdout has gone, S2Error."""
         if self.selection is not None:
             batches = self.selection.choose(batches)
             if not batches:
@@ -60,7 +61,7 @@ class RecordWriter:
             self.file.write(data)
 
     def sync(self) -> int:
-        """Waits until what was written is on the disk, if it goes into a file: how long that is. 0 elsewhere."""
+        """Waits until what was written to a file is on the disk. Returns the length of the file; 0 for stdout."""
         if self.file is not None:
             return self.file.sync()
         if goes_to_file(None):
@@ -68,13 +69,13 @@ class RecordWriter:
         return 0
 
     def complete(self) -> None:
-        """The read has come to its end: a file is there now, even if nothing came."""
+        """To be called at the end of the read. The file then exists, even if nothing was read."""
         if self.file is not None:
             self.file.complete()
 
 
 class CommandWriter(RecordWriter):
-    """Where commands take the records: nothing is written."""
+    """For `--exec`, which passes the records to commands: nothing is written."""
 
     bodies_only = False
     fd = -1
@@ -87,11 +88,11 @@ class CommandWriter(RecordWriter):
         self.ends_line = True
 
     def write(self, batches: list[Delivered]) -> None:
-        """They have gone through their commands already."""
+        """Does nothing: the commands have had the records."""
 
 
 def open_output(path: str | None, *, in_place: bool, kept_bytes: int = 0) -> OutputFile | None:
-    """The file that `-O` names; None for stdout. `in_place` goes on behind its first `kept_bytes`."""
+    """The file that `-O` names; None for stdout. The other arguments are those of OutputFile."""
     if path is None or path == "-":
         return None
     from s2cli.commands.output_file import OutputFile
@@ -100,7 +101,7 @@ def open_output(path: str | None, *, in_place: bool, kept_bytes: int = 0) -> Out
 
 
 def goes_to_file(output_file: str | None) -> bool:
-    """Whether the records go where nobody sees them come: a pager or a filter shows them itself."""
+    """Whether nobody sees the records as they come: they go to a file. (What reads a pipe may show them.)"""
     if output_file not in (None, "-"):
         return True
     try:

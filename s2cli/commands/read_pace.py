@@ -1,4 +1,4 @@
-"""`read --speed`: records in the rhythm of their own timestamps, or so many times as fast."""
+"""`read --speed`: prints records at the pace of their timestamps, or a multiple of it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MAX_SPEED = float("inf")
 
 
 class Pacer:
-    """Lets the first record through at once, and each other one when its time has come. `speed` is how many
-    milliseconds of the records pass in one of the clock. What waits for the disk or a slow reader is made up for."""
+    """Lets the first record through at once, and each other one when its time has come. `speed`: how many milliseconds
+    of the timestamps pass in one of the clock. Time that was lost to a slow reader of the output is made up for."""
 
     def __init__(self, speed: float, output_fd: int) -> None:
         self._speed = speed
@@ -27,8 +27,8 @@ class Pacer:
         self._first: tuple[float, int] | None = None  # monotonic seconds and timestamp of the first record
 
     def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
-        """What is due together, when it is due, and the sequence number behind it. Raises console.ClosedOutput when
-        the reader of the output goes away meanwhile."""
+        """Waits until records are due, and yields those that are due together, with the sequence number after them.
+        Raises console.ClosedOutput if the reader of the output goes away meanwhile."""
         for batch in batches:
             records, at = batch.records, 0
             while at < len(records):
@@ -54,6 +54,6 @@ class Pacer:
         if self._output_fd >= 0:
             poll.register(self._output_fd, 0)
         while (left_s := due - time.monotonic()) > 0:
-            # A timestamp may lie ages behind its predecessor, and a poll waits for 24 days at most.
+            # Two timestamps may be years apart, and a poll waits for 24 days at most.
             if poll.poll(min(left_s, 3600) * 1000):
                 raise console.ClosedOutput

@@ -1,4 +1,5 @@
-"""Where a read starts and ends, as the options say it and as the tail of the stream settles it."""
+"""Where a read starts and ends: what the options say, and the sequence numbers that follow from the tail of a
+stream."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class ReadPlan:
-    """`start` and `end` of a read of any stream, and its other limits; an `end` of None is the tail of the moment, with
-    `follow` there is none. `count` is None where something else counts the records."""
+    """Where a read starts and ends in any stream, and its other limits. An `end` of None is the current tail, or with
+    `follow` no end at all. `count` is None if it is not limited, or if something else counts the records."""
 
     __slots__ = ("bytes_limit", "clamp", "count", "end", "follow", "start")
 
@@ -41,15 +42,16 @@ class ReadPlan:
         self.bytes_limit = bytes_limit
 
     def open(self, stream: StreamClient, waiter: Waiter, retry: RetryPolicy, *, bodies_only: bool) -> ReadSession:
-        """The read of one stream. Asks for its tail where that decides anything, and what depends on it is settled
-        here, once: a reconnect must not move it."""
+        """The read session of one stream. Asks for the tail if anything depends on it. That is looked up once, so that
+        a reconnect does not move the start or the end. Raises what settle() raises, and errors of the call."""
         tail = None
         if not self.follow or _needs_tail(self.start) or (self.end is not None and _needs_tail(self.end)):
             tail = find_tail(stream, waiter, retry)
         return self.settle(tail, bodies_only=bodies_only)
 
     def settle(self, tail: int | None, *, bodies_only: bool) -> ReadSession:
-        """The read of a stream with this tail. Raises PreconditionError for a start beyond it."""
+        """The read session of a stream with this tail; None if it is not known. Raises PreconditionError if the start
+        is beyond the tail, unless it is to be clamped."""
         end, count = self.end, self.count
         name, value = _counted(self.start)
         if name == "tail_offset" and tail is not None:
@@ -68,11 +70,11 @@ class ReadPlan:
                 )
             end_seq_num = wanted if end_seq_num is None else min(wanted, end_seq_num)
         if name == "timestamp" and until is not None and value >= until:
-            count = 0  # the server would refuse a range that is empty
+            count = 0  # the server would refuse an empty range
         session = ReadSession(
             (name, value),
             follow=self.follow,
-            # A start at a time after the last record is a start at the tail.
+            # A time after that of the last record means the tail.
             clamp=(self.clamp and tail is None) or name == "timestamp",
             count=count,
             bytes_limit=self.bytes_limit,
@@ -85,7 +87,7 @@ class ReadPlan:
 
 
 def plan_read(args: ReadArgs) -> ReadPlan:
-    """What the options of `s2 read` ask for. Raises UsageError."""
+    """The plan for the options of `s2 read`. Raises UsageError if two of them contradict each other."""
     now_ms = time.time_ns() // 1_000_000
     start = _start(args, now_ms)
     end = _position("--to", args.to, now_ms) if args.to is not None else None
@@ -125,10 +127,10 @@ def _position(option: str, text: str, now_ms: int) -> Position:
 
 
 def _refuse_backwards(start: Position, end: Position) -> None:
-    """Raises UsageError where the end lies before the start, as far as that can be told without the stream."""
+    """Raises UsageError if the end is before the start, as far as that shows without knowing the stream."""
     (kind, first), (end_kind, last) = map(_counted, (start, end))
     if kind != end_kind:
-        backwards = (end_kind, last) == ("seq_num", 0)  # before which nothing is
+        backwards = (end_kind, last) == ("seq_num", 0)  # nothing is before it
     elif kind == "tail_offset":  # counted backwards
         backwards = first < last
     else:
@@ -138,7 +140,7 @@ def _refuse_backwards(start: Position, end: Position) -> None:
 
 
 def _counted(position: Position) -> tuple[str, int]:
-    """`start` and `end` as what they are counted from."""
+    """A position as kind and value, where `start` is sequence number 0 and `end` the tail offset 0."""
     kind = {"start": "seq_num", "end": "tail_offset"}.get(position.kind, position.kind)
     return kind, position.value
 
@@ -148,7 +150,7 @@ def _needs_tail(position: Position) -> bool:
 
 
 def find_tail(stream: StreamClient, waiter: Waiter, retry: RetryPolicy) -> int | None:
-    """None where the token does not allow to ask: then the server decides where the tail is."""
+    """The tail; None if the access token does not allow check-tail. Raises S2Error."""
     try:
         return keep_trying(stream, waiter, retry, stream.check_tail)[0]
     except S2Error as error:

@@ -1,5 +1,5 @@
-"""What is told beside the records of `read` and `tail`: the live line on a terminal, what a signal asks for, the
-closing line, and how to resume."""
+"""What `read` and `tail` report beside the records: the status line on a terminal, the answer to a status signal, the
+last line, and how to resume."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from s2cli.wire.read_session import Delivered, ReadSession
 
     class Stepper(Protocol):
-        """Lets records through one part after the other."""
+        """Lets records through in parts: when their time has come, or their commands are done."""
 
         def parts(self, batches: list[Delivered]) -> Iterator[tuple[list[Delivered], int]]:
-            """The parts in order, each with the sequence number before which all is done then."""
+            """Yields the parts in order, each with the sequence number after its last record."""
 
 
 TICK_S = 0.2
-# Somebody who watches hears after so long without a record what is waited for.
+# After so long without a record the terminal shows what the read waits for.
 QUIET_S = 2.0
 NEVER = float("inf")
-# What asks for the status: Ctrl-T sends the second one where there is one.
+# The signals that ask for the status. Ctrl-T sends SIGINFO, where the system has it.
 STATUS_SIGNALS = ("SIGUSR1", "SIGINFO")
 
-# What decides what is shown, and how; what is only about speed has defaults that do.
+# The options that decide what is shown, and how: they are repeated in the command that resumes. Those that are only
+# about speed are not.
 _REPEATED = (
     ("-o", "format", "text"),
     ("-t", "template", None),
@@ -56,10 +57,10 @@ _REPEATED_SWITCHES = (
 
 
 class ReadReport:
-    """Passes batches on to the writer. `position` is the sequence number before which everything was written, where a
-    write that was interrupted does not count; None where it is not known yet. `command` is how a command line begins
-    that goes to the same place. With a `stepper` a part is written when that lets it through. `on_written` hears of the
-    position after each write."""
+    """Passes deliveries on to the writer, and reports on them. `position`: the sequence number before which everything
+    was written, without an interrupted write; None if it is not known yet. `command`: how a command line for the same
+    server begins. A `stepper` lets the records through in parts. `on_written` is called with the position after each
+    write."""
 
     def __init__(
         self,
@@ -85,14 +86,15 @@ class ReadReport:
         self._started = time.monotonic()
         self._next_tick = 0.0
         self._first: int | None = None
-        self._last: int | None = None  # that the read can come to, as far as it is known
+        self._last: int | None = None  # the last record that the read can reach, if that is known
         self._written: int | None = None
         self._read = 0  # records, whether they were chosen or not
         # When on_idle() is to be called, if nothing comes until then: monotonic seconds
         self.due = self._started + QUIET_S if self._hints else NEVER
 
     def write(self, batches: list[Delivered]) -> None:
-        """Raises console.ClosedOutput."""
+        """Writes a delivery. Raises console.ClosedOutput if the reader of stdout has gone, and what the stepper
+        raises."""
         session, selection = self._session, self._writer.selection
         if self._first is None:
             self._first = self._written = batches[0].first_seq_num
@@ -124,13 +126,13 @@ class ReadReport:
             self._show(*self._progress(), *self._place())
 
     def on_idle(self) -> None:
-        """Nothing has come for a while."""
+        """Nothing has come for QUIET_S: shows what the read waits for."""
         self.due = time.monotonic() + QUIET_S
         if self._writer.ends_line:
             self._show(*self._waiting())
 
     def tell_status(self) -> None:
-        """Where the read is, in a line of its own."""
+        """Prints where the read is, as a notice."""
         console.notice(f"{self._uri}: {', '.join([*self._progress(), *self._place()])}")
 
     @property
@@ -139,7 +141,7 @@ class ReadReport:
 
     @property
     def _count(self) -> int:
-        """How many records were written."""
+        """How many records were chosen."""
         selection = self._writer.selection
         return self._read if selection is None else selection.chosen
 
@@ -147,7 +149,7 @@ class ReadReport:
         return time.monotonic() - self._started
 
     def _progress(self) -> list[str]:
-        """How far it is, the most important first."""
+        """How far the read is, the most important first."""
         parts = [format_count(self._count, "record", "records")]
         if self._first is not None and self._written is not None and self._last is not None:
             done, whole = self._written - self._first, max(1, self._last + 1 - self._first)
@@ -158,7 +160,7 @@ class ReadReport:
         return parts
 
     def _place(self) -> list[str]:
-        """Where the read and the stream's end are, as far as that is known."""
+        """The position of the read and the tail of the stream, as far as they are known."""
         place = [] if self.position is None else [f"next {self.position}"]
         tail = self._session.tail
         if tail is not None:
@@ -166,12 +168,12 @@ class ReadReport:
         return place
 
     def _lag(self) -> int:
-        """How many records behind the tail, as far as that is known."""
+        """How many records the read is behind the tail; 0 if that is not known."""
         tail, position = self._session.tail, self.position
         return 0 if tail is None or position is None else max(0, tail - position)
 
     def _waiting(self) -> list[str]:
-        """What there is to say when nothing comes."""
+        """What the status line says while nothing comes."""
         position, tail = self.position, self._session.tail
         if position is None or (tail is not None and position < tail):
             return ["waiting for the server"]
@@ -192,7 +194,8 @@ class ReadReport:
             console.status("")
 
     def close(self) -> None:
-        """The read has come to its end."""
+        """To be called at the end of the read: removes the status line, and says how much was read if that is
+        wanted."""
         self._clear()
         self._tell_amount()
 
@@ -210,14 +213,15 @@ class ReadReport:
         return f"{self._uri}: {format_count(self._count, 'record', 'records')} read{to}{skipped} ({amount})"
 
     def interrupted(self) -> None:
-        """The read was stopped before its end: says where, and how to resume."""
+        """To be called instead of close() if the read was interrupted: says where, and how to resume."""
         self.close()
         command = self.resume_command()
         if command is not None:
             console.notice(f"stopped before sequence number {self.position}; to resume: {command}")
 
     def resume_command(self) -> str | None:
-        """The command line that reads the rest; None where none can: it is not known where, or a key came by a pipe."""
+        """The command line that reads the rest; None if there is none, because the position is not known or the key
+        came through a pipe."""
         args, session, position = self._args, self._session, self.position
         key_file = args.encryption_key_file or ""
         if position is None or key_file.startswith(("/dev/", "/proc/")) or key_file == "-":
@@ -238,7 +242,7 @@ class ReadReport:
 
 
 def repeated_options(args: PrintArgs) -> list[str]:
-    """The options of a command line that prints the same records in the same way, but for where it starts and ends."""
+    """The options that make another command line print records in the same way, except for its start and end."""
     words = ["--follow"] if args.follow else []
     for option, attribute, default in _REPEATED:
         value = getattr(args, attribute, default)
@@ -254,7 +258,7 @@ def repeated_options(args: PrintArgs) -> list[str]:
 
 
 def watch_signals(tell_status: Callable[[], None]) -> None:
-    """From now on a signal makes the status be told."""
+    """Calls `tell_status` at each of STATUS_SIGNALS from now on."""
 
     def on_signal(number: int, frame: object) -> None:
         tell_status()
@@ -266,7 +270,7 @@ def watch_signals(tell_status: Callable[[], None]) -> None:
 
 
 def terminate_as_interrupt() -> None:
-    """From now on SIGTERM ends a read like Ctrl-C, which leaves time to tidy up: a KeyboardInterrupt with arguments."""
+    """From now on SIGTERM raises a KeyboardInterrupt with arguments: like Ctrl-C, it leaves time to clean up."""
 
     def on_signal(number: int, frame: object) -> None:
         raise KeyboardInterrupt(number)

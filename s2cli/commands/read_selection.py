@@ -1,5 +1,5 @@
-"""Which of the records that come are printed by `read` and `tail`, where options choose: by regular expressions, by
-headers, by a jq filter, and at most so many of them."""
+"""Chooses which records `read` and `tail` print: by regular expressions, by headers, by a jq filter, by their
+number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def choose_selection(args: PrintArgs, count: int | None) -> Selection:
-    """What the options ask for. `count` is how many records at most, and not 0. Raises UsageError."""
+    """The selection that the options ask for, of at most `count` records (not 0; None for no limit). Raises UsageError
+    for a pattern, header or filter that is not valid."""
     wanted = jq = None
     if args.grep is not None or args.grep_not is not None or args.header:
         from s2cli.formats.record_filter import RecordFilter, parse_header
@@ -32,7 +33,8 @@ def choose_selection(args: PrintArgs, count: int | None) -> Selection:
 
 
 class Selection:
-    """Takes what comes through, and counts what it leaves out."""
+    """Chooses records, and counts those that were chosen and skipped. `wanted` and `jq` are None where they leave
+    nothing out."""
 
     def __init__(
         self,
@@ -49,26 +51,26 @@ class Selection:
         self.chosen = 0
         self.skipped = 0
         self.failed = 0  # records on which the jq filter failed; they are skipped
-        self.end: int | None = None  # the sequence number at which the read is to stop, once `left` is 0
+        self.end: int | None = None  # the sequence number at which to stop reading, once `left` is 0
 
     @property
     def chooses(self) -> bool:
-        """Whether there is anything that it may leave out."""
+        """Whether records may be left out because of what is in them."""
         return self._filter is not None or self._jq is not None
 
     @property
     def bodies_only(self) -> bool:
-        """Whether nothing but bodies is looked at."""
+        """Whether only the bodies of records are needed."""
         return self._jq is None and (self._filter is None or self._filter.bodies_only)
 
     def check(self) -> None:
-        """At the end: raises IncompleteError where the jq filter has failed."""
+        """To be called at the end. Raises IncompleteError if the jq filter has failed on a record."""
         if self.failed:
             raise IncompleteError(f"the jq filter failed on {format_count(self.failed, 'record', 'records')}")
 
     def choose(self, batches: list[Delivered], stream: str | None = None) -> list[Delivered]:
-        """The records that are wanted; where there is a jq filter, its results as bodies. `stream` is a member of the
-        JSON that the filter gets, where it is given."""
+        """The chosen records. If there is a jq filter, its results are their bodies; `stream` is a member of the JSON
+        that the filter gets, unless it is None."""
         chosen = []
         for batch in batches:
             if self.end is not None:
@@ -93,7 +95,8 @@ class Selection:
     def _transform(
         self, jq: JqFilter, batch: Delivered, indexes: Sequence[int], stream: str | None
     ) -> tuple[list[int], Delivered]:
-        """Where the records with results are, and the results, each record's as one body."""
+        """Applies the jq filter. Returns the indexes of the records that have results, and these results, one body for
+        each record."""
         from s2cli.escapes import encode_json_text
         from s2cli.formats import json_output
 

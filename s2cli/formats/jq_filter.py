@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from s2cli.errors import BadValueError, UsageError
 
-# Before the results of each record stands how many there are, or -1 before what failed. The results are collected
-# first, so that a record whose filter fails has none. `tojson` keeps the digits of large numbers, which Python objects
-# would not. The newlines end a comment in the filter.
+# For each record: the number of its results and the results, or -1 and what failed. The results are collected first, so
+# that a record whose filter fails has none. `tojson` keeps the digits of large numbers, which Python objects would not.
+# The newlines end a comment in the filter.
 _COUNTED = 'try ([\n{}\n] | length, (.[] | tojson)) catch (-1, if type == "string" then . else tojson end)'
 
 
 class JqFilter:
-    """Raises UsageError without the library, BadValueError for a text that is not a filter."""
+    """A compiled filter. Raises UsageError if the library is not installed, BadValueError if `text` is not a filter."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -28,7 +28,8 @@ class JqFilter:
             raise BadValueError(f'--jq: "{text}" is not a filter: {flaw}') from error
 
     def run(self, records_json: bytes, count: int) -> list[list[str] | str]:
-        """For each of `count` records, one a line: the JSON of its results, or what failed."""
+        """Filters `count` records, each a line of JSON. Returns for each the JSON texts of its results, or the error
+        message if the filter failed on it. Raises BadValueError if the filter ends the program."""
         results: list[list[str] | str] = []
         found = iter(self._program.input_text(records_json.decode()))
         for _ in range(count):

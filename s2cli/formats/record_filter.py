@@ -1,4 +1,4 @@
-"""Which records of a batch are wanted: by a regular expression that their bodies match or do not, and by headers."""
+"""Filters the records of a batch by headers, and by regular expressions that their bodies match or do not match."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RecordFilter:
         self._grep = None if grep is None else Matcher(grep, "--grep")
         self._grep_not = None if grep_not is None else Matcher(grep_not, "--grep-not")
         self._headers = tuple(headers)
-        # Whether nothing but bodies is looked at
+        # Whether only the bodies of records are needed
         self.bodies_only = not self._headers
 
     def indexes(self, batch: Delivered) -> Sequence[int]:
-        """Where in the batch the wanted ones are."""
+        """The indexes in the batch of the records that are wanted."""
         bodies = [record.body for record in batch.records] if batch.bodies is None else batch.bodies
         found: Sequence[int] = range(len(bodies))
         if self._grep is not None:
@@ -47,10 +47,10 @@ class RecordFilter:
 
 
 class Matcher:
-    """Finds a regular expression in bodies, which are UTF-8 to it; a byte that is not is one character.
+    """Searches bodies for a regular expression. They are taken as UTF-8, in which an invalid byte is one character.
 
-    Most bodies are ASCII: these are searched as they are, without being decoded. A pattern that is nothing but a text
-    is first looked for in all bodies at once, at the speed of memory (tests/bench/read_formats.py, `grep`)."""
+    Bodies that are ASCII are searched without being decoded. A pattern without special characters is first searched in
+    all bodies at once, at the speed of memory (tests/bench/read_formats.py, `grep`)."""
 
     __slots__ = ("_literal", "_pattern", "_search_bytes")
 
@@ -83,7 +83,7 @@ class Matcher:
 
 
 def _search_in_bytes(pattern: str) -> Callable[[bytes], object] | None:
-    """What finds the same in ASCII bytes as the pattern does in their text; None where there is nothing such."""
+    """The search of the same pattern in bytes, for bodies that are ASCII; None if it would find something else."""
     try:
         return re.compile(pattern.encode("ascii")).search
     except (re.error, ValueError):  # letters that are not ASCII, or what is for text alone: (?u), \\u1234
