@@ -31,7 +31,7 @@ ALLOWED = {
     "server/client_log": set(),
     "server/http": {"server/client_log", "wire", "errors"},
     "server/store": {"errors"},
-    "server/store/sqlite": {"server/store", "private_files", "errors"},
+    "server/store/sqlite": {"server/store", "wire", "private_files", "errors"},
     "server/core": {"server/store", "server/client_log", "wire", "private_files", "errors"},
     "server/api": {"server/core", "server/store", "server/http", "server/client_log", "wire", "errors", "__init__"},
     "server": {"server/api", "server/core", "server/http", "server/store", "server/store/sqlite", "server/client_log"}

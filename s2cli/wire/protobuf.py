@@ -239,9 +239,9 @@ def decode_ack(message: bytes) -> Ack:
 
 
 def count_records(data: bytes, most: int) -> int:
-    """The number of records in an AppendInput, found without an object for each. Counting ends at one beyond `most`, or
-    where the bytes are not a valid message. Raises ProtocolError if there are groups, or more of other fields than any
-    client sends."""
+    """The number of records in an AppendInput or a ReadBatch, found without an object for each. Counting ends at one
+    beyond `most`, or where the bytes are not a valid message. Raises ProtocolError if there are groups, or more of
+    other fields than any client sends."""
     count = others = at = 0
     try:
         while at < len(data) and count <= most:

@@ -143,7 +143,7 @@ def test_rows_that_belong_to_nothing(stopped, check):
     )
     problems = {(problem["place"], problem["problem"]) for problem in check(directory, code=8)["problems"]}
     assert problems >= {
-        (f"basin {basin}", "its config is no JSON object"),
+        (f"basin {basin}", "its config is not a JSON object"),
         ("s2://no-such-basin/two", "its basin is missing"),
         ("s2://no-such-basin/two", "its trim point, 1000, is beyond its tail, 36"),
         (f"stream {one}", "there are records of a stream that is missing"),

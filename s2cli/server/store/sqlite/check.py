@@ -1,9 +1,8 @@
-"""Looks at everything in a database for what is wrong, in slices: between two of them nothing is held, so that a server
-may go on writing meanwhile.
+"""Checks everything in a database, in slices. Between two slices no lock is held, so a server may go on writing.
 
-What deletion leaves is not wrong: it is written down (gone.py). In a database of an older format it was not; there
-records went from the front of a stream, and from the front of a run (expiry.py), so they may be missing in front of a
-run, and nowhere else.
+Records that were deleted are not missing: the table `gone` says which (gone.py). Older formats had no such table. There
+records were deleted from the front of a stream and from the front of a run (expiry.py), so they may be missing in front
+of a run, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from s2cli.errors import S2Error
+from s2cli.errors import ProtocolError, S2Error
 from s2cli.server.store.sqlite import gone
 from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, seq_num_of, stream_of, to_unsigned
+from s2cli.wire.protobuf import MAX_BATCH_RECORDS, count_records
 
-# A slice ends after so much, some milliseconds.
+# A slice ends after so many bytes or rows: some milliseconds.
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_ROWS = 1000
-# Of a damaged database there may be no end of them: the rest is counted.
+# A damaged database may have any number of problems: those beyond this are only counted.
 MAX_PROBLEMS = 1000
 MAX_PAGE_PROBLEMS = 100
-MAX_BATCH_RECORDS = 1000
 
 # Kinds of rows -> what a row is called, its columns, and which of them name it.
 _ROWS = {
@@ -38,7 +37,7 @@ _ROWS = {
 
 class Problem(NamedTuple):
     """What is wrong at a place: a stream (`s2://basin/stream`), another row, or a file. `first` and `last`: the
-    sequence numbers that it is about, where it is about records."""
+    sequence numbers of the records concerned; None where that is not known."""
 
     place: str
     problem: str
@@ -47,13 +46,13 @@ class Problem(NamedTuple):
 
 
 class Findings:
-    """What a check has looked at, and what it found."""
+    """What a check has counted, and the problems that it found."""
 
     def __init__(self) -> None:
         self.basins = self.streams = self.tokens = self.batches = self.records = 0
         self.checked_bytes = 0
         self.problems: list[Problem] = []
-        self.more_problems = 0  # beyond those that are kept
+        self.more_problems = 0  # beyond MAX_PROBLEMS
 
     def add(self, place: str, problem: str, first: int | None = None, last: int | None = None) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -70,7 +69,7 @@ def open_for_check(directory: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise S2Error(f"cannot open {path}: {error}") from error
-    # What is no database is not even read for this: `walk` says so.
+    # If the file is not a database, `walk` reports it.
     with contextlib.suppress(sqlite3.DatabaseError):
         for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0":
             connection.execute(f"PRAGMA {setting}").fetchall()
@@ -80,7 +79,7 @@ def open_for_check(directory: Path) -> sqlite3.Connection:
 @contextlib.contextmanager
 def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Connection]:
     """The connection of open_for_check(), closed at the end. If `is_alone` (nobody else has the database open), the
-    empty write-ahead log and its index, which SQLite makes even to read, are removed again."""
+    empty write-ahead log and its index, which SQLite creates even for reading, are deleted at the end."""
     besides = [directory / f"{FILE_NAME}{suffix}" for suffix in ("-wal", "-shm")]
     made = [path for path in besides if not path.exists()] if is_alone else []
     with contextlib.closing(open_for_check(directory)) as connection:
@@ -90,7 +89,7 @@ def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Con
 
 
 def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
-    """Looks at all rows, and `yield`s between two slices. What cannot be read is a finding, too."""
+    """Checks all rows, and yields after each slice. What cannot be read is a finding, too."""
     for check in _check_rows, _check_named, _check_streams, _check_runs, _check_chunks:
         try:
             yield from check(connection, findings)
@@ -104,7 +103,7 @@ def _check_rows(connection: sqlite3.Connection, findings: Findings) -> Iterator[
         return
     for table, columns in SEALED.items():
         key, *_ = columns.split(", ")
-        # Of another table than the rest the name is no number.
+        # Most tables have a number as their key; basins, tokens and some others a name.
         after: int | bytes = -1 if key == "id" and table != "token" else b""
         query = f"SELECT crc, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
         while rows := connection.execute(query, (after, SLICE_ROWS)).fetchall():
@@ -126,12 +125,12 @@ def _check_named(connection: sqlite3.Connection, findings: Findings) -> Iterator
                 else:
                     findings.tokens += 1
                 if not _is_object(value):
-                    findings.add(f"{table} {_text(name)}", f"its {json_column} is no JSON object")
+                    findings.add(f"{table} {_text(name)}", f"its {json_column} is not a JSON object")
             yield
 
 
 def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
-    """Rows of streams, and whether they agree with the last chunk of each."""
+    """The rows of streams, and whether each agrees with the last chunk of its stream."""
     query = (
         "SELECT id, basin, name, config, trim_point, next_seq, uid, deleted_at,"
         " EXISTS (SELECT 1 FROM basin WHERE basin.name = stream.basin),"
@@ -146,7 +145,7 @@ def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterat
             if not has_basin:
                 findings.add(place, "its basin is missing")
             if not _is_object(config):
-                findings.add(place, "its config is no JSON object")
+                findings.add(place, "its config is not a JSON object")
             if uid is not None and not (isinstance(uid, bytes) and len(uid) == 16):
                 findings.add(place, "its id for encryption is damaged")
             tail = max(next_seq_num, seq_num_of(last_id) + 1) if last_id is not None else next_seq_num
@@ -178,7 +177,7 @@ def _check_runs(connection: sqlite3.Connection, findings: Findings) -> Iterator[
 
 
 class _Place:
-    """The stream whose chunks are being looked at, and where the next one has to begin."""
+    """The stream whose chunks are being checked, and where the next chunk must begin."""
 
     def __init__(self, stream_id: int, uri: str) -> None:
         self.stream_id = stream_id
@@ -211,7 +210,7 @@ def _check_chunks(connection: sqlite3.Connection, findings: Findings) -> Iterato
             if not taken:
                 return
         except sqlite3.DatabaseError as error:
-            # Where the page is damaged nothing says how far. The next stream may lie on others.
+            # Nothing says how far the damage goes. The next stream may be on other pages.
             damaged = stream_of(after + 1)
             findings.add(_stream_uri(connection, damaged), f"records cannot be read: {error}", seq_num_of(after + 1))
             after = chunk_id(damaged + 1, 0) - 1
@@ -231,18 +230,19 @@ def _begin_stream(connection: sqlite3.Connection, findings: Findings, stream_id:
 def _check_chunk(
     connection: sqlite3.Connection, findings: Findings, place: _Place, row: tuple[Any, ...], *, continues: bool
 ) -> None:
-    """`continues`: the chunk before was read in the same slice, so that nothing can have been deleted between."""
+    """Checks one chunk. `continues`: the chunk before was read in the same slice, so nothing was deleted between the
+    two meanwhile."""
     crc, row_id, count, size, timestamp, _, kind, data = row
     last = seq_num_of(row_id)
     findings.batches += 1
     damage = complaint(*row)
     if damage is not None:
-        # Its own columns may say wrongly where it begins.
+        # Where it begins is not known, as its columns may be wrong.
         findings.add(place.uri, damage, place.end_seq_num if place.last_id is not None else None, last)
     else:
         findings.records += count
         first = last + 1 - count
-        # The checksums of format 1 do not cover the count. To count costs as much as all else.
+        # The checksums of format 1 do not cover the count. Counting takes as long as everything else.
         is_miscounted = not crc >> 32 and not kind and _count(data) != count
         if not 1 <= count <= MAX_BATCH_RECORDS or size < 0 or first < 0 or is_miscounted:
             findings.add(place.uri, f"a batch says that it has {count} records", None, last)
@@ -263,14 +263,15 @@ def _check_chunk(
 def _gap(
     connection: sqlite3.Connection, place: _Place, row_id: int, first_seq_num: int, *, continues: bool
 ) -> tuple[int, int] | None:
-    """What is missing before the chunk with that id, as first sequence number and end, and should not be."""
+    """The records that are missing before the chunk `row_id` without a reason, as first sequence number and end; None
+    if there are none."""
     if _writes_down_what_goes(connection):
         return gone.unexplained(connection, place.stream_id, place.end_seq_num, first_seq_num)
     if place.last_id is None:
         return None
     run = connection.execute("SELECT 1 FROM run WHERE id > ? AND id <= ? LIMIT 1", (place.last_id, row_id)).fetchone()
     may_be_gone = run is not None or (
-        # Since the slice before everything up to here may have been deleted.
+        # Everything up to here may have been deleted after the slice before.
         not continues and connection.execute("SELECT 1 FROM chunk WHERE id=?", (place.last_id,)).fetchone() is None
     )
     return None if may_be_gone else (place.end_seq_num, first_seq_num)
@@ -282,26 +283,11 @@ def _writes_down_what_goes(connection: sqlite3.Connection) -> bool:
 
 
 def _count(data: bytes) -> int:
-    """The records of a ReadBatch: its fields of number 1, each with its length before it."""
-    at = count = 0
-    end = len(data)
-    while at < end:
-        if data[at] != 0x0A:
-            return -1
-        at += 1
-        length = shift = 0
-        while True:
-            if at >= end or shift > 28:
-                return -1
-            byte = data[at]
-            at += 1
-            length |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        at += length
-        count += 1
-    return count if at == end else -1
+    """The records in the bytes of a chunk; -1 if that is not a batch."""
+    try:
+        return count_records(data, MAX_BATCH_RECORDS)
+    except ProtocolError:
+        return -1
 
 
 def _is_object(value: object) -> bool:
@@ -328,8 +314,8 @@ def _text(value: object) -> str:
 
 
 def structure(connection: sqlite3.Connection, tell: Callable[[str], None]) -> None:
-    """Whether all pages of the file belong together, and the indexes to their tables; `tell` hears what does not. One
-    long read: while it lasts, no checkpoint gets beyond its beginning."""
+    """Checks that all pages of the file belong together, and the indexes to their tables. `tell` is called with each
+    problem. This is one long read, and no checkpoint gets beyond its beginning while it lasts."""
     try:
         for (text,) in connection.execute(f"PRAGMA integrity_check({MAX_PAGE_PROBLEMS})"):
             if text != "ok":
@@ -340,7 +326,7 @@ def structure(connection: sqlite3.Connection, tell: Callable[[str], None]) -> No
 
 
 def main(directory: str) -> None:
-    """`structure` in a process of its own, with a line for each finding."""
+    """Runs `structure`, and prints a line for each problem: for a process of its own."""
     with contextlib.closing(open_for_check(Path(directory))) as connection:
         structure(connection, lambda line: print(line, flush=True))
 

@@ -1,7 +1,7 @@
-"""Sequence numbers that are gone for a known reason, beside those before a trim point: what has expired, and what a
-repair has given up. A gap between the chunks of a stream that nothing explains is damage.
+"""Sequence numbers whose records are gone for a known reason other than a trim: they have expired, or a repair has
+given them up. Any other gap between the chunks of a stream is damage.
 
-Each row of the table `gone` is a range of a stream, as long as possible: ranges that meet are one row.
+Each row of the table `gone` is a range of sequence numbers of a stream. Ranges that touch are joined to one row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _GONE = SEALED["gone"]
 
 
 def add(connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int) -> None:
-    """Records that the sequence numbers from `first_seq_num` up to, and without, `end_seq_num` are gone."""
+    """Notes that the sequence numbers from `first_seq_num` to `end_seq_num`, exclusive, are gone."""
     before = connection.execute(
         "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
         (chunk_id(stream_id, 0), chunk_id(stream_id, first_seq_num)),
@@ -38,8 +38,8 @@ def add(connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_
 def unexplained(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int
 ) -> tuple[int, int] | None:
-    """The first part of a gap that is not gone for a known reason, as first sequence number and end; None where all
-    of it is. In a stream that is being deleted everything may be gone."""
+    """The first part of a gap that has no known reason, as first sequence number and end; None if all of it has one. In
+    a stream that is being deleted anything may be gone."""
     row = connection.execute(
         "SELECT trim_point, coalesce(deleted_at, (SELECT b.deleted_at FROM basin b WHERE b.name = stream.basin)),"  # noqa: S608
         f" crc, {SEALED['stream']} FROM stream WHERE id=?",
@@ -61,7 +61,7 @@ def unexplained(
     for crc, *values in rows:
         row_id, count = values
         if not is_whole(crc, values):
-            continue  # it explains nothing
+            continue  # a damaged row explains nothing
         if seq_num_of(row_id) > at:
             break
         at = max(at, seq_num_of(row_id) + count)

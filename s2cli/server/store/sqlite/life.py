@@ -1,5 +1,5 @@
-"""The lives of a database: a number in it that grows with each start and each end of a server. The mark beside it has
-the same one (mark.py), so that an older copy in its place is noticed."""
+"""The life of a database: a number in it that grows with each start and each end of a server. The mark (mark.py) has
+the same number. So it is noticed if the database was replaced by an older copy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class ExchangedError(S2Error):
 
 
 def check(path: Path, mark: Mark | None) -> None:
-    """Raises ExchangedError. A crash may come between the two writes, of which that to the database is the first."""
+    """Raises ExchangedError if the database at `path` and its mark do not have the same number. The database may be one
+    ahead: it is written first, and a crash may come before the mark is."""
     if mark is None:
         return
-    # The file alone, without its log, of which nobody knows yet whether it belongs to it.
+    # The file alone: it is not known yet whether the log belongs to it.
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
         try:
             number = read(connection)
         except sqlite3.Error:
-            return  # whoever opens it will say what is wrong with it
+            return  # opening the database will say what is wrong
     if number - mark.life not in (0, 1):
         raise ExchangedError(
             f"{path} is not the file that was last used here, but an older or another one",
@@ -33,7 +34,8 @@ def check(path: Path, mark: Mark | None) -> None:
 
 
 def begin_next(connection: sqlite3.Connection) -> int:
-    """The number of the life that begins, or of the rest between two."""
+    """Increases the number of the database by one, and returns it. To be called at the start and the end of a
+    server."""
     connection.execute("CREATE TABLE IF NOT EXISTS life(n INT NOT NULL)")
     number = read(connection) + 1
     if connection.execute("UPDATE life SET n=?", (number,)).rowcount == 0:
@@ -42,7 +44,7 @@ def begin_next(connection: sqlite3.Connection) -> int:
 
 
 def read(connection: sqlite3.Connection) -> int:
-    """The number; 0 where there is none."""
+    """The number of the database; 0 if it has none yet."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name='life'").fetchone() is None:
         return 0
     row = connection.execute("SELECT n FROM life").fetchone()

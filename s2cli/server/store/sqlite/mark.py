@@ -1,8 +1,8 @@
 """The mark: a small file beside the database that says up to where the write-ahead log was written.
 
-It is written after each commit and before anybody is told of it, so that a log that is missing, cut or of another
-database is noticed. It is synced at checkpoints and when the writer is idle: nobody waits for that, and what a power
-failure leaves of it says less than it might, never more.
+It is written after each commit and before anybody is told of it. So a log that is missing, truncated or of another
+database is noticed. It is synced at checkpoints and when the writer is idle, and nobody waits for that: after a power
+failure the mark may be older than the log, but never newer.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ log = logging.getLogger("s2cli.server")
 
 SUFFIX = "-mark"
 _MAGIC = b"S2MARK1\n"
-# What the log may be: of any salts, since nothing was confirmed yet; the one that is named, or one that follows it; the
-# one that is named, or none.
+# The state says which log there may be. OPENING: any, since nothing was confirmed yet. OPEN: the log with the salts of
+# the mark, or a later one. CLOSED: that log, or none.
 OPENING, OPEN, CLOSED = 0, 1, 2
 _BODY = struct.Struct(">8sIIIQ8sII")
 _CRC = struct.Struct(">I")
@@ -37,12 +37,12 @@ _NUMBER, _SUM = struct.Struct("=I"), struct.Struct("=II")
 
 
 class DamagedMarkError(Exception):
-    """The mark is not as it was written."""
+    """The file has a wrong checksum, size or beginning."""
 
 
 class Mark(NamedTuple):
-    """`frames` of the log with these salts were written, the last with that checksum, and `moved` of them are in the
-    database. `life` counts the starts and ends of servers."""
+    """The log with these `salts` has `frames` frames, the last with the checksum `total`; `moved` of them are in the
+    database. `life` counts the starts and ends of servers (life.py)."""
 
     state: int
     frames: int = 0
@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
 
 def read(path: Path) -> Mark | None:
-    """The mark of the database with that path; None where there is none. Raises DamagedMarkError."""
+    """The mark of the database at `path`; None if there is no mark. Raises DamagedMarkError, OSError."""
     try:
         with open(open_own(f"{path}{SUFFIX}", os.O_RDONLY), "rb") as file:
             data = file.read(SIZE_BYTES + 1)
@@ -77,7 +77,7 @@ def _encode(mark: Mark) -> bytes:
 
 
 def begin(path: Path, life: int) -> None:
-    """Everything is in the database with that path, and the log may be anything from now on."""
+    """Writes a mark for a database that has everything, so that any log may be there from now on. Raises OSError."""
     descriptor = open_own(f"{path}{SUFFIX}", os.O_RDWR | os.O_CREAT)
     try:
         os.pwrite(descriptor, _encode(Mark(OPENING, life=life)), 0)
@@ -89,36 +89,36 @@ def begin(path: Path, life: int) -> None:
 
 
 class Marker:
-    """Writes the mark of an open database, for which `begin` was called; for the thread that writes."""
+    """Writes the mark of an open database, after begin(). For the writer thread."""
 
     def __init__(self, path: Path, life: int) -> None:
         self._life = life
         self._log_path = Path(f"{path}-wal")
         self._closed = False
-        self._named = False  # the mark on the disk names the log, or one that this one follows
+        self._named = False  # the mark on the disk names this log or an earlier one
         self._failed = False
         self._unsynced = False
         self._file = open_own(f"{path}{SUFFIX}", os.O_RDWR)
-        # Closed behind SQLite's own: closing any descriptor of it lets go of the locks of all.
+        # To be closed after SQLite has closed it: closing any descriptor of a file releases all locks on it.
         self._index = open_own(f"{path}-shm", os.O_RDONLY)
 
     def note(self) -> None:
-        """A transaction is durable."""
+        """Notes that a transaction is durable."""
         mark = self._look(OPEN)
         self._write(mark)
         if not self._named:
-            # After a power failure nobody could tell this log from that of another database.
+            # Otherwise, after a power failure, this log could not be told from that of another database.
             self._named = True
             self.sync()
 
     def moved(self) -> None:
-        """A checkpoint is done."""
+        """Notes that a checkpoint is done."""
         if self._named:
             self._write(self._look(OPEN))
             self.sync()
 
     def close_log(self, life: int) -> None:
-        """A checkpoint is done, and the log is about to go, if all of it is in the database."""
+        """Notes, after a checkpoint, that the log is about to be deleted, if all of it is in the database."""
         mark = self._look(CLOSED)._replace(life=life)
         if not mark.needs_log:
             self._write(mark)
@@ -141,7 +141,7 @@ class Marker:
             self._complain(error)
 
     def sync(self) -> None:
-        """Wait until it is on the disk."""
+        """Waits until the mark is on the disk."""
         if self._unsynced:
             self._unsynced = False
             try:
@@ -154,13 +154,13 @@ class Marker:
         return self._unsynced
 
     def _complain(self, error: OSError) -> None:
-        """An old mark says too little, never anything wrong: the records are as durable as ever."""
+        """Logs the first failure. It loses nothing: the records are durable, and an old mark is not wrong."""
         if not self._failed:
             self._failed = True
             log.warning("the mark beside the database cannot be written: %s", error)
 
     def close(self) -> None:
-        """To be called when all connections are closed: the last one deletes a log that is all in the database."""
+        """To be called when all connections are closed: SQLite then has deleted a log that is all in the database."""
         if not self._closed and not self._log_path.exists():
             self._write(Mark(OPENING, life=self._life))
             self.sync()

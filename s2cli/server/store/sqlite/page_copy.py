@@ -1,6 +1,6 @@
-"""A copy of the whole database while it is written to, page by page: by the connection that writes, for SQLite then
-carries each change over into what was copied before. Any other connection would have to begin again at each write, or
-to hold a snapshot that keeps the write-ahead log from being emptied.
+"""Copies the whole database, page by page, while it is written to. The connection that writes makes the copy: then
+SQLite applies each change to the pages that were copied before. Any other connection would have to begin again at each
+write, or to hold a snapshot, which keeps the write-ahead log from being emptied.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from s2cli.server.store.interface import CopyProgress
 from s2cli.server.store.sqlite import place
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
-# Between two slices appends go: 1 MiB takes one or two milliseconds.
+# Appends are written between two slices. A slice is 1 MiB, and takes one or two milliseconds.
 SLICE_PAGES = 64
 
 
 class CancelledError(S2Error):
-    """Nobody wants the copy any more."""
+    """The copy was cancelled by whoever asked for it."""
 
 
 class PageCopy:
-    """A copy that was asked for. `path` is that of the new file; `future` gets the result, on the loop."""
+    """A request for a copy. `path`: of the new file. `future` gets the result, on the loop."""
 
     __slots__ = ("future", "path", "progress")
 
@@ -39,8 +39,8 @@ class PageCopy:
 
 
 def copy(connection: sqlite3.Connection, path: Path, progress: CopyProgress, between: Callable[[], None]) -> None:
-    """Copies the database into a new file, which is ours alone and not synced yet. `between` is called after each
-    slice, and may use the connection. Raises S2Error, or what `between` raises; then there is no file."""
+    """Copies the database to a new private file, without a sync. `between` is called after each slice, and may use the
+    connection. Raises S2Error, and what `between` raises; the file is deleted then."""
 
     def on_slice(_: int, left_pages: int, all_pages: int) -> None:
         progress.copied_bytes = (all_pages - left_pages) * PAGE_BYTES
@@ -55,7 +55,7 @@ def copy(connection: sqlite3.Connection, path: Path, progress: CopyProgress, bet
         raise ApiError("storage", f"cannot write {path}: {describe(error)}") from error
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
-            # Worth nothing until it is complete.
+            # Fast and unsafe: an incomplete copy is deleted anyway.
             for setting in "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-2048":
                 target.execute(f"PRAGMA {setting}").fetchall()
             connection.backup(target, pages=SLICE_PAGES, progress=on_slice, sleep=0.001)
@@ -68,9 +68,9 @@ def copy(connection: sqlite3.Connection, path: Path, progress: CopyProgress, bet
 
 
 def make_portable(path: Path) -> None:
-    """Have a copy that is complete begin anywhere. Raises S2Error."""
+    """Lets a server start on a complete copy wherever it lies (place.py). Raises S2Error."""
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             place.forget(connection)
     except sqlite3.Error as error:
-        raise S2Error(f"the copy {path} is no database: {error}") from error
+        raise S2Error(f"the copy {path} is not a database: {error}") from error

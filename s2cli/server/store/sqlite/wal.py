@@ -1,8 +1,8 @@
-"""The write-ahead log of SQLite as a file: where its chain of checksums breaks, and whether that can have been a crash.
+"""The file of SQLite's write-ahead log: where its chain of checksums breaks, and whether a crash can have caused that.
 
-SQLite takes the log up to the last commit before the first frame that is not valid, and says nothing of what lies
-behind it. A crash can tear the last transaction alone: the one before was waited for before it was begun. So a frame of
-a later transaction behind a bad one proves that a transaction is missing which was confirmed.
+SQLite uses the log up to the last commit before the first invalid frame, and does not report what comes after it. A
+crash can damage only the last transaction, since each one is begun after the one before is on the disk. So a frame of a
+later transaction after an invalid one proves that a confirmed transaction is missing.
 
 The file is a header and frames, each with a page. All numbers are big-endian; each frame's checksum continues that of
 the one before (https://sqlite.org/walformat.html).
@@ -22,7 +22,7 @@ HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 BLOCK_BYTES = 1024 * 1024
 _MAGIC = 0x377F0682
-# Magic (its last bit: the order of bytes in what is summed up), version, page size, checkpoints, salts, checksum.
+# Magic (its last bit: the byte order of the checksums' input), version, page size, checkpoints, salts, checksum.
 _HEADER = struct.Struct(">IIII8sII")
 # Page, pages in the database after a commit (0: no commit), salts, checksum.
 _FRAME = struct.Struct(">II8sII")
@@ -31,10 +31,10 @@ Sum = tuple[int, int]
 
 
 class Log(NamedTuple):
-    """What a log holds. `salts` are those of its header, or of its first frame if that is damaged; None without either.
-    `sums` are the checksums of its valid frames, in order, and `committed` so many of them are up to a commit. `lost`
-    counts transactions behind the break, at least: they were confirmed, or the one before them was, and SQLite drops
-    them. `last`: so many frames there are up to the last one of these."""
+    """What a log holds. `salts`: of its header, or of its first frame if the header is damaged; None if there is
+    neither. `sums`: the checksums of its valid frames, in order. `committed`: how many of them there are up to the last
+    commit. `lost`: at least so many transactions after the break prove a loss; SQLite drops them. `last`: the number of
+    the last frame of these, from 1 on."""
 
     size_bytes: int
     has_header: bool
@@ -46,7 +46,7 @@ class Log(NamedTuple):
 
 
 def scan(path: Path, page_bytes: int) -> Log:
-    """Reads all of it; `page_bytes`: of the database. A log that is missing is an empty one."""
+    """Reads the whole log at `path`. `page_bytes`: the page size of the database. A missing log counts as empty."""
     try:
         file = os.fdopen(open_own(path, os.O_RDONLY), "rb")
     except FileNotFoundError:
@@ -65,11 +65,11 @@ def scan(path: Path, page_bytes: int) -> Log:
 
 
 def make_durable(path: Path) -> None:
-    """Writes the log over itself, and waits until it is on the disk.
+    """Writes the log over itself, and waits until it is on the disk. Does nothing if there is no log. Raises OSError.
 
-    What can be read of it need not be there: after a sync that failed the system takes the pages for written, and no
-    later sync writes them. A power failure would bring back a log with a hole, whose first half SQLite would put over
-    a database that has more. Raises OSError; a log that is missing is none."""
+    What can be read of the log need not be on the disk: after a failed sync the system takes the pages for written, and
+    no later sync writes them. After a power failure the log would have a hole, and SQLite would apply the part before
+    it to a database that is newer."""
     try:
         descriptor = open_own(path, os.O_RDWR)
     except FileNotFoundError:
@@ -86,12 +86,12 @@ def make_durable(path: Path) -> None:
 def _scan_frames(
     file: BinaryIO, size_bytes: int, page_bytes: int, order: str, salts: bytes | None, total: Sum | None
 ) -> Log:
-    """`total` None: the header is damaged, and so the chain is broken from the beginning."""
+    """`total`: the checksum of the header; None if it is damaged, so that the chain is broken from the beginning."""
     has_header = total is not None
     sums: list[Sum] = []
     committed = lost = number = last = 0
-    ended = False  # behind the break: whether the transaction that it is in has ended
-    before: Sum | None = None  # the checksum that the frame before says it has
+    ended = False  # after the break: the transaction that has the break has ended
+    before: Sum | None = None  # the checksum stored in the frame before
     while len(frame := file.read(FRAME_HEADER_BYTES + page_bytes)) == FRAME_HEADER_BYTES + page_bytes:
         number += 1
         _, pages, found_salts, *stored = _FRAME.unpack_from(frame)

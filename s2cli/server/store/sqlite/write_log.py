@@ -1,5 +1,5 @@
-"""The write-ahead log as the writer sees it: how much is in it, when it is copied into the database, and what is
-written down before that, and beside it."""
+"""The write-ahead log as the writer uses it: how much is in it, when it is copied into the database, and what is
+written before that to the rows of streams and to the mark."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
 
 
 class WriteLog:
-    """For the thread that writes. `marker` None: there is no mark, and nothing that could be lost."""
+    """For the writer thread. `marker` is None for a store in memory, which has no log to lose."""
 
     def __init__(self, connection: sqlite3.Connection, gate: Gate, room: Room, marker: Marker | None) -> None:
         self._connection = connection
         self._gate = gate
         self._room = room
         self._marker = marker
-        self._size_bytes = 0  # about what is in the log and not yet in the database
-        self._grown: set[int] = set()  # streams whose rows do not say yet where they end
+        self._size_bytes = 0  # estimate of what is in the log but not yet in the database
+        self._grown: set[int] = set()  # streams whose rows do not have their tails yet
 
     @property
     def is_large(self) -> bool:
@@ -36,29 +36,29 @@ class WriteLog:
 
     @property
     def is_worth_a_pause(self) -> bool:
-        """The same while there is nothing else to do."""
+        """Whether it is time for a checkpoint if there is nothing else to do."""
         return self._size_bytes >= IDLE_CHECKPOINT_BYTES
 
     @property
     def is_unsynced(self) -> bool:
-        """Whether the mark is to be synced when there is time."""
+        """Whether the mark was written since its last sync."""
         return self._marker is not None and self._marker.is_unsynced
 
     def grow(self, size_bytes: int, stream_ids: Collection[int] = ()) -> None:
-        """So much is about to be written, of these streams."""
+        """Counts what is about to be written: about so many bytes, to these streams."""
         self._size_bytes += size_bytes
         self._grown.update(stream_ids)
 
     def due_tails(self, group: list[Append], size_bytes: int) -> Collection[int]:
-        """A group of so many bytes is about to be written: the streams whose tails are to be written with it, since a
-        checkpoint follows."""
+        """Counts a group of so many bytes that is about to be written. Returns the streams whose tails must be written
+        with it: all that have grown if a checkpoint follows, else none."""
         stream_ids = {append.lane.stream_id for append in group}
-        # The last page of each stream is written whole, and those above.
+        # The last page of each stream is written as a whole, and the pages above it in the tree.
         self.grow(size_bytes + (len(stream_ids) + 2) * PAGE_BYTES, stream_ids)
         return self._grown if self.is_large else ()
 
     def committed(self, tails: Collection[int] = ()) -> None:
-        """A transaction is durable, with these tails in it; to be called before anybody is told."""
+        """Notes that a transaction is durable, and whether `tails` were in it. To be called before anybody is told."""
         if self._marker is not None:
             self._marker.note()
         if tails:
@@ -69,7 +69,7 @@ class WriteLog:
             self._marker.sync()
 
     def _write_tails(self) -> None:
-        """Mostly the group that makes the log large enough has done it."""
+        """Writes the tails that no group has written. Mostly there are none: see due_tails()."""
         if self._grown:
             chunks.in_transaction(self._connection, lambda connection: chunks.note_tails(connection, self._grown))
             self._grown.clear()
@@ -93,7 +93,7 @@ class WriteLog:
             self._marker.moved()
 
     def close(self) -> None:
-        """Empties the log, when all of it is in the database and the mark says so. To be called without readers."""
+        """Copies the log into the database, says so in the mark, and empties it. To be called when nobody reads."""
         self._write_tails()
         if self._marker is not None:
             number = chunks.in_transaction(self._connection, life.begin_next)
