@@ -89,6 +89,23 @@ class StreamConfigArgs(CommonArgs):
     ] = None
 
 
+class FilterArgs(CommonArgs):
+    """Which records are wanted."""
+
+    grep: Annotated[str | None, option("--grep REGEX", "Only records whose body has a match for it")] = None
+    grep_not: Annotated[str | None, option("--grep-not REGEX", "Only records whose body has none")] = None
+    header: Annotated[
+        tuple[str, ...],
+        option("-H, --header NAME=VALUE", "Only records with this header; repeatable: with all of them"),
+    ] = ()
+    jq: str | None = None  # what a filter makes of a record is up to the command
+
+    @property
+    def chooses(self) -> bool:
+        """Whether records may be left out."""
+        return any(given is not None for given in (self.grep, self.grep_not, self.jq)) or bool(self.header)
+
+
 def resolve(declaration: str, command: str, given: dict[str, object]) -> CommonArgs:
     """What was `given` on the command line, as an object of the class that declares the command: "read_args:ReadArgs"
     for example. Raises UsageError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.cli.args import CommonArgs
+from s2cli.cli.args import FilterArgs
 from s2cli.errors import UsageError
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s2cli.values import parse_seconds
 
 
-class CopyArgs(CommonArgs):
+class CopyArgs(FilterArgs):
     """Copy the records of a stream to another one, with headers and timestamps.
 
     Examples:
@@ -21,12 +21,18 @@ class CopyArgs(CommonArgs):
       s2 copy s2://quickstart/ s2://my-basin/ --src-profile local --create
       s2 copy s2://logs-prod/app/ s2://logs-copy/2026/ --create
       s2 copy s2://logs-prod/web s2://fork-prod/web --create --to 5000
+      s2 copy s2://logs-prod/web s2://errors-prod/web --create --grep ERROR --follow
+      s2 copy s2://logs-prod/ s2://mirror-prod/ --create --follow
 
     Each record is copied once: run the same command again after an interruption,
     or when there is more, and it goes on behind what the copy has. Where it stands
     is kept as a state (see `s2 state list`). Nobody else may append to the copy
     meanwhile. A basin, or a name that ends in a slash, means all streams below it.
 
+    With --follow, streams that appear later are copied too.
+
+    --grep, --header and --jq choose which records are copied, as they are; what
+    is left out is counted. Choose the same when you run the command again.
     Command records (fence, trim) would act again on the copy, and are left out.
     """
 
@@ -36,6 +42,10 @@ class CopyArgs(CommonArgs):
     follow: Follow = False
     from_: Annotated[str | None, option("--from POSITION", "Where to start, as in s2 read [default: start]")] = None
     to: Annotated[str | None, option("--to POSITION", "Where to stop, exclusive [default: end]")] = None
+    jq: Annotated[
+        str | None,
+        option("--jq FILTER", "Only records for which a jq filter has a result that is not false; needs s2cli[jq]"),
+    ] = None
     commands: Annotated[
         Literal["skip", "send"], option("--commands HOW", "skip or send the command records (fence, trim)")
     ] = "skip"

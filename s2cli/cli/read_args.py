@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2cli.cli.args import CommonArgs, StreamConfigArgs
+from s2cli.cli.args import CommonArgs, FilterArgs, StreamConfigArgs
 from s2cli.cli.record_args import RecordArgs
 from s2cli.errors import UsageError
 from s2cli.values import URI_PREFIX, parse_delimiter, parse_print_format, parse_speed, shell_word
@@ -61,23 +61,12 @@ class FormArgs(CommonArgs):
         self.format = wanted
 
 
-class SelectionArgs(FormArgs):
+class SelectionArgs(FormArgs, FilterArgs):
     """Which of the records that are read are printed."""
 
-    grep: Annotated[str | None, option("--grep REGEX", "Only records whose body has a match for it")] = None
-    grep_not: Annotated[str | None, option("--grep-not REGEX", "Only records whose body has none")] = None
-    header: Annotated[
-        tuple[str, ...],
-        option("-H, --header NAME=VALUE", "Only records with this header; repeatable: with all of them"),
-    ] = ()
     jq: Annotated[
         str | None, option("--jq FILTER", "The results of a jq filter on the JSON of each record; needs s2cli[jq]")
     ] = None
-
-    @property
-    def chooses(self) -> bool:
-        """Whether records may be left out."""
-        return any(given is not None for given in (self.grep, self.grep_not, self.jq)) or bool(self.header)
 
     def combine(self) -> None:
         if self.jq is not None:

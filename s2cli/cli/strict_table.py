@@ -109,9 +109,6 @@ PRINT: Flags = {
     "--skip-damaged": ("skip_damaged", True),
 }
 SELECTION: Flags = {
-    "--grep": ("grep", "text"),
-    "--grep-not": ("grep_not", "text"),
-    "-H": ("header", "many"), "--header": ("header", "many"),
     "--jq": ("jq", "text"),
 }
 FORM: Flags = {
@@ -121,6 +118,11 @@ FORM: Flags = {
     "--raw": ("raw", True),
     "--delimiter": ("delimiter", parse_delimiter),
     "-0": ("zero", True), "--zero": ("zero", True),
+}
+FILTER: Flags = {
+    "--grep": ("grep", "text"),
+    "--grep-not": ("grep_not", "text"),
+    "-H": ("header", "many"), "--header": ("header", "many"),
 }
 POSITION: Flags = {
     "-b": ("bytes", U64), "--bytes": ("bytes", U64),
@@ -157,9 +159,12 @@ COMMANDS: dict[str, Command] = {
         (
         ("uri", "text", False),
         ("more", "many", False),
-        ), {**READ, **PRINT, **RECORD, **SELECTION, **FORM, **POSITION, **STREAM_CONFIG}),
+        ), {**READ, **PRINT, **RECORD, **SELECTION, **FORM, **FILTER, **POSITION, **STREAM_CONFIG}),
     "tail": ("read:tail", "read_args:TailArgs",
-        (("uri", "text", False), ("more", "many", False),), {**TAIL, **PRINT, **RECORD, **SELECTION, **FORM}),
+        (
+        ("uri", "text", False),
+        ("more", "many", False),
+        ), {**TAIL, **PRINT, **RECORD, **SELECTION, **FORM, **FILTER}),
     "check-tail": ("check_tail:check_tail", "record_args:CheckTailArgs",
         (("uri", "text", False),), {**CHECK_TAIL, **RECORD_PART}),
     "trim": ("trim_fence:trim", "record_args:TrimArgs",

@@ -16,6 +16,7 @@ COPY: Flags = {
     "-f": ("follow", True), "--follow": ("follow", True),
     "--from": ("from_", "text"),
     "--to": ("to", "text"),
+    "--jq": ("jq", "text"),
     "--commands": ("commands", ("skip", "send")),
     "--state": ("state", "text"),
     "--src-profile": ("src_profile", "text"),
@@ -25,6 +26,11 @@ COPY: Flags = {
     "--max-outage": ("max_outage_s", parse_seconds),
     "--compression": ("compression", ("none", "gzip", "zstd", "auto")),
     "-o": ("output", ("json", "jsonl")), "--output": ("output", ("json", "jsonl")),
+}
+FILTER: Flags = {
+    "--grep": ("grep", "text"),
+    "--grep-not": ("grep_not", "text"),
+    "-H": ("header", "many"), "--header": ("header", "many"),
 }
 BENCH: Flags = {
     "-b": ("record_size_bytes", parse_size_bytes), "--record-size": ("record_size_bytes", parse_size_bytes),
@@ -141,7 +147,7 @@ BASIN_CONFIG_PART: Flags = {
 
 COMMANDS: dict[str, Command] = {
     "copy": ("copy:copy", "copy_args:CopyArgs",
-        (("source", "text", True), ("target", "text", True),), COPY),
+        (("source", "text", True), ("target", "text", True),), {**COPY, **FILTER}),
     "bench": ("bench:bench", "bench_args:BenchArgs",
         (("uri", "text", True),), BENCH),
     "list": ("by_uri:list_below", "resource_args:ListByUriArgs",

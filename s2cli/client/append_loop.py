@@ -189,7 +189,7 @@ class AppendLoop:
 
     def _missing(self) -> S2Error | None:
         """The error of a stream that was not there, and that nothing was appended to."""
-        return None if self._session.lines else self._position.missing
+        return None if self._session.durable else self._position.missing
 
     # Before and after a session
 

@@ -23,19 +23,30 @@ MAX_QUEUED_BYTES = 8 * 1024 * 1024
 
 class CopySource:
     """Serves an AppendLoop as its input and as what makes batches of it. `run(session, write)` reads until the session
-    ends, passes each delivery to `write`, and raises what ended it early. `fd` is readable when read() has
-    something."""
+    ends, passes each delivery to `write`, and raises what ended it early. `fd` is readable when read() has something.
+    `on_passed` gets the sequence number up to which all records were returned or left out, when read() has returned
+    nothing."""
 
-    __slots__ = ("_copier", "_crash", "_queue", "_run", "_session", "ended", "error", "fd")
+    __slots__ = ("_copier", "_crash", "_on_passed", "_queue", "_run", "_session", "ended", "error", "fd", "passed")
 
     has_rest = False
     rest_bytes = 0
 
-    def __init__(self, session: CopySession, copier: Copier, run: Callable[[CopySession, Write], None]) -> None:
+    def __init__(
+        self,
+        session: CopySession,
+        copier: Copier,
+        run: Callable[[CopySession, Write], None],
+        on_passed: Callable[[int], None],
+        *,
+        most_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
         self._session = session
         self._copier = copier
         self._run = run
-        self._queue: WakingQueue[Records] = WakingQueue(MAX_QUEUED_BYTES)
+        self._on_passed = on_passed
+        self._queue: WakingQueue[tuple[list[Records], int]] = WakingQueue(most_bytes)
+        self.passed = session.cursor or 0  # the sequence number before which everything was given out or left out
         self._crash: BaseException | None = None
         self.fd = self._queue.fd
         self.error: S2Error | None = None
@@ -58,7 +69,7 @@ class CopySource:
 
     def _put(self, delivered: list[Delivered]) -> None:
         batches = self._copier.batches(delivered)
-        self._queue.put(batches, sum(batch.encoded_bytes for batch in batches))
+        self._queue.put([(batches, self.lines)], sum(batch.encoded_bytes for batch in batches))
 
     def take_rest(self) -> Records:
         """Never called: read() returns whole batches only."""
@@ -67,7 +78,12 @@ class CopySource:
     def read(self) -> list[Records]:
         """The batches that have come. `ended` is True after the last; `error` is what ended the read early, if anything
         did."""
-        batches, self.ended = self._queue.take()
+        pieces, self.ended = self._queue.take()
+        batches: list[Records] = []
+        for found, self.passed in pieces:
+            batches += found
+        if not batches:
+            self._on_passed(self.passed)
         if self.ended and self._crash is not None:
             if not isinstance(self._crash, S2Error):
                 raise self._crash

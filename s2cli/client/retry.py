@@ -235,6 +235,30 @@ class Interrupts:
         return 128 + self.number
 
 
+class PassedInterrupts(Interrupts):
+    """Those of work in a thread of its own: pass_on() is called by whoever gets the signals."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> PassedInterrupts:
+        self.fd, self._write_fd = os.pipe()
+        for fd in (self.fd, self._write_fd):
+            os.set_blocking(fd, False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+        os.close(self._write_fd)
+
+    def pass_on(self, number: int) -> None:
+        if self.count == 0:
+            self.number = number
+        self.count += 1
+        os.write(self._write_fd, b"!")
+
+
 class Waiter:
     """Waits for one descriptor, for a signal, and never past `deadline` (monotonic seconds; None: no such bound) nor
     past the time that `retry` allows."""

@@ -103,7 +103,8 @@ class StateFile:
         if fields is not None:
             for name, value in place.items():
                 if fields.get(name) != value:
-                    raise self.mismatch(f"is of another {name}: {fields.get(name)}, not {value}")
+                    before = fields.get(name) or "none"
+                    raise self.mismatch(f"is of another {name}: {before}, not {value or 'none'}")
         return fields
 
     def mismatch(self, why: str) -> UsageError:

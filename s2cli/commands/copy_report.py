@@ -7,7 +7,7 @@ import time
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
 from s2cli.commands.append_report import OUTCOMES
-from s2cli.errors import ExitCode
+from s2cli.commands.progress import with_share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,24 +42,27 @@ class CopyReport:
         parts = [f"{session.durable} copied"]
         last = None if self._first is None else self._reading.last_seq_num(self._first)
         if self._first is not None and last is not None:
-            whole = max(1, last + 1 - self._first)
-            parts[0] = f"{min(100, 100 * (session.next_line - 1 - self._first) // whole)} %, {parts[0]}"
+            parts = with_share(parts, session.next_line - 1 - self._first, last + 1 - self._first, seconds)
+        if self._copier.chooses:
+            parts.append(f"{self._copier.skipped} skipped")
         rate = format_rate(session.durable, seconds, "records")
         console.status(*parts, format_bytes(session.bytes), rate, f"{self._source} to {self._target}")
 
-    def show(self, exit_code: int, *, as_json: bool) -> None:
-        """One line on stderr, or one object on stdout."""
+    def show(self, exit_code: int, *, whole: bool, as_json: bool) -> None:
+        """One line on stderr, or one object on stdout; `whole`: it has come to its end."""
         session, seconds = self._session, time.monotonic() - self._started
         place = ""
         if session.first_seq_num is not None:
-            place = f" at {session.first_seq_num}..{session.last_seq_num}"
+            first, last = session.first_seq_num, session.last_seq_num
+            place = f" at {first}" if first == last else f" at {first}..{last}"
         amount = f"{format_bytes(session.bytes)}, {format_seconds(seconds)}"
         records = format_count(session.durable, "record", "records")
-        text = f"{self._source} to {self._target}: {records} copied{place} ({amount})"
+        skipped = f", {self._copier.skipped} skipped" if self._copier.chooses else ""
+        text = f"{self._source} to {self._target}: {records} copied{place}{skipped} ({amount})"
         if self._copier.skipped_commands:
             skipped = format_count(self._copier.skipped_commands, "command record", "command records")
             text += f"; left out {skipped} (--commands send copies them)"
-        if exit_code != ExitCode.OK:
+        if not whole:
             text += f"; the same command goes on at record {self._next_seq_num}"
         console.done(text, told=not as_json)
         if as_json:
@@ -67,6 +70,7 @@ class CopyReport:
                 "source": str(self._source),
                 "stream": str(self._target),
                 "copied": session.durable,
+                "skipped": self._copier.skipped,
                 "skipped_commands": self._copier.skipped_commands,
                 "first_seq_num": session.first_seq_num,
                 "last_seq_num": session.last_seq_num,

@@ -8,6 +8,7 @@ import time
 
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
+from s2cli.commands.progress import with_share
 from s2cli.commands.read_output import goes_to_file
 from s2cli.values import delimiter_text, shell_word, speed_text
 
@@ -152,10 +153,7 @@ class ReadReport:
         """How far the read is, the most important first."""
         parts = [format_count(self._count, "record", "records")]
         if self._first is not None and self._written is not None and self._last is not None:
-            done, whole = self._written - self._first, max(1, self._last + 1 - self._first)
-            parts.insert(0, f"{min(100, 100 * done // whole)} %")
-            if 0 < done < whole:
-                parts.append(f"{format_seconds(round(self._seconds() * (whole - done) / done))} left")
+            parts = with_share(parts, self._written - self._first, self._last + 1 - self._first, self._seconds())
         parts += [format_bytes(self._writer.bytes), format_rate(self._read, self._seconds(), "records")]
         return parts
 
