@@ -7,6 +7,7 @@ import os
 import stat
 
 from s2cli.errors import S2Error, describe, file_error
+from s2cli.private_files import sync_directory
 
 _PARTIAL = ".partial"
 
@@ -80,14 +81,23 @@ class OutputFile:
             raise S2Error(f"cannot write to {self.place}: {describe(error)}") from error
 
     def complete(self) -> None:
-        """To be called when all is written: gives the file its name. Raises S2Error."""
+        """To be called when all is written: gives the file its name. Whatever a power failure leaves then is all of the
+        file, or what was there before. Raises S2Error."""
         self.open()
         if not self.is_partial:
             return
+        self.sync()
+        path = os.path.realpath(self.path)
         try:
-            os.rename(self.place, os.path.realpath(self.path))
+            os.rename(self.place, path)
         except OSError as error:
             raise S2Error(f"cannot rename {self.place} to {self.path}: {describe(error)}") from error
+        try:
+            sync_directory(os.path.dirname(path))
+        except PermissionError:
+            return  # it may be written to but not opened
+        except OSError as error:
+            raise S2Error(f"cannot sync the directory of {self.path}: {describe(error)}") from error
 
 
 def _is_special(path: str) -> bool:
