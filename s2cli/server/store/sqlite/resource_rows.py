@@ -134,17 +134,20 @@ def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit:
 
 
 def deleting_basins(connection: sqlite3.Connection) -> Slices[list[str]]:
+    """The basins that are marked as deleted, except where the row is damaged: it may be the mark that is wrong, and
+    their data would go."""
     found: list[str] = []
     name = b""
     more = True
     while more:
         rows = connection.execute(
-            "SELECT name, deleted_at FROM basin WHERE name > ? ORDER BY name LIMIT ?", (name, BASINS_IN_A_ROW)
+            f"SELECT deleted_at, crc, {SEALED['basin']} FROM basin WHERE name > ? ORDER BY name LIMIT ?",  # noqa: S608
+            (name, BASINS_IN_A_ROW),
         ).fetchall()
-        found += [name.decode() for name, deleted_at in rows if deleted_at is not None]
+        found += [row[2].decode() for row in rows if row[0] is not None and is_whole(row[1], row[2:])]
         more = len(rows) == BASINS_IN_A_ROW
         if more:
-            name = rows[-1][0]
+            name = rows[-1][2]
         yield
     return found
 

@@ -282,3 +282,13 @@ def test_rows_of_basins_and_streams(tmp_path):
         assert await store.get_basin("basin-a") is None
 
     with_engine(tmp_path, run)
+
+
+def test_a_basin_whose_row_is_damaged_is_not_taken_for_deleted(tmp_path):
+    async def run(engine):
+        for name in ("basin-a", "basin-b"):
+            await engine.store.insert_basin(BasinRow(name, {}, 5, 9))
+        await engine.execute("UPDATE basin SET deleted_at = 8 WHERE name = CAST('basin-a' AS BLOB)")
+        assert await engine.store.deleting_basins() == ["basin-b"]
+
+    with_engine(tmp_path, run)
