@@ -228,7 +228,7 @@ complete -c s2 -n '__s2_at copy' -l from -x -d 'Where to start, as in s2 read [d
 complete -c s2 -n '__s2_at copy' -l to -x -d 'Where to stop, exclusive [default: end]'
 complete -c s2 -n '__s2_at copy' -l jq -x -d 'Only records for which a jq filter has a result that is not false; needs s2cli[jq]'
 complete -c s2 -n '__s2_at copy' -l commands -x -a 'skip send' -d 'skip or send the command records (fence, trim)'
-complete -c s2 -n '__s2_at copy' -l state -x -d 'Keep where it stands as NAME or ./FILE [default: a name of its own]'
+complete -c s2 -n '__s2_at copy' -l state -x -d 'Keep how far it has come as NAME or ./FILE [default: a name of its own]'
 complete -c s2 -n '__s2_at copy' -l src-profile -x -d 'The profile of SRC, if it is another one'
 complete -c s2 -n '__s2_at copy' -l dst-profile -x -d 'The profile of DST, if it is another one'
 complete -c s2 -n '__s2_at copy' -l src-key-file -r -F -d 'The key of SRC, if it is encrypted'

@@ -25,9 +25,10 @@ class CopyArgs(FilterArgs):
       s2 copy s2://logs-prod/ s2://mirror-prod/ --create --follow
 
     Each record is copied once: run the same command again after an interruption,
-    or when there is more, and it goes on behind what the copy has. Where it stands
-    is kept as a state (see `s2 state list`). Nobody else may append to the copy
-    meanwhile. A basin, or a name that ends in a slash, means all streams below it.
+    or when there is more, and it resumes after the last record of the copy. That
+    place is kept as a state (see `s2 state list`). Nobody else may append to the
+    copy meanwhile. A basin, or a name that ends in a slash, means all streams
+    below it.
 
     With --follow, streams that appear later are copied too.
 
@@ -50,7 +51,7 @@ class CopyArgs(FilterArgs):
         Literal["skip", "send"], option("--commands HOW", "skip or send the command records (fence, trim)")
     ] = "skip"
     state: Annotated[
-        str | None, option("--state NAME", "Keep where it stands as NAME or ./FILE [default: a name of its own]")
+        str | None, option("--state NAME", "Keep how far it has come as NAME or ./FILE [default: a name of its own]")
     ] = None
     src_profile: Annotated[str | None, option("--src-profile NAME", "The profile of SRC, if it is another one")] = None
     dst_profile: Annotated[str | None, option("--dst-profile NAME", "The profile of DST, if it is another one")] = None

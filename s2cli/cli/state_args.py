@@ -22,7 +22,7 @@ class ListStatesArgs(NamesArgs):
 
 
 class ShowStateArgs(OutputArgs):
-    """Show where a command with that --state goes on.
+    """Show where a command with that --state resumes.
 
     Examples:
       s2 state show nightly-import

@@ -238,7 +238,7 @@ class AppendLoop:
             before = session.state
             session.refused(error)  # raises what ends the append
             if session.state != before:
-                self._detail("another writer appends to this stream: going on without conditions")
+                self._detail("another writer appends to this stream: continuing without conditions")
         elif not error.retryable:
             raise error
         if error.retryable or self._mismatches:

@@ -69,13 +69,13 @@ class FollowedFile(InputFiles):
             os.dup2(fd, self._file_fd, inheritable=False)
             os.close(fd)
             self._offset = 0
-            self._notice(f"{self.name} was replaced: going on at the start of the new one")
+            self._notice(f"{self.name} was replaced: continuing at the start of the new one")
             return batches
         if ours.st_size < self._offset:
             batches = self.source.finish()
             os.lseek(self._file_fd, 0, os.SEEK_SET)
             self._offset = 0
-            self._notice(f"{self.name} was cut: going on at its start")
+            self._notice(f"{self.name} was truncated: continuing at its start")
             return batches
         return None
 

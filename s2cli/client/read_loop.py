@@ -112,7 +112,7 @@ class ReadLoop:
             raise IncompleteError(f"damaged records were left out: {ranges}")
 
     def _skip(self, error: S2Error) -> bool:
-        """Whether the read goes on behind records that are damaged."""
+        """Skips the damaged records of an error; whether there were any, and they may be skipped."""
         if not (self._skips_damaged and isinstance(error, ApiError) and error.damaged is not None):
             return False
         first, last = error.damaged

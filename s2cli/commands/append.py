@@ -163,7 +163,7 @@ def _run(
         checkpoint.resume(session)
         source.skip(checkpoint.resumed_line - 1)
         if checkpoint.resumed_line > 1:
-            notice(f"{checkpoint.resumed_line - 1} lines are durable since an earlier run: going on behind them")
+            notice(f"{checkpoint.resumed_line - 1} lines are durable since an earlier run: resuming after them")
     loop = ExactAppendLoop(
         stream, session, source, inputs, options, interrupts, notice, detail, tick, checkpoint=checkpoint
     )
@@ -177,19 +177,19 @@ def _run(
 
 
 def inflight_bytes(stream: StreamClient) -> int:
-    """How much may be under way without an acknowledgement."""
+    """How many bytes may be sent but not acked, unless an option says so: more for a server that is far away."""
     peer = stream.peer
     nearby = peer.socket_path is not None or is_loopback(peer.host)
     return NEARBY_INFLIGHT_BYTES if nearby else FAR_INFLIGHT_BYTES
 
 
 def max_outage_s(args: RecordArgs) -> float:
-    """How long an append goes on without a server."""
+    """How long an append keeps trying without a server, in seconds."""
     return DEFAULT_LIMIT_S if args.max_outage_s is None else args.max_outage_s
 
 
 def fencing_token_bytes(args: ConditionArgs) -> bytes | None:
-    """The token that every batch names."""
+    """The fencing token that every batch names; None if none was given. Raises BadValueError."""
     if args.fencing_token is None:
         return None
     from s2cli.wire.names import check_fencing_token

@@ -140,7 +140,7 @@ class Account:
         if len(self._inputs.names) > 1:
             text += f" of {self._inputs.names[at]}"
         if self._args.state is not None:
-            return f"{text}; the same command goes on there"
+            return f"{text}; the same command resumes there"
         if session.durable_beyond:
             return f"{text}, but durable already: {self._inputs.describe(session.durable_beyond)}"
         if session.unknown:

@@ -63,7 +63,7 @@ class CopyReport:
             skipped = format_count(self._copier.skipped_commands, "command record", "command records")
             text += f"; left out {skipped} (--commands send copies them)"
         if not whole:
-            text += f"; the same command goes on at record {self._next_seq_num}"
+            text += f"; the same command resumes at record {self._next_seq_num}"
         console.done(text, told=not as_json)
         if as_json:
             fields: dict[str, object] = {

@@ -1,6 +1,6 @@
-"""`s2 lite backup` and `s2 lite restore`: all data of a directory, as a directory of its own and back.
+"""`s2 lite backup` and `s2 lite restore`: copy all data of a directory to a backup, and back.
 
-A server that runs copies its database itself; the rest is done here.
+A running server copies its database itself; the rest is done in this process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s2cli.client.api import ApiClient
 
 POLL_S = 0.1
-# Of one question how far the copy is.
+# How long the server may take to say how far the copy is.
 ANSWER_S = 10.0
 
 
@@ -77,7 +77,7 @@ def _tell_progress(what: str) -> Callable[[int, int], None]:
 
 
 def _have_copied(directory: str, path: Path) -> None:
-    """Has the server of the directory copy its database to the path. Raises S2Error."""
+    """Makes the server of the directory copy its database to `path`. Raises S2Error."""
     from s2cli.client.api import ApiClient
     from s2cli.endpoints import Target
 
@@ -106,7 +106,7 @@ def _sync(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # not yet, or the server has given up
+        return  # the server has not created it yet, or has given up
     try:
         os.fsync(descriptor)
     finally:
@@ -121,7 +121,7 @@ def _copy(client: ApiClient, path: Path) -> None:
     try:
         while state["running"]:
             time.sleep(POLL_S)
-            # By and by: all at once in the end, it would keep the server's commits waiting.
+            # A little at a time: all at once at the end, the sync would make the server's commits wait.
             _sync(path)
             state = copy_state(client, "GET")
             tell(int(str(state["copied_bytes"])), int(str(state["total_bytes"])))

@@ -1,4 +1,4 @@
-"""`s2 lite check`: looks at all data of a directory and prints what is wrong with it."""
+"""`s2 lite check`: checks all data of a directory, and prints what is wrong."""
 
 from __future__ import annotations
 

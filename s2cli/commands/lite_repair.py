@@ -1,4 +1,5 @@
-"""`s2 lite repair`: after records were lost, has the streams go on behind all numbers that were ever given."""
+"""`s2 lite repair`: after records were lost, makes the streams resume after all sequence numbers that were ever
+given."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def repair(args: LiteArgs) -> int:
             }
         )
     else:
-        table = console.Table(["STREAM", "WHOLE BEFORE", "GOES ON AT"], show_headers=bool(repaired))
+        table = console.Table(["STREAM", "WHOLE BEFORE", "RESUMES AT"], show_headers=bool(repaired))
         table.add([(_uri(found), str(found.first_lost), str(found.resumes_at)) for found in repaired])
     if reason is not None:
         console.notice(f"in {directory} {reason}")

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.other_args import LiteArgs
 
-# A server that is well answers within milliseconds.
+# A healthy server answers within milliseconds.
 ANSWER_S = 2.0
 
 
@@ -47,7 +47,7 @@ def print_status(args: LiteArgs) -> int:
 
 
 def _ask_health(note: dict[str, str]) -> dict[str, object] | None:
-    """What the server says of itself (protocol section 1.2); None where it does not answer."""
+    """What the server answers to `GET /health` (protocol section 1.2); None if it does not answer."""
     from s2cli.client.connection import call, connect
     from s2cli.client.retry import Interrupts, Waiter
     from s2cli.client.sockets import Peer

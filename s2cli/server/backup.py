@@ -1,8 +1,8 @@
-"""Backups of a data directory: a directory with a copy of the database, the key of the access tokens, and a manifest,
-which says what belongs to it and is written last.
+"""Makes and restores backups of a data directory. A backup is a directory with a copy of the database, the key of the
+access tokens, and a manifest, which lists the files and is written last.
 
-A restore is made beside the data, in a directory within theirs, and checked there. One rename decides; what is left to
-do then is done by whoever locks the data directory next, whatever happens (data_directory.py).
+A restore is prepared and checked in a directory within the data directory. One rename then decides that it takes
+effect. If it is interrupted after that, whoever locks the data directory next finishes it (data_directory.py).
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ BLOCK_BYTES = 1024 * 1024
 
 
 class DamagedBackupError(IncompleteError):
-    """What is in the directory is not what its manifest says, or not whole."""
+    """A file of the backup does not match the manifest, or its data is damaged."""
 
 
 def back_up(directory: Path, destination: Path, ask_server: Callable[[Path], None], tell: Tell) -> dict[str, Any]:
-    """A backup of the data in a new or an empty directory; its manifest. Where a server runs, `ask_server` has it copy
-    the database to the path. `tell` hears how many bytes are copied, of how many. Raises S2Error; what there is of the
-    backup then is removed."""
+    """Makes a backup in a new or empty directory, and returns its manifest. If a server runs, `ask_server` must make it
+    copy the database to the path that it gets. `tell` is called with the bytes copied and those of the database. Raises
+    S2Error; the incomplete backup is deleted then."""
     if not (directory / FILE_NAME).exists():
         raise NotFoundError(f"there is no data in {directory}")
     with _new_directory(destination):
@@ -60,7 +60,7 @@ def back_up(directory: Path, destination: Path, ask_server: Callable[[Path], Non
         page_copy.make_portable(copied)
         parts = {FILE_NAME: _summary(copied)}
         with contextlib.suppress(FileNotFoundError):
-            # Behind the database: the key is there before the first token, and never changes.
+            # After the database: the key is there before the first token, and never changes.
             parts[KEY_NAME] = _copy_file(directory / KEY_NAME, destination / KEY_NAME)
         manifest = {
             "format": MANIFEST_FORMAT,
@@ -77,7 +77,7 @@ def back_up(directory: Path, destination: Path, ask_server: Callable[[Path], Non
 
 @contextlib.contextmanager
 def _new_directory(path: Path) -> Iterator[None]:
-    """A directory for us alone, which is empty; as it was before where what follows fails."""
+    """Creates an empty private directory. If the block fails, the directory is as it was before."""
     was_there = path.exists()
     try:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -111,8 +111,7 @@ def _copy_database(directory: Path, copied: Path, tell: Tell) -> None:
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """What the manifest of a backup says. Raises NotFoundError where there is none, DamagedBackupError where it is no
-    manifest of ours."""
+    """The manifest of a backup. Raises NotFoundError if there is none, DamagedBackupError if it is not valid."""
     path = source / MANIFEST_NAME
     try:
         with open(open_own(path, os.O_RDONLY), "rb") as file:
@@ -121,7 +120,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
         is_known = manifest["format"] == MANIFEST_FORMAT and FILE_NAME in files and set(files) <= set(PARTS)
         is_known = is_known and all(isinstance(part["bytes"], int) and part["sha256"] for part in files.values())
     except FileNotFoundError as error:
-        raise NotFoundError(f"{source} is no backup: it has no {MANIFEST_NAME}") from error
+        raise NotFoundError(f"{source} is not a backup: it has no {MANIFEST_NAME}") from error
     except OSError as error:
         raise S2Error(f"cannot read {path}: {describe(error)}") from error
     except (ValueError, LookupError, TypeError, AttributeError):
@@ -136,8 +135,9 @@ def has_data(directory: Path) -> bool:
 
 
 def restore(source: Path, directory: Path, *, replaces: bool, tell: Tell) -> Checkup:
-    """The data of a backup in a data directory; what the check of it found, which is nothing. With `replaces` instead
-    of the data that is there. Raises S2Error, DamagedBackupError among them: then nothing has changed."""
+    """Puts the data of a backup into a data directory; with `replaces` in place of the data that is there. Returns the
+    result of its check, which has found nothing wrong. Raises S2Error (DamagedBackupError is one): nothing has changed
+    then."""
     manifest = read_manifest(source)
     locked = LockedDirectory(directory)
     try:
@@ -175,7 +175,7 @@ def _remove(staging: Path) -> None:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    """Of a file that is on the disk then."""
+    """The entry of a file in the manifest. Syncs the file."""
     with open(open_own(path, os.O_RDONLY), "rb") as file:
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()

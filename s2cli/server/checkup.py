@@ -1,7 +1,7 @@
-"""How is a data directory checked? In a process of its own, beside a server that runs on it or while none can.
+"""Checks a data directory, in a process of its own. A server may run on the directory; if none does, none can start.
 
-The rows are read here in slices; the pages of the file are looked at by a child meanwhile, in one long read. A read
-keeps the server's write-ahead log from being emptied, so the child is ended where the log grows too much.
+The rows are read here, in slices. A child process checks the pages of the file meanwhile, in one long read. A long read
+keeps the server's write-ahead log from being emptied, so the child is killed if the log grows too much.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# So much may the write-ahead log of a running server grow by the long read.
+# How much the write-ahead log of a running server may grow during the long read.
 MAX_LOG_BYTES = 32 * 1024 * 1024
 TELL_S = 0.2
 
 
 class Checkup:
-    """What was found. `unchecked` says what could not be looked at, and why; `accepted`: it was a plain copy, and is
-    a data directory from now on."""
+    """The result of a check. `unchecked`: what could not be checked, and why; None if all was. `accepted`: the
+    directory was a plain copy, and a server may use it from now on."""
 
     def __init__(self, findings: check.Findings, *, is_running: bool) -> None:
         self.findings = findings
@@ -41,13 +41,13 @@ class Checkup:
 
 
 def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checkup:
-    """Looks at everything. `tell` hears at times how many bytes were looked at, of how many. Raises NotFoundError where
-    there is no data, S2Error where it cannot be opened at all."""
+    """Checks everything in a data directory. `tell` is called now and then with the bytes that were checked and those
+    of the file. Raises NotFoundError if there is no data, S2Error if it cannot be opened."""
     path = directory / FILE_NAME
     if not path.exists():
         raise NotFoundError(f"there is no data in {directory}")
     with lock_unless_served(directory) as is_running:
-        # Before SQLite opens it, and drops what it cannot use. A server that runs has looked itself.
+        # Before SQLite opens the files, and drops what it cannot use. A running server has done this itself.
         missing = None if is_running else loss.known(path, PAGE_BYTES)
         checkup = check_locked(directory, is_running=is_running, tell=tell)
         if missing is not None:
@@ -59,8 +59,7 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
 
 
 def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int], None]) -> Checkup:
-    """Check a directory that the caller has locked, or (`is_running`) that a server runs on. `tell` gets the bytes that
-    were checked and those of the file, every now and then. Raises S2Error if it cannot be opened."""
+    """As check_directory(), for a directory that the caller has locked or, if `is_running`, that a server runs on."""
     findings = check.Findings()
     checkup = Checkup(findings, is_running=is_running)
     size_bytes = (directory / FILE_NAME).stat().st_size
@@ -76,7 +75,7 @@ def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int]
                     told_s = now_s
                 if is_running:
                     structure.watch()
-                    # As long as it took: a checkpoint of the server finds a moment without a reader.
+                    # As long as the slice took: so a checkpoint of the server finds a moment without a reader.
                     time.sleep(now_s - begun_s)
                     begun_s = time.monotonic()
             checkup.unchecked = structure.finish(findings, watched=is_running)
@@ -86,7 +85,7 @@ def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int]
 
 
 class _Structure:
-    """The child that looks at the pages of the file, and the indexes. SQLite cannot be stopped in that."""
+    """The child process that checks the pages of the file and the indexes: SQLite cannot be interrupted in that."""
 
     def __init__(self, directory: Path) -> None:
         self._log = directory / f"{FILE_NAME}-wal"
@@ -102,13 +101,13 @@ class _Structure:
             return 0
 
     def watch(self) -> None:
-        """End the child if the log has grown too much meanwhile."""
+        """Kill the child if the log has grown too much."""
         if self._log_bytes() > self._most_bytes and self._child.poll() is None:
             self._given_up = True
             self._child.kill()
 
     def finish(self, findings: check.Findings, *, watched: bool) -> str | None:
-        """Waits for what it found; why it could not look at everything, if it could not."""
+        """Waits for the child and adds what it found. Returns why it could not check everything; None if it did."""
         while watched:
             try:
                 self._child.wait(0.05)

@@ -1,4 +1,4 @@
-"""How is a data directory repaired after records were lost? While no server runs on it."""
+"""Repairs a data directory after records were lost, while no server runs on it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Repaired", "repair_directory"]
 
 
 def repair_directory(directory: Path) -> tuple[str | None, list[Repaired]]:
-    """Why records were known to be missing, and what became of the streams. Raises NotFoundError where there is no
-    data, PreconditionError while a server runs, S2Error where the database cannot be opened."""
+    """Repairs a directory; returns what resume() does. Raises NotFoundError if there is no data, PreconditionError
+    while a server runs on it, S2Error if the database cannot be opened."""
     if not (directory / FILE_NAME).exists():
         raise NotFoundError(f"there is no data in {directory}")
     try:

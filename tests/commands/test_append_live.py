@@ -51,7 +51,7 @@ def test_a_growing_file_is_followed_through_rotation_and_truncation(s2, uri, sta
     holds(b"1\n2\nhalf\n3\nunended\nnew 1\n")
     # Cut, as `copytruncate` does, and shorter than before.
     path.write_bytes(b"")
-    until(lambda: b"was cut" in peek(process))
+    until(lambda: b"was truncated" in peek(process))
     with path.open("ab") as file:
         file.write(b"c\n")
     holds(b"1\n2\nhalf\n3\nunended\nnew 1\nc\n")

@@ -134,7 +134,7 @@ def test_a_copy_follows_until_it_is_stopped_and_goes_on_then(s2, env, source, ba
         said = process.communicate(timeout=TIMEOUT_S)[1]
     assert process.returncode == 143
     assert b": 2505 records copied at 0..2504 (" in said
-    assert b"; the same command goes on at record 2505\n" in said
+    assert b"; the same command resumes at record 2505\n" in said
     put(s2, source, [{"body": "later"}])
     s2("copy", source, copy)
     assert records(s2, copy) == records(s2, source)

@@ -103,9 +103,9 @@ def test_an_interrupted_load_goes_on_after_the_last_durable_record(server, start
     process.terminate()
     said = process.communicate(timeout=TIMEOUT_S)[1]
     assert process.returncode == 143
-    assert said.endswith(b"; the same command goes on there\n")
+    assert said.endswith(b"; the same command resumes there\n")
     result = s2("append", uri, "--state", "load", path, at=server)
-    assert b"lines are durable since an earlier run: going on behind them\n" in result.stderr
+    assert b"lines are durable since an earlier run: resuming after them\n" in result.stderr
     assert s2("read", uri, at=server).stdout == data
 
 

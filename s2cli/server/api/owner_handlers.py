@@ -1,5 +1,5 @@
-"""What only the owner of the data directory may ask for, through the server's socket file, which nobody else can open
-(protocol section 16.6): a copy of the database, in a directory of his own."""
+"""Requests that only the owner of the data directory may make, through the server's socket file, which nobody else can
+open (protocol section 16.6): a copy of the database, to a directory of the owner."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def serve_owner(server: Server, exchange: Exchange) -> bool:
 
 
 def _path(query: bytes) -> Path:
-    """The one parameter of a copy. Raises ApiError for any other query."""
+    """The parameter `path` of a copy. Raises ApiError for any other query."""
     try:
         (path,) = parse_qs(query.decode("ascii", "replace"), max_num_fields=1)["path"]
     except (ValueError, KeyError) as error:

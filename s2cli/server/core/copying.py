@@ -1,4 +1,4 @@
-"""Copies of everything that the store has, made for the owner of the data while the server runs."""
+"""Copies of the whole store, made for the owner of the data while the server runs (`s2 lite backup`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s2cli.server")
 
-# Whoever asked for a copy asks how far it is. It is given up when nobody has for so long.
+# Whoever asked for a copy keeps asking how far it is. If nobody has asked for so long, the copy is cancelled.
 PATIENCE_S = 10.0
 
 
 class Copying:
-    """The copy that is being made, or was made last: one at a time."""
+    """The copy that is being made, or was made last. There is one at a time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class Copying:
         return self._task is not None and not self._task.done()
 
     def begin(self, path: Path) -> None:
-        """Raises ApiError where another one is being made, or `path` is no place for one."""
+        """Starts a copy to `path`. Raises ApiError if another one is being made, or `path` is not safe for one."""
         if self.is_running:
             raise ApiError("resource_already_exists", "another copy is being made")
         _check_place(path)
@@ -55,7 +55,7 @@ class Copying:
         await copying
 
     def facts(self) -> dict[str, object]:
-        """How it is. Raises ApiError where none was ever asked for."""
+        """The state of the copy, as JSON (protocol section 16.6). Raises ApiError if there was none yet."""
         if self._task is None:
             raise ApiError("stream_not_found", "no copy was asked for")
         self._asked_s = asyncio.get_running_loop().time()
@@ -76,7 +76,7 @@ class Copying:
 
 
 def _check_place(path: Path) -> None:
-    """Raises ApiError unless nobody but us can put anything there."""
+    """Raises ApiError unless `path` is new, in a directory that only our user can enter."""
     if "\0" in str(path):
         raise ApiError("invalid", "a path has no NUL")
     try:

@@ -1,8 +1,8 @@
-"""The time by which what has expired is deleted: a clock that is wrong for a minute must not cost what is kept for a
-year.
+"""The clock that decides what has expired: a wall clock that is wrong for a minute must not delete what is to be kept
+for a year.
 
-The wall clock is compared with one that nobody sets. Where it has gone ahead by more than a day, deletion goes on by
-the time that was expected, until the wall clock has run along with the other one for an hour from there.
+The wall clock is compared with a steady one, which nobody can set. If it jumps ahead by more than a day, the expected
+time is used for deletion instead, until the wall clock has kept pace with the steady one for an hour.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ CONFIRMED_S = 3600.0
 
 
 def steady_clock_s() -> float:
-    """Seconds that nobody sets. Where the system has such a clock, the time that a machine sleeps counts."""
+    """Seconds of a clock that nobody can set. It counts the time that the machine sleeps, if the system has such a
+    clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class DeletionClock:
-    """`last_used_ms`: when the data was last used, as far as that is known; else what the wall clock says at first is
-    trusted."""
+    """Tells the time in ms since 1970 when it is called. `last_used_ms`: when the data was last used; if it is None,
+    the first time of the wall clock is trusted."""
 
     def __init__(
         self, clock_ms: Callable[[], int], steady_s: Callable[[], float], last_used_ms: int | None = None
     ) -> None:
         self._clock_ms = clock_ms
         self._steady_s = steady_s
-        # Two times of one moment: the wall clock as it is trusted, and the steady one.
+        # The times of both clocks at the last moment at which the wall clock was trusted.
         self._trusted = None if last_used_ms is None else (last_used_ms, steady_s())
-        # The same of the moment when the wall clock was seen to be far ahead.
+        # The times of both clocks at the moment when the wall clock was first seen far ahead.
         self._ahead: tuple[int, float] | None = None
 
     def __call__(self) -> int:
-        """In ms since 1970."""
         now_ms, now_s = self._clock_ms(), self._steady_s()
         expected_ms = now_ms if self._trusted is None else _carried_on(self._trusted, now_s)
         if now_ms - expected_ms <= MOST_AHEAD_MS:

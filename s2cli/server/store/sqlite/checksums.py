@@ -1,8 +1,8 @@
-"""The checksums of rows: of chunks, and of all rows whose change or loss nobody would notice. SQLite has none.
+"""The checksums of chunks, and of all other rows whose damage nobody would notice. SQLite has no checksums.
 
-The column `crc` of a chunk says by its upper half which checksum it has. Today's has two parts: one over the columns
-before `data` alone, so that what a chunk says of itself (where it stands, when it expires) is checked without reading
-its bytes, and one over everything. Older ones stay readable: 1 covers all columns in one, 0 covers `data` alone.
+The upper half of the column `crc` of a chunk says which kind of checksum it has. Today's has two parts: one over the
+columns before `data`, so that they (its position, when it expires) can be checked without reading `data`, and one over
+everything. Two older kinds are still read: 1 covers all columns in one, 0 covers only `data`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zlib import crc32
 
 _HALF_BITS = 32
 _DATA, _ROW = 0, 1
-# The upper half of today's: this, and 30 bits over the columns.
+# The upper half of today's kind: this bit, and 30 bits of the checksum over the columns.
 _PARTS = 1 << 30
 # id, n, size, ts, exp, kind
 _encode_columns = struct.Struct(">6q").pack
@@ -23,7 +23,7 @@ _encode_columns = struct.Struct(">6q").pack
 # What a statement must select for `complaint` and `columns_complaint`, in this order.
 COLUMNS = "crc, id, n, size, ts, exp, kind"
 
-# Table -> the columns that the checksum of its rows covers: all but itself.
+# Table -> the columns that the checksum of its rows covers: all but `crc` itself.
 SEALED = {
     "basin": "name, config, created_at, deleted_at, request_key",
     "stream": "id, basin, name, config, cipher, created_at, deleted_at, request_key, trim_point, fencing_token,"
@@ -35,7 +35,7 @@ SEALED = {
 
 
 def checksum(row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes) -> int:
-    """The column `crc` of a chunk that is to be written; the values are those of its other columns."""
+    """The column `crc` of a chunk with these columns."""
     of_columns = crc32(_encode_columns(row_id, count, size, timestamp, expires_at_ms, kind))
     return (_PARTS | of_columns & _PARTS - 1) << _HALF_BITS | crc32(data, of_columns)
 
@@ -43,7 +43,7 @@ def checksum(row_id: int, count: int, size: int, timestamp: int, expires_at_ms: 
 def complaint(
     crc: int, row_id: int, count: int, size: int, timestamp: int, expires_at_ms: int, kind: int, data: bytes
 ) -> str | None:
-    """What is wrong with a chunk that was read; None for one that is whole."""
+    """What is wrong with a chunk that has these columns; None if it is whole."""
     try:
         which = crc >> _HALF_BITS
         if which >= _PARTS:
@@ -56,7 +56,7 @@ def complaint(
         else:
             return f"a checksum of kind {which}, which only a newer version of s2 may know"
     except (TypeError, struct.error):
-        whole = False  # a column is not even of its type
+        whole = False  # a column has a wrong type
     return None if whole else "wrong checksum"
 
 
@@ -72,8 +72,8 @@ def columns_complaint(
     *,
     may_read: bool = True,
 ) -> str | None:
-    """The same without the bytes, for what is decided by the columns alone. With an older checksum they are read, or
-    nothing is checked."""
+    """What is wrong with the columns of a chunk; None if nothing is. `data` is read only for the older kinds of
+    checksum, and if `may_read`; else such a chunk is not checked."""
     try:
         which = crc >> _HALF_BITS
         if which >= _PARTS:
@@ -88,7 +88,7 @@ def columns_complaint(
 
 
 def row_checksum(*values: Any) -> int:
-    """The column `crc` of a row of another table, from its columns as SEALED lists them."""
+    """The column `crc` of a row of a table in SEALED, whose columns have these values."""
     # What `ascii` makes of the values of SQLite is the same in every version of Python.
     return crc32(ascii(values).encode())
 
@@ -98,13 +98,13 @@ def is_whole(crc: object, values: Sequence[Any]) -> bool:
 
 
 def seal(connection: sqlite3.Connection, table: str, where: str, values: Sequence[Any]) -> None:
-    """Give rows their checksums, after a change and in its transaction."""
+    """Set the checksums of the rows for which `where` holds with `values`: after a change, in the same transaction."""
     connection.execute(f"UPDATE {table} SET crc=row_checksum({SEALED[table]}) WHERE {where}", values)  # noqa: S608
 
 
 def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[Any]) -> None:
-    """Insert a row with its checksum; the values are those of the columns that SEALED lists, of the types that they are
-    stored with."""
+    """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
+    with."""
     places = ",".join("?" * (len(values) + 1))
     connection.execute(
         f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places})",
@@ -113,5 +113,5 @@ def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[A
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """What `seal` needs."""
+    """Define the SQL function that seal() uses."""
     connection.create_function("row_checksum", -1, row_checksum, deterministic=True)

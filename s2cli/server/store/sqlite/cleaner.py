@@ -10,12 +10,12 @@ from s2cli.errors import ApiError
 from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.expiry import expire_slice
 
-# Runs a statement or more in a transaction. Raises ApiError where there is no room even for a deletion.
+# Runs statements in a transaction. Raises ApiError if the disk has no space even for a deletion.
 Run = Callable[[Callable[[sqlite3.Connection], bool]], bool]
 
 
 class Cleaner:
-    """What is to be deleted, and whether the file may have free pages. Only `step` changes the database."""
+    """Keeps what is to be deleted, and whether the file may have free pages. Only step() changes the database."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -40,7 +40,7 @@ class Cleaner:
         self._vacuuming = False
 
     def drop(self) -> None:
-        """Forget what `step` tried last, because it cannot be done. The next sweep or start finds it again."""
+        """Forget what step() tried last, because it cannot be done. The next sweep or start finds it again."""
         if self._trims:
             del self._trims[next(iter(self._trims))]
         elif self._expired_ms is not None:
@@ -57,7 +57,7 @@ class Cleaner:
         return self._vacuuming or self._deleting
 
     def step(self, run: Run) -> int:
-        """Delete one slice, or give back some free pages. How many pages were given back to the file system."""
+        """Delete one slice, or give some free pages back to the file system. Returns how many pages were given back."""
         deleting = self._deleting
         if self._vacuuming and not (deleting and chunks.free_pages(self._connection) < chunks.MANY_FREE_PAGES):
             pages = chunks.vacuum(self._connection)

@@ -1,8 +1,8 @@
-"""Whether something that was confirmed is missing, as far as files can tell before SQLite opens them, and what is known
-of it: until a repair (resume.py) it stands in a file beside the database.
+"""Finds out, before SQLite opens the files, whether anything that was confirmed is missing. What is missing is noted in
+a file beside the database until a repair (resume.py).
 
-What cannot be told: the youngest transaction before a power failure. Torn by the failure, it was not confirmed; rotten,
-it was; both look alike. After the death of the process alone the mark tells.
+One loss cannot be noticed: that of the last transaction before a power failure. If the failure tore it, it was never
+confirmed; if its bytes rotted later, it was. Both look the same. If only the process died, the mark shows the loss.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ SUFFIX = "-loss"
 MAX_NOTE_BYTES = 4096
 # No record takes less in a log.
 LEAST_RECORD_BYTES = 8
-# So many sequence numbers may follow the last known one at the least.
+# At least so many sequence numbers may have been given after the last known one.
 LEAST_RECORDS = 1 << 20
-# So many were given since an older copy was made, at most: a year of 136 a second, or a day of 50,000.
+# At most so many were given since an older copy was made: 136 a second for a year, or 50,000 a second for a day.
 RECORDS_OF_A_DATABASE = 1 << 32
-# A log that follows another has the first half of its salts plus one. It cannot be so far ahead of a mark.
+# Each log has the first half of the salts of the one before, plus one. None can be further ahead of a mark than this.
 _MOST_AHEAD = 1 << 16
 
 
 class Loss:
-    """`reason` says what is missing, `records` how many sequence numbers of each stream may have been given since."""
+    """`reason`: what is missing. `records`: how many sequence numbers of each stream may be missing with it, at
+    most."""
 
     def __init__(self, reason: str, records: int) -> None:
         self.reason = reason
@@ -42,8 +43,8 @@ class Loss:
 
 
 def refuse_new(path: Path) -> None:
-    """Raises S2Error where there is no database with that path though there was one: no server begins anew there.
-    Raises OSError for files beside it that are not our own."""
+    """Raises S2Error if the database at `path` is missing or empty although there was one, so that no server begins
+    with an empty one. Raises OSError if a file beside it is not our own."""
     if path.exists() and path.stat().st_size:
         return
     for suffix in "-wal", marks.SUFFIX, SUFFIX:
@@ -67,8 +68,8 @@ def _own_size_bytes(path: Path) -> int:
 
 
 def look(path: Path, page_bytes: int) -> Mark | None:
-    """Before the database with that path is opened: writes down what is found to be missing, and puts a log aside that
-    is of another database. The mark, if there is one."""
+    """To be called before the database at `path` is opened. Notes what is missing, and renames a log that belongs to
+    another database. Returns the mark, if there is one. Raises OSError."""
     try:
         mark = marks.read(path)
     except DamagedMarkError:
@@ -87,8 +88,8 @@ def look(path: Path, page_bytes: int) -> Mark | None:
 
 
 def known(path: Path, page_bytes: int) -> str | None:
-    """What is missing in the database with that path, which no server has open, as far as can be told without opening
-    it. Nothing is changed."""
+    """What is missing in the database at `path`, which must not be open, as far as that can be told without opening it;
+    None for nothing. Changes nothing."""
     found = read(path)
     if found is not None:
         return found.reason
@@ -100,7 +101,8 @@ def known(path: Path, page_bytes: int) -> str | None:
 
 
 def take_exchanged(path: Path, reason: str) -> None:
-    """The database with that path is another one than was used last: what that had, and its log, are lost."""
+    """Notes that the database at `path` is not the one that was last used, whose records are lost, and puts the log
+    aside."""
     log_path = Path(f"{path}-wal")
     if log_path.exists():
         _put_aside(log_path)
@@ -115,7 +117,7 @@ def _put_aside(log_path: Path) -> None:
 
 
 def _missing(found: wal.Log, mark: Mark | None) -> str | None:
-    """What of the log is missing, if anything."""
+    """What of the log is missing; None for nothing."""
     if mark is not None and mark.needs_log and not _follows(found, mark):
         if not found.size_bytes:
             return "the write-ahead log is missing or empty"
@@ -132,7 +134,8 @@ def _missing(found: wal.Log, mark: Mark | None) -> str | None:
 
 
 def _follows(found: wal.Log, mark: Mark) -> bool:
-    """Whether it is a later log of the same database: SQLite begins one when all of that before is in the database."""
+    """Whether the log is a later one of the same database: SQLite begins it when all of the one before is in the
+    database."""
     if found.salts is None or not found.has_header:
         return False
     ahead = int.from_bytes(found.salts[:4], "big") - int.from_bytes(mark.salts[:4], "big")
@@ -140,7 +143,7 @@ def _follows(found: wal.Log, mark: Mark) -> bool:
 
 
 def _precedes(found: wal.Log, mark: Mark) -> bool:
-    """Whether it is the log before the one that is named."""
+    """Whether the log is the one before that of the mark."""
     if found.salts is None:
         return False
     return (int.from_bytes(mark.salts[:4], "big") - int.from_bytes(found.salts[:4], "big")) % (1 << 32) == 1
@@ -150,12 +153,12 @@ def _is_foreign(found: wal.Log, mark: Mark) -> bool:
     if mark.state == OPENING or found.salts == mark.salts:
         return False
     if not mark.frames and _precedes(found, mark):
-        return False  # it was to be emptied: all of it is in the database, and nothing is in the next one yet
+        return False  # it was about to be emptied: all of it is in the database, and the next one is still empty
     return mark.state == CLOSED or not _follows(found, mark)
 
 
 def read(path: Path) -> Loss | None:
-    """What is known to be missing in the database with that path."""
+    """The loss that write() has noted for the database at `path`; None for none."""
     try:
         with open(open_own(f"{path}{SUFFIX}", os.O_RDONLY), "rb") as file:
             said = json.loads(file.read(MAX_NOTE_BYTES))
@@ -163,11 +166,11 @@ def read(path: Path) -> Loss | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        return Loss(f"records are missing; what is known of it, in {path}{SUFFIX}, is damaged", LEAST_RECORDS)
+        return Loss(f"records are missing; the note on them, {path}{SUFFIX}, is damaged", LEAST_RECORDS)
 
 
 def write(path: Path, loss: Loss) -> None:
-    """Keep it until a repair; the first one is kept where there are two."""
+    """Notes the loss until a repair. If one is noted already, that one is kept. Raises OSError."""
     if read(path) is not None:
         return
     new = f"{path}{SUFFIX}.new"
@@ -182,7 +185,7 @@ def write(path: Path, loss: Loss) -> None:
 
 
 def forget(path: Path) -> None:
-    """It is repaired."""
+    """Deletes the note, after a repair."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{path}{SUFFIX}")
     sync_directory(path.parent)

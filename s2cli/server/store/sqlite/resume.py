@@ -1,5 +1,5 @@
-"""Makes a database usable again after a loss: streams whose end is in doubt go on far behind it, so that no sequence
-number is given twice. What was lost stays lost, and reads as what has expired."""
+"""Makes a database usable again after a loss: each stream whose end is in doubt resumes far after it, so that no
+sequence number is given twice. What was lost stays lost; to a read it looks like expired records."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STREAMS_IN_A_ROW = 1000
 
 
 class Repaired(NamedTuple):
-    """A stream that goes on at `resumes_at`. Up to `first_lost` it is as it was; None where its row is damaged: then it
-    is as it was found."""
+    """A stream that resumes at `resumes_at`, and is as it was before `first_lost`. Both are None if the row of the
+    stream is damaged: then nothing was changed."""
 
     basin: str
     stream: str
@@ -29,8 +29,8 @@ class Repaired(NamedTuple):
 
 
 def resume(directory: Path) -> tuple[str | None, list[Repaired]]:
-    """Why records were known to be missing, and the streams that were changed, or cannot be repaired. Raises S2Error.
-    Done again after a crash it only leaves more numbers out."""
+    """Repairs the database of a directory. Returns what was missing (None: nothing), and the streams that were changed
+    or cannot be repaired. Raises S2Error. After a crash it can be called again, which only leaves out more numbers."""
     path = directory / FILE_NAME
     connection = open_writer(directory, durable=True, accepts_copy=True, repairs=True)
     try:
@@ -82,7 +82,7 @@ def _repair(connection: sqlite3.Connection, stream_id: int, known: loss.Loss | N
 
 
 def _end(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int]:
-    """Where the last whole chunk of the stream ends, with its timestamp; those behind it, which nobody can read, are
+    """The end of the last chunk of a stream that is whole, and its last timestamp. Damaged chunks after it are
     deleted."""
     while True:
         last = connection.execute(
