@@ -54,7 +54,7 @@ def test_all_streams_below_a_name_are_followed_and_those_that_appear_later(s2, b
         line = f"s2://{basin}/{name} to s2://{target}/{new_name}: {count} record".encode()
         told = [part for part in said.splitlines() if part.startswith(line)]
         assert len(told) == 1, said
-        assert told[0].endswith(b"; the same command goes on at record %d" % count)
+        assert told[0].endswith(b"; the same command resumes at record %d" % count)
     assert b"other" not in said
     s2("copy", f"s2://{basin}/app/", f"s2://{target}/2026/")
     assert bodies(s2, f"s2://{target}/2026/a") == b"app/a 1\napp/a 2\n"
