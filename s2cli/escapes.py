@@ -33,7 +33,7 @@ def escape_line(text: str) -> str:
 
 def _visible(match: Match[str]) -> str:
     code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of the command line that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of the command line that is not UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
 

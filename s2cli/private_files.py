@@ -1,5 +1,5 @@
-"""Files that are ours alone, in places where somebody else may have put something under their names, and which a power
-failure does not take back."""
+"""Opens private files where another user may have put something else under the same name, and syncs directories, so
+that a power failure does not undo what was created."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _MODE = 0o600
 
 
 def open_own(path: str | os.PathLike[str], flags: int) -> int:
-    """The descriptor of a regular file of our own, opened or made (O_CREAT), which nobody else may read or write
-    whatever the umask says. Raises OSError for anything else in its place; a link is not followed."""
+    """Opens a regular file of our own, or creates it (O_CREAT), with mode 0600 whatever the umask. Returns its
+    descriptor. Raises OSError if it is anything else: a link, which is not followed, a directory, a file of another
+    user."""
     try:
-        # Without O_NONBLOCK a named pipe would have us wait for ever; to files it means nothing.
+        # Without O_NONBLOCK, opening a named pipe would wait for ever; for files it changes nothing.
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _MODE)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -24,7 +25,7 @@ def open_own(path: str | os.PathLike[str], flags: int) -> int:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EPERM, "it is not a regular file", os.fspath(path))
-        # Root may take care of the files of others.
+        # Root may use the files of others.
         if facts.st_uid != os.geteuid() != 0:
             raise OSError(errno.EPERM, "it belongs to another user", os.fspath(path))
         if stat.S_IMODE(facts.st_mode) != _MODE:
@@ -36,7 +37,7 @@ def open_own(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
-    """Waits until the names in a directory are on the disk: a file that is synced can still lose its name."""
+    """Waits until the names in a directory are on the disk: a synced file can still lose its name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Who may import whom: read from the import statements, so that a convenience today is no knot tomorrow."""
+"""Who may import whom, by the import statements."""
 
 import ast
 from pathlib import Path

@@ -98,7 +98,10 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
     ] = None
     on_error: Annotated[
         str,
-        option("--on-error HOW", "At a line that is no record: stop, skip it, or write it to a FILE; then end with 7"),
+        option(
+            "--on-error HOW",
+            "At a line that is not a valid record: stop, skip it, or write it to a FILE; then end with 7",
+        ),
     ] = "stop"
     rate: Annotated[Rate | None, option("--rate RATE", "No faster than 500/s, or 2MiB/s", parser=parse_rate)] = None
     dry_run: Annotated[bool, option("--dry-run", "Read and check the input; send nothing")] = False

@@ -240,7 +240,7 @@ def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
 
 
 def count_hint(typed: str) -> str | None:
-    """What to type for the +N of `tail -n +N`, which is no count."""
+    """What to type instead of the +N of `tail -n +N`, which is not a count; None for anything else."""
     number = typed.removeprefix("+")
     if number == typed or not (number.isascii() and number.isdigit()):
         return None

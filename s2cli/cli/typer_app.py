@@ -65,7 +65,7 @@ class S2Command(EachOptionOnce, TyperCommand):
         return super().parse_args(ctx, args)
 
     def _with_line_count(self, args: list[str]) -> list[str]:
-        """`-20` as `-n20`, as `tail` takes it, where it is no option's value. (-0 is an option of ours.)"""
+        """Makes `-n20` of a word like `-20`, unless it is the value of an option. (-0 is an option of ours.)"""
         valued = {flag for param in self.params if _takes_one_value(param) for flag in param.opts}
         words: list[str] = []
         for before, word in zip(["", *args], args, strict=False):

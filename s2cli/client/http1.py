@@ -192,7 +192,7 @@ class Http1:
     def _read_chunk_line(self, line: bytes) -> None:
         size = line.partition(b";")[0].strip()
         try:
-            # int() takes signs and underscores too, which are no digits here.
+            # int() would also take signs and underscores.
             self._left = int(size, 16) if size.isalnum() else -1
         except ValueError:
             self._left = -1

@@ -86,7 +86,8 @@ class RetryPolicy:
         self.restart()
 
     def hear(self) -> None:
-        """Part of something arrived. After a failure that is no progress yet: what comes may break off every time."""
+        """A part of an answer arrived. After a failure that does not count as progress yet: the answer may break off
+        each time."""
         if not self._attempts:
             self.progress()
 

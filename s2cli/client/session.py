@@ -49,9 +49,9 @@ class Patience:
         return SILENCE_S if has_head else self._first_s
 
     def on_data(self, messages: int, pending_bytes: int, heartbeats: int, *, counts: bool) -> None:
-        """Something came, and was dealt with. So far: `messages` that were whole, `pending_bytes` of the next one,
-        `heartbeats` since the last record. `counts`: it was no mere sign of life for somebody who waits for records
-        that are there already. Raises LostError and ProtocolError."""
+        """Notes that something came and was handled. So far there were `messages` whole messages, `pending_bytes` of
+        the next one, and `heartbeats` since the last record. `counts`: it was more than a heartbeat, or heartbeats are
+        all that can be expected. Raises LostError and ProtocolError."""
         now = time.monotonic()
         if counts or pending_bytes:
             self.heard = now

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def dry_run(uri: str, source: TextInput, inputs: InputFiles, rejects: Rejects | None, *, as_json: bool) -> int:
-    """Says on stderr, or as an object on stdout, what an append to `uri` would do if the input never paused: a pause
-    makes more batches. Raises what such an append would end with."""
+    """Prints on stderr, or as a JSON object on stdout, what an append to `uri` would do if the input never paused. (A
+    pause makes more batches.) Raises the error with which such an append would end."""
     started = time.monotonic()
     records = batches = size_bytes = 0
     while not inputs.ended:

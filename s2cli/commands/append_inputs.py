@@ -1,5 +1,5 @@
-"""The input of an append, as its options describe it: what is read, what makes records of it, and what becomes of lines
-that are none."""
+"""The input of an append, opened as its options say: what is read, what makes records of it, and what is done with
+lines that are not valid records."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 
 class AppendInput:
-    """`files` are what is read, `source` makes records of it; `program` is what makes the input where one is run."""
+    """`files`: what is read. `source`: makes records of it. `rejects`: takes the lines that are not valid records; None
+    if such a line ends the append. `program`: the program that writes the input; None if none is run. `typed`: a person
+    types the input."""
 
     __slots__ = ("files", "program", "rejects", "source", "typed")
 
     def __init__(
         self, args: AppendArgs, rate_limiter: RateLimiter | None = None, watch: Callable[[bytes], None] | None = None
     ) -> None:
-        """`watch` sees all that is read. Raises UsageError for what cannot be read."""
+        """`watch` is called with all that is read. Raises UsageError if an input cannot be read."""
         self.program: ProgramInput | None = None
         self.files = self._open_files(args, watch)
         self.typed = STDIN in self.files.names and console.stdin_is_terminal()

@@ -1,4 +1,4 @@
-"""Lines of an append that cannot be records, where `--on-error` says to go on without them."""
+"""Lines of an append that are not valid records, if `--on-error` says to continue without them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.client.input_files import InputFiles
 
-# After so many warnings the account has to do.
+# Lines beyond this get no warning of their own.
 MAX_WARNINGS = 20
 
 
 class Rejects:
-    """Warns of each line, and writes it to `path`, where one is given, with the `separator` behind it: a file of what
-    is to be corrected and appended."""
+    """Warns of each line that is rejected. If `path` is given, it writes them to this file, each followed by the
+    `separator`: there they can be corrected, and then appended."""
 
     __slots__ = ("_count", "_fd", "_inputs", "_path", "_separator", "lines")
 
     def __init__(self, path: str | None, separator: bytes | None, inputs: InputFiles) -> None:
-        """Makes the file, and empties it. Raises UsageError where that cannot be."""
+        """Creates the file, or truncates it. Raises UsageError if that is not possible, or would truncate an input."""
         self._path = path
         self._separator = separator or b""
         self._inputs = inputs
@@ -41,14 +41,14 @@ class Rejects:
             raise file_error(f"--on-error: cannot write to {path}", error) from error
 
     def reject(self, line: bytes, error: BadInputError) -> None:
-        """Takes a line, whose number the error has. Raises S2Error where it cannot be written."""
+        """Takes a line; `error` has its number. Raises S2Error if it cannot be written."""
         assert error.line is not None
         self._count += 1
         self.lines.add(error.line, error.line)
         if self._count <= MAX_WARNINGS:
             console.warn(self._inputs.name_line(error).message + "; left out")
         if self._count == MAX_WARNINGS:
-            console.warn("more lines that cannot be records are only counted")
+            console.warn("further lines that are not valid records are only counted")
         if self._fd < 0:
             return
         view = memoryview(line + self._separator)
@@ -59,14 +59,14 @@ class Rejects:
             raise S2Error(f"cannot write to {self._path}: {describe(failure)}") from failure
 
     def error(self) -> BadInputError | None:
-        """What an append that did all else ends with."""
+        """The error with which an otherwise complete append ends; None if no line was rejected."""
         if not self._count:
             return None
-        are = "line is no record, and was" if self._count == 1 else "lines are no records, and were"
+        are = "line is not a valid record, and was" if self._count == 1 else "lines are not valid records, and were"
         hint = f"correct and append what is in {self._path}" if self._path is not None else None
         return BadInputError(f"{self._count} {are} left out", hint=hint)
 
     def summary(self) -> str:
-        """Which lines they are."""
+        """Which lines were left out, for the account."""
         more = f" and {self.lines.more} more ranges" if self.lines.more else ""
-        return f"left out since they are no records: {self._inputs.describe(self.lines.kept)}{more}"
+        return f"left out, not valid records: {self._inputs.describe(self.lines.kept)}{more}"

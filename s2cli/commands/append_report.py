@@ -31,8 +31,8 @@ OUTCOMES = {
 }
 
 
-# What decides what is appended, and whether: a command that resumes repeats it. What is only about speed has defaults
-# that do.
+# The options that decide what is appended, and whether: they are repeated in the command that resumes. Those that are
+# only about speed are not.
 _REPEATED = (
     ("--format", "format", "text"),
     ("--commands", "commands", "skip"),
@@ -44,7 +44,7 @@ _REPEATED = (
 
 
 class Account:
-    """`command` is how a command line begins that goes to the same place; None where none could resume."""
+    """Reports on an append. `command`: how a command line for the same server begins; None if none could resume."""
 
     def __init__(
         self,
@@ -67,9 +67,8 @@ class Account:
         self._started = time.monotonic()
 
     def show(self, exit_code: int, *, whole: bool, as_json: bool) -> None:
-        """One line on stderr, or one object on stdout; `whole`: all that can be a record is durable.
-        Where that cannot be written, an S2Error has the line, or a warning if the append failed itself: why it did
-        matters more."""
+        """Prints the account: a line on stderr, or a JSON object on stdout. `whole`: all valid records are durable.
+        Raises S2Error if it cannot be written; if the append itself has failed, that is only a warning."""
         self._whole = whole
         text = self._text(exit_code)
         console.done(text, told=not as_json)
@@ -93,7 +92,7 @@ class Account:
         return self._session.next_line
 
     def show_progress(self) -> None:
-        """The live line, while it lasts."""
+        """Shows the status line on a terminal."""
         session = self._session
         seconds = time.monotonic() - self._started
         under_way = session.sent - session.durable

@@ -1,4 +1,4 @@
-"""The time of a record, found in a field of the JSON that its body is."""
+"""Takes the timestamp of a record from a field of its body, which must be JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def timestamp_finder(field: str) -> Callable[[bytes], int]:
-    """What finds the milliseconds since the epoch in a body. `field` names a member of its object; dots lead into
-    objects inside, unless there is a member of that whole name. Its value is a number (seconds, or milliseconds, as
-    with `@N`) or an RFC 3339 time.
+    """A function that returns the timestamp in a body, in milliseconds since the epoch. `field` names a member of its
+    JSON object. If there is no member of that name, dots in it lead into inner objects. The value must be an RFC 3339
+    time or a number: seconds, or milliseconds from 10^11 on.
 
-    It raises BadInputError without a line number."""
+    The function raises BadInputError, without a line number."""
     path = field.split(".")
 
     def find(body: bytes) -> int:

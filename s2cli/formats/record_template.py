@@ -1,5 +1,5 @@
-"""Records written by a template, as in `%o %d %v\\n`: which verbs there are, what each is replaced by, and how a
-template is parsed."""
+"""Formats records by a template like `%o %d %v\\n`: which verbs there are, what each is replaced by, and how a template
+is parsed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MODIFIERS = ("hex", "base64", "json")
 
 
 class Template:
-    """A template that is parsed. Raises BadValueError, which shows the place of what is wrong."""
+    """A parsed template. Raises BadValueError, which shows where the text is wrong."""
 
     def __init__(self, text: str, stream: str) -> None:
-        """`stream` is what `%s` stands for."""
+        """`stream`: what replaces `%s`."""
         self._stream = stream.encode("utf-8", "surrogateescape")
         self._values: list[Value] = []
         self._format = _Parser(text, self._verb_value).parse(self._values)
 
     def format_records(self, records: Iterable[SequencedRecord]) -> bytes:
-        """The text of any records."""
+        """The bytes of these records, by the template."""
         pattern, values = self._format, self._values
         if len(values) == 1:
             (value,) = values
@@ -40,7 +40,7 @@ class Template:
         return b"".join([pattern % tuple([value(record) for value in values]) for record in records])
 
     def _verb_value(self, verb: str, name: bytes | None, modifier: str | None) -> Value:
-        """What gives the bytes for one verb. Raises KeyError for an unknown one."""
+        """A function that returns the bytes for a verb. Raises KeyError for an unknown verb."""
         if verb == "h":
             assert name is not None
             return _modified(lambda record: _first_header(record, name), modifier)
@@ -72,7 +72,7 @@ _VERBS: dict[str, Value] = {
     "S": lambda record: b"%d" % len(record.body),
 }
 _NUMBERS = ("o", "t", "S")
-# Of the other verbs; these take JSON alone.
+# Verb -> its modifiers. All other verbs have only `json`.
 _MODIFIERS_OF = {"v": _MODIFIERS, "h": _MODIFIERS, "s": _MODIFIERS}
 _ALL_VERBS = ("v", "o", "d", "t", "h", "H", "s", "S")
 
@@ -94,7 +94,7 @@ def _headers_json(record: SequencedRecord) -> bytes:
 
 
 class _Parser:
-    """One template, from its beginning to its end."""
+    """Parses one template."""
 
     def __init__(self, text: str, verb_value: Callable[[str, bytes | None, str | None], Value]) -> None:
         self._text = text
@@ -102,7 +102,8 @@ class _Parser:
         self._at = 0
 
     def parse(self, values: list[Value]) -> bytes:
-        """The text with a `%b` for each verb, whose values go to `values`."""
+        """The template as a format string of bytes, with `%b` for each verb. The functions for the verbs are added to
+        `values`."""
         pieces: list[bytes] = []
         text = self._text
         while self._at < len(text):

@@ -1,4 +1,4 @@
-"""How a timestamp is written: RFC 3339 in UTC with milliseconds, as in 2026-01-31T12:00:00.000Z."""
+"""Formats timestamps as RFC 3339, in UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _LAST_YEAR_MS = 253_402_300_800_000  # the beginning of the year 10000, which RF
 
 
 class TimeFormatter:
-    """Remembers the last second: records come in the order of their times, and most share theirs."""
+    """Formats timestamps. It remembers the last second, which most records share with the one before."""
 
     __slots__ = ("_second", "_text")
 
@@ -15,7 +15,8 @@ class TimeFormatter:
         self._text = ""
 
     def format(self, timestamp_ms: int) -> str:
-        """A time that RFC 3339 cannot write is `@` and the milliseconds, which `--from` takes, too."""
+        """`timestamp_ms` (since the epoch) as text. A time after the year 9999 becomes `@` and the milliseconds, which
+        `--from` takes, too."""
         second, ms = divmod(timestamp_ms, 1000)
         if second != self._second:
             if timestamp_ms >= _LAST_YEAR_MS:
@@ -26,7 +27,8 @@ class TimeFormatter:
 
 
 def _text(seconds: int) -> str:
-    """UTC without a fraction, in the Gregorian calendar: years are counted from March, so that leap days end them."""
+    """Seconds since the epoch as text, without the zone. Years are counted from March, so that a leap day is the last
+    day of its year."""
     days, clock = divmod(seconds, 86_400)
     days += 719_468  # since 0000-03-01
     era, days = divmod(days, 146_097)  # 400 years

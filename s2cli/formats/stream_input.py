@@ -1,4 +1,5 @@
-"""The output of a program as records: a line of either of its streams is one, with a header that says of which."""
+"""Makes records of the output of a program: one of each line, with a header that says whether it came from stdout or
+stderr, and one of how the program ended."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ STREAM, STATUS = b"stream", b"exit-status"
 
 
 class StreamInput(EncodedInput):
-    """feed_stream() instead of feed(), and finish_streams() instead of finish(). Lines are counted as they come, of
-    both streams together."""
+    """Is given the output by feed_stream(), and its end by finish_streams(). The lines of both streams are counted
+    together, as they come."""
 
     __slots__ = ("_headers", "_streams")
 
@@ -43,12 +44,13 @@ class StreamInput(EncodedInput):
         super().__init__(first[0], first[1], batcher, reject)
 
     def feed_stream(self, name: str, data: bytes) -> list[Records]:
-        """The batches that are full now."""
+        """Takes output of the stream `name`. Returns the batches that are complete now."""
         self._lines, self._parse = self._streams[name]
         return self.feed(data)
 
     def finish_streams(self, exit_code: int, how: str) -> list[Records]:
-        """Takes last lines that nothing ends, and adds the record of the end: `how` it came."""
+        """Takes last lines without a newline, and adds a record that says how the program ended: its body is `how`.
+        Returns the batches that are complete now."""
         batches: list[Records] = []
         for splitter, parse in self._streams.values():
             self._lines, self._parse = splitter, parse

@@ -1,4 +1,4 @@
-"""The data directory: who may use it, and how one server keeps all others out of it."""
+"""The data directory: creates and locks it, so that only one server uses it, and finishes an interrupted restore."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 LOCK_NAME = "LOCK"
 DATA_NAMES = ("s2.db", "s2.db-wal")
 MOUNTS = "/proc/self/mountinfo"
-# What is in this directory takes the place of what is beside it, see `finish_restore`.
+# The files in this directory replace those beside it: see finish_restore().
 RESTORED_NAME = "restored"
-# For whoever has a network file system that keeps its promises.
+# Set by whoever has a network file system that is as safe as a local one.
 ALLOW_NETWORK_VARIABLE = "S2_LITE_NETWORK_DATA"
-# A server that is just ending, or a client that looks whether the lock is held, lets go within this time.
+# A server that is just ending, or a client that tests the lock, releases it within this time.
 LOCK_PATIENCE_S = 1.0
 LOCK_RETRY_S = 0.02
 
@@ -46,7 +46,8 @@ class DirectoryInUseError(S2Error):
 
 
 class LockedDirectory:
-    """A data directory that is ours until `release`, made if it was missing. Raises S2Error where it cannot be had."""
+    """A data directory that is ours until release(). It is created if it is missing. Raises S2Error if that, or locking
+    it, fails; DirectoryInUseError if another process has it locked."""
 
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
         self.path = path
@@ -79,8 +80,8 @@ class LockedDirectory:
             raise S2Error(f"cannot finish the restore in {path}: {error.filename}: {describe(error)}") from error
 
     def finish_restore(self) -> None:
-        """Puts what was restored into its place. It can be interrupted anywhere, and done again: the log of the data
-        that was there goes first, for it must never be read with other data; the database comes last."""
+        """Puts restored files into their place. It may be interrupted anywhere and called again: the log of the old
+        data is deleted first, since it must never be read with other data, and the database is moved last."""
         restored = self.path / RESTORED_NAME
         if not restored.exists():
             return
@@ -95,26 +96,26 @@ class LockedDirectory:
         sync_directory(self.path)
 
     def write_note(self, note: bytes) -> None:
-        """Say something about the server to whoever looks into the LOCK file; it holds while the lock is held."""
+        """Write what clients need to know about the server into the LOCK file. It is valid while the lock is held."""
         if not note and not os.fstat(self._file).st_size:
-            return  # whoever only looks leaves the time at which it was written
+            return  # whoever only tests the lock keeps the time of the last write
         os.pwrite(self._file, note, 0)
         os.ftruncate(self._file, len(note))
 
     @property
     def is_gone(self) -> bool:
-        """Whether somebody has removed it: then what is written goes into files that nobody finds again."""
+        """Whether the directory was deleted: then what is written goes to files that nobody can find again."""
         return os.fstat(self._file).st_nlink == 0
 
     def release(self) -> None:
-        """Let others in. The file stays: removing it would let two servers lock two files of one name."""
+        """Release the lock. The file stays: if it were deleted, two servers could lock two files of that name."""
         self.write_note(b"")
         os.close(self._file)
 
 
 @contextlib.contextmanager
 def lock_unless_served(path: Path) -> Iterator[bool]:
-    """Whether a server runs on the directory; while none does, none can begin."""
+    """Yields whether a server runs on the directory. If none does, none can start until the block ends."""
     try:
         locked = LockedDirectory(path, allow_network=True)
     except DirectoryInUseError:
@@ -127,7 +128,7 @@ def lock_unless_served(path: Path) -> Iterator[bool]:
 
 
 async def lock_directory(data: str) -> LockedDirectory:
-    """The data directory, ours once a server that is just ending has let go. Raises S2Error where it cannot be had."""
+    """Locks the data directory; waits a moment for a server that is just ending. Raises S2Error if that fails."""
     allow_network = is_true(os.environ.get(ALLOW_NETWORK_VARIABLE, ""), ALLOW_NETWORK_VARIABLE)
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
@@ -140,7 +141,7 @@ async def lock_directory(data: str) -> LockedDirectory:
 
 
 def _last_used_ms(path: Path) -> int | None:
-    """When a server last wrote there, as its files have it; None where there are none."""
+    """When a server last wrote to the directory, by the times of its files; None if there are none."""
     times_ns = []
     for name in (LOCK_NAME, *DATA_NAMES):
         with contextlib.suppress(OSError):
@@ -158,7 +159,7 @@ def _in_use(path: str, note: dict[str, str]) -> S2Error:
 
 
 def _make(path: Path) -> None:
-    """Makes the directory and those that it is in, unless they are there; a power failure does not take them back."""
+    """Creates the directory and its parents, where they are missing, and syncs them."""
     missing = [part for part in (path, *path.parents) if not part.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for part in missing:
@@ -175,7 +176,7 @@ def _unusable(path: Path, error: OSError) -> S2Error:
 
 
 def network_file_system(path: Path) -> str | None:
-    """The type of the file system of `path` if it is one that machines share; None too where that cannot be told."""
+    """The type of the file system of `path` if several machines can share it; None for others, and if it is unknown."""
     try:
         with open(MOUNTS, "rb") as file:
             mounts = file.read().splitlines()

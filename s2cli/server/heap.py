@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-# Between two times, in times of what the last one took: it walks over all that is free.
+# The pause between two trims, as a multiple of how long the last one took: a trim walks over all free memory.
 PAUSE_FACTOR = 10
 
 
@@ -25,23 +25,23 @@ def keep_freed() -> None:
 
 
 def bounded(limit_bytes: int) -> Heap | None:
-    """None with another C library."""
+    """The heap of this process, bounded; None if the C library is not glibc."""
     library = _library()
     return None if library is None else Heap(library.malloc_trim, limit_bytes)
 
 
 class Heap:
-    """The heap of this process, which is to have at most `limit_bytes` more than it has now."""
+    """The heap of this process, which is to grow by at most `limit_bytes` from now on."""
 
     def __init__(self, trim: Any, limit_bytes: int) -> None:
         self._trim = trim
         self._began_bytes = resident_bytes()
-        # An eighth is for what comes between two looks.
+        # An eighth is left for growth between two calls.
         self._most_bytes = self._began_bytes + limit_bytes - limit_bytes // 8
         self._next_s = 0.0
 
     def added_bytes(self) -> int:
-        """By how much the process has grown. Gives back what is free where that is too much."""
+        """By how many bytes the process has grown. If that is too much, returns free memory to the system first."""
         size_bytes = resident_bytes()
         began_s = time.monotonic()
         if size_bytes > self._most_bytes and began_s >= self._next_s:
@@ -58,7 +58,7 @@ def resident_bytes() -> int:
 
 
 def _library() -> Any:
-    """glibc, where it is that."""
+    """The C library if it is glibc, else None."""
     if sys.platform != "linux":
         return None
     try:

@@ -142,9 +142,9 @@ class ReadSession:
     # What comes
 
     def receive(self, data: bytes) -> Iterator[list[Delivered]]:
-        """The batches that have come, a few at a time, to be walked to the end: the next ones are not inflated before
-        they are asked for. What went wrong after them is in `error` then: a terminal frame, or a ProtocolError.
-        Raises FrameError for bytes that are no frames."""
+        """Yields the batches that have come, a few at a time; they are decompressed only when they are asked for. The
+        caller must take all of them. `error` then has what went wrong after them: a terminal frame, or a
+        ProtocolError. Raises FrameError for bytes that are not frames."""
         delivered: list[Delivered] = []
         size = 0
         try:

@@ -151,8 +151,8 @@ def test_on_error_skip_tells_which_lines_failed_and_goes_on(s2, uri):
     assert "warning: line 4: body must be a string; left out\n" in said
     assert "warning: line 5: record has a metered size of 1048584 bytes" in said
     assert f"{uri}: 3 records durable at 0..2 (" in said
-    assert "; left out since they are no records: lines 2, 4 to 5\n" in said
-    assert said.endswith("error: 3 lines are no records, and were left out\n")
+    assert "; left out, not valid records: lines 2, 4 to 5\n" in said
+    assert said.endswith("error: 3 lines are not valid records, and were left out\n")
     assert s2("read", uri).stdout == b"1\n3\n6\n"
     account = json.loads(
         s2("append", uri, "--format", "json", "--on-error", "skip", "-o", "json", stdin=LINES, code=7).stdout
@@ -186,7 +186,7 @@ def test_on_error_skips_a_line_of_text_that_is_too_long_for_a_record(s2, uri):
 def test_on_error_warns_of_so_many_lines_and_counts_the_others(s2, uri):
     result = s2("append", uri, "--format", "json", "--on-error", "skip", stdin=b"bad\n" * 5000, code=7)
     assert result.stderr.count(b"left out\n") <= 22
-    assert b"; left out since they are no records: lines 1 to 5000\n" in result.stderr
+    assert b"; left out, not valid records: lines 1 to 5000\n" in result.stderr
 
 
 # Dry run (parse, count, batch, estimate; send nothing)
@@ -211,7 +211,7 @@ def test_a_dry_run_finds_what_an_append_would_and_needs_no_server(s2, uri):
     assert b"error: line 2: not valid JSON" in result.stderr
     result = s2("append", uri, "--dry-run", "--format", "json", "--on-error", "skip", stdin=LINES, code=7, env=nowhere)
     assert b": 6 lines read, 3 records in 1 batch, " in result.stderr
-    assert b"; left out since they are no records: lines 2, 4 to 5\n" in result.stderr
+    assert b"; left out, not valid records: lines 2, 4 to 5\n" in result.stderr
 
 
 # Rate limit

@@ -47,8 +47,8 @@ def _agreed(first: str | None, where: str, second: str | None, elsewhere: str) -
 
 
 def _basin_of_host(exchange: Exchange, base_domain: str) -> str | None:
-    """The first label of the host where the rest is the base domain; None where that is no name of a basin, as for
-    the host of the account."""
+    """The basin in the host name: its first label, if the rest is the base domain; None if that is not a valid name, as
+    for the account's host."""
     value = exchange.fields.get(b"host")
     if value is None:
         return None

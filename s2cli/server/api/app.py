@@ -194,7 +194,7 @@ async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
 
 
 async def _serve_control(server: Server, exchange: Exchange, route: Route, found: list[tuple[str, bytes]]) -> None:
-    # What anybody may ask for is no operation.
+    # Routes that need no permission have no operation.
     exchange.operation = route.operation or "other"
     if server.draining:
         raise await server.refuse()

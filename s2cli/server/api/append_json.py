@@ -138,7 +138,7 @@ def _in_parts(timestamp: int | None, headers: bytes, body: bytes) -> Iterator[Gi
     while some := _SOME_HEADERS.match(headers, at):
         yield None, _headers(b"[%b]" % some[0].removesuffix(b",")), b""
         at = some.end()
-    # Nothing but the end is left, or what is no header.
+    # What is left is the end of the list, or something that is not a header.
     yield timestamp, _headers(b"[" + headers[at:]), body
 
 

@@ -181,6 +181,6 @@ class SessionFramer(Framer):
         status, body, _ = error_response(error)
         last = encode_terminal(status, body)
         if isinstance(error, ApiError) and error.code == "server_draining":
-            # A reconnect that was advised is no failure to some clients, and not counted as one.
+            # Some clients do not count a reconnect that was advised as a failure.
             return encode_frame(encode_tail(*tail), advise_reconnect=True) + last
         return last

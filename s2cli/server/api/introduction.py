@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> bool:
-    """A read that begins at the first record where the query names no start; an empty stream has no records then,
-    which is no error."""
+    """A read that begins at the first record if the query names no start. On an empty stream it then returns no records
+    instead of an error."""
     if not parse_query(exchange.query).keys().isdisjoint(STARTS):
         return await reads.read(server, exchange, basin, stream)
     query = exchange.query

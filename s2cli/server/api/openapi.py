@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 PROTOBUF = "application/protobuf"
-# What is no route of the API -> its summary and media type.
+# Paths that are not routes of the API -> summary and media type.
 PLAIN = {
     "/health": ("Whether the server is well", "text/plain"),
     "/ping": ("Whether the server is well", "text/plain"),

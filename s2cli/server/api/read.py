@@ -46,7 +46,8 @@ async def read(server: Server, exchange: Exchange, basin: str, name: str) -> boo
 
 
 async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Where the stream ends; it is made if the basin makes streams on a read. False, as it was no session."""
+    """Answers a check-tail. The stream is created if the basin creates streams on a read. Returns False: it was not a
+    session."""
     grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant)
     stream.meter.tail_checks += 1

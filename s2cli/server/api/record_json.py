@@ -44,7 +44,7 @@ def render_batch(messages: Iterable[bytes], tail: tuple[int, int] | None, *, as_
     become U+FFFD."""
     text, long_text = (_as_base64, _long_base64) if as_base64 else (_as_text, _long_text)
     pieces: list[bytes] = []
-    waiting = ['{"records":[']  # what is no piece yet
+    waiting = ['{"records":[']  # the beginning of the next piece
     characters = count = last_seq_num = 0
     many: list[bytes] = []  # the first headers of a record that has many
     comma = ""

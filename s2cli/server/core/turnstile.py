@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     # Work in pieces: each `yield` may be followed by a turn of the loop.
     Steps = Generator[None, None, Result]
 
-# Smaller bodies are decoded where they come: the worst of them takes a millisecond.
+# Smaller bodies are decoded at once: the worst of them takes a millisecond.
 LARGE_BYTES = 8 * 1024
-# What took less, together with what came before it, is followed by no turn.
+# Other tasks get a turn of the loop after so much work.
 TURN_S = 0.001
-# What took less is followed by a turn alone: the batches of a bulk load do, and would lose by pauses.
+# After so much work there is a pause, too. Batches of a bulk load take less, and would be slower with pauses.
 PAUSE_S = 0.01
 
 
@@ -39,7 +39,7 @@ class Turnstile:
         self._took_s = 0.0  # since the last turn for the others
 
     async def walk(self, steps: Steps[Result]) -> Result:
-        """What `steps` returns, or raises."""
+        """Runs `steps` when it is their turn. Returns what they return, and raises what they raise."""
         await self._lock.acquire()
         try:
             while True:
@@ -55,7 +55,7 @@ class Turnstile:
                     await asyncio.sleep(self._took_s if self._took_s >= PAUSE_S else 0)
                     self._took_s = 0.0
         finally:
-            # Whose work it was need not wait; whoever is next does.
+            # The pause delays whoever is next, not the caller.
             if self._took_s >= PAUSE_S:
                 asyncio.get_running_loop().call_later(self._took_s, self._release)
             elif self._took_s >= TURN_S:
@@ -68,8 +68,8 @@ class Turnstile:
         self._lock.release()
 
     async def pass_by(self, size_bytes: int, steps: Steps[Result]) -> Result:
-        """What `steps` makes of so many bytes: of few it is made at once, without waiting for others, and so is what
-        comes before the first `yield`."""
+        """Like walk(), for work on `size_bytes`. Up to LARGE_BYTES it does not wait for others. The work before the
+        first `yield` never does."""
         if size_bytes <= LARGE_BYTES:
             return in_one_go(steps)
         try:
@@ -82,10 +82,10 @@ class Turnstile:
     async def decode(
         self, body: bytes, encoding: str | None, limit_bytes: int, decode: Callable[[bytes], Steps[Result]]
     ) -> tuple[bytes, Result]:
-        """`body`, inflated from its `encoding` if it has one, and what `decode` makes of it. In one passage: of what
-        waits for it nothing is inflated yet. Raises ContentError, and what `decode` raises."""
+        """Returns `body`, decompressed if it has an `encoding`, and what `decode` makes of it. A large body is
+        decompressed only when its turn has come. Raises ContentError, and what `decode` raises."""
         if encoding is not None:
-            # Few bytes may become many, and only this shows whether they do.
+            # A few bytes may become many: only decompressing them up to LARGE_BYTES shows that.
             with contextlib.suppress(ContentError):
                 body, encoding = inflate_content(body, encoding, min(LARGE_BYTES, limit_bytes)), None
         if encoding is None and len(body) <= LARGE_BYTES:
@@ -104,7 +104,7 @@ def _decode(
 
 
 def in_one_go(steps: Steps[Result]) -> Result:
-    """What `steps` returns, or raises, without a turn of the loop."""
+    """Runs `steps` without a turn of the loop. Returns what they return, and raises what they raise."""
     while True:
         try:
             next(steps)

@@ -248,7 +248,7 @@ class Connection(Receiver):
             if name == b"host":
                 self._hosts += 1
             elif name == b"content-length":
-                # The parser has refused what is no number below 2^64, or two of them. Zeros may stand before it.
+                # The parser has refused anything but one number below 2^64. It may have leading zeros.
                 self._length = int(value[-20:])
             elif name == b"transfer-encoding":
                 # The parser takes any list that ends with it; somebody before us may have seen another end.
