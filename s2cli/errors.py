@@ -246,11 +246,10 @@ class ApiError(S2Error):
         retry_after_ms: int | None = None,
         without_effect: bool = False,
         damaged: tuple[int, int] | None = None,
-        hint: str | None = None,
     ) -> None:
         self.status = STATUS_BY_CODE[code] if status is None else status
         exit_code = exit_code_of(self.status) if damaged is None else ExitCode.UNDECIDED
-        super().__init__(message, hint=hint, exit_code=exit_code)
+        super().__init__(message, exit_code=exit_code)
         self.code = code
         self.retry_after_ms = retry_after_ms
         self.without_effect = without_effect

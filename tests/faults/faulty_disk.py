@@ -4,7 +4,6 @@ import contextlib
 import errno
 import functools
 import mmap
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -32,10 +31,6 @@ class Calls(IntFlag):
 
 
 CHANGES = Calls.WRITE | Calls.SYNC | Calls.TRUNCATE | Calls.CREATE | Calls.REMOVE
-
-
-def is_available() -> bool:
-    return shutil.which("cc") is not None
 
 
 @functools.cache
@@ -78,9 +73,9 @@ class FaultyDisk:
         """After `skip` more calls of these kinds, on files whose path ends with `suffix`, `count` of them fail."""
         self._steer(calls, skip, count, error, suffix)
 
-    def hang(self, calls: Calls, *, suffix: str = "", skip: int = 0) -> None:
-        """The same, and they do not return, until `heal`."""
-        self._steer(calls, skip, FOR_EVER, 0, suffix)
+    def hang(self, calls: Calls) -> None:
+        """From now on calls of these kinds do not return, until heal()."""
+        self._steer(calls, 0, FOR_EVER, 0, "")
 
     def heal(self) -> None:
         self._put(0, 0)

@@ -245,9 +245,9 @@ def is_writable(server, stream: str) -> bool:
     return status == 200
 
 
-def compare(server, ledgers: list[Ledger], log_bytes: float = float("inf"), *, probe: bool = True) -> Tally:
-    """All streams with their ledgers, and, with `probe`, whether each takes an append, of which the ledger hears
-    nothing. A loss of which the server says nothing is silent."""
+def compare(server, ledgers: list[Ledger], log_bytes: float = float("inf")) -> Tally:
+    """Compares all streams with their ledgers, and tests whether each takes an append, which is not in its ledger. A
+    loss that the server does not report is silent."""
     tally = Tally()
     said = server.status() != 200
     for ledger in ledgers:
@@ -256,9 +256,9 @@ def compare(server, ledgers: list[Ledger], log_bytes: float = float("inf"), *, p
         try:
             tally += ledger.compare(read_stream(server, ledger.stream), log_bytes)
         except UnreadableError as error:
-            said = said or error.status >= 500  # "not found" is no word of a loss
+            said = said or error.status >= 500  # "not found" does not report a loss
             tally += Tally(lost=ledger.acked_before(log_bytes), complaints=[f"{ledger.stream} cannot be read: {error}"])
-        if probe and not is_writable(server, ledger.stream):
+        if not is_writable(server, ledger.stream):
             tally.complaints.append(f"{ledger.stream} takes no appends")
     if (tally.lost or tally.duplicated or tally.reordered) and not said:
         tally.silent += 1
