@@ -263,6 +263,14 @@ def delimiter_text(delimiter: bytes) -> str:
     )
 
 
+def parse_whole_seconds(text: str) -> int:
+    """A duration that is a whole number of seconds. Raises BadValueError."""
+    milliseconds = parse_duration_ms(text)
+    if milliseconds % 1000:
+        raise BadValueError(f"{text} is not in whole seconds: write 1s, 5m or 7d")
+    return milliseconds // 1000
+
+
 def parse_speed(text: str) -> float:
     """`1x`, `10x`, `0.5x`; `max` is infinity."""
     if text == "max":

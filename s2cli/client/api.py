@@ -68,10 +68,12 @@ class ApiClient:
             try:
                 return self.call(waiter, method, path, basin=basin, json=json, query=query, headers=headers)
             except S2Error as error:
-                if uncertain and not error.retryable and method != "GET":
-                    error.message += " (an earlier attempt, whose answer was lost, may have taken effect)"
+                was_uncertain = uncertain
                 uncertain = uncertain or not error.no_side_effect
-                raise
+                if not was_uncertain or error.retryable or method == "GET":
+                    raise
+                note = "(an earlier attempt, whose answer was lost, may have taken effect)"
+                raise error.reworded(f"{error.message} {note}") from error
 
         return call_policy(self._timeout_s, self._tell).keep_trying(attempt, waiter)
 

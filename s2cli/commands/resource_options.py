@@ -6,7 +6,7 @@ import os
 
 from s2cli.cli.args import BASIN_MEMBERS, STREAM_MEMBERS
 from s2cli.errors import UsageError
-from s2cli.values import parse_duration_ms
+from s2cli.values import parse_whole_seconds
 from s2cli.wire.names import check_request_token
 
 TYPE_CHECKING = False
@@ -124,9 +124,6 @@ def _retention(text: str) -> dict[str, object]:
 
 def _seconds(text: str, option: str, others: str = "") -> int:
     try:
-        milliseconds = parse_duration_ms(text)
+        return parse_whole_seconds(text)
     except UsageError as error:
         raise UsageError(f"{option}: {error.message}{others}") from None
-    if milliseconds % 1000:
-        raise UsageError(f"{option} must be in whole seconds, not {text}")
-    return milliseconds // 1000

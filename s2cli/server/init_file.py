@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, BadValueError, S2Error, UsageError, file_error
-from s2cli.values import parse_duration_ms
+from s2cli.values import parse_whole_seconds
 from s2cli.wire.bodies import json_flaw, parse_json
 from s2cli.wire.configs import parse_basin_config, parse_stream_config
 from s2cli.wire.names import check_basin_name, check_stream_name
@@ -124,12 +124,9 @@ def _seconds(value: object, where: str) -> int:
     if not isinstance(value, str):
         raise BadValueError(f'{where} must be a duration, as "7days"')
     try:
-        milliseconds = parse_duration_ms(value)
+        return parse_whole_seconds(value)
     except BadValueError as error:
         raise BadValueError(f"{where}: {error.message}") from error
-    if milliseconds % 1000:
-        raise BadValueError(f"{where} must be whole seconds")
-    return milliseconds // 1000
 
 
 def _given(value: object) -> object:

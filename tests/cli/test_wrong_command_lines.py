@@ -214,7 +214,11 @@ POSITION = (
         ("basins list --prefix ÄÖ", "basin prefix must have at most 48 lowercase letters, numbers, and hyphens", None),
         ("streams list s2://my-basin/a -p b", "s2://my-basin/a and --prefix b name two prefixes: give one of them", ""),
         ("create my-basin --retention-policy 0s", "--retention-policy must be at least one second, or infinite", None),
-        ("create s2://my-basin --retention-policy 1ms", "--retention-policy must be in whole seconds, not 1ms", None),
+        (
+            "create s2://my-basin --retention-policy 1ms",
+            "--retention-policy: 1ms is not in whole seconds: write 1s, 5m or 7d, or infinite",
+            None,
+        ),
     ],
 )
 def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_type(run_s2, line, message, hint):

@@ -182,7 +182,7 @@ def test_a_bad_file(tmp_path, value, message):
         ({"retention_policy": {"age": 5}}, ".retention_policy must be a duration"),
         ({"retention_policy": "soon"}, '.retention_policy: "soon" is not a duration'),
         ({"retention_policy": "0s"}, "age must be greater than 0 seconds"),
-        ({"retention_policy": "1500ms"}, ".retention_policy must be whole seconds"),
+        ({"retention_policy": "1500ms"}, ".retention_policy: 1500ms is not in whole seconds"),
         ({"timestamping": {"mode": "never"}}, ".timestamping.mode must be one of"),
         ({"timestamping": {"x": 1}}, ".timestamping has an unknown member `x`"),
         ({"delete_on_empty": {"min_age_secs": 5}}, ".delete_on_empty has an unknown member `min_age_secs`"),

@@ -2,21 +2,11 @@
 
 import pytest
 
-from s2cli.server.store.interface import Append, Chunk, Lane, StreamRow, Tail
+from s2cli.server.store.interface import Append, Chunk, Lane, Tail
 from s2cli.server.store.sqlite import chunks, reader, resource_rows
 from s2cli.server.store.sqlite.chunks import STATEMENT_BYTES, STATEMENT_ROWS
-from s2cli.server.store.sqlite.schema import open_writer
 
 LANE = Lane(1)
-
-
-@pytest.fixture
-def connection(tmp_path):
-    connection = open_writer(tmp_path, durable=False)
-    for number, name in enumerate("ab", 1):
-        assert resource_rows.insert_stream(connection, StreamRow("basin", name, {}, 1), number) is None
-    yield connection
-    connection.close()
 
 
 def group(*sizes, **changes):

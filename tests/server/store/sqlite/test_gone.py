@@ -4,20 +4,9 @@ import random
 
 import pytest
 
-from s2cli.server.store.interface import StreamRow
 from s2cli.server.store.sqlite import gone, resource_rows
-from s2cli.server.store.sqlite.schema import open_writer
 
 MOST = 30
-
-
-@pytest.fixture
-def connection(tmp_path):
-    connection = open_writer(tmp_path, durable=False)
-    for number, name in enumerate("abc", 1):
-        assert resource_rows.insert_stream(connection, StreamRow("basin", name, {}, 1), number) is None
-    yield connection
-    connection.close()
 
 
 def first_run(numbers):
