@@ -21,7 +21,7 @@ def repair(args: LiteArgs) -> int:
     from s2cli.server.repair import repair_directory
 
     directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
-    reason, streams = repair_directory(Path(directory))
+    reason, streams, found_again, hidden = repair_directory(Path(directory))
     repaired = [found for found in streams if found.resumes_at is not None]
     damaged = [found for found in streams if found.resumes_at is None]
     if args.output in ("json", "jsonl"):
@@ -31,6 +31,8 @@ def repair(args: LiteArgs) -> int:
                 "reason": reason,
                 "repaired": [found._asdict() for found in repaired],
                 "damaged": [{"basin": found.basin, "stream": found.stream} for found in damaged],
+                "found_again": found_again,
+                "hidden": hidden,
             }
         )
     else:
@@ -40,8 +42,15 @@ def repair(args: LiteArgs) -> int:
         console.notice(f"in {directory} {reason}")
     for found in damaged:
         console.warn(f"{_uri(found)} cannot be repaired: its row is damaged; restore a backup, or delete {directory}")
-    console.notice(f"{len(repaired)} streams repaired" if repaired else "there was nothing to repair")
-    return ExitCode.UNDECIDED if damaged else ExitCode.OK
+    for place in found_again:
+        console.notice(f"{place} is found by its name again")
+    for place in hidden:
+        console.warn(f"{place} cannot be repaired: its entry is damaged; restore a backup, or delete {directory}")
+    if repaired:
+        console.notice(f"{len(repaired)} streams repaired")
+    elif not found_again:
+        console.notice("there was nothing to repair" if not hidden else "nothing was repaired")
+    return ExitCode.UNDECIDED if damaged or hidden else ExitCode.OK
 
 
 def _uri(found: Repaired) -> str:

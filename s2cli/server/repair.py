@@ -6,13 +6,13 @@ from pathlib import Path
 
 from s2cli.errors import NotFoundError, PreconditionError
 from s2cli.server.data_directory import DirectoryInUseError, LockedDirectory
-from s2cli.server.store.sqlite.resume import Repaired, resume
+from s2cli.server.store.sqlite.resume import Repair, Repaired, resume
 from s2cli.server.store.sqlite.schema import FILE_NAME
 
-__all__ = ["Repaired", "repair_directory"]
+__all__ = ["Repair", "Repaired", "repair_directory"]
 
 
-def repair_directory(directory: Path) -> tuple[str | None, list[Repaired]]:
+def repair_directory(directory: Path) -> Repair:
     """Repairs a directory; returns what resume() does. Raises NotFoundError if there is no data, PreconditionError
     while a server runs on it, S2Error if the database cannot be opened."""
     if not (directory / FILE_NAME).exists():

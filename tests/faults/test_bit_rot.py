@@ -240,3 +240,30 @@ def test_what_expired_and_what_was_trimmed_is_no_damage(make_thread_server, tmp_
     assert count in (8, 10, 14)  # what has expired may be deleted by now
     assert numbers() == kept
     assert server.request("GET", "/v1/streams/stream/records/tail", basin=basin).json()["tail"]["seq_num"] == tail
+
+
+def test_a_stream_that_cannot_be_found_is_not_made_anew_and_a_repair_finds_it(stored, s2):
+    server, uri = stored
+    basin = uri.split("/")[2]
+    with contextlib.closing(sqlite3.connect(server.data / "s2.db")) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name='stream_name'").fetchone()
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray((server.data / "s2.db").read_bytes())
+    content[content.index(b"stream", (root - 1) * page_bytes)] ^= 1
+    with open(server.data / "s2.db", "r+b") as file:
+        file.write(content)
+    server.start()
+    # No 404, which would ask for a new one.
+    answer = records(server, uri, "seq_num=0")
+    assert (answer.status, answer.json()["code"]) == (500, "storage")
+    done = s2("append", "--create", uri, at=server, stdin=b"new", code=8)
+    assert b"s2 lite repair" in done.stderr
+    assert server.request("POST", "/v1/streams", basin=basin, json_body={"stream": "stream"}).status == 500
+    assert server.request("POST", "/v1/streams", basin=basin, json_body={"stream": "another"}).status == 201
+    server.stop()
+    done = s2("lite", "check", "--data", server.data, at=server, code=8)
+    assert f"{uri}\t-\tit is there, and cannot be found by its name" in done.stdout.decode()
+    done = s2("lite", "repair", "--data", server.data, at=server)
+    assert f"{uri} is found by its name again".encode() in done.stderr
+    server.start()
+    assert s2("read", uri, at=server).stdout.split() == LINES

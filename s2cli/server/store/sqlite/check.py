@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from s2cli.errors import ProtocolError, S2Error
-from s2cli.server.store.sqlite import gone
+from s2cli.server.store.sqlite import gone, hidden
 from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, seq_num_of, stream_of, to_unsigned
 from s2cli.wire.protobuf import MAX_BATCH_RECORDS, count_records
@@ -90,7 +90,7 @@ def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Con
 
 def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
     """Checks all rows, and yields after each slice. What cannot be read is a finding, too."""
-    for check in _check_rows, _check_named, _check_streams, _check_runs, _check_chunks:
+    for check in _check_rows, _check_named, _check_names, _check_streams, _check_runs, _check_chunks:
         try:
             yield from check(connection, findings)
         except sqlite3.DatabaseError as error:
@@ -127,6 +127,11 @@ def _check_named(connection: sqlite3.Connection, findings: Findings) -> Iterator
                 if not _is_object(value):
                     findings.add(f"{table} {_text(name)}", f"its {json_column} is not a JSON object")
             yield
+
+
+def _check_names(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
+    for place, problem in (yield from hidden.find(connection)).problems():
+        findings.add(place, problem)
 
 
 def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:

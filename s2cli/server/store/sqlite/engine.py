@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import sqlite3
+import sys
 import tempfile
 import time
 from asyncio import AbstractEventLoop, Future
@@ -30,8 +31,9 @@ from s2cli.server.store.interface import (
     Tail,
     TokenRow,
 )
-from s2cli.server.store.sqlite import chunks, expiry, life, loss, metric_rows, reader, reply_rows, resource_rows
+from s2cli.server.store.sqlite import chunks, expiry, hidden, life, loss, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
+from s2cli.server.store.sqlite.hidden import Hidden, Kind
 from s2cli.server.store.sqlite.lanes import Operation
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.page_copy import PageCopy
@@ -88,6 +90,7 @@ class SqliteStore:
         self._stall_check = loop.call_later(LOOK_S, self._check_stall)
         self._check_trims((0, 0))
         self._note_tails(0)
+        self._looking = loop.create_task(self._look_for_hidden())
 
     @classmethod
     async def open(cls, directory: Path | None) -> SqliteStore:
@@ -104,6 +107,7 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
+        self._looking.cancel()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -208,20 +212,48 @@ class SqliteStore:
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
         return await self.ask(reader.find_timestamp, stream_id, timestamp, first_seq_num, end_seq_num)
 
+    async def _look_for_hidden(self) -> Hidden:
+        while True:
+            try:
+                found = await self._reader.in_slices(hidden.find)
+                break
+            except ApiError:  # of the moment
+                await asyncio.sleep(LOOK_S)
+        for place, problem in found.problems():
+            log.critical("%s: %s", place, problem)
+        return found
+
+    async def _hidden(self) -> Hidden:
+        """Known once all names were looked at, at the start: only whoever finds nothing waits for it."""
+        return await asyncio.shield(self._looking)
+
     async def get_basin(self, name: str) -> BasinRow | None:
-        return await self.ask(resource_rows.get_basin, name)
+        found = await self.ask(resource_rows.get_basin, name)
+        if found is None:
+            (await self._hidden()).refuse(Kind.BASIN, (name.encode(),))
+        return found
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
+        first, beyond = resource_rows.names_within(prefix, start_after)
+        (await self._hidden()).refuse_list(Kind.BASIN, (first,), (beyond,))
         return await self.ask(resource_rows.list_basins, prefix, start_after, limit)
 
     async def get_stream(self, basin: str, name: str) -> StreamRow | None:
-        return await self.ask(resource_rows.get_stream, basin, name)
+        found = await self.ask(resource_rows.get_stream, basin, name)
+        if found is None:
+            (await self._hidden()).refuse(Kind.STREAM, (basin.encode(), name.encode()))
+        return found
 
     async def list_streams(self, basin: str, prefix: str, start_after: str, limit: int) -> tuple[list[StreamRow], bool]:
+        first, beyond = resource_rows.names_within(prefix, start_after)
+        (await self._hidden()).refuse_list(Kind.STREAM, (basin.encode(), first), (basin.encode(), beyond))
         return await self.ask(resource_rows.list_streams, basin, prefix, start_after, limit)
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
-        return await self.ask(reply_rows.get, key, now_ms)
+        found = await self.ask(reply_rows.get, key, now_ms)
+        if found is None:
+            (await self._hidden()).refuse(Kind.REPLY, (key,))
+        return found
 
     async def deleting_basins(self) -> list[str]:
         return await self._reader.in_slices(resource_rows.deleting_basins)
@@ -230,9 +262,13 @@ class SqliteStore:
         return await self.ask(resource_rows.deleting_streams, limit)
 
     async def get_token(self, selector: str) -> TokenRow | None:
-        return await self.ask(resource_rows.get_token, selector)
+        found = await self.ask(resource_rows.get_token, selector)
+        if found is None:
+            (await self._hidden()).refuse(Kind.TOKEN, (selector,))
+        return found
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
+        (await self._hidden()).refuse_list(Kind.TOKEN, ("",), (chr(sys.maxunicode),))
         living: list[TokenRow] = []
         after: str | None = start_after
         while after is not None and len(living) <= limit:
@@ -310,6 +346,7 @@ class SqliteStore:
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
         self._refuse_new()
+        (await self._hidden()).refuse(Kind.BASIN, (row.name.encode(),))
         return await self.change(resource_rows.insert_basin, row, reply=reply, grows=True)
 
     def _refuse_new(self) -> None:
@@ -336,6 +373,7 @@ class SqliteStore:
             return present
 
         self._refuse_new()
+        (await self._hidden()).refuse(Kind.STREAM, (row.basin.encode(), row.name.encode()))
         return await self.change(run, reply=reply, grows=True)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s2cli.server.store.interface import MAX_SEQ_NUM
-from s2cli.server.store.sqlite import gone, loss, reader
+from s2cli.server.store.sqlite import gone, hidden, loss, reader
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, is_whole, seal
 from s2cli.server.store.sqlite.chunks import in_transaction
+from s2cli.server.store.sqlite.hidden import Kind
 from s2cli.server.store.sqlite.resource_rows import escaped
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_writer, seq_num_of
 
 STREAMS_IN_A_ROW = 1000
+# The tables of what has names.
+NAMED = {Kind.BASIN: "basin", Kind.STREAM: "stream", Kind.TOKEN: "token", Kind.REPLY: "reply"}
 
 
 class Repaired(NamedTuple):
@@ -28,13 +31,24 @@ class Repaired(NamedTuple):
     resumes_at: int | None
 
 
-def resume(directory: Path) -> tuple[str | None, list[Repaired]]:
-    """Repairs the database of a directory. Returns what was missing (None: nothing), and the streams that were changed
-    or cannot be repaired. Raises S2Error. After a crash it can be called again, which only leaves out more numbers."""
+class Repair(NamedTuple):
+    """What came of a repair. `reason`: what was missing (None: nothing). `streams` were changed, or cannot be repaired.
+    `found_again` are the places of names that can be found again, `hidden` of those that still cannot."""
+
+    reason: str | None
+    streams: list[Repaired]
+    found_again: list[str]
+    hidden: list[str]
+
+
+def resume(directory: Path) -> Repair:
+    """Repairs the database of a directory. Raises S2Error. After a crash it can be called again, which only leaves out
+    more numbers."""
     path = directory / FILE_NAME
     connection = open_writer(directory, durable=True, accepts_copy=True, repairs=True)
     try:
         known = loss.read(path)
+        found_again, hidden_still = _find_again(connection)
         repaired: list[Repaired] = []
         for stream_ids in _stream_ids(connection):
             repaired += in_transaction(
@@ -47,7 +61,38 @@ def resume(directory: Path) -> tuple[str | None, list[Repaired]]:
         loss.forget(path)
     finally:
         connection.close()
-    return None if known is None else known.reason, repaired
+    return Repair(None if known is None else known.reason, repaired, found_again, hidden_still)
+
+
+def _find_again(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+    """Makes indexes anew where names are hidden that the tables have: those that are found again, and those that still
+    are not."""
+    before = _hidden(connection)
+    for kind, table in NAMED.items():
+        is_concerned = before.names[kind] or kind in before.unknown
+        # Else the index is all that is known of the names, and stays.
+        if is_concerned and kind not in before.rowless and _rows_are_whole(connection, table):
+            connection.execute(f"REINDEX {table}")
+    after = [place for place, _ in _hidden(connection).problems()]
+    return [place for place, _ in before.problems() if place not in after], after
+
+
+def _hidden(connection: sqlite3.Connection) -> hidden.Hidden:
+    slices = hidden.find(connection)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            found: hidden.Hidden = end.value
+            return found
+
+
+def _rows_are_whole(connection: sqlite3.Connection, table: str) -> bool:
+    query = f"SELECT count(*) FROM {table} NOT INDEXED WHERE crc IS NOT row_checksum({SEALED[table]})"  # noqa: S608
+    try:
+        return bool(connection.execute(query).fetchone()[0] == 0)
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _stream_ids(connection: sqlite3.Connection) -> Iterator[list[int]]:
