@@ -10,7 +10,7 @@ S2Error                         what failed; `hint` says what to type next      
 │   ├── FencingTokenMismatchError
 │   └── RangeNotSatisfiableError    a read that starts at or beyond the tail
 ├── UnreachableError            no server, or none that answers in time           6
-├── BadInputError               an input line cannot be a record                  7
+├── BadInputError               an input line is not a valid record              7
 ├── UndecidedError              nobody can tell whether records are durable       8
 ├── IncompleteError             something was left out, and the rest was done     8
 ├── MismatchError               what was read is not what was written             8

@@ -148,7 +148,7 @@ EXIT_CODES = {
         "bench that is worse than the one to --compare with"
     ),
     "6": ("no server, no answer in time, or the server gave up; the account of an append says what is undecided"),
-    "7": "input that cannot be a record, or a request that the server rejects as invalid",
+    "7": "input that is not a valid record, or a request that the server rejects as invalid",
     "8": (
         "it cannot be known which records are durable: the account names them. Or something is damaged or missing: "
         "records on disk, what s2 lite check found, or names with control characters, which -o name leaves "
