@@ -236,13 +236,13 @@ TEMPLATE_MODIFIERS = {
 
 # What `bench -o json` prints
 BENCH_RESULT = {
-    "uri, settings": "the basin or stream, and what the options came to: bytes are metered, times in seconds",
+    "uri, settings": "the basin or stream, and the values that the options resulted in: bytes are metered, times in seconds",
     "write, live, catch_up": (
         "records, bytes, seconds, mib_per_s, records_per_s, batches, and latency_ms with p50, p90, p99, p99_9 and max; "
         "null for what did not take place, and for the latency of the catch-up"
     ),
     "interval_s, intervals": "records, p50_ms and p99_ms of each of the three, for every interval from the start on",
-    "unsent_batches": "batches that were due and never left, since the server did not take them",
+    "unsent_batches": "batches that were due but never sent, since the server did not take them",
     "client_cpu": "how much of one core the bench itself needed: near 1, it was the limit",
     "compared": "with --compare: figure, old, new, percent, and whether it is worse",
     "outcome": "ok, mismatch, interrupted, or what else ended it",
