@@ -59,7 +59,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
       s2 read s2://logs-prod/a -o json | s2 append s2://logs-copy/a --format json
       s2 append s2://photos-prod/raw --raw *.jpg
       s2 append s2://logs-prod/web --timestamp-from time --on-error bad.log app.log
-      s2 append s2://logs-prod/web --follow-file /var/log/app.log
+      s2 append s2://logs-prod/web --follow-file /var/log/app.log --state app
       s2 append s2://logs-prod/job -- make -j4 all
 
     Each line becomes one record, byte for byte, without its newline. No record is
@@ -177,7 +177,6 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             ("--follow-file", self.follow_file),
             ("--raw", self.raw),
             (f"--format {self.format}", self.format != "text"),
-            ("--state", self.state is not None),
             ("--dry-run", self.dry_run),
         ):
             if given:
@@ -185,6 +184,12 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
                     f"behind -- stands a command whose output is appended: {word} cannot stand beside it",
                     hint="a file whose name begins with a dash is written ./-name",
                 )
+        if self.state is not None:
+            raise UsageError(
+                "a command that is run again prints other output: there is no line at which --state could go on",
+                hint="--exactly-once alone ends if anybody else appends; to resume, have the command write a file, and "
+                "append that with --follow-file --state NAME",
+            )
         self.program = program
 
     def _check_followed(self) -> None:
@@ -192,9 +197,9 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             return
         if len(self.inputs) != 1 or self.inputs == ("-",):
             raise UsageError("--follow-file follows one file: name it, and no other input")
-        for word, given in (("--raw", self.raw), ("--dry-run", self.dry_run), ("--state", self.state is not None)):
+        for word, given in (("--raw", self.raw), ("--dry-run", self.dry_run)):
             if given:
-                raise UsageError(f"--follow-file has no end and starts at the beginning: {word} cannot stand beside it")
+                raise UsageError(f"--follow-file has no end: {word} cannot stand beside it")
 
     def _check_exactness(self) -> None:
         if self.state is not None:

@@ -11,8 +11,16 @@ from s2cli.wire.bodies import is_u64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from s2cli.client.state_file import StateFile
+    from typing import Protocol
+
+    from s2cli.client.state_file import Fields, StateFile
     from s2cli.wire.exact_session import ExactSession
+
+    class SkippingInput(Protocol):
+        """See formats/input.py."""
+
+        def skip(self, lines: int, *, absent: int = 0) -> None: ...
+
 
 # The first bytes of the input, by which the next run recognises it.
 HEAD_BYTES = 4096
@@ -34,24 +42,35 @@ class Checkpoint:
         self.has_resumed = False
         self.resumed_line = 1
 
-    def resume(self, session: ExactSession) -> None:
-        """Sets the session to where the run before ended, if there was one. Raises UsageError if that run was for
-        another `place`, PreconditionError while another process uses the state, S2Error if the state is damaged."""
+    def resume(self, session: ExactSession, source: SkippingInput) -> None:
+        """Sets the session to where the run before ended, if there was one, and has the source pass over what is
+        durable. Raises UsageError if that run was for another `place`, PreconditionError while another process uses
+        the state, S2Error if the state is damaged."""
         self._state.lock()
         fields = self._state.load_for(self._place)
         if fields is None:
             return
         line, seq_num, clean = fields.get("next_line"), fields.get("next_seq_num"), fields.get("clean")
-        head = fields.get("head")
-        if not (is_u64(line) and line and is_u64(seq_num) and isinstance(clean, bool) and isinstance(head, list)):
-            raise S2Error(f"{self._state.path} has no valid position of an append")
-        if len(head) == 2 and isinstance(head[0], int) and isinstance(head[1], str) and head[0]:
-            self._known_head = head[0], head[1]
+        if not (is_u64(line) and line and is_u64(seq_num) and isinstance(clean, bool)):
+            raise self._damaged()
         assert isinstance(line, int)
         assert isinstance(seq_num, int)
         self.resumed_line = line
         self.has_resumed = True
+        source.skip(line - 1, absent=self._go_to(fields))
         session.resume(line, seq_num, clean=clean)
+
+    def _go_to(self, fields: Fields) -> int:
+        """Finds the input again; how many of its lines will not even come. Raises as resume() does."""
+        head = fields.get("head")
+        if not isinstance(head, list):
+            raise self._damaged()
+        if len(head) == 2 and isinstance(head[0], int) and isinstance(head[1], str) and head[0]:
+            self._known_head = head[0], head[1]
+        return 0
+
+    def _damaged(self) -> S2Error:
+        return S2Error(f"{self._state.path} has no valid position of an append")
 
     def see(self, data: bytes) -> None:
         """Takes the next bytes of the input. Raises UsageError if they show that it is another input than before."""
@@ -84,11 +103,15 @@ class Checkpoint:
     def save(self, session: ExactSession, *, clean: bool) -> None:
         """Saves how far the session has come; it is on the disk when this returns. `clean`: the run has ended with
         nothing in flight. Raises S2Error."""
+        position = self._describe(session.next_line)
+        self._state.save({**self._place, **position, "next_seq_num": session.floor, "clean": clean})
+
+    def _describe(self, line: int) -> Fields:
+        """Where this line of the input is, and by what the input is found again."""
         head: list[object] = [len(self._head), _digest(self._head)]
         if self._known_head is not None:
             head = list(self._known_head)
-        position = {"next_line": session.next_line, "next_seq_num": session.floor}
-        self._state.save({**self._place, **position, "clean": clean, "head": head})
+        return {"next_line": line, "head": head}
 
 
 def _digest(data: bytes) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
         @property
         def lines(self) -> int: ...
+        @property
+        def unended_bytes(self) -> int: ...
         def feed(self, data: bytes) -> list[Records]: ...
         def finish(self) -> list[Records]: ...
 
@@ -36,14 +38,13 @@ class InputFiles:
     What is read goes to `source`, which the caller sets. Lines are numbered from 1 through all inputs; with `whole`
     each input is one line."""
 
-    __slots__ = ("_first_lines", "_watch", "_whole", "ended", "fd", "names", "source")
+    __slots__ = ("_first_lines", "_whole", "ended", "fd", "names", "source", "watch")
 
     def __init__(
         self,
         names: tuple[str, ...],
         *,
         whole: bool = False,
-        watch: Callable[[bytes], None] | None = None,
         fd: int | None = None,
     ) -> None:
         """Opens the first input, unless it is open as `fd`. `watch` is called with all that is read. Raises UsageError
@@ -52,7 +53,7 @@ class InputFiles:
         self.source: LineInput
         self.ended = False
         self._whole = whole
-        self._watch = watch
+        self.watch: Callable[[bytes], None] | None = None  # is called with all that is read
         self._first_lines = [1]  # of each input that has begun
         if fd is not None:
             self.fd = fd
@@ -86,8 +87,8 @@ class InputFiles:
             self.ended = True
             return []
         if data:
-            if self._watch is not None:
-                self._watch(data)
+            if self.watch is not None:
+                self.watch(data)
             return source.feed(data)
         batches = source.finish()
         self.ended = source.error is not None or not self._open_next(source)

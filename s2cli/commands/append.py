@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from s2cli.cli import console
 from s2cli.client.append_loop import AppendLoop, AppendOptions, Stopped
 from s2cli.client.retry import DEFAULT_LIMIT_S, SIGTERM, Interrupts
@@ -55,10 +57,10 @@ def append(args: AppendArgs) -> int:
     target = settings.target()
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
     stream = StreamClient(target, uri.basin, uri.stream, settings.timeout_s, key, config, codings)
-    checkpoint = _open_checkpoint(args, str(uri), target) if args.state is not None else None
     rate_limiter = _rate_limiter(args)
-    opened = AppendInput(args, rate_limiter, None if checkpoint is None else checkpoint.see)
+    opened = AppendInput(args, rate_limiter)
     inputs, source, rejects = opened.files, opened.source, opened.rejects
+    checkpoint = None if args.state is None else _open_checkpoint(args.state, str(uri), target, opened)
     session = _open_session(args, stream, inputs)
     options = AppendOptions(
         inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
@@ -132,12 +134,20 @@ def _open_session(args: AppendArgs, stream: StreamClient, inputs: InputFiles) ->
     )
 
 
-def _open_checkpoint(args: AppendArgs, uri: str, target: Target) -> Checkpoint:
-    from s2cli.client.checkpoint import Checkpoint
+def _open_checkpoint(state: str, uri: str, target: Target, opened: AppendInput) -> Checkpoint:
     from s2cli.client.state_file import StateFile
 
-    assert args.state is not None
-    return Checkpoint(StateFile(args.state), {"command": "append", "stream": uri, "server": target.server})
+    place: dict[str, object] = {"command": "append", "stream": uri, "server": target.server}
+    if opened.followed is not None:
+        from s2cli.client.followed_checkpoint import FollowedCheckpoint
+
+        place.update({"command": "append --follow-file", "file name": os.path.abspath(opened.followed.name)})
+        return FollowedCheckpoint(StateFile(state), place, opened.followed)
+    from s2cli.client.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(StateFile(state), place)
+    opened.files.watch = checkpoint.see
+    return checkpoint
 
 
 def _run(
@@ -160,8 +170,7 @@ def _run(
 
     assert isinstance(session, ExactSession)
     if checkpoint is not None:
-        checkpoint.resume(session)
-        source.skip(checkpoint.resumed_line - 1)
+        checkpoint.resume(session, source)
         if checkpoint.resumed_line > 1:
             notice(f"{checkpoint.resumed_line - 1} lines are durable since an earlier run: resuming after them")
     loop = ExactAppendLoop(

@@ -13,9 +13,8 @@ from s2cli.formats.input import find_timestamp, open_input
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s2cli.cli.record_args import AppendArgs
+    from s2cli.client.followed_file import FollowedFile
     from s2cli.client.program_input import ProgramInput
     from s2cli.client.rate_limiter import RateLimiter
     from s2cli.commands.append_rejects import Rejects
@@ -24,23 +23,22 @@ if TYPE_CHECKING:
 
 class AppendInput:
     """`files`: what is read. `source`: makes records of it. `rejects`: takes the lines that are not valid records; None
-    if such a line ends the append. `program`: the program that writes the input; None if none is run. `typed`: a person
-    types the input."""
+    if such a line ends the append. `program`: the program that writes the input; None if none is run. `followed`: the
+    file that is followed; None if none is. `typed`: a person types the input."""
 
-    __slots__ = ("files", "program", "rejects", "source", "typed")
+    __slots__ = ("files", "followed", "program", "rejects", "source", "typed")
 
-    def __init__(
-        self, args: AppendArgs, rate_limiter: RateLimiter | None = None, watch: Callable[[bytes], None] | None = None
-    ) -> None:
-        """`watch` is called with all that is read. Raises UsageError if an input cannot be read."""
+    def __init__(self, args: AppendArgs, rate_limiter: RateLimiter | None = None) -> None:
+        """Raises UsageError if an input cannot be read."""
         self.program: ProgramInput | None = None
-        self.files = self._open_files(args, watch)
+        self.followed: FollowedFile | None = None
+        self.files = self._open_files(args)
         self.typed = STDIN in self.files.names and console.stdin_is_terminal()
         self.rejects = self._open_rejects(args)
         self.source = self._open_source(args, rate_limiter)
         self.files.source = self.source
 
-    def _open_files(self, args: AppendArgs, watch: Callable[[bytes], None] | None) -> InputFiles:
+    def _open_files(self, args: AppendArgs) -> InputFiles:
         if args.program:
             from s2cli.client.program_input import ProgramInput
 
@@ -50,13 +48,16 @@ class AppendInput:
         if args.follow_file:
             from s2cli.client.followed_file import FollowedFile
 
-            return FollowedFile(names[0], console.notice)
+            self.followed = FollowedFile(
+                names[0], console.notice, args.separator or b"\n", keeps_positions=args.state is not None
+            )
+            return self.followed
         if STDIN in names:
             if sys.stdin is None:
                 raise UsageError("standard input is closed: there is nothing to read")
             if console.stdin_is_terminal():
                 console.notice("reading records from the terminal, one per line; end with Ctrl-D")
-        return InputFiles(names, whole=args.raw, watch=watch)
+        return InputFiles(names, whole=args.raw)
 
     def _open_rejects(self, args: AppendArgs) -> Rejects | None:
         if args.on_error == "stop":

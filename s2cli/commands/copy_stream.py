@@ -100,7 +100,7 @@ class StreamCopy:
     def _run(self, start: Position | None, end: Position | None, interrupts: Interrupts, *, live: bool) -> None:
         args, session = self._args, self._session
         checkpoint = self._open_checkpoint()
-        checkpoint.resume(session)
+        checkpoint.resume(session, _Unread())
         try:
             reading = self._plan(start, end, checkpoint, Waiter(interrupts))
         except S2Error as error:
@@ -200,6 +200,13 @@ class StreamCopy:
 
     def _ask(self, waiter: Waiter, ask: Callable[[Connection, Waiter], Answer]) -> Answer:
         return keep_trying(self._source, waiter, self._retry, ask)
+
+
+class _Unread:
+    """A copy begins to read where the run before ended."""
+
+    def skip(self, lines: int, *, absent: int = 0) -> None:
+        """There is nothing to pass over."""
 
 
 def _is_gone(error: S2Error) -> bool:

@@ -42,14 +42,20 @@ class TextInput:
         self._to_skip = 0
         self.error: S2Error | None = None  # the owner may set it too
 
-    def skip(self, lines: int) -> None:
-        """Passes over so many lines at the beginning: they only count."""
-        self._to_skip = lines
+    def skip(self, lines: int, *, absent: int = 0) -> None:
+        """Passes over so many lines at the beginning: they only count. The first `absent` of them do not even come."""
+        self._to_skip = lines - absent
+        self._lines.lines = absent
 
     @property
     def lines(self) -> int:
         """How many lines have come."""
         return self._lines.lines
+
+    @property
+    def unended_bytes(self) -> int:
+        """How many bytes have come since the end of the last line."""
+        return self._lines.unended_bytes
 
     @property
     def has_rest(self) -> bool:
@@ -114,6 +120,10 @@ class EncodedInput(TextInput):
     @property
     def lines(self) -> int:
         return self._parsed
+
+    def skip(self, lines: int, *, absent: int = 0) -> None:
+        super().skip(lines, absent=absent)
+        self._parsed = self._encoded_lines = absent
 
     def _add(self, lines: list[bytes], bound_bytes: int) -> list[Records]:
         records, sizes = [], []

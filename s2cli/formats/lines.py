@@ -22,6 +22,11 @@ class LineSplitter:
         self.lines = 0  # given out
         self.error: BadInputError | None = None
 
+    @property
+    def unended_bytes(self) -> int:
+        """How many bytes have come since the end of the last line."""
+        return self._carry_bytes + len(self._held)
+
     def feed(self, data: bytes) -> list[bytes]:
         if self._held:
             data = self._held + data
@@ -84,6 +89,10 @@ class WholeInputs:
         self._size = 0
         self.lines = 0
         self.error: BadInputError | None = None
+
+    @property
+    def unended_bytes(self) -> int:
+        return self._size
 
     def feed(self, data: bytes) -> list[bytes]:
         self._pieces.append(data)

@@ -52,6 +52,7 @@ append -0 --on-lost-ack stop --max-outage 5s s2://b/s
 append s2://b/s --raw a.jpg b.jpg
 append --delimiter ; --timestamp-from time --on-error bad.log --rate 500/s s2://b/s
 append --dry-run s2://b/s -o json
+append s2://b/s --follow-file app.log --state app
 records append s2://b/s
 copy s2://b/s s2://c/s --create --grep E --grep-not x -H a=b --jq .a -f
 read s2://b/s
