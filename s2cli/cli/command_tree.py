@@ -236,7 +236,9 @@ TEMPLATE_MODIFIERS = {
 
 # What `bench -o json` prints
 BENCH_RESULT = {
-    "uri, settings": "the basin or stream, and the values that the options resulted in: bytes are metered, times in seconds",
+    "uri, settings": (
+        "the basin or stream, and the values that the options resulted in: bytes are metered, times in seconds"
+    ),
     "write, live, catch_up": (
         "records, bytes, seconds, mib_per_s, records_per_s, batches, and latency_ms with p50, p90, p99, p99_9 and max; "
         "null for what did not take place, and for the latency of the catch-up"
