@@ -102,6 +102,29 @@ def seal(connection: sqlite3.Connection, table: str, where: str, values: Sequenc
     connection.execute(f"UPDATE {table} SET crc=row_checksum({SEALED[table]}) WHERE {where}", values)  # noqa: S608
 
 
+def change_sealed(
+    connection: sqlite3.Connection,
+    table: str,
+    key: int | bytes,
+    changes: str,
+    values: Sequence[Any],
+    condition: str = "1",
+    condition_values: Sequence[Any] = (),
+) -> bool:
+    """Change the row with that key, as the SET clause `changes` says with `values`, and set its checksum; returns
+    whether that was done. A damaged row stays as it is: with a new checksum nobody could tell the damage any more."""
+    key_column, *_ = SEALED[table].split(", ")
+    changed = connection.execute(
+        f"UPDATE {table} SET {changes} WHERE {key_column}=? AND {condition}"  # noqa: S608
+        f" AND crc IS row_checksum({SEALED[table]})",
+        (*values, key, *condition_values),
+    )
+    if changed.rowcount == 0:
+        return False
+    seal(connection, table, f"{key_column}=?", (key,))
+    return True
+
+
 def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[Any]) -> None:
     """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
     with."""
@@ -113,5 +136,5 @@ def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[A
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Define the SQL function that seal() uses."""
+    """Define the SQL function that seal() and change_sealed() use."""
     connection.create_function("row_checksum", -1, row_checksum, deterministic=True)

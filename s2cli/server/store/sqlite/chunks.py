@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from s2cli.errors import ApiError
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import metric_rows, reply_rows
-from s2cli.server.store.sqlite.checksums import COLUMNS, checksum, columns_complaint, seal
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of, to_signed
+from s2cli.server.store.sqlite.checksums import COLUMNS, change_sealed, checksum, columns_complaint
+from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_signed
 
 Result = TypeVar("Result")
 
@@ -75,25 +76,18 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Col
                 connection.execute(_INSERTS[size], _values(rows))
                 at += size
                 break
-    changed: set[int] = set()
     for append in group:
-        if append.keep_ms is not None or append.fencing_token is not None or append.trim_point is not None:
-            changed.add(append.lane.stream_id)
         if append.keep_ms is not None:
             first_id = chunk_id(append.lane.stream_id, append.chunk.end_seq_num - 1)
             _begin_run(connection, first_id, append.keep_ms, append.expires_at_ms)
+            _change_stream(connection, append, "keep=?", append.keep_ms)
         if append.fencing_token is not None:
-            change = (append.fencing_token, append.lane.stream_id)
-            connection.execute("UPDATE stream SET fencing_token=? WHERE id=?", change)
+            _change_stream(connection, append, "fencing_token=?", append.fencing_token)
         if append.trim_point is not None:
-            connection.execute(
-                "UPDATE stream SET trim_point=?, written=?, look_at=coalesce(?, look_at) WHERE id=?",
-                (append.trim_point, append.arrived_at_ms, append.look_at_ms, append.lane.stream_id),
-            )
+            changes = "trim_point=?, written=?, look_at=coalesce(?, look_at)"
+            _change_stream(connection, append, changes, append.trim_point, append.arrived_at_ms, append.look_at_ms)
         if append.reply is not None:
             reply_rows.save(connection, append.reply)
-    for stream_id in changed:
-        seal(connection, "stream", "id=?", (stream_id,))
     note_tails(connection, tails)
 
 
@@ -101,7 +95,11 @@ def _begin_run(connection: sqlite3.Connection, first_id: int, keep_ms: int, expi
     """From the chunk with this id on the stream has another retention; 0 is for ever."""
     due = expires_at_ms if keep_ms else None
     connection.execute("INSERT OR REPLACE INTO run(id, keep, due) VALUES(?,?,?)", (first_id, keep_ms, due))
-    connection.execute("UPDATE stream SET keep=? WHERE id=?", (keep_ms, stream_of(first_id)))
+
+
+def _change_stream(connection: sqlite3.Connection, append: Append, changes: str, *values: Any) -> None:
+    if not change_sealed(connection, "stream", append.lane.stream_id, changes, values):
+        raise ApiError("storage", "the row of the stream is damaged on disk", without_effect=True)
 
 
 def _values(group: list[Append]) -> list[Any]:
@@ -130,12 +128,8 @@ def note_tails(connection: sqlite3.Connection, stream_ids: Collection[int]) -> N
 
 
 def _set_end(connection: sqlite3.Connection, stream_id: int, end_seq_num: int, timestamp: int) -> None:
-    changed = connection.execute(
-        "UPDATE stream SET next_seq=?, last_ts=? WHERE id=? AND next_seq < ?",
-        (end_seq_num, timestamp, stream_id, end_seq_num),
-    )
-    if changed.rowcount:
-        seal(connection, "stream", "id=?", (stream_id,))
+    values = end_seq_num, timestamp
+    change_sealed(connection, "stream", stream_id, "next_seq=?, last_ts=?", values, "next_seq < ?", (end_seq_num,))
 
 
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
@@ -173,8 +167,7 @@ def note_end(connection: sqlite3.Connection, stream_id: int, row_id: int, timest
         "SELECT 1 FROM chunk WHERE id > ? AND id < ? LIMIT 1", (row_id, chunk_id(stream_id + 1, 0))
     ).fetchone()
     if behind is None:
-        connection.execute("UPDATE stream SET written=max(written, ?) WHERE id=?", (arrived_at_ms, stream_id))
-        seal(connection, "stream", "id=?", (stream_id,))
+        change_sealed(connection, "stream", stream_id, "written=max(written, ?)", (arrived_at_ms,))
         _set_end(connection, stream_id, seq_num_of(row_id) + 1, timestamp)
 
 

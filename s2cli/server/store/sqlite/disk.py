@@ -57,6 +57,8 @@ def is_of_the_moment(error: BaseException) -> bool:
 
 def not_written(error: BaseException) -> ApiError:
     """The answer to a write that failed with an error that is not the disk's."""
+    if isinstance(error, ApiError):
+        return error
     if is_of_the_moment(error):
         return _locked(error)
     return ApiError("other", f"a value cannot be stored: {type(error).__name__}: {error}", without_effect=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from s2cli.server.store.sqlite import gone, metric_rows
-from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, is_whole, seal
+from s2cli.server.store.sqlite import gone, metric_rows, reader
+from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, change_sealed, columns_complaint, is_whole
 from s2cli.server.store.sqlite.chunks import SLICE_BYTES, SLICE_ROWS, note_end
 from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of
 
@@ -85,8 +85,7 @@ def delete_if_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int)
     """Mark the stream as deleted if it has been empty for long enough; whether that was done."""
     is_due = check_empty(connection, stream_id, now_ms)
     if is_due:
-        connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, stream_id))
-        seal(connection, "stream", "id=?", (stream_id,))
+        change_sealed(connection, "stream", stream_id, "deleted_at=?", (now_ms,))
     return is_due
 
 
@@ -114,13 +113,24 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> 
         (chunk_id(stream_id, trim_point), end, now_ms),
     ).fetchone()
     if live is None and (not written_ms or old_enough_ms <= now_ms):
-        return True
+        return _is_whole(connection, stream_id)
     look_at = None  # a record that never expires: only a trim can empty the stream
     if live is None or live[0]:
         look_at = min(max(now_ms + RECHECK_MS, old_enough_ms, live[0] if live else 0), (1 << 63) - 1)
-    connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, stream_id))
-    seal(connection, "stream", "id=?", (stream_id,))
+    change_sealed(connection, "stream", stream_id, "look_at=?", (look_at,))
     return False
+
+
+def _is_whole(connection: sqlite3.Connection, stream_id: int) -> bool:
+    """Whether nothing of the stream is missing or damaged, so that what has expired is what it looks like. False as
+    well while there is more to look at than one slice: what has expired is deleted first."""
+    tail = reader.tail(connection, stream_id)
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",  # noqa: S608
+        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1, SLICE_ROWS + 1),
+    ).fetchall()
+    is_whole = tail is not None and tail.doubt is None and len(rows) <= SLICE_ROWS
+    return is_whole and all(columns_complaint(connection, *row) is None for row in rows)
 
 
 def empty_streams(connection: sqlite3.Connection, now_ms: int, limit: int) -> tuple[list[int], bool]:

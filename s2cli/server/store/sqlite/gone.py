@@ -16,23 +16,28 @@ _GONE = SEALED["gone"]
 
 def add(connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int) -> None:
     """Notes that the sequence numbers from `first_seq_num` to `end_seq_num`, exclusive, are gone."""
-    before = connection.execute(
-        "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
-        (chunk_id(stream_id, 0), chunk_id(stream_id, first_seq_num)),
-    ).fetchone()
+    before = _last(connection, chunk_id(stream_id, 0), chunk_id(stream_id, first_seq_num))
     if before is not None and seq_num_of(before[0]) + before[1] >= first_seq_num:
         first_seq_num = seq_num_of(before[0])
         end_seq_num = max(end_seq_num, first_seq_num + before[1])
-    behind = connection.execute(
-        "SELECT id, n FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
-        (chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num)),
-    ).fetchone()
+    behind = _last(connection, chunk_id(stream_id, first_seq_num), chunk_id(stream_id, end_seq_num))
     if behind is not None:
         end_seq_num = max(end_seq_num, seq_num_of(behind[0]) + behind[1])
     first = chunk_id(stream_id, first_seq_num)
     connection.execute("DELETE FROM gone WHERE id > ? AND id <= ?", (first, chunk_id(stream_id, end_seq_num)))
     connection.execute("INSERT OR REPLACE INTO gone(id, n) VALUES(?,?)", (first, end_seq_num - first_seq_num))
     seal(connection, "gone", "id=?", (first,))
+
+
+def _last(connection: sqlite3.Connection, first_id: int, last_id: int) -> tuple[int, int] | None:
+    """Id and count of the last row with such an id; None where that is damaged, and so explains nothing."""
+    row = connection.execute(
+        f"SELECT crc, {_GONE} FROM gone WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",  # noqa: S608
+        (first_id, last_id),
+    ).fetchone()
+    if row is None or not is_whole(row[0], row[1:]):
+        return None
+    return row[1], row[2]
 
 
 def unexplained(

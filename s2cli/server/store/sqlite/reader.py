@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import Chunk, Tail
 from s2cli.server.store.sqlite import gone
-from s2cli.server.store.sqlite.checksums import COLUMNS, columns_complaint, complaint
+from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, complaint, is_whole
 from s2cli.server.store.sqlite.disk import not_read
 from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_unsigned
 
@@ -274,8 +274,18 @@ def unfinished_trims(
         f"SELECT {columns} FROM stream WHERE trim_point > 0 AND trim_point > ? ORDER BY trim_point, id LIMIT ?",  # noqa: S608
         (trim_point, STREAMS_IN_A_ROW - len(rows)),
     ).fetchall()
-    unfinished = [(stream_id, trim_point) for stream_id, trim_point, is_unfinished in rows if is_unfinished]
+    unfinished = [
+        (stream_id, trim_point)
+        for stream_id, trim_point, is_unfinished in rows
+        if is_unfinished and _row_is_whole(connection, stream_id)
+    ]
     return unfinished, (rows[-1][1], rows[-1][0]) if len(rows) == STREAMS_IN_A_ROW else None
+
+
+def _row_is_whole(connection: sqlite3.Connection, stream_id: int) -> bool:
+    """Whether what the row of the stream says can be relied on: by a wrong trim point records would be deleted."""
+    row = connection.execute(f"SELECT crc, {SEALED['stream']} FROM stream WHERE id=?", (stream_id,)).fetchone()  # noqa: S608
+    return row is not None and is_whole(row[0], row[1:])
 
 
 def unnoted_tails(connection: sqlite3.Connection, after_id: int) -> tuple[set[int], int | None]:

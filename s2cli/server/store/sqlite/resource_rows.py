@@ -10,7 +10,7 @@ from typing import Any
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_SEQ_NUM, MAX_STREAMS, BasinRow, StreamRow, TokenRow
-from s2cli.server.store.sqlite.checksums import SEALED, insert_sealed, is_whole, seal
+from s2cli.server.store.sqlite.checksums import SEALED, change_sealed, insert_sealed, is_whole, seal
 from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.schema import chunk_id, to_unsigned
@@ -55,11 +55,9 @@ def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | No
 
 
 def update_basin(connection: sqlite3.Connection, row: BasinRow) -> None:
-    connection.execute(
-        "UPDATE basin SET config=?, deleted_at=? WHERE name=?",
-        (json.dumps(row.config), row.deleted_at_ms, row.name.encode()),
-    )
-    seal(connection, "basin", "name=?", (row.name.encode(),))
+    values = json.dumps(row.config), row.deleted_at_ms
+    if not change_sealed(connection, "basin", row.name.encode(), "config=?, deleted_at=?", values):
+        get_basin(connection, row.name)  # raises for one that is damaged
 
 
 def remove_basin(connection: sqlite3.Connection, name: str) -> None:
@@ -115,9 +113,9 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
     present = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
     if present is not None and min_age_ms(present[0]) != min_age_ms(config):
         look_at = first_check_ms(config, now_ms, before=present[0])
-        connection.execute("UPDATE stream SET look_at=? WHERE id=?", (look_at, row.id))
-    connection.execute("UPDATE stream SET config=?, deleted_at=? WHERE id=?", (config, row.deleted_at_ms, row.id))
-    seal(connection, "stream", "id=?", (row.id,))
+        change_sealed(connection, "stream", row.id, "look_at=?", (look_at,))
+    if not change_sealed(connection, "stream", row.id, "config=?, deleted_at=?", (config, row.deleted_at_ms)):
+        get_stream(connection, row.basin, row.name)  # raises for one that is damaged
 
 
 def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:
@@ -128,8 +126,7 @@ def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit:
     ).fetchall()
     marked = [_stream_row(row) for row in rows]
     for row in marked:
-        connection.execute("UPDATE stream SET deleted_at=? WHERE id=?", (now_ms, row.id))
-        seal(connection, "stream", "id=?", (row.id,))
+        change_sealed(connection, "stream", row.id, "deleted_at=?", (now_ms,))
     return marked
 
 
@@ -153,11 +150,12 @@ def deleting_basins(connection: sqlite3.Connection) -> Slices[list[str]]:
 
 
 def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamRow]:
+    """Some streams that are marked as deleted. Where the row is damaged it may be the mark that is wrong."""
     rows = connection.execute(
         f"SELECT {_STREAM} FROM stream WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT ?",  # noqa: S608
         (limit,),
     )
-    return [_stream_row(row) for row in rows]
+    return [_stream_row(row) for row in rows if is_whole(row[1], row[2:])]
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
@@ -206,7 +204,12 @@ def list_tokens(
 
 def insert_token(connection: sqlite3.Connection, row: TokenRow, now_ms: int) -> bool:
     token_id = row.id.encode()
-    connection.execute("DELETE FROM token WHERE id=? AND expires_ms <= ?", (token_id, now_ms))
+    present = connection.execute(f"SELECT {_TOKEN} FROM token WHERE id=?", (token_id,)).fetchone()  # noqa: S608
+    if present is not None:
+        expires_at_ms = _token_row(present).expires_at_ms
+        if expires_at_ms is None or expires_at_ms > now_ms:
+            return False
+        connection.execute("DELETE FROM token WHERE id=?", (token_id,))
     added = connection.execute(
         f"INSERT INTO token({SEALED['token']}) VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO NOTHING",
         (
@@ -233,9 +236,14 @@ def remove_token(connection: sqlite3.Connection, token_id: str, now_ms: int) -> 
 
 
 def expire_tokens(connection: sqlite3.Connection, now_ms: int) -> int | None:
-    connection.execute(
-        "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires_ms <= ? LIMIT ?)", (now_ms, TOKENS_IN_A_ROW)
-    )
+    """Removes some of the tokens that have expired; returns when the next one expires. A damaged row stays: it may be
+    the time that is wrong."""
+    rows = connection.execute(
+        f"SELECT {_TOKEN} FROM token WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?",  # noqa: S608
+        (now_ms, TOKENS_IN_A_ROW),
+    ).fetchall()
+    expired = [(values[0],) for crc, *values in rows if is_whole(crc, values)]
+    connection.executemany("DELETE FROM token WHERE id=?", expired)
     next_ms: int | None = connection.execute(
         "SELECT min(expires_ms) FROM token WHERE expires_ms IS NOT NULL"
     ).fetchone()[0]
