@@ -123,6 +123,8 @@ class ReadSession:
                 await memory.reserve(share, RESERVED_BYTES * times)
                 page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
                 memory.keep(share, _size(page) * times)
+                if page and self.next_seq_num < min(stream.trim_point, page[0].first_seq_num):
+                    continue  # a trim has come since, and some of what it removes is deleted, in slices, by now
             elif not self._sends_stored:
                 await memory.reserve(share, _size(page) * times)
             # Without a page: trimmed up to the end.

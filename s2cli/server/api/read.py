@@ -133,6 +133,12 @@ async def _take_stored(server: Server, stream: Stream, start: int, limits: Limit
             if error.damaged is None or not taken:
                 raise
             break  # what lies before the damage is given; the next read begins with it
+        if stream.trim_point > start and (not page or page[0].first_seq_num > start):
+            # A trim has come since, and some of what it removes is deleted, in slices, by now.
+            if taken:
+                break
+            start, end = stream.trim_point, stream.tail_seq_num
+            continue
         for chunk in page:
             part = await server.rendering.pass_by(len(chunk.data), limits.steps(chunk, start))
             if part is not None:

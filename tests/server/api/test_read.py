@@ -1,4 +1,3 @@
-import asyncio
 import threading
 from types import SimpleNamespace
 
@@ -8,7 +7,6 @@ from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.api import follow as following
 from s2cli.server.core import followers
-from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire.s2_pb2 import ReadBatch
 
 PROTOBUF = {"content-type": "application/protobuf", "accept": "application/protobuf"}
@@ -46,52 +44,6 @@ def test_small_batches_share_a_frame(shared_server, basin):
         assert (len(first), len(second)) == (1000, 500)
         assert first + second == [(number, b"%d" % number) for number in range(1500)]
         assert session.frame() is None
-
-
-@pytest.fixture
-def interrupted(make_thread_server):
-    """A server with a basin and a stream, and a list: what is in it is called, in a thread, after the next page that is
-    read from the store."""
-    meanwhile = []
-
-    async def open_store(path):
-        store = await SqliteStore.open(path)
-        read_page = store.read
-
-        async def read(*arguments):
-            page = await read_page(*arguments)
-            while meanwhile:
-                await asyncio.to_thread(meanwhile.pop())
-            return page
-
-        store.read = read
-        return store
-
-    server = make_thread_server(open_store=open_store)
-    basin = server.create_basin()
-    server.create_stream(basin)
-    return server, basin, meanwhile
-
-
-def append_to(server, basin, *records):
-    path = "/v1/streams/stream/records"
-    answer = server.request("POST", path, body=append_input(*records), headers=PROTOBUF, basin=basin)
-    assert answer.status == 200, answer
-
-
-def numbers_in(answer):
-    return [record["seq_num"] for record in answer.json()["records"]]
-
-
-def test_a_unary_read_is_of_one_moment(interrupted):
-    """A trim that comes while it reads: it shows what was there before, or what is left, and nothing of both."""
-    server, basin, meanwhile = interrupted
-    append_to(server, basin, b"0", b"1", b"2")
-    trim = (None, [(b"", b"trim")], (2).to_bytes(8, "big"))
-    meanwhile.append(lambda: append_to(server, basin, trim))
-    answer = server.request("GET", "/v1/streams/stream/records?seq_num=0", basin=basin)
-    assert numbers_in(answer) in ([0, 1, 2], [2, 3])
-    assert numbers_in(server.request("GET", "/v1/streams/stream/records?seq_num=0", basin=basin)) == [2, 3]
 
 
 @pytest.mark.parametrize(
