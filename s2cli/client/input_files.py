@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from s2cli.errors import BadInputError, S2Error, UsageError, describe, file_error
 from s2cli.wire.ranges import format_lines
@@ -38,7 +39,7 @@ class InputFiles:
     What is read goes to `source`, which the caller sets. Lines are numbered from 1 through all inputs; with `whole`
     each input is one line."""
 
-    __slots__ = ("_first_lines", "_whole", "ended", "fd", "names", "source", "watch")
+    __slots__ = ("_first_lines", "_whole", "ended", "fd", "names", "read_bytes", "source", "watch")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class InputFiles:
         self.names = names
         self.source: LineInput
         self.ended = False
+        self.read_bytes = 0
         self._whole = whole
         self.watch: Callable[[bytes], None] | None = None  # is called with all that is read
         self._first_lines = [1]  # of each input that has begun
@@ -87,12 +89,26 @@ class InputFiles:
             self.ended = True
             return []
         if data:
+            self.read_bytes += len(data)
             if self.watch is not None:
                 self.watch(data)
             return source.feed(data)
         batches = source.finish()
         self.ended = source.error is not None or not self._open_next(source)
         return batches
+
+    def size_bytes(self) -> int | None:
+        """How many bytes are to be read, those that were read included; None if that cannot be known."""
+        total = 0
+        for name in self.names:
+            try:
+                facts = os.fstat(0) if name == STDIN else os.stat(name)
+            except OSError:
+                return None
+            if not stat.S_ISREG(facts.st_mode):
+                return None
+            total += facts.st_size
+        return total
 
     def _open_next(self, source: LineInput) -> bool:
         """Opens the next input; False if there is none. If it cannot be opened, that is `source.error`, and what was

@@ -42,6 +42,7 @@ class MergeSource:
         self.read = read
         self.session: ReadSession | None = None
         self.tail: int | None = None  # at the start
+        self.first_seq_num: int | None = None  # of what has come
         self.error: S2Error | None = None
         self.finished = False
         self.pending: deque[SequencedRecord] = deque()
@@ -70,10 +71,20 @@ class MergeSource:
         """Takes records that came, with all of their fields. Blocks while as many are waiting as may."""
         with self._changed:
             for batch in batches:
+                if self.first_seq_num is None:
+                    self.first_seq_num = batch.first_seq_num
                 while len(self.pending) >= _MOST_PENDING:
                     self._changed.wait()
                 self.pending.extend(batch.records)
             self._changed.notify_all()
+
+    @property
+    def size(self) -> int | None:
+        """How many records the read can bring, those that have come included; None if that is not known."""
+        if self.session is None or self.first_seq_num is None:
+            return 0 if self.finished else None
+        last = self.session.last_seq_num(self.first_seq_num)
+        return None if last is None else last + 1 - self.first_seq_num
 
     def may_bring_older(self) -> bool:
         """Whether the time of the next record is unknown. The caller holds the condition."""

@@ -53,6 +53,8 @@ class AppendInput:
             )
             return self.followed
         if STDIN in names:
+            if args.encryption_key_file == STDIN:
+                raise UsageError("standard input has the key: the records must come from a file")
             if sys.stdin is None:
                 raise UsageError("standard input is closed: there is nothing to read")
             if console.stdin_is_terminal():

@@ -7,6 +7,7 @@ import time
 from s2cli.amounts import format_bytes, format_count, format_rate, format_seconds
 from s2cli.cli import console
 from s2cli.client.input_files import STDIN
+from s2cli.commands.progress import with_share
 from s2cli.errors import BadInputError, ExitCode, S2Error
 from s2cli.values import shell_word
 
@@ -97,9 +98,11 @@ class Account:
         seconds = time.monotonic() - self._started
         under_way = session.sent - session.durable
         rate = format_rate(session.durable, seconds, "records")
-        console.status(
-            f"{session.durable} durable", format_bytes(session.bytes), rate, f"{under_way} under way", self._uri
-        )
+        parts = [f"{session.durable} durable", format_bytes(session.bytes), rate, f"{under_way} under way", self._uri]
+        size = self._inputs.size_bytes()
+        if size is not None:
+            parts = with_share(parts, max(0, self._inputs.read_bytes - session.in_flight_bytes), size, seconds)
+        console.status(*parts)
 
     def _text(self, exit_code: int) -> str:
         session, source, describe = self._session, self._source, self._inputs.describe

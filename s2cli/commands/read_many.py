@@ -16,6 +16,7 @@ from s2cli.client.read_loop import ReadLoop
 from s2cli.client.retry import DEFAULT_LIMIT_S, Interrupts, RetryPolicy, Waiter
 from s2cli.client.stream_client import StreamClient, is_missing
 from s2cli.commands.connect import open_settings
+from s2cli.commands.progress import with_share
 from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import goes_to_file, open_output
 from s2cli.commands.read_pace import MAX_SPEED, Pacer
@@ -248,9 +249,14 @@ class _MergedRead:
 
     def _progress(self) -> list[str]:
         selection, seconds = self._selection, time.monotonic() - self._started
-        rate = format_rate(selection.chosen + selection.skipped, seconds, "records")
+        read = selection.chosen + selection.skipped
+        rate = format_rate(read, seconds, "records")
         records = format_count(selection.chosen, "record", "records")
-        return [records, format_bytes(self._written_bytes), rate, self._streams()]
+        parts = [records, format_bytes(self._written_bytes), rate, self._streams()]
+        sizes = [source.size for source in self._loop.sources]
+        if None in sizes:
+            return parts
+        return with_share(parts, read, sum(size or 0 for size in sizes), seconds)
 
     def _tick(self) -> None:
         """Nothing has come for a moment: shows that. Raises console.ClosedOutput if the reader of stdout has gone."""

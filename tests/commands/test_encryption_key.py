@@ -76,3 +76,19 @@ def test_a_key_does_not_go_in_the_clear_to_another_machine(run_s2):
     done = run_s2("read", "s2://some-basin/s", env={**env, "S2_ENCRYPTION_KEY": KEY})
     assert done.returncode == 2
     assert b"encryption key would go unencrypted" in done.stderr
+
+
+def test_a_key_from_a_pipe_serves_every_stream_that_a_command_opens(s2, uri, tmp_path):
+    basin = uri.rpartition("/")[0]
+    key, more = {"stdin": KEY.encode()}, tmp_path / "more"
+    more.write_bytes(b"one\ntwo\n")
+    for path in ("-", "/dev/stdin"):
+        s2("append", uri, "-k", path, more, **key)
+    s2("create", f"{basin}/dead")
+    s2("read", uri, "--exec", "exit 1", "--exec-retries", "0", "--dead-letter", f"{basin}/dead", "-k", "-", **key)
+    assert s2("read", f"{basin}/dead", "-k", "-", **key).stdout == b"one\ntwo\none\ntwo\n"
+    assert s2("read", f"{basin}/*", "-k", "-", "--raw", **key).stdout.count(b"one") == 4
+    s2("copy", uri, f"{basin}/copy", "--create", "--src-key-file", "-", "--dst-key-file", "-", **key)
+    assert s2("tail", f"{basin}/copy", "-k", "-", "-n", "1", **key).stdout == b"two\n"
+    said = s2("append", uri, "-k", "-", code=2, **key).stderr
+    assert b"standard input has the key: the records must come from a file" in said

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import shlex
 import signal
@@ -11,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from support.terminal import Watcher
 from support.waiting import TIMEOUT_S, is_asleep, until, until_asleep, until_readable
 
 S2 = [sys.executable, "-m", "s2cli"]
@@ -131,33 +131,6 @@ def test_a_signal_shows_the_status_in_a_pipe(uri, env, name):
         _, rest = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert b"stopped before sequence number 5; to resume: " in rest
-
-
-class Watcher:
-    """Somebody who watches the stderr of a command on a terminal."""
-
-    def __init__(self, arguments, env, stdout):
-        self._terminal, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [*S2, *arguments], env={**env, "TERM": "xterm", "COLUMNS": "200"}, stdout=stdout, stderr=theirs
-        )
-        os.close(theirs)
-        self.said = ""
-
-    def until_says(self, words):
-        while words not in self.said:
-            until_readable(self._terminal, self.said)
-            self.said += os.read(self._terminal, 4096).decode()
-
-    def interrupt(self):
-        self.process.send_signal(signal.SIGINT)
-        self.until_says("to resume: ")
-        assert self.process.wait(TIMEOUT_S) == 130
-
-    def close(self):
-        self.process.kill()
-        self.process.wait(TIMEOUT_S)
-        os.close(self._terminal)
 
 
 @pytest.mark.parametrize(
