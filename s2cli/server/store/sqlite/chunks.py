@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from s2cli.errors import ApiError
@@ -13,6 +13,9 @@ from s2cli.server.store.sqlite.checksums import COLUMNS, change_sealed, checksum
 from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_signed
 
 Result = TypeVar("Result")
+# Stream -> where it ends: its next sequence number and its last timestamp as it is stored; None where that is in its
+# last chunk alone.
+Ends = dict[int, "tuple[int, int] | None"]
 
 # Rows a statement may have. A group of no more rows and bytes than these is one statement that is its own transaction:
 # a third cheaper than BEGIN and COMMIT around it. A cached statement keeps its last values, so larger groups go through
@@ -48,9 +51,9 @@ def in_transaction(connection: sqlite3.Connection, run: Callable[[sqlite3.Connec
     return result
 
 
-def insert(connection: sqlite3.Connection, group: list[Append], tails: Collection[int] = ()) -> None:
-    """Make a group durable, all or nothing; and together with it, where the streams with these ids end by then."""
-    changes = tails or any(
+def insert(connection: sqlite3.Connection, group: list[Append], tails: Ends | None = None) -> None:
+    """Make a group durable, all or nothing; with `tails`, together with where these streams end and its own."""
+    changes = tails is not None or any(
         append.keep_ms is not None
         or append.fencing_token is not None
         or append.trim_point is not None
@@ -67,7 +70,7 @@ def insert(connection: sqlite3.Connection, group: list[Append], tails: Collectio
         in_transaction(connection, lambda connection: _insert_rows(connection, group, tails))
 
 
-def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Collection[int]) -> None:
+def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Ends | None) -> None:
     at = 0
     while at < len(group):
         for size in _SIZES:
@@ -88,7 +91,8 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Col
             _change_stream(connection, append, changes, append.trim_point, append.arrived_at_ms, append.look_at_ms)
         if append.reply is not None:
             reply_rows.save(connection, append.reply)
-    note_tails(connection, tails)
+    if tails is not None:
+        note_tails(connection, {**tails, **ends_of(group)})
 
 
 def _begin_run(connection: sqlite3.Connection, first_id: int, keep_ms: int, expires_at_ms: int) -> None:
@@ -107,24 +111,37 @@ def _values(group: list[Append]) -> list[Any]:
     for append in group:
         chunk = append.chunk
         row_id = chunk_id(append.lane.stream_id, chunk.end_seq_num - 1)
-        timestamp = to_signed(chunk.last_timestamp)
-        count, size, exp, kind, data = chunk.count, chunk.metered_bytes, append.expires_at_ms, chunk.kind, chunk.data
-        crc = checksum(row_id, count, size, timestamp, exp, kind, data)
-        values += row_id, count, size, timestamp, exp, crc, kind, data
+        columns = row_id, chunk.count, chunk.metered_bytes, to_signed(chunk.last_timestamp), append.expires_at_ms
+        values += *columns, checksum(*columns, chunk.kind, chunk.data), chunk.kind, chunk.data
     return values
 
 
-def note_tails(connection: sqlite3.Connection, stream_ids: Collection[int]) -> None:
+def ends_of(group: Iterable[Append]) -> Ends:
+    """Where the streams of a group end behind it."""
+    return {
+        append.lane.stream_id: (append.chunk.end_seq_num, to_signed(append.chunk.last_timestamp)) for append in group
+    }
+
+
+def note_tails(connection: sqlite3.Connection, ends: Ends) -> None:
     """Write into the rows of these streams where they end: should their last chunks be lost, it is noticed, and their
     sequence numbers are not given again."""
-    for stream_id in stream_ids:
-        last = connection.execute(
-            f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",  # noqa: S608
-            (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1),
-        ).fetchone()
-        if last is not None and columns_complaint(connection, *last) is None:
-            _, row_id, _, _, timestamp, _, _ = last
-            _set_end(connection, stream_id, seq_num_of(row_id) + 1, timestamp)
+    for stream_id, known in ends.items():
+        end = known or _last_end(connection, stream_id)
+        if end is not None:
+            _set_end(connection, stream_id, *end)
+
+
+def _last_end(connection: sqlite3.Connection, stream_id: int) -> tuple[int, int] | None:
+    """Where a stream ends by its last chunk; None without one that is whole."""
+    last = connection.execute(
+        f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",  # noqa: S608
+        (chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0) - 1),
+    ).fetchone()
+    if last is None or columns_complaint(connection, *last) is not None:
+        return None
+    _, row_id, _, _, timestamp, _, _ = last
+    return seq_num_of(row_id) + 1, timestamp
 
 
 def _set_end(connection: sqlite3.Connection, stream_id: int, end_seq_num: int, timestamp: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from s2cli.errors import S2Error
@@ -48,11 +48,31 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: deque[Lane] = deque()
         self._small_groups = 0
+        # What is the next group as it came, as long as no lane has anything and no choice has to be made.
+        self._ready: list[Append] = []
+        self._ready_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._lanes)
+        return bool(self._ready or self._lanes)
 
-    def put(self, append: Append) -> None:
+    def put(self, appends: Sequence[Append]) -> None:
+        if not self._lanes:
+            size_bytes = self._ready_bytes + sum([len(append.chunk.data) for append in appends])
+            if size_bytes <= SMALL_LANE_BYTES:
+                self._ready += appends
+                self._ready_bytes = size_bytes
+                return
+        self._sort()
+        for append in appends:
+            self._queue(append)
+
+    def _sort(self) -> None:
+        """Put into their lanes what was ready."""
+        ready, self._ready, self._ready_bytes = self._ready, [], 0
+        for append in ready:
+            self._queue(append)
+
+    def _queue(self, append: Append) -> None:
         lane = append.lane
         if not lane.queue:
             self._lanes.append(lane)
@@ -61,19 +81,24 @@ class Lanes:
 
     @property
     def any_small(self) -> bool:
-        return any(lane.queued_bytes <= SMALL_LANE_BYTES for lane in self._lanes)
+        return bool(self._ready) or any(lane.queued_bytes <= SMALL_LANE_BYTES for lane in self._lanes)
 
     def take_stream(self, stream_id: int | None) -> Iterator[list[Append]]:
         """All that is queued for one stream, lane by lane."""
+        if stream_id is None:
+            return
+        self._sort()
         for lane in [lane for lane in self._lanes if lane.stream_id == stream_id]:
             if lane.queue:
                 yield self._take_lane(lane)
 
     def take_all(self) -> list[Append]:
+        self._sort()
         return [append for lane in list(self._lanes) for append in self._take_lane(lane)]
 
     def break_lane(self, lane: Lane, error: S2Error) -> list[Append]:
         """Nothing of it is written any more; what is queued in it."""
+        self._sort()
         lane.broken = error
         return self._take_lane(lane) if lane.queue else []
 
@@ -86,6 +111,9 @@ class Lanes:
 
     def next_group(self) -> list[Append]:
         """What is written together next: what is small, or else some of what is not."""
+        if self._ready:
+            ready, self._ready, self._ready_bytes = self._ready, [], 0
+            return ready
         small: list[Lane] = []
         bulk: list[Lane] = []
         for lane in self._lanes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 import struct
 import sys
@@ -89,18 +90,23 @@ def begin(path: Path, life: int) -> None:
 
 
 class Marker:
-    """Writes the mark of an open database, after begin(). For the writer thread."""
+    """Writes the mark of an open database, after begin(). For the writer thread.
+
+    It is read and written through mappings: a system call releases the interpreter's lock, and a busy loop takes half a
+    millisecond to give it back."""
 
     def __init__(self, path: Path, life: int) -> None:
         self._life = life
         self._log_path = Path(f"{path}-wal")
         self._closed = False
         self._named = False  # the mark on the disk names this log or an earlier one
-        self._failed = False
         self._unsynced = False
+        self._failed = False
         self._file = open_own(f"{path}{SUFFIX}", os.O_RDWR)
+        self._page = mmap.mmap(self._file, SIZE_BYTES)
         # To be closed after SQLite has closed it: closing any descriptor of a file releases all locks on it.
-        self._index = open_own(f"{path}-shm", os.O_RDONLY)
+        self._index_file = open_own(f"{path}-shm", os.O_RDONLY)
+        self._index: mmap.mmap | None = None  # once SQLite has made it
 
     def note(self) -> None:
         """Notes that a transaction is durable."""
@@ -126,44 +132,48 @@ class Marker:
             self._closed = True
 
     def _look(self, state: int) -> Mark:
-        index = os.pread(self._index, _INDEX_BYTES, 0)
-        if len(index) < _INDEX_BYTES:
-            return Mark(state, life=self._life)
+        if self._index is None:
+            if os.fstat(self._index_file).st_size < _INDEX_BYTES:
+                return Mark(state, life=self._life)
+            self._index = mmap.mmap(self._index_file, _INDEX_BYTES, prot=mmap.PROT_READ)
+        index = self._index[:]
         (frames,), (moved,) = _NUMBER.unpack_from(index, _FRAMES_AT), _NUMBER.unpack_from(index, _MOVED_AT)
         total = _SUM.unpack_from(index, _SUM_AT)
         return Mark(state, frames, moved, self._life, index[_SALTS_AT : _SALTS_AT + 8], (total[0], total[1]))
 
     def _write(self, mark: Mark) -> None:
-        try:
-            os.pwrite(self._file, _encode(mark), 0)
-            self._unsynced = True
-        except OSError as error:
-            self._complain(error)
+        self._page[:] = _encode(mark)
+        self._unsynced = True
 
     def sync(self) -> None:
-        """Waits until the mark is on the disk."""
-        if self._unsynced:
-            self._unsynced = False
-            try:
-                os.fsync(self._file) if sys.platform == "darwin" else os.fdatasync(self._file)
-            except OSError as error:
-                self._complain(error)
+        """Waits until the mark is on the disk. Logs the first failure, which loses nothing: the records are durable,
+        and an old mark is not wrong."""
+        if not self._unsynced:
+            return
+        self._unsynced = False
+        try:
+            if sys.platform == "darwin":
+                self._page.flush()
+                os.fsync(self._file)
+            else:
+                os.fdatasync(self._file)
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                log.warning("the mark beside the database cannot be written: %s", error)
 
     @property
     def is_unsynced(self) -> bool:
         return self._unsynced
-
-    def _complain(self, error: OSError) -> None:
-        """Logs the first failure. It loses nothing: the records are durable, and an old mark is not wrong."""
-        if not self._failed:
-            self._failed = True
-            log.warning("the mark beside the database cannot be written: %s", error)
 
     def close(self) -> None:
         """To be called when all connections are closed: SQLite then has deleted a log that is all in the database."""
         if not self._closed and not self._log_path.exists():
             self._write(Mark(OPENING, life=self._life))
             self.sync()
-        for descriptor in self._file, self._index:
+        self._page.close()
+        if self._index is not None:
+            self._index.close()
+        for descriptor in self._file, self._index_file:
             with contextlib.suppress(OSError):
                 os.close(descriptor)

@@ -4,7 +4,7 @@ written before that to the rows of streams and to the mark."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Iterable
 
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import chunks, life
@@ -13,9 +13,14 @@ from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.reader import Gate
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
-# A checkpoint of 4 MiB takes 2.5 ms, and the log stays in the page cache.
+# A checkpoint of 4 MiB takes 2.5 ms. It copies a page once that stands in the log many times, as the last page of a
+# stream does that grows by small appends.
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
+# The log stays in the page cache, and a start reads it in some hundredths of a second.
+MOST_LOG_BYTES = 16 * 1024 * 1024
+# What is written with nearly every transaction, and the same each time: the pages above the last ones, and of indexes.
+COMMON_PAGES = 2
 
 
 class WriteLog:
@@ -26,43 +31,62 @@ class WriteLog:
         self._gate = gate
         self._room = room
         self._marker = marker
-        self._size_bytes = 0  # estimate of what is in the log but not yet in the database
-        self._grown: set[int] = set()  # streams whose rows do not have their tails yet
+        # Estimates of what is in the log but not yet in the database, and of what a checkpoint would copy of it.
+        self._log_bytes = 0
+        self._copy_bytes = 0
+        # Streams whose rows do not have their tails yet, and where they end; None has to be looked up.
+        self._ends: chunks.Ends = {}
 
     @property
     def is_large(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return self._size_bytes >= CHECKPOINT_BYTES
+        return self._log_bytes >= MOST_LOG_BYTES or self._checkpoint_bytes >= CHECKPOINT_BYTES
 
     @property
     def is_worth_a_pause(self) -> bool:
         """Whether it is time for a checkpoint if there is nothing else to do."""
-        return self._size_bytes >= IDLE_CHECKPOINT_BYTES
+        return self._checkpoint_bytes >= IDLE_CHECKPOINT_BYTES
+
+    @property
+    def _checkpoint_bytes(self) -> int:
+        return self._copy_bytes + (len(self._ends) + COMMON_PAGES) * PAGE_BYTES
 
     @property
     def is_unsynced(self) -> bool:
         """Whether the mark was written since its last sync."""
         return self._marker is not None and self._marker.is_unsynced
 
-    def grow(self, size_bytes: int, stream_ids: Collection[int] = ()) -> None:
-        """Counts what is about to be written: about so many bytes, to these streams."""
-        self._size_bytes += size_bytes
-        self._grown.update(stream_ids)
+    def grow(self, log_bytes: int, copy_bytes: int) -> None:
+        """Counts what is about to be written: about so many bytes, and so many of them into pages that the log does not
+        have yet."""
+        self._log_bytes += log_bytes
+        self._copy_bytes += copy_bytes
 
-    def due_tails(self, group: list[Append], size_bytes: int) -> Collection[int]:
-        """Counts a group of so many bytes that is about to be written. Returns the streams whose tails must be written
-        with it: all that have grown if a checkpoint follows, else none."""
-        stream_ids = {append.lane.stream_id for append in group}
-        # The last page of each stream is written as a whole, and the pages above it in the tree.
-        self.grow(size_bytes + (len(stream_ids) + 2) * PAGE_BYTES, stream_ids)
-        return self._grown if self.is_large else ()
+    def note_grown(self, stream_ids: Iterable[int]) -> None:
+        """Notes that the rows of these streams do not have their tails."""
+        for stream_id in stream_ids:
+            self._ends.setdefault(stream_id)
 
-    def committed(self, tails: Collection[int] = ()) -> None:
-        """Notes that a transaction is durable, and whether `tails` were in it. To be called before anybody is told."""
+    def due_tails(self, group: list[Append], size_bytes: int) -> chunks.Ends | None:
+        """Counts a group of so many bytes that is about to be written. Returns the ends of other streams, which must be
+        written with it together with those of its own, if a checkpoint follows; else None."""
+        # The last page of each stream is written as a whole; `_ends` counts those that the log does not have yet.
+        last_pages = len({append.lane for append in group})
+        self.grow(size_bytes + (last_pages + COMMON_PAGES) * PAGE_BYTES, size_bytes)
+        return self._ends if self.is_large else None
+
+    def committed(self, group: list[Append], *, with_tails: bool) -> None:
+        """Notes that the group is durable, and whether tails were in it. To be called before anybody is told."""
+        self.changed()
+        if with_tails:
+            self._ends.clear()
+        else:
+            self._ends.update(chunks.ends_of(group))
+
+    def changed(self) -> None:
+        """Notes that a transaction is durable. To be called before anybody is told."""
         if self._marker is not None:
             self._marker.note()
-        if tails:
-            self._grown.clear()
 
     def sync_mark(self) -> None:
         if self._marker is not None:
@@ -70,9 +94,9 @@ class WriteLog:
 
     def _write_tails(self) -> None:
         """Writes the tails that no group has written. Mostly there are none: see due_tails()."""
-        if self._grown:
-            chunks.in_transaction(self._connection, lambda connection: chunks.note_tails(connection, self._grown))
-            self._grown.clear()
+        if self._ends:
+            chunks.in_transaction(self._connection, lambda connection: chunks.note_tails(connection, self._ends))
+            self._ends.clear()
 
     def checkpoint(self) -> None:
         try:
@@ -88,7 +112,7 @@ class WriteLog:
                     raise
                 self._room.lack()
                 return
-        self._size_bytes = max(0, log_pages - moved_pages) * PAGE_BYTES
+        self._log_bytes = self._copy_bytes = max(0, log_pages - moved_pages) * PAGE_BYTES
         if self._marker is not None:
             self._marker.moved()
 

@@ -16,7 +16,7 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -34,8 +34,9 @@ from s2cli.server.store.sqlite.schema import PAGE_BYTES
 from s2cli.server.store.sqlite.write_log import WriteLog
 
 IDLE_S = 0.01
-# About what an operation or a slice of deletion writes into the log.
+# About what an operation writes into the log, and how much of that is not in it yet.
 OPERATION_PAGES = 16
+OPERATION_NEW_PAGES = 4
 
 # A disk that has not answered for so long is not waited for: what comes is refused, and a stop goes on without it.
 STALL_S = 10.0
@@ -49,7 +50,7 @@ COMPLAINT_S = 1.0
 log = logging.getLogger("s2cli.server")
 
 
-Item = Append | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
+Item = tuple[Append, ...] | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
 
 
 class Writer:
@@ -88,7 +89,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, item: Append | Operation) -> None:
+    def put(self, item: tuple[Append, ...] | Operation) -> None:
         self._queue.put(item)
 
     def trim(self, trim_points: list[tuple[int, int]]) -> None:
@@ -226,11 +227,11 @@ class Writer:
         self._sort(self._queue.get())
 
     def _sort(self, item: Item) -> None:
-        if isinstance(item, Append):
-            if item.lane.broken is None:
-                self._lanes.put(item)
-            else:
-                self._refused.append(item)
+        if isinstance(item, tuple):
+            whole = [append for append in item if append.lane.broken is None]
+            if len(whole) < len(item):
+                self._refused += [append for append in item if append.lane.broken is not None]
+            self._lanes.put(whole)
         elif item is None:
             self._stopping = True
         elif isinstance(item, Operation):
@@ -240,7 +241,7 @@ class Writer:
         elif isinstance(item, int):
             self._cleaner.expire(item)
         elif isinstance(item, set):
-            self._log.grow(0, item)
+            self._log.note_grown(item)
         else:
             self._cleaner.trim(item)
 
@@ -274,7 +275,7 @@ class Writer:
                 self._commit_apart(group, behind, error)
             return
         self._room.found()
-        self._log.committed(tails)
+        self._log.committed(group, with_tails=tails is not None)
         self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         for append in group:
@@ -286,7 +287,7 @@ class Writer:
         """Without the ballast only a trim is written, which makes room in the end, and nothing together with it."""
         return self._room.may_grow() or (has_trim(group) and all(append.lane is group[0].lane for append in group))
 
-    def _insert(self, group: list[Append], tails: Collection[int]) -> None:
+    def _insert(self, group: list[Append], tails: chunks.Ends | None) -> None:
         try:
             chunks.insert(self._connection, group, tails)
         except sqlite3.Error as error:
@@ -326,7 +327,7 @@ class Writer:
             for group in self._lanes.take_stream(operation.stream_id):
                 self._commit(group)
             result = self._run_with_room(operation.run, grows=operation.grows)
-            self._log.committed()
+            self._log.changed()
             if operation.stream_id is not None:
                 self._cleaner.vacuum()
         except S2Error as error:
@@ -345,7 +346,7 @@ class Writer:
         if grows and not self._room.may_grow():
             self._room.lack()
             raise self._refusal()
-        self._log.grow(OPERATION_PAGES * PAGE_BYTES)
+        self._log.grow(OPERATION_PAGES * PAGE_BYTES, OPERATION_NEW_PAGES * PAGE_BYTES)
         while True:
             try:
                 return chunks.in_transaction(self._connection, run)
@@ -375,7 +376,7 @@ class Writer:
                 self._room.lack()
                 if not made:
                     self._cleaner.stop_vacuuming()
-        self._log.grow(pages * PAGE_BYTES)
+        self._log.grow(pages * PAGE_BYTES, pages * PAGE_BYTES)
         if not self._cleaner.busy:
             self._room.restore()
 

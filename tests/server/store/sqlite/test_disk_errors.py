@@ -35,12 +35,14 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
         lanes = [await bench.lane(name) for name in "abcd"]
         monkeypatch.setattr(chunks, "insert", fail)
         go_on = await hold(bench.store)
-        appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in lanes]
+        # The half with the other two is committed before.
+        appends = [
+            bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in (*lanes[2:], *lanes[:2])
+        ]
         await go_on()
-        # The last ones come first, so the half with the other two is committed before.
         errors = await bench.settled(*appends)
-        assert ["of the disk" in str(error) for error in errors] == [True, True, False, False]
-        assert errors[2:] == [None, None]
+        assert errors[:2] == [None, None]
+        assert ["of the disk" in str(error) for error in errors] == [False, False, True, True]
         assert "of the disk" in bench.store.failure
         with pytest.raises(ApiError, match="the storage has failed"):
             await bench.store.remove_basin("some-basin")

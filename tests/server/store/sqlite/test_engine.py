@@ -12,6 +12,7 @@ from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRo
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
 from s2cli.server.store.sqlite import lanes, write_log
+from s2cli.server.store.sqlite.engine import TOGETHER
 from s2cli.server.store.sqlite.schema import FILE_NAME
 
 MIB = 1024 * 1024
@@ -95,6 +96,7 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
 
     async def run(engine):
         small, bulk = Lane(await engine.stream("small")), Lane(await engine.stream("bulk"))
+        loop = asyncio.get_running_loop()
         insert = sqlite_chunks.insert
         groups = []
 
@@ -102,7 +104,7 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
             insert(connection, group, tails)
             groups.append(group[0].lane)
             if bulk not in groups and len(groups) < 100:
-                engine.append(small, len(groups))
+                loop.call_soon_threadsafe(engine.append, small, len(groups))
 
         monkeypatch.setattr(sqlite_chunks, "insert", insert_and_go_on)
         go_on = await hold(engine.store)
@@ -114,6 +116,60 @@ def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
             while bulk not in groups:
                 await asyncio.sleep(0)
         assert groups.index(bulk) <= lanes.SMALL_GROUPS_IN_A_ROW + 1
+
+    with_engine(tmp_path, run)
+
+
+def test_small_appends_of_one_turn_of_the_loop_are_one_group_up_to_a_bound(tmp_path, monkeypatch):
+    async def run(engine):
+        streams = [Lane(await engine.stream(name)) for name in "abc"]
+        insert = sqlite_chunks.insert
+        groups = []
+
+        def note(connection, group, tails):
+            groups.append(len(group))
+            insert(connection, group, tails)
+
+        monkeypatch.setattr(sqlite_chunks, "insert", note)
+        for number in range(5):
+            for lane in streams:
+                engine.append(lane, number)
+        await engine.wait(15)
+        assert groups == [15]
+        groups.clear()
+        for number in range(5, 5 + TOGETHER):
+            engine.append(streams[0], number)
+        engine.append(streams[1], 5)
+        await engine.wait(15 + TOGETHER + 1)
+        assert groups in ([TOGETHER, 1], [TOGETHER + 1])
+
+    with_engine(tmp_path, run)
+
+
+@pytest.mark.parametrize(("streams", "appends", "most_checkpoints"), [(1, 400, 2), (8, 150, 2), (300, 2, 4)])
+def test_a_checkpoint_waits_for_what_it_would_copy_not_for_what_was_written(
+    tmp_path, monkeypatch, streams, appends, most_checkpoints
+):
+    """Each of 400 groups writes three pages of the log anew, which are copied once; those of 300 streams are 300."""
+    checkpoints = []
+    checkpoint = write_log.WriteLog.checkpoint
+
+    def note(log):
+        checkpoints.append(log)
+        checkpoint(log)
+
+    async def run(engine):
+        monkeypatch.setattr("s2cli.server.store.sqlite.writer.IDLE_S", TIMEOUT_S)
+        every = [Lane(await engine.stream(f"stream-{number}")) for number in range(streams)]
+        monkeypatch.setattr(write_log.WriteLog, "checkpoint", note)
+        settled = 0
+        for number in range(appends):
+            for lane in every:
+                engine.append(lane, number)
+            settled += streams
+            await engine.wait(settled)
+        assert 1 <= len(checkpoints) <= most_checkpoints
+        assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 2 * write_log.MOST_LOG_BYTES
 
     with_engine(tmp_path, run)
 

@@ -15,8 +15,7 @@ from s2cli.server.store.sqlite.lanes import (
 def put(lanes, lane, *sizes):
     """Queue appends of these sizes."""
     appends = [Append(lane, Chunk(number, 1, size, 0, bytes(size)), 0) for number, size in enumerate(sizes)]
-    for append in appends:
-        lanes.put(append)
+    lanes.put(appends)
     return appends
 
 
