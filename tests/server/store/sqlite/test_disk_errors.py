@@ -36,9 +36,7 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
         monkeypatch.setattr(chunks, "insert", fail)
         go_on = await hold(bench.store)
         # The half with the other two is committed before.
-        appends = [
-            bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in (*lanes[2:], *lanes[:2])
-        ]
+        appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in reversed(lanes)]
         await go_on()
         errors = await bench.settled(*appends)
         assert errors[:2] == [None, None]
