@@ -17,6 +17,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.core import auth
 from s2cli.server.core.auth import EXPIRY_CHECK_S, KEY_BYTES, KEY_NAME, Auth, Grant, Secrets, root_row
 from s2cli.server.store.interface import TokenRow
+from s2cli.server.store.sqlite.checksums import insert_sealed
 
 # Where the secrets are.
 
@@ -119,10 +120,9 @@ def test_expiry_goes_on_after_a_crash_in_the_middle_of_it(make_server, root_file
     # Many more than one slice, expired for long.
     database = sqlite3.connect(tmp_path / "data" / "s2.db")
     with database:
-        rows = ((b"expired-%05d" % at, str(at), b"", "{}", at + 1) for at in range(30_000))
-        columns = "id, selector, hash, scope, auto_prefix, expires, expires_ms"
-        values = "?, ?, ?, ?, 0, '1970-01-01T00:00:00Z', ?"
-        database.executemany(f"INSERT INTO token({columns}) VALUES({values})", rows)
+        for at in range(30_000):
+            row = (b"expired-%05d" % at, str(at), b"", "{}", 0, "1970-01-01T00:00:00Z", at + 1)
+            insert_sealed(database, "token", row)
     database.close()
 
     def expired_rows():
