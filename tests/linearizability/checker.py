@@ -1,17 +1,18 @@
-"""Is a history of concurrent operations linearizable? The search of Wing and Gong with Lowe's memory of what was tried.
+"""Decides whether a history of concurrent operations is linearizable: the search of Wing and Gong, with Lowe's cache of
+the states that were tried.
 
 An operation takes effect at one moment between its call and its return. The search looks for an order of these moments
-in which each operation could have had its answer. One that never returned may take effect at any time after its call,
-or never.
+in which each operation could have had its answer. An operation that never returned may take effect at any time after
+its call, or never.
 """
 
 
 class UndecidedError(Exception):
-    """The search would take too long."""
+    """The search was given up, as it took too long."""
 
 
 class _Entry:
-    """The call or the return of an operation, in a list of both in the order of time."""
+    """The call or the return of an operation, in a linked list of all of them in the order of time."""
 
     __slots__ = ("before", "behind", "bit", "is_call", "operation", "other")
 
@@ -38,9 +39,9 @@ def linearize(model, operations, most_steps=2_000_000, *, forgotten=frozenset())
 
     Each operation has `called` and `returned`, moments on one clock, all different; `returned` is None if no answer
     came. `model` has `initial`, a state, and `step(state, operation)`: the state after it, or None if the operation
-    cannot have had its answer in that state. States are compared and hashed. Raises UndecidedError after so many
-    steps. Which of the operations in `forgotten` have taken effect is not remembered: that is faster, and an order that
-    is found is one, but None means nothing then.
+    cannot have had its answer in that state. States are compared and hashed. Raises UndecidedError after `most_steps`
+    steps. The cache leaves out which of the operations in `forgotten` have taken effect. That is faster, and an order
+    that is found is right, but then None does not prove that there is none.
     """
     head, open_count = _in_order_of_time(operations)
     remembered = sum(1 << number for number, operation in enumerate(operations) if operation not in forgotten)
@@ -66,7 +67,7 @@ def linearize(model, operations, most_steps=2_000_000, *, forgotten=frozenset())
             else:
                 entry = entry.behind
         else:
-            # What returns here must have taken effect before: another choice is needed.
+            # The operation that returns here must have taken effect before: go back, and choose otherwise.
             if not path:
                 return None
             entry, state = path.pop()

@@ -1,4 +1,4 @@
-"""Clients that ask one stream all kinds of things at once, and write down what they were told."""
+"""Clients that use one stream at the same time, in all ways, and record what they were answered."""
 
 import contextlib
 import http.client
@@ -37,7 +37,7 @@ class Address:
 
 
 class RefusedError(Exception):
-    """The server says no."""
+    """The server has answered with an error."""
 
     def __init__(self, status, body):
         super().__init__(f"{status} {body}")
@@ -45,7 +45,8 @@ class RefusedError(Exception):
 
 
 def answer_of(refusal):
-    """What a refusal tells of the stream; None for one that tells nothing, and after which nobody knows anything."""
+    """What an error says about the stream; None if it says nothing, and the request may have taken effect. Raises the
+    error if the server must not answer so."""
     body = refusal.body
     if refusal.status == 412:
         ((name, value),) = body.items()
@@ -62,8 +63,8 @@ def is_without_effect(refusal):
 
 
 class Client:
-    """Asks `count` things, of a kind and at a place that the dice choose. `sends` is "unary" or "session": how it
-    appends."""
+    """Makes `count` requests in a thread of its own, chosen at random by the seed. `sends`: "unary" or "session", how
+    it appends."""
 
     def __init__(self, name, history, address, basin, stream, *, seed, count, timeout_s, sends="unary"):
         self._name, self._history, self._address = name, history, address
@@ -113,7 +114,7 @@ class Client:
         else:
             self._append(self._batch(number) if kind < 0.9 else self._command(number))
 
-    # What is asked.
+    # The requests.
 
     def _batch(self, number):
         records = tuple(
@@ -134,7 +135,7 @@ class Client:
             conditions["fencing_token"] = self._token
         return conditions
 
-    # How it is asked.
+    # How they are made.
 
     def read(self, seq_num, count):
         def decode(body):
@@ -153,7 +154,7 @@ class Client:
         return self._call(request, "POST", "", _encoded(request), _appended)
 
     def _call(self, request, method, path, body, decode):
-        """Asks; the answer, or None if there was none."""
+        """Makes a request. Returns its answer, or None if there was none."""
         self._connect()
         operation = self._history.call(request)
         try:
@@ -177,7 +178,7 @@ class Client:
         return self._told(operation, answer)
 
     def _append_in_session(self, requests):
-        """Sends them one behind the other before any is acknowledged."""
+        """Sends all of them in a session before it waits for any ack."""
         session = self._open_session()
         operations = [self._history.call(request) for request in requests]
         try:
@@ -193,14 +194,14 @@ class Client:
             self._leave_session()
         except RefusedError as refusal:
             self._leave_session()
-            # It is for the first of them; those behind it were not admitted, and those before are acknowledged.
+            # The error is for the first without an ack. Those after it were not admitted.
             answer = answer_of(refusal)
             if answer is not None:
                 self._told(operations.pop(0), answer)
             if answer is not None or is_without_effect(refusal):
                 for operation in operations:
                     self._history.drop(operation)
-            # After any other failure nobody knows what became of them.
+            # After any other failure they may have taken effect.
 
     def _told(self, operation, answer):
         if answer is None:
@@ -222,7 +223,7 @@ class Client:
     # Connections.
 
     def _connect(self):
-        """Has a connection before anything is asked: of what was not even sent nobody needs to know."""
+        """Connects before a request is recorded: one that was never sent does not belong to the history."""
         deadline_s = time.monotonic() + self._timeout_s
         while self._connection is None:
             connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=self._timeout_s)
@@ -284,8 +285,8 @@ def _decoded(record):
 
 
 def last_look(history: History, address, basin, stream, *, timeout_s):
-    """Reads all that there is, when nobody else asks anything, and the tail: what took effect without an answer is
-    known after that."""
+    """Reads all records and the tail, when no other client is running. This shows which requests without an answer have
+    taken effect."""
     client = Client("last look", history, address, basin, stream, seed=0, count=0, timeout_s=timeout_s)
     with contextlib.closing(client):
         seq_num = 0

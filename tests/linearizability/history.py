@@ -1,10 +1,10 @@
-"""What clients asked of a stream, when, and what they were told."""
+"""A history: what clients requested of a stream, when, and what they were answered."""
 
 import itertools
 import threading
 from dataclasses import dataclass
 
-# A record as it is compared: the name of its command, "" for none, and its body.
+# What is compared of a record: the name of its command, or "", and its body.
 Record = tuple[str, bytes]
 
 
@@ -17,7 +17,7 @@ class Append:
 
 @dataclass(frozen=True)
 class Read:
-    """At most `count` records from `seq_num` on, of those that are there."""
+    """A read of at most `count` records from `seq_num` on."""
 
     seq_num: int
     count: int
@@ -46,14 +46,14 @@ class FencingTokenMismatch:
 
 @dataclass(frozen=True)
 class Found:
-    """The records of a read, with the sequence number of each."""
+    """The answer to a read: records with their sequence numbers."""
 
     records: tuple[tuple[int, Record], ...]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """Of a check of the tail, and of a read at or behind it."""
+    """The answer to a check-tail, and to a read at or after the tail."""
 
     seq_num: int
 
@@ -62,12 +62,12 @@ class Tail:
 class Operation:
     request: Append | Read | CheckTail
     called: int
-    returned: int | None = None  # None: nobody knows whether it took effect, or will
+    returned: int | None = None  # None: no answer came; it may have taken effect, or still will
     answer: Appended | SeqNumMismatch | FencingTokenMismatch | Found | Tail | None = None
 
 
 class History:
-    """Operations on one stream by any number of threads."""
+    """Records operations on one stream, from any number of threads."""
 
     def __init__(self):
         self.operations: list[Operation] = []
@@ -75,18 +75,18 @@ class History:
         self._lock = threading.Lock()
 
     def call(self, request) -> Operation:
-        """Write down that this is about to be asked."""
+        """Record that a request is about to be sent."""
         with self._lock:
             operation = Operation(request, next(self._moments))
             self.operations.append(operation)
         return operation
 
     def end(self, operation, answer) -> None:
-        """Write down what it was told."""
+        """Record the answer of an operation."""
         with self._lock:
             operation.returned, operation.answer = next(self._moments), answer
 
     def drop(self, operation) -> None:
-        """It had no effect, and told nothing."""
+        """Remove an operation that had no effect, and whose answer says nothing."""
         with self._lock:
             self.operations.remove(operation)

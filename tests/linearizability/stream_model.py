@@ -1,4 +1,4 @@
-"""What a stream does when nothing happens at the same time, as the checker of histories needs it."""
+"""The sequential model of a stream for the checker: what each operation does if nothing happens at the same time."""
 
 import contextlib
 import math
@@ -19,15 +19,15 @@ from linearizability.history import (
 
 
 class State(NamedTuple):
-    log: int  # which appends, in which order: a number that `StreamModel` knows
+    log: int  # stands for a sequence of appends: a number that StreamModel gave it
     tail: int
     trim_point: int
     fencing_token: str
 
 
 class StreamModel:
-    """A stream on which these operations are to be linearized. What they were told about places in the stream is known
-    from the start: so a batch without an answer is tried only where it can be."""
+    """The model for a history with these operations. All that their answers say about places in the stream is used from
+    the start, so that a batch without an answer is tried only where it can be."""
 
     initial = State(0, 0, 0, "")
 
@@ -35,7 +35,7 @@ class StreamModel:
         self._logs = {}  # (log before, records of its last batch) -> log
         self._last = [None]  # log -> (log before, where its last batch starts, records of that)
         self._places = _Places(operations)
-        # Without an answer, and no read has found them.
+        # Appends without an answer, whose records no read has found.
         self.unseen = {
             operation
             for operation in operations
@@ -90,7 +90,7 @@ class StreamModel:
         return self._logs[key]
 
     def _records(self, log, first, end):
-        """What a read from `first` to `end` finds."""
+        """The records from `first` to `end`, exclusive, in a log."""
         found = []
         while log:
             log, start, records = self._last[log]
@@ -102,8 +102,8 @@ class StreamModel:
 
 
 class _Places:
-    """What was told about places in the stream: which record is there, and which batch it belongs to. No place ever has
-    another record, and no batch takes effect twice."""
+    """What the answers say about places in the stream: which record is there, and of which batch. The record at a place
+    never changes, and no batch takes effect twice."""
 
     def __init__(self, operations):
         appends = [operation for operation in operations if isinstance(operation.request, Append)]
@@ -130,15 +130,16 @@ class _Places:
         self._end = _end(operations)
 
     def has(self, operation):
-        """Whether the place of a batch is certain."""
+        """Whether the place of an append is known."""
         return operation in self._starts
 
     def as_seen(self, records, start):
-        """These records at a place where nobody has seen all of them: what nobody has seen is the same as anything."""
+        """The records of an append at `start`, with None for each that no answer shows: these need not be told
+        apart."""
         return tuple(record if place in self._records else None for place, record in enumerate(records, start))
 
     def may_start(self, operation, start):
-        """Whether a batch of which no answer came can be there."""
+        """Whether an append without an answer can be at `start`."""
         if operation in self._starts:
             return self._starts[operation] == start
         records = operation.request.records
@@ -149,7 +150,7 @@ class _Places:
 
 
 def _end(operations):
-    """Behind it nothing took effect that anybody was told of: where a last look, alone, found the tail."""
+    """The tail that last_look() found; infinity if the history does not end with one."""
     returned = [operation for operation in operations if operation.returned is not None]
     last = max(returned, key=lambda operation: operation.called, default=None)
     alone = last is not None and all(other.returned <= last.called for other in returned if other is not last)
@@ -157,11 +158,11 @@ def _end(operations):
 
 
 def is_linearizable(operations) -> bool:
-    """Whether the operations on one new stream could have happened one by one. Raises UndecidedError where that would
-    take too long to find out."""
+    """Whether the operations on one new stream are linearizable. Raises UndecidedError if that takes too long to find
+    out."""
     model = StreamModel(operations)
-    # Batches that nobody has seen may stand in for each other, where records were trimmed before anybody read them:
-    # mostly, that one of them was used up elsewhere makes no difference.
+    # If records were trimmed before anybody read them, it is mostly irrelevant which of the unseen batches they were.
+    # So the first search does not distinguish these.
     with contextlib.suppress(UndecidedError):
         if linearize(model, operations, forgotten=model.unseen) is not None:
             return True
