@@ -1,4 +1,4 @@
-"""Runs with faults, and a table of what came of them.
+"""Runs faults one after the other, and prints a table of their results.
 
 Each run has a seed, from which everything comes that is chosen; what depends on time is kept beside it when a run
 finds something: the data directory, the log of the disk, the images."""
@@ -29,7 +29,7 @@ FAULTS = {
     **histories.FAULTS,
     **backups.FAULTS,
 }
-# One run of each, in a time that a gate has.
+# The faults of the gate, each run once.
 QUICK = (
     ("connections cut", "reset in an answer", "server killed", "client killed")
     + ("I/O error, once", "I/O error, for ever", "disk full, for a while")
@@ -102,7 +102,7 @@ def _plan(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
 
 
 def _run(fault: Callable[[Run], Tally], run: Run) -> Tally:
-    """A run that ends with an error has found something, too."""
+    """The result of one run. A run that ends with an error counts as a finding, too."""
     run.place.mkdir()
     with run.ends:
         try:
@@ -116,7 +116,7 @@ def _run(fault: Callable[[Run], Tally], run: Run) -> Tally:
 
 
 def _notices_a_lying_disk(options: argparse.Namespace, place: Path) -> bool:
-    """Whether the harness finds losses where there must be some."""
+    """Whether the harness has found losses where there must be some: on a disk that lies."""
     run = Run(1, options.engine, place / "lying-disk", options.images)
     run.place.mkdir()
     with run.ends:

@@ -1,5 +1,5 @@
-"""Backups of a server while it is appended to, each restored, checked and compared with what was acked before it began.
-Some restores are killed and made again."""
+"""Backups of a server during appends. Each is restored, checked, and compared with what was acked before it began. Some
+restores are killed and run again."""
 
 import shlex
 import shutil
@@ -13,14 +13,14 @@ from faults.run import Run
 from faults.tally import Tally
 
 BACKUPS = 5
-RECORDS = 2000  # each writer has acked before the next one
+RECORDS = 2000  # acked for each writer between two backups
 COMMAND_S = 120.0
 MOST_RESTORE_S = 0.6
 SHARE_OF_KILLS = 0.4
 
 
 def under_load(run: Run) -> Tally:
-    # The server makes the copy for whoever can open its socket.
+    # The server copies its database for whoever can open its socket.
     run.engine += f" --socket {shlex.quote(str(run.place / 'socket'))}"
     server = run.server()
     server.start()
@@ -47,7 +47,7 @@ def under_load(run: Run) -> Tally:
 
 
 def _lite(tally: Tally, *words: str | Path) -> bool:
-    """Whether `s2 lite` succeeds in it."""
+    """Runs an `s2 lite` command; whether it succeeded."""
     command = [sys.executable, "-m", "s2cli", "lite", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
     if done.returncode:
@@ -67,7 +67,7 @@ def _restore(run: Run, tally: Tally, backup: Path, data: Path) -> bool:
 
 
 def _compare(run: Run, load: Load, data: Path, before: int) -> Tally:
-    """What was acked before must be in the data."""
+    """Starts a server on restored data, which must have what was acked before the backup."""
     restored = Server(run.engine.rpartition(" --socket ")[0], data)
     try:
         restored.start()

@@ -1,8 +1,9 @@
-"""Bit rot: one bit is flipped in a file of a data directory, a server starts on it, and all that was acked is read.
+"""Bit rot: one bit is flipped in a file of a data directory, a server starts on it, and everything that was acked is
+read.
 
-A run is silent if something acked is missing or changed and nobody is told: each answer is 200, `/health` as well, and
-the server starts. The youngest transaction before a power failure is counted apart: torn and rotten look alike. From
-the command line: `python -m faults.bit_flips --flips 300 --seed 1`, in the folder `tests`.
+A run is silent if an acked record is missing or changed and the server does not report it: it starts, and all answers
+are 200, that of `/health` too. The loss of the last transaction before a power failure is counted apart, as it cannot
+be told from one that the failure tore. To run it: `python -m faults.bit_flips --flips 300 --seed 1`, in `tests`.
 """
 
 import argparse
@@ -27,13 +28,14 @@ BASIN = "rotting-basin"
 STREAMS = {"small": (3, 20), "wide": (40, 90), "large": (2, 30_000)}
 ROUNDS = 12
 START_S = 60
-# What is flipped, and how often of a hundred. Without the mark it is as after a power failure.
+# In which file a bit is flipped -> in how many of a hundred runs. Without the mark it is as after a power failure.
 TARGETS = {"database": 30, "closed database": 20, "log": 25, "log without mark": 15, "mark": 10}
 
 
 @dataclass
 class Flips:
-    """`told`: runs in which something was missing and it was said; `harmless`: nothing was missing."""
+    """`harmless`: runs in which nothing was missing. `told`: something was missing, and the server said so. `youngest`:
+    only the last transaction was missing. `silent`: more was missing, and the server did not say so."""
 
     runs: int = 0
     records: int = 0
@@ -46,7 +48,7 @@ class Flips:
 
 
 class Server:
-    """`s2 lite` on a data directory; its words are in `log`."""
+    """`s2 lite` on a data directory. Its stderr goes to the file `log`."""
 
     def __init__(self, data: Path, log: Path) -> None:
         self._log = log
@@ -73,7 +75,8 @@ class Server:
 
 
 class Directory:
-    """A data directory whose files can be put back as they were: in place, for a copy of the database is refused."""
+    """A data directory whose files can be set back to what they were. They are written in place, as a server would
+    refuse a copy of the database."""
 
     def __init__(self, place: Path) -> None:
         self.data = place / "data"
@@ -100,8 +103,8 @@ class Directory:
 
 
 def load(directory: Directory, dice: random.Random) -> tuple[dict[str, dict], str]:
-    """Appends with acks, a good end between, and a kill behind: the files and what was acked at both, and the stream
-    that had the last append of all."""
+    """Appends on a server that is once stopped in between, and killed at the end. Returns the files and what was acked
+    at both moments, and the stream of the very last append."""
     acked: dict[str, list[str]] = {stream: [] for stream in STREAMS}
     server = directory.start()
     last = ""
@@ -130,7 +133,7 @@ def load(directory: Directory, dice: random.Random) -> tuple[dict[str, dict], st
 
 
 def read(server: Server, stream: str) -> tuple[list[str], bool]:
-    """All bodies, as far as they are there, and whether something was said to be wrong."""
+    """The bodies of all records that can be read, and whether the server reported that something is wrong."""
     found: list[str] = []
     at, told = 0, False
     while True:
@@ -159,7 +162,7 @@ def flip_one(directory: Directory, states, last: str, target: str, dice: random.
     name = {"log": "s2.db-wal", "log without mark": "s2.db-wal", "mark": "s2.db-mark"}.get(target, "s2.db")
     size_bytes = len(files[name])
     if name == "s2.db-wal":
-        # What lies behind is left from the log before, and nobody reads it.
+        # What comes after these frames is left from the log before, and is never read.
         frames = mark.read(directory.data / "s2.db").frames
         size_bytes = min(size_bytes, wal.HEADER_BYTES + frames * (wal.FRAME_HEADER_BYTES + PAGE_BYTES))
     at, bit = dice.randrange(size_bytes), dice.randrange(8)
@@ -205,7 +208,7 @@ def flip_one(directory: Directory, states, last: str, target: str, dice: random.
 
 
 def flip_bits(place: Path, seed: int, count: int) -> dict[str, Flips]:
-    """`count` runs on one load, in an empty directory; what came of them by what was flipped."""
+    """Makes `count` runs on one load, in the empty directory `place`. Returns the results by what was flipped."""
     dice = random.Random(seed)
     directory = Directory(place)
     states, last = load(directory, dice)

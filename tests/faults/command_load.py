@@ -1,4 +1,4 @@
-"""`s2 append` and `s2 read --follow` on one stream, while something happens to them or to the server."""
+"""A load of `s2 append` and `s2 read --follow` on one stream, for faults of processes and networks."""
 
 import contextlib
 import json
@@ -21,8 +21,8 @@ RAISED = 5  # the exit code of an append whose condition failed
 
 
 class CommandLoad:
-    """Lines go into `s2 append` at a steady pace, and `s2 read --follow` prints them. `port` is where both find the
-    server, `direct` the server itself."""
+    """Feeds lines to `s2 append` at a steady pace, and collects what `s2 read --follow` prints. Both connect to `port`,
+    which may be that of a proxy; `direct` is the server itself."""
 
     def __init__(self, port: int, direct) -> None:
         self.ledger = Ledger(STREAM)
@@ -66,7 +66,7 @@ class CommandLoad:
                 time.sleep(PAUSE_S)
 
     def follow(self) -> None:
-        """Once the stream is there."""
+        """Starts the follower. The stream must exist."""
         while self.tail() is None:
             time.sleep(PAUSE_S)
         self._read = self._start("read", "--follow", URI, "--max-outage", f"{WAIT_S:.0f}s")
@@ -85,7 +85,7 @@ class CommandLoad:
                 self._changed.notify_all()
 
     def wait_for(self, lines: int) -> bool:
-        """Whether the follower prints so many more."""
+        """Waits until the follower has printed so many more lines; False if that takes too long."""
         goal = self._printed_lines + lines
         deadline_s = time.monotonic() + WAIT_S
         while self._printed_lines < goal and time.monotonic() < deadline_s:
@@ -96,7 +96,7 @@ class CommandLoad:
         return self._printed_lines >= goal
 
     def tail(self) -> int | None:
-        """As the server tells it; None if it does not."""
+        """The tail of the stream; None if the server does not answer."""
         with contextlib.suppress(OSError):
             status, _, body = ask(self._direct, "GET", f"/v1/streams/{STREAM}/records/tail")
             if status == 200:
@@ -105,13 +105,13 @@ class CommandLoad:
         return None
 
     def kill_append(self) -> None:
-        """kill -9, and another one that goes on where the stream ends."""
+        """Kills the append with SIGKILL, and starts another one that continues where the stream ends."""
         self._append.kill()
         self._resume()
 
     def _resume(self) -> None:
-        """Appends what the stream does not have yet. Where it ends may change when something of a killed append comes
-        late; then the condition fails, and this is done again."""
+        """Appends what the stream does not have yet. A late batch of a killed append may move the tail meanwhile: then
+        the condition fails, and this is done again."""
         self._end_append()
         while (tail := self.tail()) is None:
             time.sleep(PAUSE_S)
@@ -126,7 +126,7 @@ class CommandLoad:
         return self._append.returncode
 
     def end(self) -> Tally:
-        """The end of the input, and what came of everything."""
+        """Ends the input, waits for the commands, and returns the result."""
         self._stop.set()
         while (code := self._end_append()) == RAISED:
             self._resume()
@@ -149,7 +149,7 @@ class CommandLoad:
         return tally
 
     def close(self) -> None:
-        """Leaves no process."""
+        """Kills all processes."""
         self._stop.set()
         for process in (self._append, self._read):
             if process is not None:

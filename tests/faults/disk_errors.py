@@ -1,5 +1,5 @@
-"""A disk that says no, once or for ever, and one that does not answer. Every append is answered all the same, SIGTERM
-ends the server, and what was acked is there when the disk is well again."""
+"""A disk whose calls fail, once or for ever, and a disk that hangs. Even so, every append is answered, SIGTERM ends the
+server, and what was acked is there once the disk works again."""
 
 import contextlib
 import errno
@@ -12,12 +12,12 @@ from faults.run import Run
 from faults.tally import Tally
 
 RECORDS = 100  # acked on each stream before and after
-FAIL_S = 60.0  # in which the call comes that goes wrong
-LASTS_S = 2.0  # how long a fault lasts that passes
-ANSWERED_S = 20.0  # in which an append has its answer, whatever the disk does
+FAIL_S = 60.0  # how long to wait until a call has failed
+LASTS_S = 2.0  # how long a temporary fault lasts
+ANSWERED_S = 20.0  # within which each append has its answer, whatever the disk does
 HANG_S = 12.0  # longer than the server waits for a disk
 
-# Which calls go wrong, on which files: those that a load makes again and again.
+# Which calls fail, on which files: calls that a load makes all the time.
 CALLS = (
     (Calls.WRITE, "-wal"),
     (Calls.SYNC, "-wal"),
@@ -28,7 +28,7 @@ CALLS = (
 
 
 class _Ordeal:
-    """A load on a server whose disk goes wrong, and what is found out about it."""
+    """A load on a server with a faulty disk, and the result."""
 
     def __init__(self, run: Run) -> None:
         workplace = run.place / "disk"
@@ -46,18 +46,18 @@ class _Ordeal:
             self.tally.complaints.append(complaint)
 
     def fail(self, error: int, count: int, choices: Sequence[tuple[Calls, str]] = CALLS) -> None:
-        """Until a call has failed."""
+        """Waits until a call has failed."""
         calls, suffix = self.dice.choice(choices)
         self.what = f"{calls!r} of *{suffix}"
         self.disk.fail(calls, error, suffix=suffix, skip=self.dice.randrange(30), count=count)
         self.expect(self.disk.wait_until_failed(FAIL_S), f"nothing failed: {self.what}")
 
     def wait(self, seconds: float) -> None:
-        """While the load goes on."""
+        """Lets the load run for so long."""
         self.load.wait_for(1 << 40, seconds)
 
     def end(self) -> Tally:
-        """SIGTERM, a disk that is well, a new start, and a comparison."""
+        """Ends the server with SIGTERM, heals the disk, starts a server again, and compares."""
         self.expect(self.server.stop() is not None, f"SIGTERM does not end the server within {STOP_S:.0f} s")
         self.disk.heal()
         self.server.start()
@@ -93,7 +93,7 @@ def read_only(run: Run) -> Tally:
 
 def full_for_a_while(run: Run) -> Tally:
     ordeal = _Ordeal(run)
-    # A sync that fails is no matter of room: nobody knows what it left out.
+    # A failed sync has nothing to do with space: it is unknown what it has not written.
     ordeal.fail(errno.ENOSPC, FOR_EVER, [(calls, suffix) for calls, suffix in CALLS if calls is Calls.WRITE])
     ordeal.wait(LASTS_S)
     ordeal.disk.heal()
@@ -110,7 +110,8 @@ def full_for_ever(run: Run) -> Tally:
 
 
 def sync_that_hangs(run: Run) -> Tally:
-    """Longer than the server waits for the disk; then it goes on, or is told to end while it hangs."""
+    """The disk hangs for longer than the server waits for it. Then it works again, or the server is told to end while
+    it hangs."""
     ordeal = _Ordeal(run)
     ordeal.disk.hang(Calls.SYNC)
     ordeal.wait(HANG_S)

@@ -1,4 +1,4 @@
-"""What may be on a disk after a power failure: rebuilt from a log of what was done to it.
+"""Makes what may be on a disk after a power failure, from a log of all calls that changed it.
 
 What was synced is there. What was written behind the last sync that has ended may be there or not, in any combination,
 torn between sectors, or as zeros where the file grew. After a sync that failed, the system takes its pages for written:
@@ -19,7 +19,7 @@ from faults.disk_log import Entry, Kind, read_log
 SECTOR_BYTES = 512
 PAGE_BYTES = 4096
 
-# Path, from the directory on, -> its inode and content.
+# Path in the directory -> inode and content.
 Image = dict[str, tuple[int, bytes]]
 
 WAYS = ("dropped", "kept", "cut off", "reordered", "torn", "zeroed")
@@ -27,7 +27,7 @@ WAYS = ("dropped", "kept", "cut off", "reordered", "torn", "zeroed")
 
 @dataclass
 class _Change:
-    """Of a file's bytes: `data` written at `offset`, or, without data, a size."""
+    """A change of a file: `data` written at `offset`; without data, a truncation to that size."""
 
     number: int
     offset: int
@@ -45,9 +45,9 @@ class _Change:
 @dataclass
 class _File:
     durable: bytearray = field(default_factory=bytearray)
-    seen: bytearray = field(default_factory=bytearray)  # by whoever reads it before the power fails
+    seen: bytearray = field(default_factory=bytearray)  # what a read returns before the power fails
     pending: list[_Change] = field(default_factory=list)
-    doubtful: dict[int, bytes] = field(default_factory=dict)  # page -> what a sync that failed should have written
+    doubtful: dict[int, bytes] = field(default_factory=dict)  # page -> what a failed sync should have written
 
     def change(self, change: _Change) -> None:
         change.apply(self.seen)
@@ -57,7 +57,7 @@ class _File:
         else:
             first, end = change.offset // PAGE_BYTES, -(-(change.offset + len(change.data)) // PAGE_BYTES)
             if any(self.doubtful.pop(page, None) is not None for page in list(range(first, end))):
-                # Written again, the whole page is to be written.
+                # It was written again, so the next sync writes the whole page.
                 change.offset = first * PAGE_BYTES
                 change.data = bytes(self.seen[change.offset : end * PAGE_BYTES])
                 for page in range(first, end):
@@ -79,12 +79,13 @@ class _File:
 
 
 class Disk:
-    """The directory `root`, step by step. It begins as it lies on the real disk, which counts as synced, or empty."""
+    """A model of the directory `root`, to which the entries of a log are applied. It begins with what is on the real
+    disk, which counts as synced, or empty."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._files: dict[int, _File] = {}
-        self._names: dict[str, int] = {}  # as they are seen
+        self._names: dict[str, int] = {}  # as they are before the power fails
         self._durable_names: dict[str, int] = {}
         self._pending_names: list[tuple[int, str, str, int | None]] = []  # number, directory, path, inode or None
         self._syncs: dict[int, int] = {}
@@ -144,7 +145,7 @@ class Disk:
         self._pending_names = rest
 
     def differences(self) -> list[Entry]:
-        """What has been done to the real directory and is not in the log: its writer was killed between the two."""
+        """Takes over what was done to the real directory but is not in the log, as the writer was killed in between."""
         entries = []
         for path in sorted(self._root.rglob("*")):
             if not path.is_file() or path.name.endswith("-shm"):
@@ -166,10 +167,10 @@ class Disk:
         return entries + [Entry(Kind.UNLINK, path=path) for path in gone]
 
     def image(self, way: str, dice: random.Random) -> Image:
-        """What is on the disk if the power fails now."""
+        """What may be on the disk if the power fails now."""
         numbers = [change[0] for change in self._pending_names]
         numbers += [change.number for file in self._files.values() for change in file.pending]
-        # Up to here everything was kept, where things are cut off.
+        # If the changes are cut off at some point, everything before it is kept.
         edge = dice.choice(sorted(numbers)) if numbers else 0
         keeps: Callable[[int], bool] = {
             "dropped": lambda number: False,
@@ -177,7 +178,7 @@ class Disk:
             "cut off": lambda number: number <= edge,
         }.get(way, lambda number: dice.random() < 0.5)
         names = dict(self._durable_names)
-        # Names come to the disk in their order.
+        # Names reach the disk in the order of their changes.
         count = len(self._pending_names)
         names_kept = {"dropped": 0, "kept": count}.get(way, dice.randint(0, count))
         for _, _, path, inode in self._pending_names[:names_kept]:
@@ -216,15 +217,15 @@ def _put(names: dict[str, int], path: str, inode: int | None) -> None:
 
 
 def _sectors(change: _Change) -> list[_Change]:
-    """A write in pieces that end where sectors do."""
+    """Splits a write at the borders of sectors."""
     data = change.data or b""
     edges = [0, *range(SECTOR_BYTES - change.offset % SECTOR_BYTES, len(data), SECTOR_BYTES), len(data)]
     return [_Change(0, change.offset + a, data[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 class Stage:
-    """Sets images up where a directory lies, each in the very files that are in it: a server may know their inodes, and
-    take a copy for what it is. What lies there goes."""
+    """Puts images into a directory, in place of what is there. They are written into the files that exist: a server
+    knows their inodes, and would refuse a copy."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -242,7 +243,7 @@ class Stage:
             path.write_bytes(content)
 
     def clear(self) -> None:
-        """Take everything away."""
+        """Deletes everything in the directory."""
         for path in [path for path in self._root.rglob("*") if path.is_file()]:
             path.rename(self._shelf / str(path.stat().st_ino))
         shutil.rmtree(self._root)
@@ -250,8 +251,8 @@ class Stage:
 
 
 def seal(log: Path, disk: Disk) -> None:
-    """After its writer was killed: the log loses what is not whole at its end, and gets what the writer did and had not
-    written down. `disk` is as it was before the log; used up."""
+    """To be called after the writer of a log was killed. Removes an incomplete entry at its end, and adds what the
+    writer had done but not logged. `disk`: the directory as it was before the log; it is changed."""
     whole_bytes = 0
     for entry, end in read_log(log):
         disk.apply(entry)

@@ -1,4 +1,4 @@
-"""The log of what was done to a directory, as faulty_disk.c writes it: one entry for each call, in their order."""
+"""Reads the log that faulty_disk.c writes of a directory: an entry for each call that changed it, in order."""
 
 import struct
 from collections.abc import Iterator
@@ -39,7 +39,8 @@ class Entry:
 
 
 def read_log(path: Path) -> Iterator[tuple[Entry, int]]:
-    """The entries, each with where it ends in the log. Ends before one that is not whole: its writer was killed."""
+    """The entries, each with the place in the log where it ends. An incomplete entry at the end is left out: the writer
+    was killed."""
     data = memoryview(path.read_bytes())
     place = 0
     while place + _HEAD.size <= len(data):

@@ -21,7 +21,7 @@ STOP_S = 30.0
 
 
 class DidNotStartError(Exception):
-    """The server ended, or does not answer; its last words are in the text."""
+    """The server ended, or does not answer. The message has the end of its log."""
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Until it answers. Raises DidNotStartError."""
+        """Starts the server, and waits until it answers. Raises DidNotStartError."""
         self.kill()
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
@@ -55,7 +55,7 @@ class Server:
             time.sleep(0.02)
 
     def status(self) -> int | None:
-        """Of `GET /health`; None if nobody answers."""
+        """The status of `GET /health`; None if there is no answer."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_S)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/health")
@@ -79,13 +79,13 @@ class Server:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9, if it runs."""
+        """Kills the server with SIGKILL, if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> int | None:
-        """SIGTERM; the exit code, or None if it does not end: then it is killed."""
+        """Ends the server with SIGTERM. Returns its exit code; None if it did not end in time, and was killed."""
         self.send(signal.SIGTERM)
         assert self._process is not None
         try:

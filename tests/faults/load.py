@@ -1,4 +1,4 @@
-"""A load of appends whose every record can be told from all others, and the comparison of a stream with it."""
+"""A load of appends in which all records differ, and the comparison of a stream with what was appended."""
 
 import contextlib
 import http.client
@@ -23,7 +23,7 @@ LOST = (OSError, http.client.HTTPException)
 
 
 class UnreadableError(Exception):
-    """A read is refused."""
+    """A read has failed."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status} {body!r}")
@@ -31,7 +31,7 @@ class UnreadableError(Exception):
 
 
 def body_of(stream: str, number: int) -> bytes:
-    """Record `number` of a stream: it says so, and has another size than its neighbours."""
+    """The body of record `number` of a stream. It contains both, and its size differs from its neighbours'."""
     filler = b"%d." % (number * 7919)
     size = (number * 2654435761) % 900 if number % 50 else 20_000
     return b"%b %d " % (stream.encode(), number) + (filler * (size // len(filler) + 1))[:size]
@@ -39,8 +39,8 @@ def body_of(stream: str, number: int) -> bytes:
 
 @dataclass(frozen=True)
 class Acked:
-    """Records `first` to before `first + count` have the sequence numbers from `seq_num` on. `log_bytes`: how much of
-    the disk's log there was when the ack came."""
+    """An ack: the records from `first` to `first + count`, exclusive, have the sequence numbers from `seq_num` on.
+    `log_bytes`: how long the log of the disk was when the ack came."""
 
     seq_num: int
     first: int
@@ -49,7 +49,7 @@ class Acked:
 
 
 class Ledger:
-    """What one writer sent to one stream, and which of it was acked."""
+    """What one writer has sent to one stream, and which records were acked."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -63,18 +63,19 @@ class Ledger:
         self.acked_count += acked.count
 
     def read(self, found: list[tuple[int, bytes]], log_bytes: int) -> None:
-        """What a read has shown counts as acked: nobody is told of what is not durable."""
+        """Counts the records that a read has shown as acked: a server shows only what is durable."""
         told = {each.seq_num + offset for each in self.acked for offset in range(each.count)}
         for seq_num, body in found:
             if seq_num not in told:
                 self.ack(Acked(seq_num, int(body.split()[1]), 1, log_bytes))
 
     def acked_before(self, log_bytes: float) -> int:
-        """How many records were acked while the log was no longer than that."""
+        """How many records were acked before the log was longer than `log_bytes`."""
         return sum(each.count for each in self.acked if each.log_bytes <= log_bytes)
 
     def went_on(self, log_bytes: float) -> "Ledger":
-        """This one as it was then, for a disk with a new log. What was not acked may be there or not."""
+        """The ledger as it was at that length of the log, for a disk with a new log. Later records may be there or
+        not."""
         after = Ledger(self.stream)
         after.sent = self.sent
         for each in self.acked:
@@ -83,8 +84,8 @@ class Ledger:
         return after
 
     def compare(self, found: list[tuple[int, bytes]], log_bytes: float) -> Tally:
-        """What was acked while the log was no longer than `log_bytes` must be in the stream, and nothing twice, and
-        nothing that was not sent."""
+        """Compares a stream with the ledger: what was acked before the log was longer than `log_bytes` must be there,
+        nothing may be there twice, and nothing that was not sent."""
         acked = [each for each in self.acked if each.log_bytes <= log_bytes]
         tally = Tally(records=len(found), acked=sum(each.count for each in acked))
         there = dict(found)
@@ -107,8 +108,8 @@ class Ledger:
 
 
 class Writer:
-    """Appends to a stream of its own in a session, with several batches in flight, until stopped; connects again as
-    often as it takes. `log_bytes` says how long the disk's log is."""
+    """Appends to a stream of its own in a session, with several batches in flight, until it is stopped. It reconnects
+    as often as needed. `log_bytes()` says how long the log of the disk is."""
 
     def __init__(self, server, ledger: Ledger, dice: random.Random, log_bytes=lambda: 0) -> None:
         self.ledger = ledger
@@ -123,13 +124,13 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Sends nothing more, and waits for what is in flight."""
+        """Stops sending, and waits for the acks of what is in flight."""
         self._stop.set()
         self._thread.join(2 * ANSWER_S)
         assert not self._thread.is_alive(), f"an append to {self.ledger.stream} hangs"
 
     def wait_for(self, count: int, timeout_s: float) -> bool:
-        """Whether so many more records are acked within that time."""
+        """Waits for acks of so many more records; False if that takes too long."""
         goal = self.ledger.acked_count + count
         with self._changed:
             return self._changed.wait_for(lambda: self.ledger.acked_count >= goal, timeout_s)
@@ -161,7 +162,7 @@ class Writer:
 
     def _ack(self, session) -> None:
         frame = session.frame()
-        # As early as can be: what is in the log by now was done before the ack was seen.
+        # As early as possible: what is in the log now was done before the ack was seen.
         log_bytes = self._log_bytes()
         if frame is None or frame.status is not None:
             raise ConnectionError(frame and frame.message)
@@ -180,7 +181,8 @@ class Writer:
 
 
 class Load:
-    """Writers on so many streams, which it creates, with their ledgers. `ledgers` from an earlier load go on."""
+    """Writers with their ledgers, one for each stream, which are created. With `ledgers` of an earlier load its streams
+    are used again."""
 
     def __init__(self, server, dice, *, streams=3, log_bytes=lambda: 0, ledgers=None) -> None:
         if ledgers is None:
@@ -193,7 +195,7 @@ class Load:
         self.writers = [Writer(server, ledger, random.Random(dice.random()), log_bytes) for ledger in ledgers]
 
     def wait_for(self, count: int, timeout_s: float = ANSWER_S) -> bool:
-        """Whether each writer has so many more records acked within that time."""
+        """Waits until each writer has so many more records acked; False if that takes too long."""
         return all(writer.wait_for(count, timeout_s) for writer in self.writers)
 
     def stop(self) -> None:
@@ -211,7 +213,7 @@ def create(server, path: str, resource: dict) -> None:
 
 
 def ask(server, method, path, body=None, headers=None):
-    """One request: the status, headers and body of its answer."""
+    """Makes a request. Returns status, headers and body of the answer."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=ANSWER_S)
     with contextlib.closing(connection):
         connection.request(method, path, body, {"s2-basin": BASIN} | (headers or {}))
@@ -220,7 +222,8 @@ def ask(server, method, path, body=None, headers=None):
 
 
 def read_stream(server, stream: str) -> list[tuple[int, bytes]]:
-    """All records, with their sequence numbers. Raises UnreadableError for an answer that says so."""
+    """All records of a stream, with their sequence numbers. Raises UnreadableError if a read is answered with an
+    error."""
     found: list[tuple[int, bytes]] = []
     headers = {"accept": "application/protobuf"}
     while True:
@@ -239,7 +242,7 @@ def read_stream(server, stream: str) -> list[tuple[int, bytes]]:
 
 
 def is_writable(server, stream: str) -> bool:
-    """Whether it takes an append."""
+    """Whether an append to the stream succeeds."""
     headers = {"content-type": "application/protobuf", "accept": "application/protobuf"}
     status, _, _ = ask(server, "POST", f"/v1/streams/{stream}/records", append_input(b"last"), headers)
     return status == 200
@@ -252,7 +255,7 @@ def compare(server, ledgers: list[Ledger], log_bytes: float = float("inf")) -> T
     said = server.status() != 200
     for ledger in ledgers:
         if ledger.created_log_bytes > log_bytes:
-            continue  # nobody was told yet that it is there
+            continue  # its creation was not acknowledged yet
         try:
             tally += ledger.compare(read_stream(server, ledger.stream), log_bytes)
         except UnreadableError as error:

@@ -1,5 +1,5 @@
-"""Power failures: a load runs on a disk that is written down, the power fails at a moment that the dice choose, and a
-server starts on what may be on the disk then. What was acked before that moment must be there."""
+"""Power failures: a load runs on a disk whose calls are logged, the power fails at a random moment, and a server starts
+on what may be on the disk then. What was acked before that moment must be there."""
 
 import contextlib
 import copy
@@ -15,15 +15,15 @@ from faults.load import Ledger, Load, compare, read_stream
 from faults.run import Run
 from faults.tally import Tally
 
-SYNC_S = 0.003  # a sync takes so long at least: an ack that does not wait for it comes before its end
-RECORDS = 200  # acked on each stream before something happens
+SYNC_S = 0.003  # the least time of a sync, so that an ack that does not wait for it comes before its end
+RECORDS = 200  # acked on each stream before the power fails
 FAIL_S = 60.0
 STREAMS = 3
-EARLY = 10  # calls after a start and a look
+EARLY = 10  # calls after a start and a read of all streams
 
 
 class Recording:
-    """A load on a server whose disk is written down; it goes on with `ledgers`, if there are any, on what is there."""
+    """A load on a server whose disk is logged. With `ledgers` it continues on the data of an earlier load."""
 
     def __init__(
         self, run: Run, name: str = "disk", ledgers: list[Ledger] | None = None, *, lies: bool = False
@@ -58,8 +58,8 @@ class Recording:
         assert self._load.wait_for(RECORDS), f"no appends: {self.server.last_words()}"
 
     def restart(self) -> int:
-        """kill -9, a start, and a look at all streams; how long the log is then. What anybody has read must stay, as if
-        it had been acked."""
+        """Kills the server, starts it, and reads all streams: what a read has shown must stay, as if it had been acked.
+        Returns the length of the log then."""
         self.server.kill()
         self._load.stop()
         self.disk.heal()
@@ -72,14 +72,14 @@ class Recording:
         return log_bytes
 
     def end(self) -> float:
-        """The longest stall of a writer."""
+        """The longest time in seconds that a writer waited for an ack."""
         self._load.stop()
         self.server.close()
         return self._load.longest_stall_s
 
     def images(self, count: int, after: int = 0) -> Iterator[tuple[int, str, Image]]:
-        """So many power failures behind that place in the log: for each, the place, what became of the rest, and
-        what is on the disk. Half of them come just before or behind a sync."""
+        """Yields power failures at places of the log after the given one: the place, what happened to the changes that
+        were not synced, and what is on the disk. Half of them are just before or after a sync."""
         dice = self._run.dice
         places = [(end, entry.kind) for entry, end in read_log(self._log) if end > after]
         syncs = [number for number, (_, kind) in enumerate(places) if kind in (Kind.SYNC_BEGIN, Kind.SYNC_END)]
@@ -100,7 +100,7 @@ class Recording:
 
 
 def _check(run: Run, recording: Recording, count: int, after: int = 0) -> Tally:
-    """Starts a server on each of so many images."""
+    """Starts a server on each of the images, and compares."""
     tally = Tally()
     server = run.server()
     stage = Stage(server.data)
@@ -138,7 +138,7 @@ def single(run: Run) -> Tally:
 
 
 def after_kill(run: Run) -> Tally:
-    """The server is killed at any moment and starts again, and then the power fails."""
+    """The server is killed at a random moment and started again, and then the power fails."""
     recording = Recording(run)
     after = recording.restart()
     recording.go_on()
@@ -147,7 +147,7 @@ def after_kill(run: Run) -> Tally:
 
 
 def after_failed_sync(run: Run) -> Tally:
-    """A sync fails once, and the system takes its pages for written; the server is killed and starts again, and then
+    """A sync fails once, and the system takes its pages for written. The server is killed and started again, and then
     the power fails."""
     recording = Recording(run)
     recording.disk.fail(Calls.SYNC, suffix="-wal", skip=run.dice.randrange(20), count=1)
@@ -159,7 +159,7 @@ def after_failed_sync(run: Run) -> Tally:
 
 
 def twice(run: Run) -> Tally:
-    """The power fails, a server goes on with what is there, and the power fails again."""
+    """The power fails, a server continues on what is there, and the power fails again."""
     first = Recording(run)
     stall_s = first.end()
     ((place, _, image),) = first.images(1, after=max(ledger.created_log_bytes for ledger in first.ledgers))
@@ -171,7 +171,7 @@ def twice(run: Run) -> Tally:
 
 
 def on_a_disk_that_lies(run: Run) -> Tally:
-    """Syncs do nothing: what was acked is lost, and the harness must notice."""
+    """Syncs do nothing: acked records are lost, and the harness must notice that."""
     recording = Recording(run, lies=True)
     recording.end()
     return _check(run, recording, run.images)

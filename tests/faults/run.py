@@ -1,4 +1,4 @@
-"""What a run with a fault is given."""
+"""What a run of a fault gets."""
 
 import contextlib
 import random
@@ -10,8 +10,9 @@ from faults.engines import Server
 
 @dataclass
 class Run:
-    """`engine` is the command line that starts a server, `place` an empty directory of the run's own, and `images` how
-    many power failures one load is good for. All choices come from `dice`. `ends` closes what must not outlive it."""
+    """`engine`: the command line that starts a server. `place`: an empty directory for this run alone. `images`: how
+    many power failures are tried on one load. `dice`: makes all choices. `ends`: closes what must not outlive the
+    run."""
 
     seed: int
     engine: str
@@ -24,5 +25,5 @@ class Run:
         self.dice = random.Random(self.seed)
 
     def server(self, name: str = "data", env: dict[str, str] | None = None) -> Server:
-        """One that is not started yet, with its data in that directory of `place`."""
+        """A server that is not started yet, with its data in a directory of this name in `place`."""
         return self.ends.enter_context(contextlib.closing(Server(self.engine, self.place / name, env)))

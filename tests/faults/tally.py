@@ -1,4 +1,4 @@
-"""What came of the runs with a fault: the rows of the table."""
+"""The results of the runs with a fault: the rows of the table."""
 
 from dataclasses import dataclass, field, fields
 
@@ -7,9 +7,10 @@ COLUMNS = ("runs", "records", "acked", "lost", "duplicated", "reordered", "silen
 
 @dataclass
 class Tally:
-    """`lost` are acked records that are not where they were acked, `duplicated` are there twice, `reordered` stand
-    before one that was sent earlier, or are not what was sent. `silent`: runs with any of these in which nobody was
-    told. `stall_s` is the longest time in which a client waited for an answer while the fault lasted or after it."""
+    """`lost`: acked records that are not where they were acked. `duplicated`: records that are there twice.
+    `reordered`: records before one that was sent earlier, or that are not what was sent. `silent`: runs with any of
+    these in which the server reported nothing. `stall_s`: the longest time that a client waited for an answer, from the
+    fault on."""
 
     runs: int = 0
     records: int = 0
