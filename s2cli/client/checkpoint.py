@@ -95,10 +95,10 @@ class Checkpoint:
             self._next_save = now + SAVE_S
             self.save(session, clean=False)
 
-    def finish(self, session: ExactSession) -> None:
-        """Saves where the run has ended. If nothing is in flight, the next run need not compare anything. Raises
-        S2Error."""
-        self.save(session, clean=not session.in_flight and not session.needs_resolution())
+    def finish(self, session: ExactSession, *, whole: bool) -> None:
+        """Saves where the run has ended; `whole`: all of the input is durable. If nothing can come into the stream any
+        more, the next run need not compare anything. Raises S2Error."""
+        self.save(session, clean=session.ends_clean(whole=whole))
 
     def save(self, session: ExactSession, *, clean: bool) -> None:
         """Saves how far the session has come; it is on the disk when this returns. `clean`: the run has ended with

@@ -176,13 +176,15 @@ def _run(
     loop = ExactAppendLoop(
         stream, session, source, inputs, options, interrupts, notice, detail, tick, checkpoint=checkpoint
     )
+    whole = False
     try:
         loop.run()
         if checkpoint is not None and source.error is None and not interrupts.count:
             checkpoint.end_of_input(source.lines)
+            whole = True
     finally:
         if checkpoint is not None and loop.has_begun:
-            checkpoint.finish(session)
+            checkpoint.finish(session, whole=whole)
 
 
 def inflight_bytes(stream: StreamClient) -> int:

@@ -12,6 +12,7 @@ from s2cli.cli import console
 from s2cli.client import api
 from s2cli.client.api import ApiClient
 from s2cli.client.retry import Interrupted, Interrupts
+from s2cli.client.sockets import LostError
 from s2cli.client.stream_client import StreamClient
 from s2cli.commands.append import inflight_bytes
 from s2cli.commands.append_report import OUTCOMES
@@ -68,6 +69,11 @@ def bench(args: BenchArgs) -> int:
             code = interrupts.exit_code
         except S2Error as error:
             failure = streams[0].explain(error)
+            if run is not None and isinstance(failure, LostError):
+                failure = failure.reworded(
+                    f"the bench ends early, with what it has measured: {failure.message}",
+                    hint="figures with an outage in them would say nothing: run it again",
+                )
             code = failure.exit_code
         finally:
             console.status("")

@@ -128,14 +128,16 @@ class StreamCopy:
             self._target, session, source, source, options, interrupts, self._notice, console.detail, tick, checkpoint
         )
         source.start()
+        whole = False
         try:
             append.run()
             if interrupts.count:
                 raise Stopped
             pass_to(source.passed)
+            whole = source.error is None and end is None
         finally:
             if append.has_begun:
-                checkpoint.finish(session)
+                checkpoint.finish(session, whole=whole)
         if source.error is not None:
             self.is_source_gone = _is_gone(source.error)
             raise source.error

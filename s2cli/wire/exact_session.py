@@ -37,7 +37,7 @@ class ExactSession(AppendSession):
     and calls settle(). Until `is_settled` it then reads the `wanted` records and passes them to compare(); if no batch
     is in flight, it first adds the next one of the input."""
 
-    __slots__ = ("_is_settled", "_keys", "_least", "_matched", "_tail_seq_num")
+    __slots__ = ("_is_settled", "_keys", "_least", "_matched", "_may_come_late", "_tail_seq_num")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class ExactSession(AppendSession):
     ) -> None:
         self._least = 0  # where the stream is known to have ended: it cannot end before that now
         self._is_settled = True
+        self._may_come_late = False
         self._matched = 0  # records of the first batch in flight that stand in the stream
         self._keys: list[bytes] = []  # of that batch
         self._tail_seq_num = 0
@@ -71,11 +72,22 @@ class ExactSession(AppendSession):
         else:
             self.begin(seq_num)
             self._is_settled = False
+            self._may_come_late = True
+
+    def ends_clean(self, *, whole: bool) -> bool:
+        """Whether nothing that this run or an earlier one has sent can still come into the stream; `whole`: all of the
+        input is durable. What a killed run has sent may come late, until a batch of this run is acknowledged: that
+        takes the place which the next of it demands, and a connection ends with its first batch that is refused."""
+        return not self.in_flight and not self.needs_resolution() and (whole or not self._may_come_late)
 
     def begin(self, tail_seq_num: int) -> None:
         if tail_seq_num < self._least:
             raise self._recreated(tail_seq_num)
         super().begin(tail_seq_num)
+
+    def _on_ack(self, message: bytes) -> None:
+        super()._on_ack(message)
+        self._may_come_late = False
 
     def refused(self, error: S2Error) -> bool:
         if not isinstance(error, SeqNumMismatchError):

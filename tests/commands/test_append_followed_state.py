@@ -192,7 +192,8 @@ def test_kills_of_command_and_server_between_rotations_leave_each_line_once(numb
         before = tail()
         write(path, lines[:half])
         if lines[:half].count(b"\n") and dice.random() < 0.7:
-            until(lambda before=before: tail() > before)
+            until(lambda before=before, process=process: tail() > before or process.poll() is not None)
+            assert process.poll() is None, process.communicate()
         if dice.random() < 0.2:
             server.kill()
             server.start()
