@@ -8,70 +8,36 @@ be told from one that the failure tore. To run it: `python -m faults.bit_flips -
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
 import random
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from faults.engines import OWN, DidNotStartError, Server
+from faults.load import BASIN, ask, post
+from faults.tally import Tally
 
 from s2cli.server.store.sqlite import mark, wal
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
-BASIN = "rotting-basin"
 # Stream -> records of each batch, bytes of each record.
 STREAMS = {"small": (3, 20), "wide": (40, 90), "large": (2, 30_000)}
 ROUNDS = 12
-START_S = 60
 # In which file a bit is flipped -> in how many of a hundred runs. Without the mark it is as after a power failure.
 TARGETS = {"database": 30, "closed database": 20, "log": 25, "log without mark": 15, "mark": 10}
 
 
 @dataclass
-class Flips:
+class Flips(Tally):
     """`harmless`: runs in which nothing was missing. `told`: something was missing, and the server said so. `youngest`:
     only the last transaction was missing. `silent`: more was missing, and the server did not say so."""
 
-    runs: int = 0
-    records: int = 0
-    acked: int = 0
     harmless: int = 0
     told: int = 0
     youngest: int = 0
-    silent: int = 0
-    complaints: list[str] = field(default_factory=list)
-
-
-class Server:
-    """`s2 lite` on a data directory. Its stderr goes to the file `log`."""
-
-    def __init__(self, data: Path, log: Path) -> None:
-        self._log = log
-        command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", "127.0.0.1", "--port", "0"]
-        with open(log, "wb") as words:
-            self.process = subprocess.Popen(
-                [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=words, stdin=subprocess.DEVNULL
-            )
-        found = re.match(rb".*:(\d+)$", self.process.stdout.readline().strip())
-        self.port = int(found[1]) if found else None
-
-    def ask(self, method: str, path: str, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)
-        with contextlib.closing(connection):
-            headers = {"s2-basin": BASIN, "content-type": "application/json"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-
-    def end(self, *, kill: bool) -> None:
-        self.process.kill() if kill else self.process.terminate()
-        self.process.wait(START_S)
-        self.process.stdout.close()
 
 
 class Directory:
@@ -80,10 +46,7 @@ class Directory:
 
     def __init__(self, place: Path) -> None:
         self.data = place / "data"
-        self._log = place / "log"
-
-    def start(self) -> Server:
-        return Server(self.data, self._log)
+        self.server = Server(OWN, self.data)
 
     def take(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.data.iterdir() if path.name.startswith("s2.db")}
@@ -97,36 +60,30 @@ class Directory:
                 file.write(content)
                 file.truncate()
 
-    @property
-    def words(self) -> str:
-        return self._log.read_text(errors="replace")
-
 
 def load(directory: Directory, dice: random.Random) -> tuple[dict[str, dict], str]:
     """Appends on a server that is once stopped in between, and killed at the end. Returns the files and what was acked
     at both moments, and the stream of the very last append."""
     acked: dict[str, list[str]] = {stream: [] for stream in STREAMS}
-    server = directory.start()
+    server = directory.server
+    server.start()
     last = ""
-    assert server.ask("POST", "/v1/basins", {"basin": BASIN})[0] == 201
+    post(server, "/v1/basins", {"basin": BASIN})
     for stream in STREAMS:
-        assert server.ask("POST", "/v1/streams", {"stream": stream})[0] == 201
+        post(server, "/v1/streams", {"stream": stream})
     states = {}
     for number in range(2 * ROUNDS):
         if number == ROUNDS:
-            server.end(kill=False)
+            server.stop()
             states["closed"] = directory.take()
             states["closed acked"] = {stream: list(bodies) for stream, bodies in acked.items()}
-            server = directory.start()
+            server.start()
         for stream, (count, size) in STREAMS.items():
             bodies = [f"{number}:{dice.getrandbits(4 * size):x}" for _ in range(count)]
-            answer = server.ask(
-                "POST", f"/v1/streams/{stream}/records", {"records": [{"body": body} for body in bodies]}
-            )
-            assert answer[0] == 200, answer
+            post(server, f"/v1/streams/{stream}/records", {"records": [{"body": body} for body in bodies]})
             acked[stream] += bodies
             last = stream
-    server.end(kill=True)
+    server.kill()
     states["killed"] = directory.take()
     states["killed acked"] = acked
     return states, last
@@ -137,7 +94,7 @@ def read(server: Server, stream: str) -> tuple[list[str], bool]:
     found: list[str] = []
     at, told = 0, False
     while True:
-        status, body = server.ask("GET", f"/v1/streams/{stream}/records?seq_num={at}")
+        status, _, body = ask(server, "GET", f"/v1/streams/{stream}/records?seq_num={at}")
         if status == 416:
             return found, told
         if status != 200:
@@ -174,13 +131,14 @@ def flip_one(directory: Directory, states, last: str, target: str, dice: random.
     directory.put(files)
     flips.runs += 1
     flips.acked += sum(map(len, acked.values()))
-    server = directory.start()
+    server = directory.server
     try:
-        if server.port is None:
-            server.process.wait(START_S)
-            flips.told += 1
-            return
-        told = server.ask("GET", "/health")[0] != 200
+        server.start()
+    except DidNotStartError:
+        flips.told += 1
+        return
+    try:
+        told = server.status() != 200
         missing = {}
         for stream, expected in acked.items():
             found, said = read(server, stream)
@@ -192,9 +150,9 @@ def flip_one(directory: Directory, states, last: str, target: str, dice: random.
                 if strange:
                     flips.silent += 1
                     flips.complaints.append(f"{target}, byte {at}, bit {bit}: {stream} has what nobody appended")
-        told = told or server.ask("GET", "/health")[0] != 200
+        told = told or server.status() != 200
     finally:
-        server.end(kill=True)
+        server.kill()
     if not missing:
         flips.harmless += 1
     elif told:
@@ -211,12 +169,13 @@ def flip_bits(place: Path, seed: int, count: int) -> dict[str, Flips]:
     """Makes `count` runs on one load, in the empty directory `place`. Returns the results by what was flipped."""
     dice = random.Random(seed)
     directory = Directory(place)
-    states, last = load(directory, dice)
-    outcome = {target: Flips() for target in TARGETS}
-    targets = list(TARGETS)
-    for _ in range(count):
-        target = dice.choices(targets, TARGETS.values())[0]
-        flip_one(directory, states, last, target, dice, outcome[target])
+    with contextlib.closing(directory.server):
+        states, last = load(directory, dice)
+        outcome = {target: Flips() for target in TARGETS}
+        targets = list(TARGETS)
+        for _ in range(count):
+            target = dice.choices(targets, TARGETS.values())[0]
+            flip_one(directory, states, last, target, dice, outcome[target])
     return outcome
 
 

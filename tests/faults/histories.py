@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from faults.engines import STOP_S, Server
-from faults.load import BASIN, create
+from faults.load import BASIN, post
 from faults.process_faults import MOST_STOP_S
 from faults.run import Run
 from faults.tally import Tally
@@ -27,8 +27,8 @@ def _run(run: Run, fault: Callable[[random.Random, Server, CuttingProxy], None])
     """Half of the clients go through the proxy; a fault happens after every 20 to 100 requests."""
     server = run.server()
     server.start()
-    create(server, "/v1/basins", {"basin": BASIN})
-    create(server, "/v1/streams", {"stream": STREAM})
+    post(server, "/v1/basins", {"basin": BASIN})
+    post(server, "/v1/streams", {"stream": STREAM})
     proxy = run.ends.enter_context(contextlib.closing(CuttingProxy(server.port)))
     history = History()
     clients = [

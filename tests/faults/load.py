@@ -186,10 +186,10 @@ class Load:
 
     def __init__(self, server, dice, *, streams=3, log_bytes=lambda: 0, ledgers=None) -> None:
         if ledgers is None:
-            create(server, "/v1/basins", {"basin": BASIN})
+            post(server, "/v1/basins", {"basin": BASIN})
             ledgers = [Ledger(f"stream-{number}") for number in range(streams)]
             for ledger in ledgers:
-                create(server, "/v1/streams", {"stream": ledger.stream})
+                post(server, "/v1/streams", {"stream": ledger.stream})
                 ledger.created_log_bytes = log_bytes()
         self.ledgers = ledgers
         self.writers = [Writer(server, ledger, random.Random(dice.random()), log_bytes) for ledger in ledgers]
@@ -207,8 +207,9 @@ class Load:
         return max(writer.longest_stall_s for writer in self.writers)
 
 
-def create(server, path: str, resource: dict) -> None:
-    status, _, body = ask(server, "POST", path, json.dumps(resource).encode(), {"content-type": "application/json"})
+def post(server, path: str, value: dict) -> None:
+    """Makes a POST with JSON, which must succeed."""
+    status, _, body = ask(server, "POST", path, json.dumps(value).encode(), {"content-type": "application/json"})
     assert status in (200, 201), (status, body)
 
 
