@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from faults.load import BASIN, Acked, Ledger, ask, body_of, read_stream
 from faults.tally import Tally
@@ -18,6 +20,8 @@ PAUSE_S = 0.005
 WAIT_S = 90.0
 LOOK_S = 0.2
 RAISED = 5  # the exit code of an append whose condition failed
+LINES_BETWEEN = 300  # printed between two faults
+MOST_WAIT_S = 0.3  # then a fault comes, at any moment
 
 
 class CommandLoad:
@@ -94,6 +98,18 @@ class CommandLoad:
             if self._append.poll() == RAISED:
                 self._resume()
         return self._printed_lines >= goal
+
+    def run(self, dice: random.Random, turns: int, fault: Callable[[], None]) -> Tally:
+        """Lets the fault happen so many times, at random moments, and returns the result."""
+        self.follow()
+        for _ in range(turns):
+            if not self.wait_for(LINES_BETWEEN):
+                self.complaints.append("the follower prints nothing more")
+                break
+            time.sleep(dice.uniform(0, MOST_WAIT_S))
+            fault()
+        self.wait_for(LINES_BETWEEN)
+        return self.end()
 
     def tail(self) -> int | None:
         """The tail of the stream; None if the server does not answer."""

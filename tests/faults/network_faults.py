@@ -11,8 +11,6 @@ from faults.tally import Tally
 from support.cutting_proxy import CuttingProxy, Link
 
 TURNS = 4
-LINES = 300  # printed between two faults
-MOST_WAIT_S = 0.3  # then a fault comes, at any moment
 MOST_STALL_S = 3.0  # a client says that it waits after 2.5
 MOST_BYTES = 20_000  # until a connection breaks off in the middle of something
 
@@ -23,16 +21,12 @@ def _run(run: Run, fault: Callable[[random.Random, Link], None]) -> Tally:
     server.start()
     proxy = run.ends.enter_context(contextlib.closing(CuttingProxy(server.port)))
     load = run.ends.enter_context(contextlib.closing(CommandLoad(proxy.port, server)))
-    load.follow()
-    for _ in range(TURNS):
-        if not load.wait_for(LINES):
-            load.complaints.append("the follower prints nothing more")
-            break
-        time.sleep(run.dice.uniform(0, MOST_WAIT_S))
+
+    def happen() -> None:
         for link in [link for link in proxy.links if not link.is_cut]:
             fault(run.dice, link)
-    load.wait_for(LINES)
-    return load.end()
+
+    return load.run(run.dice, TURNS, happen)
 
 
 def _cut(dice: random.Random, link: Link) -> None:

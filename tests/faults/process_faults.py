@@ -12,8 +12,6 @@ from faults.run import Run
 from faults.tally import Tally
 
 TURNS = 3
-LINES = 300  # printed between two faults
-MOST_WAIT_S = 0.3  # then a fault comes, at any moment
 MOST_STOP_S = 1.5
 
 
@@ -21,15 +19,7 @@ def _run(run: Run, fault: Callable[[Run, Server, CommandLoad], None]) -> Tally:
     server = run.server()
     server.start()
     load = run.ends.enter_context(contextlib.closing(CommandLoad(server.port, server)))
-    load.follow()
-    for _ in range(TURNS):
-        if not load.wait_for(LINES):
-            load.complaints.append("the follower prints nothing more")
-            break
-        time.sleep(run.dice.uniform(0, MOST_WAIT_S))
-        fault(run, server, load)
-    load.wait_for(LINES)
-    return load.end()
+    return load.run(run.dice, TURNS, lambda: fault(run, server, load))
 
 
 def _kill_server(run: Run, server: Server, load: CommandLoad) -> None:
