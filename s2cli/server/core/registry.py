@@ -22,7 +22,7 @@ from s2cli.server.core.stream import (
     reloaded,
     wake_all,
 )
-from s2cli.server.store.interface import Append, Lane, StreamRow
+from s2cli.server.store.interface import Append, Lane, StreamRow, Tail
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -58,7 +58,7 @@ class Creator(Protocol):
 
     async def create_on_use(
         self, basin: str, name: str, use: str, layer: Layer, confirm: Callable[[], None]
-    ) -> None: ...
+    ) -> StreamRow | None: ...
 
     async def missing_stream(self, basin: str, name: str) -> ApiError: ...
 
@@ -100,7 +100,11 @@ class StreamRegistry:
             assert self.resources is not None
             if create_on is None:
                 raise await self.resources.missing_stream(basin, name)
-            await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
+            row = await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
+            if row is not None and not (self._known.get((basin, name)) or self._loading.get((basin, name))):
+                stream = Stream(self.context, row, Lane(row.id), Tail(0, 0))  # as it would be loaded
+                self._remember(stream)
+                return stream
 
     async def _load_once(self, basin: str, name: str) -> Stream | None:
         """The stream as it is stored; None where it is not there. Of several who want it, one loads it."""

@@ -163,19 +163,29 @@ class Resources:
         reply_of: StreamReply = _no_reply,
     ) -> tuple[str, StreamRow]:
         """CREATED, UPDATED or NOOP, and the stream with the config that `layer` and its basin give."""
-        async with self._changing:
+        # New streams wait for nobody. One that is there already may be gone when it is our turn.
+        while True:
             row, is_new = await self.create_stream(basin, name, layer, confirm, reply_of=reply_of)
             if is_new:
                 return CREATED, row
-            defaults = (await self.active_basin(basin)).config["default_stream_config"]
-            config = resolve_stream_config(layer, defaults)
-            if row.config == config:
-                return NOOP, row
-            permit_change()
-            row.config = config
-            await self._update_stream(row, confirm, reply_of)
-            self._streams.config_changed(row)
-            return UPDATED, row
+            async with self._changing:
+                present = await self._store.get_stream(basin, name)
+                if present is not None:
+                    return await self._change_stream(present, layer, permit_change, confirm, reply_of)
+
+    async def _change_stream(
+        self, row: StreamRow, layer: Layer, permit_change: Confirm, confirm: Confirm, reply_of: StreamReply
+    ) -> tuple[str, StreamRow]:
+        _refuse_deleting_stream(row)
+        defaults = (await self.active_basin(row.basin)).config["default_stream_config"]
+        config = resolve_stream_config(layer, defaults)
+        if row.config == config:
+            return NOOP, row
+        permit_change()
+        row.config = config
+        await self._update_stream(row, confirm, reply_of)
+        self._streams.config_changed(row)
+        return UPDATED, row
 
     async def reconfigure_stream(
         self, basin: str, name: str, change: Callable[[Config], Layer], confirm: Confirm, reply_of: StreamReply
@@ -222,12 +232,14 @@ class Resources:
 
     # What the registry of streams asks for, where it finds none.
 
-    async def create_on_use(self, basin: str, name: str, use: str, layer: Layer, confirm: Confirm) -> None:
+    async def create_on_use(self, basin: str, name: str, use: str, layer: Layer, confirm: Confirm) -> StreamRow | None:
         """Creates the stream that an append or a read (which of them `use` says) found missing, if its basin creates
-        streams so; `layer` is what the request says about its config. Of several first users one creates it."""
+        streams so; `layer` is what the request says about its config. Of several first users one creates it, and gets
+        the row; the others None."""
         if not (await self.active_basin(basin)).config[f"create_stream_on_{use}"]:
             raise stream_not_found(basin, name)
-        await self.create_stream(basin, name, layer, confirm)
+        row, is_new = await self.create_stream(basin, name, layer, confirm)
+        return row if is_new else None
 
     async def missing_stream(self, basin: str, name: str) -> ApiError:
         """What to answer to a request for records where the stream is not there: it may be the basin that is missing

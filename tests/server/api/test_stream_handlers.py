@@ -234,3 +234,48 @@ def test_a_page_has_at_most_1000_streams(shared_server, basin):
         assert (len(page["streams"]), page["streams"][-1]["name"], page["has_more"]) == (1000, "0999", True)
     page = shared_server.request("GET", "/v1/streams?start_after=0999", basin=basin).json()
     assert ([info["name"] for info in page["streams"]], page["has_more"]) == (["1000"], False)
+
+
+def at_once(server, requests):
+    """The answers to requests of as many clients, in no order."""
+    answers = []
+    start = threading.Barrier(len(requests), timeout=TIMEOUT_S)
+
+    def ask(make):
+        start.wait()
+        answers.append(make(server))
+
+    threads = [threading.Thread(target=ask, args=(make,)) for make in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    return answers
+
+
+def test_of_many_who_put_one_stream_at_once_one_creates_it(shared_server, basin):
+    config = {"storage_class": "standard"}
+    answers = at_once(shared_server, [lambda server: ensure(server, basin, "wanted", config)] * 16)
+    results = sorted(answer.headers["s2-provision-result"] for answer in answers)
+    assert results == ["created"] + ["noop"] * 15
+    assert {answer.status for answer in answers if answer.headers["s2-provision-result"] == "created"} == {201}
+    assert config_of(shared_server, basin, "wanted")["storage_class"] == "standard"
+
+
+def test_puts_deletions_and_appends_that_create_at_once_end_in_one_state(shared_server):
+    shared_server.request("PUT", "/v1/basins/busy-basin", json_body={"config": {"create_stream_on_append": True}})
+    basin = "busy-basin"
+    for _ in range(5):
+        requests = [
+            *[lambda server: ensure(server, basin, "busy", {})] * 4,
+            *[lambda server: append(server, basin, "busy", "a")] * 4,
+            *[lambda server: server.request("DELETE", "/v1/streams/busy", basin=basin)] * 4,
+        ]
+        answers = at_once(shared_server, requests)
+        assert {answer.status for answer in answers} <= {200, 201, 202, 204, 404, 409}, answers
+        until(lambda: ensure(shared_server, basin, "busy", {}).status in (200, 201))
+        tail = append(shared_server, basin, "busy", "b").json()["end"]["seq_num"]
+        bodies = shared_server.request("GET", "/v1/streams/busy/records?seq_num=0&count=100", basin=basin).json()
+        assert [record["seq_num"] for record in bodies["records"]] == list(range(tail))
+        shared_server.request("DELETE", "/v1/streams/busy", basin=basin)
+        until(lambda: shared_server.request("GET", "/v1/streams/busy", basin=basin).status == 404)

@@ -125,14 +125,18 @@ def change_sealed(
     return True
 
 
-def insert_sealed(connection: sqlite3.Connection, table: str, values: Sequence[Any]) -> None:
+def insert_sealed(
+    connection: sqlite3.Connection, table: str, values: Sequence[Any], *, unless: str | None = None
+) -> bool:
     """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
-    with."""
+    with. Whether that was done: with `unless`, not where a row has the same values in these columns."""
     places = ",".join("?" * (len(values) + 1))
-    connection.execute(
-        f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places})",
+    conflict = "" if unless is None else f" ON CONFLICT({unless}) DO NOTHING"
+    inserted = connection.execute(
+        f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places}){conflict}",
         (*values, row_checksum(*values)),
     )
+    return inserted.rowcount > 0
 
 
 def register(connection: sqlite3.Connection) -> None:

@@ -28,6 +28,8 @@ LEAST_BYTES = 4 * MIB
 LOOK_S = 1.0
 # And so often the log says so: on the edge it may change with every append.
 TELL_S = 10.0
+# What is wrong with single writes is logged no more often.
+COMPLAINT_S = 1.0
 BALLAST_BYTES = 8 * MIB
 _BLOCK = bytes(MIB)
 
@@ -53,6 +55,19 @@ def is_of_the_moment(error: BaseException) -> bool:
     """Whether another program has locked the database: it has nothing to do with what was to be written or read, and
     waiting helps."""
     return _code(error) in _OF_THE_MOMENT
+
+
+class Complaints:
+    """Logs what is wrong with single writes, but no more than one a second."""
+
+    def __init__(self) -> None:
+        self._silent_until_s = 0.0
+
+    def log(self, what: str, error: Exception) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + COMPLAINT_S
+            log.error("%s", what, exc_info=error)
 
 
 def not_written(error: BaseException) -> ApiError:

@@ -34,8 +34,10 @@ from s2cli.server.store.interface import (
 from s2cli.server.store.sqlite import chunks, expiry, hidden, life, loss, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.hidden import Hidden, Kind
-from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Operation
+from s2cli.server.store.sqlite.known_basins import KnownBasins
+from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES
 from s2cli.server.store.sqlite.mark import Marker
+from s2cli.server.store.sqlite.operations import Operation
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
@@ -81,6 +83,7 @@ class SqliteStore:
         self._marker = None if temporary else Marker(directory / FILE_NAME, life.read(connection))
         self._writer = Writer(connection, loop, gate, self.room, self._group_written, self._marker)
         self._arrived: list[Append] = []  # in this turn of the loop
+        self._basins = KnownBasins()
         self._reader = Reader(open_reader(directory), loop, gate)
         found = loss.read(directory / FILE_NAME)
         self._loss = None if found is None else f"records that were confirmed are missing: {found.reason}"
@@ -243,7 +246,7 @@ class SqliteStore:
         return await asyncio.shield(self._looking)
 
     async def get_basin(self, name: str) -> BasinRow | None:
-        found = await self.ask(resource_rows.get_basin, name)
+        found = await self._basins.get(name, lambda: self.ask(resource_rows.get_basin, name))
         if found is None:
             (await self._hidden()).refuse(Kind.BASIN, (name.encode(),))
         return found
@@ -309,7 +312,7 @@ class SqliteStore:
 
     async def copy(self, path: Path, progress: CopyProgress) -> None:
         future: Future[None] = self._loop.create_future()
-        self._writer.copy(PageCopy(path, progress, future))
+        self._writer.put(PageCopy(path, progress, future))
         await future
 
     def disk_bytes(self) -> int:
@@ -376,10 +379,10 @@ class SqliteStore:
             )
 
     async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
-        await self.change(resource_rows.update_basin, row, reply=reply)
+        await self._basins.change(self.change(resource_rows.update_basin, row, reply=reply))
 
     async def remove_basin(self, name: str) -> None:
-        await self.change(resource_rows.remove_basin, name)
+        await self._basins.change(self.change(resource_rows.remove_basin, name))
 
     async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         def run(connection: sqlite3.Connection) -> StreamRow | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from typing import Any
 
 from s2cli.server.store.sqlite import gone, metric_rows, reader
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, change_sealed, columns_complaint, is_whole
@@ -67,7 +69,7 @@ def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
     return True
 
 
-def first_check_ms(config: str, now_ms: int, *, before: str | None = None) -> int | None:
+def first_check_ms(config: Mapping[str, Any], now_ms: int, *, before: Mapping[str, Any] | None = None) -> int | None:
     """When to check whether a stream with this config is empty: for a new stream, or one whose config was `before`
     until now. None if the config has no delete_on_empty."""
     age_ms = min_age_ms(config)
@@ -76,8 +78,8 @@ def first_check_ms(config: str, now_ms: int, *, before: str | None = None) -> in
     return now_ms if before is not None and min_age_ms(before) else min(now_ms + age_ms, (1 << 63) - 1)
 
 
-def min_age_ms(config: str) -> int:
-    age_s: int = json.loads(config).get("delete_on_empty", {}).get("min_age_secs", 0)
+def min_age_ms(config: Mapping[str, Any]) -> int:
+    age_s: int = config.get("delete_on_empty", {}).get("min_age_secs", 0)
     return age_s * 1000
 
 
@@ -107,7 +109,7 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> 
     ).fetchone()
     if last is not None and last[0] and keep_ms:
         written_ms = max(written_ms, last[0] - keep_ms)
-    old_enough_ms = written_ms + min_age_ms(config)
+    old_enough_ms = written_ms + min_age_ms(json.loads(config))
     live = connection.execute(
         "SELECT exp FROM chunk WHERE id BETWEEN ? AND ? AND (exp = 0 OR exp > ?) ORDER BY id DESC LIMIT 1",
         (chunk_id(stream_id, trim_point), end, now_ms),

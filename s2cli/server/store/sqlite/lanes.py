@@ -1,13 +1,9 @@
-"""What waits to be written: changes of the control plane, and appends in one queue for each stream; and the choice of
-what is written next."""
+"""The appends that wait to be written, in one queue for each stream, and the choice of what is written next."""
 
 from __future__ import annotations
 
-import sqlite3
-from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from s2cli.errors import S2Error
 from s2cli.server.store.interface import Append, Lane
@@ -19,27 +15,6 @@ TURN_BYTES = 1024 * 1024
 SMALL_LANE_BYTES = 64 * 1024
 # So many groups of small appends may go while a bulk one waits: bulk never starves.
 SMALL_GROUPS_IN_A_ROW = 8
-
-
-class Operation:
-    """A change that the control plane asked for: `run` in a transaction, its result into `future`, on the loop.
-    What is queued for `stream_id` is written before. `grows`: it adds, and does not get the room that is kept for what
-    deletes."""
-
-    __slots__ = ("future", "grows", "run", "stream_id")
-
-    def __init__(
-        self,
-        run: Callable[[sqlite3.Connection], Any],
-        future: Future[Any],
-        stream_id: int | None = None,
-        *,
-        grows: bool = False,
-    ) -> None:
-        self.run = run
-        self.future = future
-        self.stream_id = stream_id
-        self.grows = grows
 
 
 class Lanes:

@@ -84,35 +84,38 @@ def list_streams(
 
 def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
     """`lowest_id`: no id below it is free."""
-    if (present := get_stream(connection, row.basin, row.name)) is not None:
-        return present
-    row.id = _free_id(connection, lowest_id)
-    row.uid = os.urandom(UID_BYTES)
-    config = json.dumps(row.config)
-    if row.id >= MAX_STREAMS:
+    stream_id = _free_id(connection, lowest_id)
+    uid = os.urandom(UID_BYTES)
+    if stream_id >= MAX_STREAMS:
+        if (present := get_stream(connection, row.basin, row.name)) is not None:
+            return present
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
     values = (
-        row.id,
+        stream_id,
         row.basin.encode(),
         row.name.encode(),
-        config,
+        json.dumps(row.config),
         row.cipher,
         row.created_at_ms,
         row.deleted_at_ms,
         row.request_key,
         *(0, "", 0, 0, None, 0),  # nothing is in it yet
-        first_check_ms(config, row.created_at_ms),
-        row.uid,
+        first_check_ms(row.config, row.created_at_ms),
+        uid,
     )
-    insert_sealed(connection, "stream", values)
-    return None
+    # Mostly the name is free: nothing is looked up before.
+    if insert_sealed(connection, "stream", values, unless="basin, name"):
+        row.id, row.uid = stream_id, uid
+        return None
+    return get_stream(connection, row.basin, row.name)
 
 
 def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -> None:
     config = json.dumps(row.config)
-    present = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
-    if present is not None and min_age_ms(present[0]) != min_age_ms(config):
-        look_at = first_check_ms(config, now_ms, before=present[0])
+    found = connection.execute("SELECT config FROM stream WHERE id=?", (row.id,)).fetchone()
+    present = None if found is None else json.loads(found[0])
+    if present is not None and min_age_ms(present) != min_age_ms(row.config):
+        look_at = first_check_ms(row.config, now_ms, before=present)
         change_sealed(connection, "stream", row.id, "look_at=?", (look_at,))
     if not change_sealed(connection, "stream", row.id, "config=?, deleted_at=?", (config, row.deleted_at_ms)):
         get_stream(connection, row.basin, row.name)  # raises for one that is damaged
@@ -159,18 +162,21 @@ def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamR
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
-    free_id = lowest_id
-    if connection.execute("SELECT 1 FROM stream WHERE id=?", (lowest_id,)).fetchone() is not None:
-        free_id = connection.execute(
+    is_taken, has_chunks = connection.execute(
+        "SELECT EXISTS(SELECT 1 FROM stream WHERE id=?), EXISTS(SELECT 1 FROM chunk WHERE id >= ? AND id < ?)",
+        (lowest_id, chunk_id(lowest_id, 0), chunk_id(lowest_id + 1, 0)),
+    ).fetchone()
+    if is_taken:
+        (free_id,) = connection.execute(
             "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
             " ORDER BY id LIMIT 1",
             (lowest_id,),
-        ).fetchone()[0]
-    key = chunk_id(free_id, 0), chunk_id(free_id + 1, 0)
-    if connection.execute("SELECT 1 FROM chunk WHERE id >= ? AND id < ? LIMIT 1", key).fetchone() is None:
-        return free_id
-    log.error("there are records of a stream %d, whose own row is missing on disk", free_id)
-    return _free_id(connection, free_id + 1)
+        ).fetchone()
+        return _free_id(connection, free_id)
+    if has_chunks:
+        log.error("there are records of a stream %d, whose own row is missing on disk", lowest_id)
+        return _free_id(connection, lowest_id + 1)
+    return lowest_id
 
 
 def get_token(connection: sqlite3.Connection, selector: str) -> TokenRow | None:

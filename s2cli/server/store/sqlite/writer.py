@@ -25,9 +25,18 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, Histogram
 from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.cleaner import Cleaner
-from s2cli.server.store.sqlite.disk import LOOK_S, Room, is_full, is_of_the_disk, is_of_the_moment, not_written
-from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, Operation, by_lane, has_trim
+from s2cli.server.store.sqlite.disk import (
+    LOOK_S,
+    Complaints,
+    Room,
+    is_full,
+    is_of_the_disk,
+    is_of_the_moment,
+    not_written,
+)
+from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
+from s2cli.server.store.sqlite.operations import Operation, settle, take_next
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
@@ -41,14 +50,9 @@ OPERATION_NEW_PAGES = 4
 # A disk that has not answered for so long is not waited for: what comes is refused, and a stop goes on without it.
 STALL_S = 10.0
 
-# Bounds of the histogram.
-COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-
-# What is wrong with single writes is logged no more often.
-COMPLAINT_S = 1.0
+COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)  # bounds of the histogram
 
 log = logging.getLogger("s2cli.server")
-
 
 Item = tuple[Append, ...] | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
 
@@ -82,14 +86,15 @@ class Writer:
         self._copies: deque[PageCopy] = deque()
         self._is_copying = False
         self._stopping = False
-        self._silent_until_s = 0.0
+        self._complaints = Complaints()
         self._bulk = False  # the last group was a large one
         self._thread = threading.Thread(target=self._run, name="s2-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, item: tuple[Append, ...] | Operation) -> None:
+    def put(self, item: tuple[Append, ...] | Operation | PageCopy) -> None:
+        """Write it in its turn. A copy of the database is made in slices, between which all else goes on."""
         self._queue.put(item)
 
     def trim(self, trim_points: list[tuple[int, int]]) -> None:
@@ -103,10 +108,6 @@ class Writer:
     def note_tails(self, stream_ids: set[int]) -> None:
         """The rows of these streams do not say yet where they end: the next checkpoint is to see to it."""
         self._queue.put(stream_ids)
-
-    def copy(self, item: PageCopy) -> None:
-        """Copy the database, in slices between which all else goes on."""
-        self._queue.put(item)
 
     def stop(self) -> None:
         """Write what is queued, then end; blocks until the connection is closed, or the disk has not answered for
@@ -142,7 +143,7 @@ class Writer:
     def _turn(self) -> None:
         self._take()
         while self._operations:
-            self._operate(self._operations.popleft())
+            self._operate(take_next(self._operations))
         if self._lanes:
             self._commit(self._lanes.next_group())
         if self._refused:
@@ -190,9 +191,8 @@ class Writer:
         queue = self._queue
         count = queue.qsize()
         if not count:
-            if self._lanes or self._operations or self._refused or self._stopping or self._cleaner.busy:
-                return
-            if self._copies or self._is_copying:
+            waiting = self._lanes or self._operations or self._refused or self._copies or self._cleaner.busy
+            if waiting or self._is_copying or self._stopping:
                 return
             self._wait()
             count = queue.qsize()
@@ -204,34 +204,34 @@ class Writer:
         an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
         self.busy_since_s = None
         if self._log.is_worth_a_pause:
-            if not self._bulk:
-                with contextlib.suppress(Empty):
-                    self._sort(self._queue.get(timeout=IDLE_S))
-                    return
+            if not self._bulk and self._take_within(IDLE_S):
+                return
             self._checkpoint()
             self.busy_since_s = None
         if self._log.is_unsynced:
-            with contextlib.suppress(Empty):
-                self._sort(self._queue.get(timeout=IDLE_S))
+            if self._take_within(IDLE_S):
                 return
             self.busy_since_s = time.monotonic()
             self._log.sync_mark()
             self.busy_since_s = None
         while self._room.shortage is not None:
-            with contextlib.suppress(Empty):
-                self._sort(self._queue.get(timeout=LOOK_S))
+            if self._take_within(LOOK_S):
                 return
             if self._room.check():
                 self._cleaner.vacuum()
                 return
         self._sort(self._queue.get())
 
+    def _take_within(self, timeout_s: float) -> bool:
+        with contextlib.suppress(Empty):
+            self._sort(self._queue.get(timeout=timeout_s))
+            return True
+        return False
+
     def _sort(self, item: Item) -> None:
         if isinstance(item, tuple):
-            whole = [append for append in item if append.lane.broken is None]
-            if len(whole) < len(item):
-                self._refused += [append for append in item if append.lane.broken is not None]
-            self._lanes.put(whole)
+            self._refused += [append for append in item if append.lane.broken is not None]
+            self._lanes.put([append for append in item if append.lane.broken is None])
         elif item is None:
             self._stopping = True
         elif isinstance(item, Operation):
@@ -309,7 +309,7 @@ class Writer:
         """Something in the group cannot be stored: it is refused, and all others are committed, half by half. A lock
         is in the way of all of them, and each attempt would wait for it."""
         if len(group) == 1 or is_of_the_moment(error):
-            self._complain("an append was refused", error)
+            self._complaints.log("an append was refused", error)
             to_followers = ApiError("unavailable", "an earlier append to this stream was refused", without_effect=True)
             self._refuse(group, behind, not_written(error), to_followers)
             return
@@ -319,8 +319,24 @@ class Writer:
             if whole:
                 self._commit(whole, after)
 
-    def _operate(self, operation: Operation) -> None:
+    def _operate(self, operations: list[Operation]) -> None:
+        """In one transaction; if anything is wrong with that, each by itself, so that it hears of its own error."""
         self.busy_since_s = time.monotonic()
+        if len(operations) > 1:
+            try:
+                results = self._run_with_room(lambda one: [operation.run(one) for operation in operations], grows=True)
+                self._log.changed()
+                self._tell(settle, operations, results)
+                return
+            except BaseException as error:
+                if not isinstance(error, Exception) or is_of_the_disk(error):
+                    self._operations.extendleft(operations)  # they are refused with all others
+                    raise
+        self._operations.extendleft(reversed(operations))
+        for _ in operations:
+            self._operate_alone(self._operations.popleft())
+
+    def _operate_alone(self, operation: Operation) -> None:
         result: Any = None
         refusal: S2Error | None = None
         try:
@@ -337,7 +353,7 @@ class Writer:
                 self._give_up(error)
                 self._tell(resolve, operation.future, None, self._refusal())
                 raise
-            self._complain("a change was refused", error)
+            self._complaints.log("a change was refused", error)
             refusal = not_written(error)
         self._tell(resolve, operation.future, result, refusal)
 
@@ -369,7 +385,7 @@ class Writer:
                 if is_of_the_disk(error):
                     raise
                 if not is_full(error):
-                    self._complain("a deletion was given up for now", error)
+                    self._complaints.log("a deletion was given up for now", error)
                     self._cleaner.drop()
                     continue
                 made = self._room.make()
@@ -391,12 +407,6 @@ class Writer:
         if self.failure is None:
             self.failure = f"{type(error).__name__}: {error}"
             log.critical("no more writes, the storage has failed: %s", self.failure)
-
-    def _complain(self, what: str, error: Exception) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._silent_until_s:
-            self._silent_until_s = now_s + COMPLAINT_S
-            log.error("%s", what, exc_info=error)
 
     def _refuse(
         self, group: list[Append], behind: Sequence[Append], error: S2Error, after: S2Error | None = None

@@ -1,0 +1,38 @@
+"""Basins in memory, as they are on the disk: whatever is created in a basin asks for its config."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from s2cli.server.store.interface import BasinRow
+
+MAX_KNOWN = 1000
+
+
+class KnownBasins:
+    """Rows that were read and have not changed since."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, BasinRow] = {}
+        self._changes = 0
+
+    async def get(self, name: str, read: Callable[[], Awaitable[BasinRow | None]]) -> BasinRow | None:
+        """The basin, from the disk if need be. The row is the caller's own."""
+        if (known := self._rows.get(name)) is not None:
+            return replace(known)
+        changes = self._changes
+        row = await read()
+        if row is not None and changes == self._changes:
+            if len(self._rows) == MAX_KNOWN:
+                self._rows.clear()
+            self._rows[name] = replace(row)
+        return row
+
+    async def change(self, change: Awaitable[None]) -> None:
+        """Await a change of any basin. It may have been made even if an error says otherwise."""
+        try:
+            await change
+        finally:
+            self._changes += 1
+            self._rows.clear()

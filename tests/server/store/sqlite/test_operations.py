@@ -1,0 +1,128 @@
+"""Changes of the control plane that share a transaction: one sync for all of them, and none suffers from another."""
+
+import asyncio
+import sqlite3
+
+import pytest
+from support.holding import hold
+from support.store_bench import with_bench
+
+from s2cli.errors import ApiError
+from s2cli.server.store.interface import BasinRow, StreamRow
+from s2cli.server.store.sqlite import chunks, operations, resource_rows
+
+
+def row(name):
+    return StreamRow("some-basin", name, {}, 1)
+
+
+@pytest.fixture
+def transactions(monkeypatch):
+    """One for each transaction that was tried."""
+    begun = []
+    in_transaction = chunks.in_transaction
+
+    def note(connection, run):
+        begun.append(run)
+        return in_transaction(connection, run)
+
+    monkeypatch.setattr(chunks, "in_transaction", note)
+    return begun
+
+
+async def create_at_once(store, names):
+    """What became of each."""
+    go_on = await hold(store)
+    waiting = [asyncio.ensure_future(store.insert_stream(row(name))) for name in names]
+    await asyncio.sleep(0)
+    await go_on()
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_creations_that_come_at_once_share_transactions(tmp_path, transactions):
+    names = [f"stream-{number:03}" for number in range(operations.TOGETHER + 1)]
+
+    async def run(bench):
+        await bench.store.get_stream("some-basin", "none")  # all names were looked at
+        transactions.clear()
+        assert await create_at_once(bench.store, names) == [None] * len(names)
+        assert len(transactions) == 3  # the one that held, and two
+        stored, _ = await bench.store.list_streams("some-basin", "", "", 1000)
+        assert [one.name for one in stored] == names
+        assert len({one.id for one in stored}) == len({one.uid for one in stored}) == len(names)
+
+    with_bench(tmp_path, run)
+
+
+def test_of_two_with_one_name_the_second_gets_the_first(tmp_path):
+    async def run(bench):
+        first, second, other = await create_at_once(bench.store, ["same", "same", "other"])
+        assert (first, other) == (None, None)
+        assert second.name == "same"
+        assert [one.id for one in (await bench.store.list_streams("some-basin", "", "", 10))[0]] == [2, 1]
+
+    with_bench(tmp_path, run)
+
+
+def test_one_that_fails_takes_none_with_it(tmp_path, monkeypatch, transactions):
+    insert_stream = resource_rows.insert_stream
+
+    def refuse_bad(connection, row, lowest_id):
+        present = insert_stream(connection, row, lowest_id)
+        if row.name == "bad":
+            raise ApiError("quota_exhausted", "no more of these")
+        if row.name == "worse":
+            raise ValueError("cannot be stored")
+        return present
+
+    monkeypatch.setattr(resource_rows, "insert_stream", refuse_bad)
+
+    async def run(bench):
+        first, bad, worse, last = await create_at_once(bench.store, ["first", "bad", "worse", "last"])
+        assert (first, last) == (None, None)
+        assert "no more of these" in str(bad)
+        assert "cannot be stored" in str(worse)
+        assert [one.name for one in (await bench.store.list_streams("some-basin", "", "", 10))[0]] == ["first", "last"]
+        await bench.check_alive()
+
+    with_bench(tmp_path, run)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_an_error_of_the_disk_is_not_tried_again(tmp_path, monkeypatch, transactions, fails_at):
+    """What a failed sync was to make durable would seem to be durable after the next one."""
+    insert_stream = resource_rows.insert_stream
+    calls = []
+
+    def fail(connection, row, lowest_id):
+        calls.append(row.name)
+        if len(calls) == fails_at:
+            error = sqlite3.OperationalError("of the disk")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return insert_stream(connection, row, lowest_id)
+
+    async def run(bench):
+        monkeypatch.setattr(resource_rows, "insert_stream", fail)
+        refused = await create_at_once(bench.store, ["a", "b", "c"])
+        assert all("of the disk" in str(error) for error in refused)
+        assert calls == ["a", "b", "c"][:fails_at]
+        assert "of the disk" in bench.store.failure
+
+    with_bench(tmp_path, run)
+
+
+def test_a_basin_that_was_read_is_the_caller_s_own_and_new_after_a_change(tmp_path):
+    async def run(bench):
+        store = bench.store
+        assert await store.insert_basin(BasinRow("some-basin", {"number": 1}, 1)) is None
+        first = await store.get_basin("some-basin")
+        first.deleted_at_ms = 5
+        assert (await store.get_basin("some-basin")).deleted_at_ms is None
+        await store.update_basin(BasinRow("some-basin", {"number": 2}, 1, 7))
+        assert (await store.get_basin("some-basin")).config == {"number": 2}
+        assert (await store.get_basin("some-basin")).deleted_at_ms == 7
+        await store.remove_basin("some-basin")
+        assert await store.get_basin("some-basin") is None
+
+    with_bench(tmp_path, run)
