@@ -61,14 +61,14 @@ class ExactAppendLoop(AppendLoop):
     def _resolve(self, connection: Connection) -> int:
         session, before = self._exact, self._exact.durable
         try:
-            session.settle(self._stream.check_tail(connection, self._waiter)[0])
-            while not session.is_settled:
+            session.begin_comparison(self._stream.check_tail(connection, self._waiter)[0])
+            while not session.is_compared:
                 if session.in_flight:
                     session.compare(self._stream.read(connection, self._waiter, *session.wanted))
                 else:
                     self._add_next()
         except RangeNotSatisfiableError as error:
-            session.settle(error.tail_seq_num)  # which raises: the stream has become shorter
+            session.begin_comparison(error.tail_seq_num)  # which raises: the stream has become shorter
         except S2Error as error:
             if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
                 raise

@@ -165,7 +165,7 @@ class _MergedRead:
             console.notice(f"{source.uri}: {text}")
 
         tail = find_tail(stream, waiter, RetryPolicy(limit_s, notice))
-        source.session = plan.settle(tail, bodies_only=False)
+        source.session = plan.new_session(tail, bodies_only=False)
         source.tail = tail
         loop = ReadLoop(
             stream,

@@ -43,13 +43,13 @@ class ReadPlan:
 
     def open(self, stream: StreamClient, waiter: Waiter, retry: RetryPolicy, *, bodies_only: bool) -> ReadSession:
         """The read session of one stream. Asks for the tail if anything depends on it. That is looked up once, so that
-        a reconnect does not move the start or the end. Raises what settle() raises, and errors of the call."""
+        a reconnect does not move the start or the end. Raises what new_session() raises, and errors of the call."""
         tail = None
         if not self.follow or _needs_tail(self.start) or (self.end is not None and _needs_tail(self.end)):
             tail = find_tail(stream, waiter, retry)
-        return self.settle(tail, bodies_only=bodies_only)
+        return self.new_session(tail, bodies_only=bodies_only)
 
-    def settle(self, tail: int | None, *, bodies_only: bool) -> ReadSession:
+    def new_session(self, tail: int | None, *, bodies_only: bool) -> ReadSession:
         """The read session of a stream with this tail; None if it is not known. Raises PreconditionError if the start
         is beyond the tail, unless it is to be clamped."""
         end, count = self.end, self.count

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 class ExactSession(AppendSession):
     """An append session that begins with begin() or resume(). While needs_resolution(), the caller asks for the tail
-    and calls settle(). Until `is_settled` it then reads the `wanted` records and passes them to compare(); if no batch
-    is in flight, it first adds the next one of the input."""
+    and calls begin_comparison(). Until `is_compared` it then reads the `wanted` records and passes them to compare();
+    if no batch is in flight, it first adds the next one of the input."""
 
-    __slots__ = ("_is_settled", "_keys", "_least", "_matched", "_may_come_late", "_tail_seq_num")
+    __slots__ = ("_is_compared", "_keys", "_least", "_matched", "_may_come_late", "_tail_seq_num")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ExactSession(AppendSession):
         describe_lines: Callable[[list[Range]], str] = format_lines,
     ) -> None:
         self._least = 0  # where the stream is known to have ended: it cannot end before that now
-        self._is_settled = True
+        self._is_compared = True
         self._may_come_late = False
         self._matched = 0  # records of the first batch in flight that stand in the stream
         self._keys: list[bytes] = []  # of that batch
@@ -71,7 +71,7 @@ class ExactSession(AppendSession):
             self._least = seq_num
         else:
             self.begin(seq_num)
-            self._is_settled = False
+            self._is_compared = False
             self._may_come_late = True
 
     def ends_clean(self, *, whole: bool) -> bool:
@@ -101,11 +101,11 @@ class ExactSession(AppendSession):
         return True
 
     def needs_resolution(self) -> bool:
-        return self.doubtful or not self._is_settled
+        return self.doubtful or not self._is_compared
 
     # Comparing
 
-    def settle(self, tail_seq_num: int) -> None:
+    def begin_comparison(self, tail_seq_num: int) -> None:
         """Begins to compare the records from `floor` to the tail. Raises PreconditionError if the tail is before
         that."""
         if tail_seq_num < self.floor:
@@ -114,10 +114,10 @@ class ExactSession(AppendSession):
         self._matched = 0
         self._sent = 0
         if tail_seq_num == self.floor:
-            self._settled()
+            self._end_comparison()
 
     @property
-    def is_settled(self) -> bool:
+    def is_compared(self) -> bool:
         """Whether all records up to the tail were compared."""
         return self._tail_seq_num <= self.floor
 
@@ -154,8 +154,8 @@ class ExactSession(AppendSession):
         elif self.floor + self._matched == self._tail_seq_num:
             self._split(batch)
             self._recognize()
-        if self.is_settled:
-            self._settled()
+        if self.is_compared:
+            self._end_comparison()
 
     def foreign(self, seq_num: int) -> PreconditionError:
         """The error if the record at `seq_num` is not ours."""
@@ -168,8 +168,8 @@ class ExactSession(AppendSession):
         """The error if the records of the stream cannot be read."""
         return UndecidedError(f"line {self.next_line} and those behind it are durable", why)
 
-    def _settled(self) -> None:
-        self._is_settled = True
+    def _end_comparison(self) -> None:
+        self._is_compared = True
         if self._fenced is not None and self.in_flight:
             raise self._fenced
         self._fenced: FencingTokenMismatchError | None = None

@@ -37,8 +37,8 @@ class ExactWriter(Writer):
 
     def lost_acks(self) -> int:
         session = self.session
-        session.settle(self.stream.tail)
-        while not session.is_settled:
+        session.begin_comparison(self.stream.tail)
+        while not session.is_compared:
             if session.in_flight:
                 session.compare(self.stream.read(*session.wanted, limit=2))
             elif self.pending:

@@ -28,7 +28,7 @@ class CopiedError(S2Error):
 
 def is_copy(path: Path) -> bool:
     """Whether the database at `path` is a plain copy. False if it has no inode noted: it is new, or from a backup."""
-    # The file alone, without its log: what settle() wrote was in a checkpoint. `immutable`: nothing is changed.
+    # The file alone, without its log: what note() wrote was in a checkpoint. `immutable`: nothing is changed.
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
         try:
             known = connection.execute("SELECT inode FROM place").fetchone()
@@ -37,7 +37,7 @@ def is_copy(path: Path) -> bool:
     return known is not None and known[0] != os.stat(path).st_ino
 
 
-def settle(connection: sqlite3.Connection, path: Path) -> None:
+def note(connection: sqlite3.Connection, path: Path) -> None:
     """Notes the inode of the database at `path`."""
     inode = os.stat(path).st_ino
     forget(connection, unless=inode)

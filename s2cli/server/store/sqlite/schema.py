@@ -241,7 +241,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> No
         connection.execute(f"PRAGMA {name}={value}").fetchall()
     for statement in _SECOND_ENTRIES:
         connection.execute(statement)
-    place.settle(connection, path)
+    place.note(connection, path)
     number = life.begin_next(connection)
     _move_log(connection)
     if durable:
