@@ -10,6 +10,7 @@ Ours is the `s2` beside this Python, or the one that S2 names. The two take turn
     b16 b100 b1000 b100000    append a file of lines of that many bytes, read it back to a file, compare the two
     c    acknowledgement of 500 single 100-byte appends in turn: JSON requests; one S2S session over HTTP/1.1
     d    one-record JSON appends on 64 connections for 5 s, to 1 and to 64 streams (by wrk, without it by asyncio)
+    h    the same with a new stream in each request: POST, PUT, appends that create; appends to 1000 new streams
     e    from a line written to append's stdin to the same line on a follower's stdout
     f    server memory after start and after 1 GB of 1000-byte records
     g    single small appends to one stream while a bulk append to another one runs, and what that costs the bulk
@@ -43,6 +44,7 @@ from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 OFFICIAL = {
     "server": "lite --local-root {data} --port {port}",
@@ -215,49 +217,83 @@ def ack_latency(server: Server) -> Figures:
     yield from latencies("S2S session", 500, append_frame)
 
 
-def requests(server: Server) -> Figures:
-    for paths in PATHS[:1], PATHS:
-        name, before_s = f"{len(paths)} streams", server.cpu_s()
-        count, p99_s = run_wrk(server, paths) if shutil.which("wrk") else asyncio.run(run_asyncio(server, paths))
+class Load(NamedTuple):
+    """Requests for 5 s over 64 connections. `#` in the path and the body is their number, which begins again after
+    `numbers` of them."""
+
+    method: str
+    path: str
+    body: str
+    numbers: int = 10**9
+    basin: str = BASIN
+
+    def run(self, server: Server, name: str) -> Figures:
+        before_s = server.cpu_s()
+        count, p99_s = self.by_wrk(server) if shutil.which("wrk") else asyncio.run(self.by_asyncio(server))
         yield name, "requests/s", count / 5
         yield f"{name}, p99", "ms", p99_s * 1000
         yield f"{name}, server CPU a request", "us", (server.cpu_s() - before_s) / count * 1e6
 
+    def by_wrk(self, server: Server) -> tuple[float, float]:
+        (script := server.work / "wrk.lua").write_text(
+            f"""
+            local n, texts = 0, {{}}
+            local headers = {{["s2-basin"] = "{self.basin}", ["content-type"] = "application/json"}}
+            local function text(n) return wrk.format("{self.method}",
+                (string.gsub('{self.path}', "#", n)), headers, (string.gsub('{self.body}', "#", n))) end
+            function init() if {self.numbers} <= 1000 then
+                for n = 0, {self.numbers} - 1 do texts[n] = text(n) end end end
+            function request() n = (n + 1) % {self.numbers}; return texts[n] or text(n) end
+            function done(all, latency) local e = all.errors; print("figures", all.requests * 5e6 / all.duration,
+                latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout) end
+            """
+        )
+        command = ["wrk", "-t1", "-c64", "-d5s", "-s", str(script), f"http://127.0.0.1:{server.port}"]
+        output = subprocess.run(command, capture_output=True, text=True).stdout
+        if not (found := re.search(r"figures\s+([\d.]+)\s+([\d.]+)\s+0\n", output)):
+            raise RuntimeError("wrk saw errors: " + " ".join(output.split()))
+        return float(found[1]), float(found[2]) / 1e6
 
-def run_wrk(server: Server, paths: list[str]) -> tuple[float, float]:
-    (script := server.work / "wrk.lua").write_text(
-        f"""
-        local n, texts, paths = 0, {{}}, {{{json.dumps(paths)[1:-1]}}}
-        function init() for i, path in ipairs(paths) do texts[i] = wrk.format("POST", path,
-            {{["s2-basin"] = "{BASIN}", ["content-type"] = "application/json"}}, '{JSON_BODY}') end end
-        function request() n = n % #texts + 1; return texts[n] end
-        function done(all, latency) local e = all.errors; print("figures", all.requests * 5e6 / all.duration,
-            latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout) end
-        """
-    )
-    command = ["wrk", "-t1", "-c64", "-d5s", "-s", str(script), f"http://127.0.0.1:{server.port}"]
-    output = subprocess.run(command, capture_output=True, text=True).stdout
-    if not (found := re.search(r"figures\s+([\d.]+)\s+([\d.]+)\s+0\n", output)):
-        raise RuntimeError("wrk saw errors: " + " ".join(output.split()))
-    return float(found[1]), float(found[2]) / 1e6
+    async def by_asyncio(self, server: Server) -> tuple[float, float]:
+        seconds, end = [], time.perf_counter() + 5
+        numbers = itertools.count()
+        headers = HEADERS | {"s2-basin": self.basin, "host": "s2"}
+        head = "\r\n".join(f"{name}: {value}" for name, value in headers.items())
+
+        async def keep_asking() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            while (start := time.perf_counter()) < end:
+                number = str(next(numbers) % self.numbers)
+                path, body = self.path.replace("#", number), self.body.replace("#", number)
+                writer.write(
+                    f"{self.method} {path} HTTP/1.1\r\n{head}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+                )
+                answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+                if not answer.startswith(b"http/1.1 20"):
+                    raise RuntimeError(f"the server answered {answer!r}")
+                await reader.readexactly(int(answer.partition(b"content-length:")[2].split()[0]))
+                seconds.append(time.perf_counter() - start)
+
+        await asyncio.gather(*(keep_asking() for _ in range(64)))
+        return len(seconds), quantiles(seconds, n=100)[98]
 
 
-async def run_asyncio(server: Server, paths: list[str]) -> tuple[float, float]:
-    seconds, end, headers = [], time.perf_counter() + 5, HEADERS | {"host": "s2", "content-length": len(JSON_BODY)}
-    head = "\r\n".join(f"{name}: {value}" for name, value in headers.items())
+def requests(server: Server) -> Figures:
+    for streams in 1, 64:
+        yield from Load("POST", "/v1/streams/s#/records", JSON_BODY, streams).run(server, f"{streams} streams")
 
-    async def keep_posting(path: str) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        while (start := time.perf_counter()) < end:
-            writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n\r\n{JSON_BODY}".encode())
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if not answer.startswith(b"http/1.1 200"):
-                raise RuntimeError(f"the server answered {answer!r}")
-            await reader.readexactly(int(answer.partition(b"content-length:")[2].split()[0]))
-            seconds.append(time.perf_counter() - start)
 
-    await asyncio.gather(*(keep_posting(path) for path in paths * (64 // len(paths))))
-    return len(seconds), quantiles(seconds, n=100)[98]
+CREATING = f"{BASIN}-creating"
+
+
+def creations(server: Server) -> Figures:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    post(connection, "/v1/basins", json.dumps({"basin": CREATING, "config": {"create_stream_on_append": True}}))
+    yield from Load("POST", "/v1/streams", '{"stream":"posted-#"}', basin=CREATING).run(server, "POST")
+    yield from Load("PUT", "/v1/streams/put-#", "{}", basin=CREATING).run(server, "PUT")
+    append = Load("POST", "/v1/streams/appended-#/records", JSON_BODY, basin=CREATING)
+    yield from append.run(server, "append that creates")
+    yield from append._replace(path="/v1/streams/one-of-#/records", numbers=1000).run(server, "1000 streams")
 
 
 def pipe_latency(server: Server) -> Figures:
@@ -315,6 +351,7 @@ ROWS = {
     **{f"b{size}": partial(throughput, size) for size in LINES},
     "c": ack_latency,
     "d": requests,
+    "h": creations,
     "e": pipe_latency,
     "f": memory,
     "g": beside_bulk,
