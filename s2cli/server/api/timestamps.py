@@ -59,4 +59,5 @@ def rfc3339(time_ms: int | None) -> str | None:
     if time_ms is None:
         return None
     seconds, milliseconds = divmod(time_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    # strftime takes four times as long, and a page of a list has 2000 times.
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from s2cli.server.store.interface import BasinRow
 
@@ -20,13 +19,13 @@ class KnownBasins:
     async def get(self, name: str, read: Callable[[], Awaitable[BasinRow | None]]) -> BasinRow | None:
         """The basin, from the disk if need be. The row is the caller's own."""
         if (known := self._rows.get(name)) is not None:
-            return replace(known)
+            return _copy(known)
         changes = self._changes
         row = await read()
         if row is not None and changes == self._changes:
             if len(self._rows) == MAX_KNOWN:
                 self._rows.clear()
-            self._rows[name] = replace(row)
+            self._rows[name] = _copy(row)
         return row
 
     async def change(self, change: Awaitable[None]) -> None:
@@ -36,3 +35,8 @@ class KnownBasins:
         finally:
             self._changes += 1
             self._rows.clear()
+
+
+def _copy(row: BasinRow) -> BasinRow:
+    # Without `dataclasses.replace`, which takes ten times as long.
+    return BasinRow(row.name, row.config, row.created_at_ms, row.deleted_at_ms, row.request_key)
