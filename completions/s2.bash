@@ -424,7 +424,7 @@ _s2_operands() {
         "metrics account") echo "active-basins account-ops estimated-billable-usage" ;;
         "metrics basin") echo "storage append-ops read-ops read-throughput append-throughput basin-ops" ;;
         "metrics stream") echo "storage" ;;
-        "lite") echo "status stop check repair backup restore" ;;
+        "lite") echo "status stop check repair backup restore trust-clock" ;;
         "completion") echo "bash zsh fish" ;;
         "") echo "append read tail check-tail trim fence copy bench list create get ensure delete lite completion basins streams tokens metrics locations state" ;;
         records) echo "append read tail check-tail trim fence" ;;

@@ -461,7 +461,7 @@ complete -c s2 -n '__s2_at lite' -l memory-limit -x -d 'Memory for slow readers 
 complete -c s2 -n '__s2_at lite' -l no-cors -d 'Allow no web pages'
 complete -c s2 -n '__s2_at lite' -s y -l yes -d 'Do not ask'
 complete -c s2 -n '__s2_at lite' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
-complete -c s2 -n '__s2_at lite' -a 'status stop check repair backup restore'
+complete -c s2 -n '__s2_at lite' -a 'status stop check repair backup restore trust-clock'
 complete -c s2 -n '__s2_at completion' -a 'bash zsh fish'
 complete -c s2 -n '__s2_at records append' -s i -l input -r -F -d 'The same as the operand FILE; repeatable'
 complete -c s2 -n '__s2_at records append' -l format -x -a 'text json json-base64' -d 'Format of the input: text, json or json-base64'

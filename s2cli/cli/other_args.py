@@ -34,11 +34,13 @@ class LiteArgs(CommonArgs):
     server that may run there. `check` looks at everything and says what is wrong.
     `repair` has streams go on after records were lost, when no server runs.
     `backup` makes a new directory, while the server runs; `restore` replaces data.
+    `trust-clock` tells a server whose clock was set forward by more than a day, and
+    that therefore deletes nothing by it for an hour, that the clock is right.
     """
 
     action: Annotated[
-        Literal["status", "stop", "check", "repair", "backup", "restore"] | None,
-        operand("[ACTION]", "status, stop, check, repair, backup or restore: about the server, or its data"),
+        Literal["status", "stop", "check", "repair", "backup", "restore", "trust-clock"] | None,
+        operand("[ACTION]", "status, stop, check, repair, backup, restore or trust-clock: see above"),
     ] = None
     backup: Annotated[str | None, operand("[BACKUP]", "The directory that `backup` makes, `restore` reads")] = None
     data: Annotated[

@@ -215,7 +215,7 @@ COMMANDS: dict[str, Command] = {
         (("name", "text", True),), RESET_STATE),
     "lite": ("lite:lite", "other_args:LiteArgs",
         (
-        ("action", ("status", "stop", "check", "repair", "backup", "restore"), False),
+        ("action", ("status", "stop", "check", "repair", "backup", "restore", "trust-clock"), False),
         ("backup", "text", False),
         ), LITE),
     "completion": ("completion:print_script", "other_args:CompletionArgs",

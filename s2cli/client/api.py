@@ -270,6 +270,11 @@ def copy_state(client: ApiClient, method: str, path: str | None = None) -> Resou
     return _resource(client.call(waiter, method, "/lite/copy", query=query))
 
 
+def trust_clock(client: ApiClient) -> Resource:
+    """Has a server trust a clock that was set forward by more than a day (protocol section 16.6)."""
+    return _resource(client.call(Waiter(Interrupts()), "POST", "/lite/clock"))
+
+
 def pages(
     fetch: Callable[[str, int], Page], start_after: str, limit: int | None, *, only_one: bool = False, key: str = "name"
 ) -> Iterator[list[Resource]]:

@@ -51,6 +51,10 @@ def lite(args: LiteArgs) -> int:
         from s2cli.commands.lite_status import print_status
 
         return print_status(args)
+    if args.action == "trust-clock":
+        from s2cli.commands.lite_owner import trust_clock
+
+        return trust_clock(args)
     if args.action == "stop":
         return _stop(args)
     return _serve(args)

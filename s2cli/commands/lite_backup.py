@@ -13,6 +13,7 @@ from pathlib import Path
 from s2cli.amounts import format_bytes, format_seconds
 from s2cli.cli import console
 from s2cli.client import local
+from s2cli.commands.lite_owner import owner_client
 from s2cli.errors import ApiError, ExitCode, S2Error
 
 TYPE_CHECKING = False
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from s2cli.client.api import ApiClient
 
 POLL_S = 0.1
-# How long the server may take to say how far the copy is.
-ANSWER_S = 10.0
 
 
 def backup(args: LiteArgs) -> int:
@@ -40,6 +39,8 @@ def backup(args: LiteArgs) -> int:
     size_bytes = sum(part["bytes"] for part in manifest["files"].values())
     if args.output in ("json", "jsonl"):
         console.print_json({"data": directory, "backup": destination, "bytes": size_bytes, **manifest})
+    if any(name.endswith("-loss") for name in manifest["files"]):
+        console.warn(f"{directory} has lost records that were confirmed, and the backup lacks them: see s2 lite repair")
     took_s = time.monotonic() - begun_s
     console.done(f"backed up {directory} to {destination}: {format_bytes(size_bytes)} in {format_seconds(took_s)}")
     return ExitCode.OK
@@ -78,28 +79,16 @@ def _tell_progress(what: str) -> Callable[[int, int], None]:
 
 def _have_copied(directory: str, path: Path) -> None:
     """Makes the server of the directory copy its database to `path`. Raises S2Error."""
-    from s2cli.client.api import ApiClient
-    from s2cli.endpoints import Target
-
-    note = local.read_note(directory) or {}
-    if "socket" not in note:
-        raise S2Error(
-            f"the server of {directory} has no socket for its owner", hint="stop it first: s2 lite stop --data DIR"
-        )
-    origin = "http://localhost"
-    target = Target(account_url=origin, basin_url=origin, socket_path=note["socket"], local=True)
-    client = ApiClient(target, ANSWER_S, console.detail)
-    try:
-        _copy(client, path)
-    except ApiError as error:
-        if error.status == 404:
-            raise error.reworded(
-                f"the server of {directory} cannot be copied while it runs: it is of an older version",
-                hint="stop it first, or start it with this version",
-            ) from error
-        raise error.reworded(f"the server cannot make a copy: {error.message}") from error
-    finally:
-        client.close()
+    with owner_client(directory) as client:
+        try:
+            _copy(client, path)
+        except ApiError as error:
+            if error.status == 404:
+                raise error.reworded(
+                    f"the server of {directory} cannot be copied while it runs: it is of an older version",
+                    hint="stop it first, or start it with this version",
+                ) from error
+            raise error.reworded(f"the server cannot make a copy: {error.message}") from error
 
 
 def _sync(path: Path) -> None:

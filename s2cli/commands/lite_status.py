@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A healthy server answers within milliseconds.
 ANSWER_S = 2.0
+DAY_MS = 24 * 3600 * 1000
 
 
 def print_status(args: LiteArgs) -> int:
@@ -36,12 +37,19 @@ def print_status(args: LiteArgs) -> int:
         "status": None if health is None else health.get("status"),
         "problem": None if health is None else health.get("reason"),
         "since": None if health is None else health.get("since"),
+        "doubtful": None if health is None else health.get("doubtful_places"),
+        "clock_ahead_ms": None if health is None else health.get("clock_ahead_ms"),
     }
     if args.output in ("json", "jsonl"):
         console.print_json(facts)
     else:
+        ahead_ms = facts.pop("clock_ahead_ms")
+        if isinstance(ahead_ms, int):
+            days = ahead_ms / DAY_MS
+            facts["clock"] = f"{days:.1f} days ahead of what was expected: deletion waits for an hour, or for"
+            facts["clock"] = f"{facts['clock']} s2 lite trust-clock"
         console.print_lines(
-            f"{name.replace('_', ' '):<11} {_word(value)}" for name, value in facts.items() if value is not None
+            f"{name.replace('_', ' '):<11} {_word(value)}" for name, value in facts.items() if value not in (None, [])
         )
     return ExitCode.OK if facts["status"] == "ok" else ExitCode.UNREACHABLE
 
@@ -68,4 +76,6 @@ def _ask_health(note: dict[str, str]) -> dict[str, object] | None:
 
 
 def _word(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

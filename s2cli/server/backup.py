@@ -23,8 +23,8 @@ from s2cli.server.checkup import Checkup, check_locked
 from s2cli.server.core.auth import KEY_NAME
 from s2cli.server.data_directory import RESTORED_NAME, LockedDirectory, lock_unless_served
 from s2cli.server.store.interface import CopyProgress
-from s2cli.server.store.sqlite import check, page_copy, place
-from s2cli.server.store.sqlite.schema import FILE_NAME
+from s2cli.server.store.sqlite import check, loss, page_copy, place
+from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,8 @@ MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 64 * 1024
 # What a backup may have, beside the manifest.
-PARTS = (FILE_NAME, KEY_NAME)
+LOSS_NAME = f"{FILE_NAME}{loss.SUFFIX}"
+PARTS = (FILE_NAME, KEY_NAME, LOSS_NAME)
 STAGING_NAME = "restoring"
 BLOCK_BYTES = 1024 * 1024
 
@@ -53,12 +54,17 @@ def back_up(directory: Path, destination: Path, ask_server: Callable[[Path], Non
     with _new_directory(destination):
         copied = destination / FILE_NAME
         with lock_unless_served(directory) as is_served:
+            # Before SQLite opens the files. A server that runs has done this itself.
+            missing = loss.read(directory / FILE_NAME) if is_served else loss.known(directory / FILE_NAME, PAGE_BYTES)
             if is_served:
                 ask_server(copied)
             else:
                 _copy_database(directory, copied, tell)
         page_copy.make_portable(copied)
         parts = {FILE_NAME: _summary(copied)}
+        if missing is not None:
+            loss.write(copied, missing)
+            parts[LOSS_NAME] = _summary(destination / LOSS_NAME)
         with contextlib.suppress(FileNotFoundError):
             # After the database: the key is there before the first token, and never changes.
             parts[KEY_NAME] = _copy_file(directory / KEY_NAME, destination / KEY_NAME)

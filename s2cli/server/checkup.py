@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from s2cli.errors import NotFoundError
@@ -18,7 +19,7 @@ from s2cli.server.store.sqlite import check, loss, place
 from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # How much the write-ahead log of a running server may grow during the long read.
 MAX_LOG_BYTES = 32 * 1024 * 1024
@@ -48,18 +49,27 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
         raise NotFoundError(f"there is no data in {directory}")
     with lock_unless_served(directory) as is_running:
         # Before SQLite opens the files, and drops what it cannot use. A running server has done this itself.
-        missing = None if is_running else loss.known(path, PAGE_BYTES)
-        checkup = check_locked(directory, is_running=is_running, tell=tell)
+        missing = loss.read(path) if is_running else loss.known(path, PAGE_BYTES)
+        lost_ends = {} if missing is None else missing.ends
+        checkup = check_locked(directory, is_running=is_running, tell=tell, lost_ends=lost_ends)
         if missing is not None:
-            checkup.findings.add(FILE_NAME, f"records that were confirmed are missing: {missing}: see s2 lite repair")
+            reason = f"records that were confirmed are missing: {missing.reason}: see s2 lite repair"
+            checkup.findings.add(FILE_NAME, reason)
         if checkup.is_whole and not is_running and place.is_copy(path):
             open_writer(directory, durable=True, accepts_copy=True).close()
             checkup.accepted = True
     return checkup
 
 
-def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int], None]) -> Checkup:
-    """As check_directory(), for a directory that the caller has locked or, if `is_running`, that a server runs on."""
+def check_locked(
+    directory: Path,
+    *,
+    is_running: bool,
+    tell: Callable[[int, int], None],
+    lost_ends: Mapping[int, int] = MappingProxyType({}),
+) -> Checkup:
+    """As check_directory(), for a directory that the caller has locked or, if `is_running`, that a server runs on.
+    `lost_ends`: stream id -> where the stream ended, by a part of the log that is lost."""
     findings = check.Findings()
     checkup = Checkup(findings, is_running=is_running)
     size_bytes = (directory / FILE_NAME).stat().st_size
@@ -68,7 +78,7 @@ def check_locked(directory: Path, *, is_running: bool, tell: Callable[[int, int]
         structure = _Structure(directory)
         try:
             begun_s = time.monotonic()
-            for _ in check.walk(connection, findings):
+            for _ in check.walk(connection, findings, lost_ends):
                 now_s = time.monotonic()
                 if now_s - told_s > TELL_S:
                     tell(min(findings.checked_bytes, size_bytes), size_bytes)

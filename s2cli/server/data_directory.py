@@ -81,11 +81,12 @@ class LockedDirectory:
 
     def finish_restore(self) -> None:
         """Puts restored files into their place. It may be interrupted anywhere and called again: the log of the old
-        data is deleted first, since it must never be read with other data, and the database is moved last."""
+        data is deleted first, since it must never be read with other data. The database is moved last but for a note
+        of what it lacks, which would be deleted with the rest otherwise, if the move is called again."""
         restored = self.path / RESTORED_NAME
         if not restored.exists():
             return
-        parts = sorted(restored.iterdir(), key=lambda part: part.suffix == ".db")
+        parts = sorted(restored.iterdir(), key=lambda part: (part.suffix.startswith(".db"), part.suffix))
         if parts:
             for beside in self.path.glob("*.db-*"):
                 beside.unlink()

@@ -120,7 +120,11 @@ POSITION = (
         ("trim s2://my-basin/s five", 'TRIM_POINT must be a whole number, not "five"', None),
         ("trim my-basin/s 5", 'neither "my-basin/s" nor "5" is a stream: it must begin with s2://', None),
         ("fence s2://a/b s2://c/d", "two streams were given, and no NEW_TOKEN: s2://a/b and s2://c/d", None),
-        ("lite start", 's2 lite: [ACTION]: "start" is none of status, stop, check, repair, backup, restore', None),
+        (
+            "lite start",
+            's2 lite: [ACTION]: "start" is none of status, stop, check, repair, backup, restore, trust-clock',
+            None,
+        ),
         ("completion tcsh", 's2 completion: bash|zsh|fish: "tcsh" is none of bash, zsh, fish', None),
         (
             "create my-basin/s",

@@ -216,3 +216,26 @@ def test_status_and_stop_of_a_server_with_a_directory_of_its_own(run_s2, tmp_pat
         )
         assert run_s2("lite", "stop", "--data", tmp_path / "data", check=True).returncode == 0
         assert process.wait(TIMEOUT_S) == 0
+
+
+def test_a_clock_that_was_set_forward_is_shown_and_can_be_trusted(run_s2, tmp_path):
+    data = tmp_path / "data"
+    with start("--data", data) as process:
+        endpoint(process)
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+    for path in data.iterdir():  # used three days ago
+        os.utime(path, (path.stat().st_atime - 3 * 86400, path.stat().st_mtime - 3 * 86400))
+    with start("--data", data) as process:
+        endpoint(process)
+        status = run_s2("lite", "status", "--data", data, check=True).stdout.decode()
+        assert "clock       3.0 days ahead of what was expected" in status
+        assert "s2 lite trust-clock" in status
+        facts = json.loads(run_s2("lite", "status", "--data", data, "-o", "json", check=True).stdout)
+        assert 0 <= facts["clock_ahead_ms"] - 3 * 86_400_000 < 86_400_000
+        done = run_s2("lite", "trust-clock", "--data", data, "-o", "json", check=True)
+        assert 0 <= json.loads(done.stdout)["was_ahead_ms"] - 3 * 86_400_000 < 86_400_000
+        assert b"the clock, 3.0 days ahead, is trusted" in done.stderr
+        assert b"\nclock" not in run_s2("lite", "status", "--data", data, check=True).stdout
+        assert b"the clock is where it was expected" in run_s2("lite", "trust-clock", "--data", data, check=True).stderr
+    assert run_s2("lite", "trust-clock", "--data", data).returncode == 3

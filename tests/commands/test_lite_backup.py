@@ -10,10 +10,13 @@ import stat
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 
 import pytest
 from support.waiting import TIMEOUT_S
+
+from s2cli.server.data_directory import LockedDirectory
 
 
 class Lite:
@@ -289,3 +292,41 @@ def test_places_that_a_copy_is_refused_in(start, run_s2, tmp_path, place):
         timeout=TIMEOUT_S,
     )
     assert json.loads(done.stdout)["code"] in ("invalid", "resource_already_exists"), done
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_backup_keeps_the_note_of_a_loss(start, fill, run_s2, tmp_path, is_running):
+    server = start()
+    fill(server)
+    server.close()
+    (server.directory / "s2.db-wal").unlink()
+    if is_running:
+        server = start()
+    done = run_s2("lite", "backup", tmp_path / "backup", "--data", server.directory, "-o", "json", check=True)
+    assert b"has lost records that were confirmed" in done.stderr
+    assert "s2.db-loss" in json.loads(done.stdout)["files"]
+    run_s2("lite", "restore", tmp_path / "backup", "--data", tmp_path / "restored", check=True)
+    restored = start(directory=tmp_path / "restored")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{restored.url}/health", timeout=TIMEOUT_S)
+    assert (refused.value.code, refused.value.read().decode().partition(":")[0]) == (
+        503,
+        "records that were confirmed are missing",
+    )
+    restored.stop()
+    run_s2("lite", "repair", "--data", tmp_path / "restored", check=True)
+    assert run_s2("lite", "check", "--data", tmp_path / "restored").returncode == 0
+
+
+def test_a_note_of_a_loss_is_there_wherever_a_restore_is_interrupted(tmp_path):
+    """After each of its steps the next one begins anew."""
+    note = b'{"reason": "something", "records": 1048576}'
+    for moved in (), ("s2.db",), ("token.key", "s2.db"):
+        directory = tmp_path / f"data-{len(moved)}"
+        (directory / "restored").mkdir(parents=True)
+        (directory / "s2.db-wal").touch()
+        for name, content in ("token.key", b"key"), ("s2.db", b"database"), ("s2.db-loss", note):
+            (directory / ("" if name in moved else "restored") / name).write_bytes(content)
+        LockedDirectory(directory).release()
+        assert sorted(path.name for path in directory.iterdir()) == ["LOCK", "s2.db", "s2.db-loss", "token.key"]
+        assert (directory / "s2.db-loss").read_bytes() == note

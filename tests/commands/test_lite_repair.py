@@ -2,10 +2,14 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 
 import pytest
+from support.waiting import until
+
+from s2cli.server.store.sqlite import wal
 
 SKIPPED = 1 << 20
 
@@ -50,6 +54,83 @@ def test_until_it_has_run_the_server_says_what_is_missing_and_serves_reads_alone
         assert (refused.status, refused.json()["code"]) == (500, "storage")
         assert "s2 lite repair" in refused.json()["message"]
         server.stop()
+
+
+def wait_for_doubts(s2, server):
+    """The server finds them in the background."""
+
+    def ask():
+        done = s2("lite", "status", "--data", server.data, "-o", "json", at=server, code=None)
+        return json.loads(done.stdout)["doubtful"]
+
+    return until(ask)
+
+
+def test_streams_that_a_damaged_log_had_are_named(make_server, s2, capfd):
+    server = make_server()
+    basin = server.create_basin()
+    for stream in "first", "second", "untouched":
+        server.create_stream(basin, stream)
+        s2("append", f"s2://{basin}/{stream}", at=server, stdin=b"kept")
+    server.stop()
+    server.start()
+    for _ in range(2):
+        for stream in "first", "second":
+            s2("append", f"s2://{basin}/{stream}", at=server, stdin=b"lost\nlost")
+    server.kill()
+    with open(server.data / "s2.db-wal", "r+b") as log:
+        log.seek(wal.HEADER_BYTES + 100)  # its first page
+        byte = log.read(1)[0]
+        log.seek(-1, os.SEEK_CUR)
+        log.write(bytes([byte ^ 1]))
+    expected = [f"s2://{basin}/first", f"s2://{basin}/second"]
+
+    def check():
+        done = s2("lite", "check", "--data", server.data, "-o", "json", at=server, code=8)
+        return [
+            (problem["place"], problem["first"], problem["last"])
+            for problem in json.loads(done.stdout)["problems"]
+            if problem["place"] != "s2.db"
+        ]
+
+    assert sorted(check()) == [(place, 1, 4) for place in expected]
+    server.start()
+    assert sorted(wait_for_doubts(s2, server)) == expected
+    status = s2("lite", "status", "--data", server.data, at=server, code=6).stdout.decode()
+    assert f"doubtful    s2://{basin}/" in status
+    said = server.request("GET", "/health", headers={"accept": "application/json"}).json()
+    assert (said["doubtful"], sorted(said["doubtful_places"])) == (2, expected)
+    metrics = server.request("GET", "/metrics").body
+    assert b"s2_store_failing 1.0" in metrics
+    assert b"s2_doubtful_places 2.0" in metrics
+    assert sorted(check()) == [(place, 1, 4) for place in expected]
+    server.stop()
+    assert f"s2://{basin}/first: its last records are lost" in capfd.readouterr().err
+    repair(s2, server)
+    server.start()
+    assert health(server) == (200, "OK")
+
+
+def test_health_names_streams_only_to_whoever_needs_no_token(make_server, tmp_path):
+    (tmp_path / "root").touch(mode=0o600)
+    (tmp_path / "root").write_text("root-token")
+    server = make_server(options=("--root-token-file", str(tmp_path / "root")))
+    root = {"authorization": "Bearer root-token"}
+    assert server.request("POST", "/v1/basins", json_body={"basin": "some-basin"}, headers=root).status == 201
+    headers = {**root, "s2-basin": "some-basin"}
+    assert server.request("POST", "/v1/streams", json_body={"stream": "secret"}, headers=headers).status == 201
+    body = {"records": [{"body": "x"}]}
+    assert server.request("POST", "/v1/streams/secret/records", json_body=body, headers=headers).status == 200
+    server.stop()
+    with contextlib.closing(sqlite3.connect(server.data / "s2.db", isolation_level=None)) as database:
+        database.execute("DELETE FROM chunk")
+    server.start()
+
+    def ask():
+        return server.request("GET", "/health", headers={"accept": "application/json"})
+
+    until(lambda: ask().json()["doubtful"] == 1)
+    assert b"secret" not in ask().body
 
 
 def test_then_each_stream_goes_on_far_behind_what_is_known(lost, s2):

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(CLIENT_LOG)
 
 HEALTH_PATHS = (b"/health", b"/ping")
+# The rest is only counted.
+MAX_DOUBTFUL_PLACES = 100
 # Of a list on its way: its rows, and what is made of them.
 CONTROL_BYTES = 1024 * 1024
 # What anybody may ask for.
@@ -83,7 +85,7 @@ def application(server: Server, *, is_private: bool = False) -> Application:
                     await _serve_records(server, exchange, methods, path[len(STREAMS_PREFIX) : end], None)
                     return
             if not (is_private and await serve_owner(server, exchange)):
-                await _control(server, exchange, path)
+                await _control(server, exchange, path, is_private=is_private)
         except DisconnectedError:
             # It may only have broken off its request, as one with a bad chunk does, and still read.
             failure = error_response(
@@ -162,9 +164,9 @@ async def _serve_records(
         exchange.answer_json(*introduction_error_response(error))
 
 
-async def _control(server: Server, exchange: Exchange, path: bytes) -> None:
+async def _control(server: Server, exchange: Exchange, path: bytes, *, is_private: bool) -> None:
     if path in HEALTH_PATHS:
-        _answer_health(server, exchange)
+        _answer_health(server, exchange, is_private=is_private)
         return
     if path == b"/":
         _say_what_it_is(server, exchange)
@@ -260,9 +262,9 @@ s2 list
 """
 
 
-def _answer_health(server: Server, exchange: Exchange) -> None:
+def _answer_health(server: Server, exchange: Exchange, *, is_private: bool) -> None:
     """200 and `OK`, or 503 and why. For load balancers and scripts that wait for a server: no version, no token. As
-    JSON, for who asks for that, with the time since when."""
+    JSON, for who asks for that, with the time since when, and what is in doubt: by name for whoever needs no token."""
     if not _is_get(exchange):
         return
     failure = server.store.failure
@@ -271,11 +273,15 @@ def _answer_health(server: Server, exchange: Exchange) -> None:
     if b"application/json" not in exchange.fields.get(b"accept", b""):
         exchange.answer(status, PLAIN_TEXT, (problem or "OK").encode())
         return
-    facts = {
+    facts: dict[str, Any] = {
         "status": "draining" if server.draining else "ok" if failure is None else "failing",
         "reason": failure,
         "since": rfc3339(server.store.failing_since_ms),
+        "doubtful": len(server.store.doubtful),
+        "clock_ahead_ms": server.deletion_clock.ahead_ms,
     }
+    if is_private or server.auth is None:
+        facts["doubtful_places"] = list(server.store.doubtful[:MAX_DOUBTFUL_PLACES])
     exchange.answer_json(status, encode_json(facts))
 
 

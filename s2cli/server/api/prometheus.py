@@ -76,6 +76,13 @@ class _Collector:
         commits = HistogramMetricFamily("s2_commit_duration_seconds", "Time to make a group of appends durable.")
         commits.add_metric((), _buckets(server.store.commit_times), server.store.commit_times.total)
         yield commits
+        failing = server.store.failure is not None
+        yield GaugeMetricFamily("s2_store_failing", "1 while the store takes no writes, else 0.", value=int(failing))
+        yield GaugeMetricFamily(
+            "s2_doubtful_places",
+            "Streams and other names of which something is missing or damaged on disk, as found at the start.",
+            value=len(server.store.doubtful),
+        )
         yield GaugeMetricFamily("s2_store_bytes", "Size of the database on disk.", value=server.store.disk_bytes())
 
 

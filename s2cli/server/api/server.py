@@ -64,8 +64,8 @@ class Server:
             return self.clock_ms()
 
         store.clock_ms = clock_ms
-        deletion_clock_ms = DeletionClock(clock_ms, steady_clock_s, last_used_ms)
-        store.deletion_clock_ms = deletion_clock_ms
+        self.deletion_clock = DeletionClock(clock_ms, steady_clock_s, last_used_ms)
+        store.deletion_clock_ms = self.deletion_clock
         self.now: Callable[[], float] = time.monotonic
         self.cors: Cors | None = None
         self.host_names = HostNames()
@@ -94,7 +94,7 @@ class Server:
         self.streams = StreamRegistry(store, clock_ms, self.meters)
         self.replies = Replies(store, clock_ms)
         changing = asyncio.Lock()
-        self.cleanup = Cleanup(store, deletion_clock_ms, self.streams, changing)
+        self.cleanup = Cleanup(store, self.deletion_clock, self.streams, changing)
         self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
         self.secrets = Secrets(directory)
         self.copying = Copying(store)

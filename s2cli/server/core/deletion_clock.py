@@ -52,7 +52,8 @@ class DeletionClock:
             self._ahead = now_ms, now_s
             log.warning(
                 "the clock is %.1f days ahead of what was expected: if it runs on for an hour, what has expired by it"
-                " is deleted; until then, what had expired without that",
+                " is deleted; until then, what had expired without that; `s2 lite trust-clock` says at once that it is"
+                " right",
                 (now_ms - expected_ms) / MOST_AHEAD_MS,
             )
         elif now_s - self._ahead[1] >= CONFIRMED_S:
@@ -60,6 +61,18 @@ class DeletionClock:
             self._trust(now_ms, now_s)
             return now_ms
         return expected_ms
+
+    @property
+    def ahead_ms(self) -> int | None:
+        """How far ahead of the expected time the wall clock is, if it is not trusted; else None."""
+        behind_ms = self._clock_ms() - self()
+        return behind_ms or None
+
+    def trust(self) -> None:
+        """To be called for whoever knows that the wall clock is right: deletion goes by it from now on."""
+        if self._ahead is not None:
+            log.warning("the clock is trusted from now on: what has expired by it is deleted")
+        self._trust(self._clock_ms(), self._steady_s())
 
     def _trust(self, now_ms: int, now_s: float) -> None:
         self._trusted = now_ms, now_s

@@ -239,6 +239,12 @@ class Store(Protocol):
         """Since when there is a `failure`, to a second or so."""
         ...
 
+    @property
+    def doubtful(self) -> Sequence[str]:
+        """The places (`s2://basin/stream`, or another name) of which it is known that something is missing or damaged
+        there: the store looks for that in the background when it is opened."""
+        ...
+
     async def get_basin(self, name: str) -> BasinRow | None: ...
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:

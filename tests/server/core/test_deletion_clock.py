@@ -119,3 +119,16 @@ def test_a_server_keeps_what_only_a_wrong_clock_takes_for_expired(make_thread_se
     assert read() == []
     server.clock.step(-3 * 86_400)
     assert read() == ["kept"]
+
+
+def test_whoever_knows_that_the_clock_is_right_says_so(clocks, caplog):
+    assert clocks.deletion_ms.ahead_ms is None
+    clocks.now_ms += 3 * DAY_MS
+    assert clocks.deletion_ms.ahead_ms == 3 * DAY_MS
+    assert "s2 lite trust-clock" in caplog.text
+    clocks.deletion_ms.trust()
+    assert clocks.behind_ms == 0
+    assert clocks.deletion_ms.ahead_ms is None
+    assert "the clock is trusted" in caplog.text
+    clocks.pass_time(HOUR_MS)
+    assert clocks.behind_ms == 0

@@ -11,14 +11,17 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from s2cli.errors import ProtocolError, S2Error
-from s2cli.server.store.sqlite import gone, hidden
+from s2cli.server.store.sqlite import doubt, gone, hidden
 from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
-from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, seq_num_of, stream_of, to_unsigned
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of, stream_of
+from s2cli.server.store.sqlite.schema import FILE_NAME, to_unsigned
 from s2cli.wire.protobuf import MAX_BATCH_RECORDS, count_records
 
 # A slice ends after so many bytes or rows: some milliseconds.
@@ -88,9 +91,13 @@ def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Con
         path.unlink(missing_ok=True)
 
 
-def walk(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:
-    """Checks all rows, and yields after each slice. What cannot be read is a finding, too."""
-    for check in _check_rows, _check_named, _check_names, _check_streams, _check_runs, _check_chunks:
+def walk(
+    connection: sqlite3.Connection, findings: Findings, lost_ends: Mapping[int, int] = MappingProxyType({})
+) -> Iterator[None]:
+    """Checks all rows, and yields after each slice. What cannot be read is a finding, too. `lost_ends`: see
+    doubt.find()."""
+    check_lost = partial(_check_lost, lost_ends=lost_ends)
+    for check in _check_rows, _check_named, _check_names, _check_streams, check_lost, _check_runs, _check_chunks:
         try:
             yield from check(connection, findings)
         except sqlite3.DatabaseError as error:
@@ -164,6 +171,13 @@ def _check_streams(connection: sqlite3.Connection, findings: Findings) -> Iterat
             if trim_point > tail and deleted is None:
                 findings.add(place, f"its trim point, {trim_point}, is beyond its tail, {tail}")
         yield
+
+
+def _check_lost(connection: sqlite3.Connection, findings: Findings, *, lost_ends: Mapping[int, int]) -> Iterator[None]:
+    """Where streams ended by a part of the log that is lost."""
+    for found in doubt.beyond(connection, lost_ends):
+        findings.add(found.place, found.problem, found.first, found.end - 1)
+    yield
 
 
 def _check_runs(connection: sqlite3.Connection, findings: Findings) -> Iterator[None]:

@@ -10,7 +10,8 @@ from s2cli.errors import ApiError
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import metric_rows, reply_rows
 from s2cli.server.store.sqlite.checksums import COLUMNS, change_sealed, checksum, columns_complaint
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_signed
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of
+from s2cli.server.store.sqlite.schema import to_signed
 
 Result = TypeVar("Result")
 # Stream -> where it ends: its next sequence number and its last timestamp as it is stored; None where that is in its

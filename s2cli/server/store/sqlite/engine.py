@@ -31,16 +31,27 @@ from s2cli.server.store.interface import (
     Tail,
     TokenRow,
 )
-from s2cli.server.store.sqlite import chunks, expiry, hidden, life, loss, metric_rows, reader, reply_rows, resource_rows
+from s2cli.server.store.sqlite import (
+    chunks,
+    expiry,
+    life,
+    loss,
+    metric_rows,
+    reader,
+    reply_rows,
+    resource_rows,
+)
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
-from s2cli.server.store.sqlite.hidden import Hidden, Kind
+from s2cli.server.store.sqlite.hidden import Kind
+from s2cli.server.store.sqlite.inspection import Inspection
+from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.known_basins import KnownBasins
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.operations import Operation
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
-from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_reader, open_writer
+from s2cli.server.store.sqlite.schema import FILE_NAME, open_reader, open_writer
 from s2cli.server.store.sqlite.writer import STALL_S, Writer
 
 # So many small appends of one turn of the loop are handed to the writer together: the thread is woken once for many. It
@@ -97,8 +108,8 @@ class SqliteStore:
         self._changes: set[Future[Any]] = set()
         self._stall_check = loop.call_later(LOOK_S, self._check_stall)
         self._check_trims((0, 0))
-        self._note_tails(0)
-        self._looking = loop.create_task(self._look_for_hidden())
+        lost_ends = {} if found is None else found.ends
+        self._inspection = Inspection(self._reader, lost_ends, self._writer.note_tails)
 
     @classmethod
     async def open(cls, directory: Path | None) -> SqliteStore:
@@ -115,7 +126,7 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        self._looking.cancel()
+        self._inspection.close()
         self._hand_over()
         await asyncio.to_thread(self._close)
 
@@ -133,6 +144,10 @@ class SqliteStore:
     @property
     def failure(self) -> str | None:
         return self._writer.failure or self.stall or self.room.shortage or self._loss
+
+    @property
+    def doubtful(self) -> Sequence[str]:
+        return self._inspection.places
 
     @property
     def failing_since_ms(self) -> int | None:
@@ -180,20 +195,6 @@ class SqliteStore:
         if after is not None:
             self._check_trims(after)
 
-    def _note_tails(self, after_id: int) -> None:
-        """Find the streams whose rows do not say where they end, as after a crash, and have that written."""
-        found = self._reader.submit(partial(reader.unnoted_tails, after_id=after_id))
-        found.add_done_callback(self._go_on_noting)
-
-    def _go_on_noting(self, found: Future[tuple[set[int], int | None]]) -> None:
-        if found.exception() is not None:
-            return
-        grown, after_id = found.result()
-        if grown:
-            self._writer.note_tails(grown)
-        if after_id is not None:
-            self._note_tails(after_id)
-
     def append(self, append: Append) -> None:
         self._arrived.append(append)
         if len(self._arrived) == TOGETHER or len(append.chunk.data) > SMALL_LANE_BYTES:
@@ -230,47 +231,32 @@ class SqliteStore:
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
         return await self.ask(reader.find_timestamp, stream_id, timestamp, first_seq_num, end_seq_num)
 
-    async def _look_for_hidden(self) -> Hidden:
-        while True:
-            try:
-                found = await self._reader.in_slices(hidden.find)
-                break
-            except ApiError:  # of the moment
-                await asyncio.sleep(LOOK_S)
-        for place, problem in found.problems():
-            log.critical("%s: %s", place, problem)
-        return found
-
-    async def _hidden(self) -> Hidden:
-        """Known once all names were looked at, at the start: only whoever finds nothing waits for it."""
-        return await asyncio.shield(self._looking)
-
     async def get_basin(self, name: str) -> BasinRow | None:
         found = await self._basins.get(name, lambda: self.ask(resource_rows.get_basin, name))
         if found is None:
-            (await self._hidden()).refuse(Kind.BASIN, (name.encode(),))
+            (await self._inspection.hidden()).refuse(Kind.BASIN, (name.encode(),))
         return found
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
         first, beyond = resource_rows.names_within(prefix, start_after)
-        (await self._hidden()).refuse_list(Kind.BASIN, (first,), (beyond,))
+        (await self._inspection.hidden()).refuse_list(Kind.BASIN, (first,), (beyond,))
         return await self.ask(resource_rows.list_basins, prefix, start_after, limit)
 
     async def get_stream(self, basin: str, name: str) -> StreamRow | None:
         found = await self.ask(resource_rows.get_stream, basin, name)
         if found is None:
-            (await self._hidden()).refuse(Kind.STREAM, (basin.encode(), name.encode()))
+            (await self._inspection.hidden()).refuse(Kind.STREAM, (basin.encode(), name.encode()))
         return found
 
     async def list_streams(self, basin: str, prefix: str, start_after: str, limit: int) -> tuple[list[StreamRow], bool]:
         first, beyond = resource_rows.names_within(prefix, start_after)
-        (await self._hidden()).refuse_list(Kind.STREAM, (basin.encode(), first), (basin.encode(), beyond))
+        (await self._inspection.hidden()).refuse_list(Kind.STREAM, (basin.encode(), first), (basin.encode(), beyond))
         return await self.ask(resource_rows.list_streams, basin, prefix, start_after, limit)
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
         found = await self.ask(reply_rows.get, key, now_ms)
         if found is None:
-            (await self._hidden()).refuse(Kind.REPLY, (key,))
+            (await self._inspection.hidden()).refuse(Kind.REPLY, (key,))
         return found
 
     async def deleting_basins(self) -> list[str]:
@@ -282,11 +268,11 @@ class SqliteStore:
     async def get_token(self, selector: str) -> TokenRow | None:
         found = await self.ask(resource_rows.get_token, selector)
         if found is None:
-            (await self._hidden()).refuse(Kind.TOKEN, (selector,))
+            (await self._inspection.hidden()).refuse(Kind.TOKEN, (selector,))
         return found
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
-        (await self._hidden()).refuse_list(Kind.TOKEN, ("",), (chr(sys.maxunicode),))
+        (await self._inspection.hidden()).refuse_list(Kind.TOKEN, ("",), (chr(sys.maxunicode),))
         living: list[TokenRow] = []
         after: str | None = start_after
         while after is not None and len(living) <= limit:
@@ -365,7 +351,7 @@ class SqliteStore:
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:
         self._refuse_new()
-        (await self._hidden()).refuse(Kind.BASIN, (row.name.encode(),))
+        (await self._inspection.hidden()).refuse(Kind.BASIN, (row.name.encode(),))
         return await self.change(resource_rows.insert_basin, row, reply=reply, grows=True)
 
     def _refuse_new(self) -> None:
@@ -392,7 +378,7 @@ class SqliteStore:
             return present
 
         self._refuse_new()
-        (await self._hidden()).refuse(Kind.STREAM, (row.basin.encode(), row.name.encode()))
+        (await self._inspection.hidden()).refuse(Kind.STREAM, (row.basin.encode(), row.name.encode()))
         return await self.change(run, reply=reply, grows=True)
 
     async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:

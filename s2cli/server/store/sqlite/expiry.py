@@ -15,7 +15,7 @@ from typing import Any
 from s2cli.server.store.sqlite import gone, metric_rows, reader
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, change_sealed, columns_complaint, is_whole
 from s2cli.server.store.sqlite.chunks import SLICE_BYTES, SLICE_ROWS, note_end
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, stream_of
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of, stream_of
 
 # A stream that is not to be deleted yet is looked at again after this time at the earliest.
 RECHECK_MS = 600_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from s2cli.server.store.sqlite.checksums import SEALED, is_whole, seal
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of
 
 _GONE = SEALED["gone"]
 

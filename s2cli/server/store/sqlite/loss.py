@@ -17,12 +17,15 @@ from s2cli.errors import S2Error
 from s2cli.private_files import open_own, sync_directory
 from s2cli.server.store.sqlite import mark as marks
 from s2cli.server.store.sqlite import wal
+from s2cli.server.store.sqlite.keys import seq_num_of, stream_of
 from s2cli.server.store.sqlite.mark import CLOSED, OPENING, DamagedMarkError, Mark
 
 log = logging.getLogger("s2cli.server")
 
 SUFFIX = "-loss"
-MAX_NOTE_BYTES = 4096
+MAX_NOTE_BYTES = 64 * 1024
+# Of a log that was damaged there may be more: they are left out of the note.
+MAX_NOTED_STREAMS = 1000
 # No record takes less in a log.
 LEAST_RECORD_BYTES = 8
 # At least so many sequence numbers may have been given after the last known one.
@@ -35,11 +38,13 @@ _MOST_AHEAD = 1 << 16
 
 class Loss:
     """`reason`: what is missing. `records`: how many sequence numbers of each stream may be missing with it, at
-    most."""
+    most. `ends`: stream id -> where the stream ended by what can still be read of the lost part; other streams may
+    have lost records as well."""
 
-    def __init__(self, reason: str, records: int) -> None:
+    def __init__(self, reason: str, records: int, ends: dict[int, int] | None = None) -> None:
         self.reason = reason
         self.records = records
+        self.ends = ends or {}
 
 
 def refuse_new(path: Path) -> None:
@@ -78,26 +83,43 @@ def look(path: Path, page_bytes: int) -> Mark | None:
     log_path = Path(f"{path}-wal")
     found = wal.scan(log_path, page_bytes)
     reason = _missing(found, mark)
+    missing = None if reason is None else _loss(path, page_bytes, reason, found, mark)
     if mark is not None and found.sums and _is_foreign(found, mark):
         _put_aside(log_path)
-        reason = reason or "the write-ahead log was of another database"
-    if reason is not None:
-        most_bytes = max(found.size_bytes, 0 if mark is None else mark.frames * page_bytes)
-        write(path, Loss(reason, max(LEAST_RECORDS, most_bytes // LEAST_RECORD_BYTES)))
+        missing = missing or _loss(path, page_bytes, "the write-ahead log was of another database", found, mark)
+    if missing is not None:
+        write(path, missing)
     return mark
 
 
-def known(path: Path, page_bytes: int) -> str | None:
+def _loss(path: Path, page_bytes: int, reason: str, found: wal.Log, mark: Mark | None) -> Loss:
+    most_bytes = max(found.size_bytes, 0 if mark is None else mark.frames * page_bytes)
+    ends: dict[int, int] = {}
+    # What SQLite drops of the log: behind the last commit that it takes, up to the last one that was confirmed.
+    last = found.last
+    if mark is not None:
+        last = max(last, mark.frames) if found.salts == mark.salts else 0
+    for page in wal.pages(Path(f"{path}-wal"), page_bytes, found.committed + 1, last):
+        for key in wal.rowids(page):
+            stream_id = stream_of(key)
+            if stream_id in ends or (stream_id > 0 and len(ends) < MAX_NOTED_STREAMS):
+                ends[stream_id] = max(ends.get(stream_id, 0), seq_num_of(key) + 1)
+    return Loss(reason, max(LEAST_RECORDS, most_bytes // LEAST_RECORD_BYTES), ends)
+
+
+def known(path: Path, page_bytes: int) -> Loss | None:
     """What is missing in the database at `path`, which must not be open, as far as that can be told without opening it;
     None for nothing. Changes nothing."""
     found = read(path)
     if found is not None:
-        return found.reason
+        return found
     try:
         mark = marks.read(path)
     except DamagedMarkError:
         mark = None
-    return _missing(wal.scan(Path(f"{path}-wal"), page_bytes), mark)
+    scanned = wal.scan(Path(f"{path}-wal"), page_bytes)
+    reason = _missing(scanned, mark)
+    return None if reason is None else _loss(path, page_bytes, reason, scanned, mark)
 
 
 def take_exchanged(path: Path, reason: str) -> None:
@@ -162,10 +184,11 @@ def read(path: Path) -> Loss | None:
     try:
         with open(open_own(f"{path}{SUFFIX}", os.O_RDONLY), "rb") as file:
             said = json.loads(file.read(MAX_NOTE_BYTES))
-        return Loss(str(said["reason"]), int(said["records"]))
+        ends = {int(stream_id): int(end) for stream_id, end in said.get("ends", {}).items()}
+        return Loss(str(said["reason"]), int(said["records"]), ends)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Loss(f"records are missing; the note on them, {path}{SUFFIX}, is damaged", LEAST_RECORDS)
 
 
@@ -177,7 +200,7 @@ def write(path: Path, loss: Loss) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new)
     with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
-        json.dump({"reason": loss.reason, "records": loss.records}, file)
+        json.dump({"reason": loss.reason, "records": loss.records, "ends": loss.ends}, file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(new, f"{path}{SUFFIX}")

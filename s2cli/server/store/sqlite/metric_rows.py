@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import Counted, Point
 from s2cli.server.store.sqlite.disk import is_full, is_of_the_disk
+from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.reader import Slices
-from s2cli.server.store.sqlite.schema import chunk_id
 
 log = logging.getLogger("s2cli.server")
 

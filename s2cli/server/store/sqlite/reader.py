@@ -16,7 +16,8 @@ from s2cli.server.store.interface import Chunk, Tail
 from s2cli.server.store.sqlite import gone
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, complaint, is_whole
 from s2cli.server.store.sqlite.disk import not_read
-from s2cli.server.store.sqlite.schema import chunk_id, seq_num_of, to_unsigned
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of
+from s2cli.server.store.sqlite.schema import to_unsigned
 
 Result = TypeVar("Result")
 Values = TypeVarTuple("Values")
@@ -286,16 +287,3 @@ def _row_is_whole(connection: sqlite3.Connection, stream_id: int) -> bool:
     """Whether what the row of the stream says can be relied on: by a wrong trim point records would be deleted."""
     row = connection.execute(f"SELECT crc, {SEALED['stream']} FROM stream WHERE id=?", (stream_id,)).fetchone()  # noqa: S608
     return row is not None and is_whole(row[0], row[1:])
-
-
-def unnoted_tails(connection: sqlite3.Connection, after_id: int) -> tuple[set[int], int | None]:
-    """Some of the streams with a greater id than `after_id` whose rows do not say yet where they end; and the id to go
-    on with, if there may be more."""
-    rows = connection.execute(
-        "SELECT id, EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN (stream.id << 40) + next_seq"
-        " AND (stream.id + 1 << 40) - 1) FROM stream WHERE id > ? ORDER BY id LIMIT ?",
-        (after_id, STREAMS_IN_A_ROW),
-    ).fetchall()
-    return {stream_id for stream_id, is_unnoted in rows if is_unnoted}, (
-        rows[-1][0] if len(rows) == STREAMS_IN_A_ROW else None
-    )

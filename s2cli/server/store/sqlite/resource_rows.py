@@ -12,8 +12,9 @@ from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_SEQ_NUM, MAX_STREAMS, BasinRow, StreamRow, TokenRow
 from s2cli.server.store.sqlite.checksums import SEALED, change_sealed, insert_sealed, is_whole, seal
 from s2cli.server.store.sqlite.expiry import first_check_ms, min_age_ms
+from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.reader import Slices
-from s2cli.server.store.sqlite.schema import chunk_id, to_unsigned
+from s2cli.server.store.sqlite.schema import to_unsigned
 
 log = logging.getLogger("s2cli.server")
 

@@ -13,8 +13,9 @@ from s2cli.server.store.sqlite import gone, hidden, loss, reader
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, is_whole, seal
 from s2cli.server.store.sqlite.chunks import in_transaction
 from s2cli.server.store.sqlite.hidden import Kind
+from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of
 from s2cli.server.store.sqlite.resource_rows import escaped
-from s2cli.server.store.sqlite.schema import FILE_NAME, chunk_id, open_writer, seq_num_of
+from s2cli.server.store.sqlite.schema import FILE_NAME, open_writer
 
 STREAMS_IN_A_ROW = 1000
 # The tables of what has names.
@@ -116,7 +117,8 @@ def _repair(connection: sqlite3.Connection, stream_id: int, known: loss.Loss | N
         return None
     end_seq_num, timestamp = _end(connection, stream_id)
     records = loss.LEAST_RECORDS if known is None else known.records
-    resumes_at = min(found.next_seq_num + records, MAX_SEQ_NUM - 1)
+    lost_end_seq_num = 0 if known is None else known.ends.get(stream_id, 0)
+    resumes_at = min(max(found.next_seq_num, lost_end_seq_num) + records, MAX_SEQ_NUM - 1)
     gone.add(connection, stream_id, end_seq_num, resumes_at)
     connection.execute(
         "UPDATE stream SET next_seq=?, last_ts=CASE WHEN next_seq > ? THEN last_ts ELSE ? END WHERE id=?",

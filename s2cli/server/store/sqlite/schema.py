@@ -29,8 +29,6 @@ FORMAT = 3
 FILE_NAME = "s2.db"
 PAGE_BYTES = 16384
 
-SEQ_NUM_BITS = 40
-
 # How long another program is waited for that has the database locked.
 BUSY_MS = 5000
 
@@ -151,18 +149,6 @@ ALTER TABLE token ADD COLUMN crc INT;
 """,
     2: _TO_3,
 }
-
-
-def chunk_id(stream_id: int, seq_num: int) -> int:
-    return (stream_id << SEQ_NUM_BITS) + seq_num
-
-
-def stream_of(chunk_id: int) -> int:
-    return chunk_id >> SEQ_NUM_BITS
-
-
-def seq_num_of(chunk_id: int) -> int:
-    return chunk_id & ((1 << SEQ_NUM_BITS) - 1)
 
 
 def to_signed(timestamp: int) -> int:

@@ -10,9 +10,11 @@ the one before (https://sqlite.org/walformat.html).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -26,6 +28,7 @@ _MAGIC = 0x377F0682
 _HEADER = struct.Struct(">IIII8sII")
 # Page, pages in the database after a commit (0: no commit), salts, checksum.
 _FRAME = struct.Struct(">II8sII")
+_TABLE_LEAF = 0x0D
 
 Sum = tuple[int, int]
 
@@ -62,6 +65,41 @@ def scan(path: Path, page_bytes: int) -> Log:
                 return _scan_frames(file, size_bytes, page_bytes, order, salts, total)
         order = "<" if sys.byteorder == "little" else ">"  # as SQLite writes it here
         return _scan_frames(file, size_bytes, page_bytes, order, None, None)
+
+
+def pages(path: Path, page_bytes: int, first: int, last: int) -> Iterator[bytes]:
+    """The pages of the frames from number `first` to number `last`, from 1 on, as far as the log has them."""
+    frame_bytes = FRAME_HEADER_BYTES + page_bytes
+    with contextlib.suppress(FileNotFoundError), open(open_own(path, os.O_RDONLY), "rb") as file:
+        file.seek(HEADER_BYTES + (first - 1) * frame_bytes)
+        for _ in range(first, last + 1):
+            if len(frame := file.read(frame_bytes)) < frame_bytes:
+                return
+            yield frame[FRAME_HEADER_BYTES:]
+
+
+def rowids(page: bytes) -> Iterator[int]:
+    """The rowids of a page if it is a leaf of a table (https://sqlite.org/fileformat2.html), as far as it makes sense:
+    it may be damaged."""
+    if page[0] != _TABLE_LEAF:
+        return
+    count = int.from_bytes(page[3:5], "big")
+    for at in struct.unpack_from(f">{min(count, (len(page) - 8) // 2)}H", page, 8):
+        _, behind = _varint(page, at)  # the size of the row
+        rowid, _ = _varint(page, behind)
+        yield rowid
+
+
+def _varint(page: bytes, at: int) -> tuple[int, int]:
+    """The number that stands there, and where it ends."""
+    value = 0
+    for number, byte in enumerate(page[at : at + 9], 1):
+        if number == 9:
+            return value << 8 | byte, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + number
+    return 0, at
 
 
 def make_durable(path: Path) -> None:

@@ -17,8 +17,8 @@ from s2cli.server.store.interface import BasinRow, Point, StreamRow
 from s2cli.server.store.sqlite import gone, metric_rows, resource_rows
 from s2cli.server.store.sqlite.checksums import seal
 from s2cli.server.store.sqlite.engine import SqliteStore
+from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.reader import Reader
-from s2cli.server.store.sqlite.schema import chunk_id
 from s2cli.server.store.sqlite.writer import Writer
 
 MANY = 20_000
