@@ -39,8 +39,8 @@ ALLOWED = {
 }
 # Library -> the only places that may know it.
 SEAMS = {
-    "granian": {"server/http/http2_relay.py"},
     "httptools": {"server/http/http1_connection.py", "server/http/http1_head.py"},
+    "hpack": {"server/http/http2_head.py"},
     "uvloop": {"server/process.py"},
     "prometheus_client": {"server/api/prometheus.py"},
     "sqlite3": {"server/store/sqlite/"},

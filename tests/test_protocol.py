@@ -13,11 +13,16 @@ from s2cli.server.api.routes import METRICS, READ, ROUTES
 from s2cli.server.core.cleanup import SWEEP_S
 from s2cli.server.core.encryption import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
 from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
+from s2cli.server.http import http2_connection
 from s2cli.server.http.content_coding import THRESHOLD_BYTES
 from s2cli.server.http.cors import REQUEST_HEADERS, RESPONSE_HEADERS
 from s2cli.server.http.exchange import MAX_UNARY_BODY_BYTES, UNARY_BODY_TIMEOUT_S
 from s2cli.server.http.host import MAX_CONNECTIONS
 from s2cli.server.http.http1_connection import HEAD_TIMEOUT_S, KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_HEADERS, STALL_S
+from s2cli.server.http.http2_floods import IDLE_FRAMES_PER_S, MAX_IDLE_FRAMES, MAX_RESETS, RESETS_PER_S
+from s2cli.server.http.http2_flow import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
+from s2cli.server.http.http2_frames import MAX_FRAME_BYTES
+from s2cli.server.http.http2_head import MAX_BLOCK_BYTES, MAX_BLOCK_FRAMES
 from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
 from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
 from s2cli.wire import frames, names, protobuf, s2_pb2
@@ -241,9 +246,21 @@ LIMITS = {
         f"{HEAD_TIMEOUT_S:g} s; {UNARY_BODY_TIMEOUT_S:g} s; {FRAME_TIMEOUT_S:g} s"
     ),
     "memory for readers and unfinished appends together (`--memory-limit`)": f"{DEFAULT_LIMIT_BYTES // MIB} MiB",
-    "connections": f"{MAX_CONNECTIONS}; one over HTTP/2 counts three times",
-    "idle connection over HTTP/1.1": f"{KEEP_ALIVE_S:g} s",
-    "a client that takes nothing of an answer": f"{STALL_S / 3600:g} hour, over HTTP/2 10 minutes",
+    "connections": f"{MAX_CONNECTIONS}",
+    "idle connection": f"{KEEP_ALIVE_S:g} s",
+    "exchanges over HTTP/2": f"{http2_connection.MAX_EXCHANGES}, or the part of its connection where there are more",
+    "streams of one HTTP/2 connection": f"{http2_connection.MAX_STREAMS}",
+    "windows of a stream and of a connection over HTTP/2": (
+        f"{STREAM_WINDOW_BYTES // MIB} MiB; {CONNECTION_WINDOW_BYTES // MIB} MiB"
+    ),
+    "frame and header block over HTTP/2": (
+        f"{MAX_FRAME_BYTES // KIB} KiB; {MAX_BLOCK_BYTES // KIB} KiB in {MAX_BLOCK_FRAMES} frames"
+    ),
+    "streams over HTTP/2 that are reset or malformed": (
+        f"{MAX_RESETS}, and {RESETS_PER_S} a second; an answer makes up for one"
+    ),
+    "frames over HTTP/2 that carry nothing": f"{MAX_IDLE_FRAMES:,}, and {IDLE_FRAMES_PER_S} a second",
+    "a client that takes nothing of an answer": f"{STALL_S / 3600:g} hour",
     "appends under way": (
         f"{MAX_PENDING_BYTES // MIB} MiB a stream, {MAX_PENDING_BYTES_CROWDED // KIB} KiB while small appends go "
         f"beside a bulk load, {MAX_PENDING_BYTES_TOTAL // MIB} MiB in all"

@@ -121,7 +121,7 @@ def test_no_client_loads_the_server(loaded, basin, shared_server):
     shared_server.create_stream(basin, "s")
     for arguments in (["append"], ["read"], ["streams", "get"]):
         modules = loaded(*arguments, f"s2://{basin}/s")
-        assert not any(name.startswith(("s2cli.server", "granian", "sqlite3")) for name in modules)
+        assert not any(name.startswith(("s2cli.server", "sqlite3")) for name in modules)
 
 
 def test_only_a_bench_loads_the_bench_and_only_a_plot_matplotlib(loaded, basin, shared_server):

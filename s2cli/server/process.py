@@ -42,8 +42,6 @@ client_log = logging.getLogger(CLIENT_LOG)
 SESSIONS_END_S = 2.0
 # Before that append sessions may leave by themselves.
 ADVICE_S = 0.2
-# What the application has sent over HTTP/2 is still on its way through the threads of granian.
-FLUSH_S = 0.05
 EXCHANGES_END_S = 5.0
 HOST_STOP_S = 1.0
 # New objects until the youngest are collected. With the default of 700 the objects of 64 requests outlive that, and a
@@ -187,8 +185,6 @@ async def _until_end(
         wait_s = WATCH_S if options.idle_exit_s is None else min(WATCH_S, options.idle_exit_s / 4)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), wait_s)
-        if any(host.failed for host in hosts):
-            raise S2Error("the HTTP server stopped unexpectedly")
         if directory is not None and directory.is_gone:
             raise S2Error(f"the data directory {directory.path} was removed: appended records would be lost")
         if options.idle_exit_s is None:
@@ -214,7 +210,6 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
     # with it the acks that are still on their way. New requests are held meanwhile, so this phase is short.
     server.enter(Phase.DRAINING)
     await server.quiet(SESSIONS_END_S)
-    await asyncio.sleep(FLUSH_S)
     for host in hosts:
         host.stop()
     server.enter(Phase.CLOSING)
@@ -254,7 +249,4 @@ def _inode(path: str) -> int | None:
 
 
 def _on_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Stopping granian sets the result of its future twice now and then; nobody waits for the second.
-    if isinstance(context.get("exception"), asyncio.InvalidStateError) and "shutdown_glue" in repr(context):
-        return
     client_log.error("in the event loop: %s", context.get("message"), exc_info=context.get("exception"))

@@ -24,6 +24,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.settings
+import http2_attacks
 import waiting_attacks
 from attacked_server import BASIN, MIB, RECORDS, Server, head, repeatedly
 
@@ -180,6 +181,7 @@ ATTACKS: dict[str, Callable[[Server, float], Iterator[object]]] = {
     "prefixes": prefixes,
     **content_attacks.ATTACKS,
     **waiting_attacks.ATTACKS,
+    **http2_attacks.ATTACKS,
 }
 
 

@@ -1,9 +1,10 @@
 """How long a record takes to reach many followers of one stream: 1000 records/s of 100 bytes.
 
-    followers.py [--followers 50,200,500,1000] [--seconds 10]
+    followers.py [--followers 50,200,500,1000] [--seconds 10] [--http2]
 
-Each follower is an S2S session over HTTP/1.1. Two processes share the followers, another one appends a record each
-millisecond whose body begins with the time. Beside them stands one follower that never reads.
+Each follower is an S2S session over HTTP/1.1, or with --http2 a connection of HTTP/2 with one stream. Two processes
+share the followers, another one appends a record each millisecond whose body begins with the time. Beside them stands
+one follower that never reads.
 """
 
 import argparse
@@ -21,6 +22,10 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
+import h2.config
+import h2.connection
+import h2.settings
+
 S2 = os.environ.get("S2") or str(Path(sys.executable).with_name("s2"))
 HEADERS = {"content-type": "application/json", "s2-basin": "follow-basin"}
 PATH = "/v1/streams/s/records"
@@ -28,19 +33,35 @@ REQUEST = f"GET {PATH}?seq_num=0 HTTP/1.1\r\nhost: s2\r\ns2-basin: follow-basin\
 MARK = b"\x64T"  # the length of a body, and its beginning; the time in microseconds follows
 
 
-def connect(port: int) -> socket.socket:
+def connect(port: int, http2: bool) -> socket.socket:
     follower = socket.create_connection(("127.0.0.1", port), 30)
-    follower.sendall(REQUEST.encode())
+    if not http2:
+        follower.sendall(REQUEST.encode())
+        return follower
+    # Windows that are never full: the frames between the records are of no concern then.
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
+    client.local_settings = h2.settings.Settings(client=True, initial_values={code: 2**31 - 1})
+    client.initiate_connection()
+    client.increment_flow_control_window(2**31 - 1 - 65535)
+    pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", "s2"), (":path", f"{PATH}?seq_num=0")]
+    fields = [("s2-basin", HEADERS["s2-basin"]), ("content-type", "s2s/proto")]
+    client.send_headers(1, pseudo + fields, end_stream=True)
+    follower.sendall(client.data_to_send())
     return follower
 
 
 def follow(
-    port: int, count: int, records: int, results: "multiprocessing.Queue[tuple[int, list[tuple[float, int]]]]"
+    port: int,
+    count: int,
+    http2: bool,
+    records: int,
+    results: "multiprocessing.Queue[tuple[int, list[tuple[float, int]]]]",
 ) -> None:
     """Read `records` from each of `count` followers; report how many came, and how late: each piece of data counts all
     its records as late as its first."""
     poll = select.epoll()
-    followers = {follower.fileno(): follower for follower in (connect(port) for _ in range(count))}
+    followers = {follower.fileno(): follower for follower in (connect(port, http2) for _ in range(count))}
     for number in followers:
         poll.register(number, select.EPOLLIN)
     got = dict.fromkeys(followers, 0)
@@ -88,7 +109,7 @@ def append(port: int, records: int) -> None:
         raise SystemExit(f"the append ended with {acks[:200]!r}")
 
 
-def measure(followers: int, seconds: int) -> str:
+def measure(followers: int, seconds: int, http2: bool) -> str:
     with tempfile.TemporaryDirectory(prefix="followers-") as work:
         words = [S2, "lite", "--data", work, "--port", "0"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -98,10 +119,12 @@ def measure(followers: int, seconds: int) -> str:
             for path, body in ("/v1/basins", {"basin": "follow-basin"}), ("/v1/streams", {"stream": "s"}):
                 control.request("POST", path, json.dumps(body), HEADERS)
                 control.getresponse().read()
-            stalled, records = connect(port), seconds * 1000
+            stalled, records = connect(port, http2), seconds * 1000
             results: multiprocessing.Queue[tuple[int, list[tuple[float, int]]]] = multiprocessing.Queue()
             halves = [followers // 2, followers - followers // 2]
-            readers = [multiprocessing.Process(target=follow, args=(port, half, records, results)) for half in halves]
+            readers = [
+                multiprocessing.Process(target=follow, args=(port, half, http2, records, results)) for half in halves
+            ]
             for reader in readers:
                 reader.start()
             time.sleep(2)  # until they stand at the tail
@@ -130,12 +153,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--followers", default="50,200,500,1000", help="how many, one measurement each")
     parser.add_argument("--seconds", type=int, default=10, help="how long each lasts (10)")
+    parser.add_argument("--http2", action="store_true", help="over HTTP/2")
     args = parser.parse_args()
     print(
         "| followers | records/s | p50 ms | p99 ms | max ms | lost | server peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|"
     )
     for count in map(int, args.followers.split(",")):
-        print(measure(count, args.seconds), flush=True)
+        print(measure(count, args.seconds, args.http2), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import sqlite3
 import tracemalloc
 
 import pytest
-from support.exchanges import GivenExchange
 from support.s2s import append_input, open_append
 from support.waiting import TIMEOUT_S
 
@@ -16,7 +15,6 @@ from s2cli.server.api import append as appending
 from s2cli.server.api.append_body import parse_proto
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.data_directory import LockedDirectory
-from s2cli.server.http.http2_exchange import MAX_JOINED_BYTES
 from s2cli.server.store.interface import BasinRow, StreamRow
 from s2cli.server.store.sqlite import chunks
 from s2cli.server.store.sqlite.engine import SqliteStore
@@ -123,36 +121,6 @@ def test_a_request_that_breaks_off_is_no_failure_of_the_server(shared_server, ba
     answer = exchange(shared_server, head.encode() + b"transfer-encoding: chunked\r\n\r\nZZ\r\n")
     assert answer.startswith(b"HTTP/1.1 499 ")
     assert b'"code":"client_hangup"' in answer
-
-
-def test_what_a_slow_reader_has_held_back_goes_on_in_pieces():
-    class Full(asyncio.Future):
-        pass
-
-    async def run() -> list[int]:
-        sent, full = [], []
-
-        def send(message):
-            sent.append(len(message.get("body", b"")))
-            taken = (Full if len(sent) > 2 and not full else asyncio.Future)()
-            if isinstance(taken, Full):
-                full.append(taken)
-            else:
-                taken.set_result(None)
-            return taken
-
-        slow = GivenExchange(send=send)
-        slow.start(200, [])
-        slow.write(b"")
-        for _ in range(9):
-            has_room = slow.write(bytes(MAX_JOINED_BYTES // 2))
-        assert not has_room
-        full[0].set_result(None)
-        await slow.drained()
-        return sent[2:]
-
-    half = MAX_JOINED_BYTES // 2
-    assert asyncio.run(run()) == [half, *[2 * half] * 4]
 
 
 def test_a_server_whose_directory_is_removed_ends_rather_than_ack_what_is_lost(tmp_path, monkeypatch):

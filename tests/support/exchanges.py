@@ -1,12 +1,26 @@
 """A request as handlers get it, without a host."""
 
-from s2cli.server.http.http2_exchange import Http2Exchange
+from s2cli.server.http.exchange import Exchange
 from s2cli.server.http.memory_budget import Share
 
 
-class GivenExchange(Http2Exchange):
-    """One with these parts. `send` is granian's: it takes a message and gives what to wait for."""
+class GivenExchange(Exchange):
+    """One with these parts, without a body. Its response goes nowhere."""
 
-    def __init__(self, method="GET", path="/", query=b"", headers=(), send=None):
-        scope = {"method": method, "raw_path": path.encode(), "query_string": query, "headers": headers}
-        super().__init__(scope, None, send, Share(), lambda size_bytes: None)
+    is_blocked = False
+
+    def __init__(self, method="GET", path="/", query=b"", headers=()):
+        super().__init__(method, path.encode(), query, headers, Share())
+        self.has_come = True
+
+    def _go_ahead(self): ...
+
+    def _on_taken(self, size_bytes): ...
+
+    def _break_off(self): ...
+
+    def _start(self, status, headers): ...
+
+    def _send(self, head, data, *, is_end): ...
+
+    def _ended(self): ...

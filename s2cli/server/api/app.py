@@ -59,8 +59,7 @@ def application(server: Server, *, is_private: bool = False) -> Application:
         try:
             path = exchange.raw_path
             if exchange.repeated is not None:
-                # Two hosts are also a request target that names another one than the header; what granian gives us of
-                # an `:authority` beside a `host` is nothing.
+                # Two hosts are also a request target, or an `:authority`, that names another one than the header.
                 text = exchange.repeated.decode()
                 raise ApiError("bad_header", f"Invalid header `{text}`: the request has more than one")
             host, origin = exchange.fields.get(b"host"), exchange.fields.get(b"origin")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from s2cli.server.http.exchange import Exchange
     from s2cli.server.store.interface import Chunk
 
-# granian queues four pieces a connection, whatever their size, so they bound what a stalled reader holds.
+# Of a stalled reader over HTTP/2 one piece is held, whatever its size.
 PIECE_BYTES = 128 * 1024
 # Of a message; more are joined before they are cut into pieces, which is quicker then.
 MAX_PARTS = 32

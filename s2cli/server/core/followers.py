@@ -22,8 +22,7 @@ MAX_RECENT_BYTES = 2 * 1024 * 1024
 MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
 
 # The pause after a wave, in times of what it took: the clients, and appends, need their time too. 1000 followers at
-# 1000 records/s, p99: with 1 48 ms, with 2 81-92, with 8 86-91; 200 followers: 9, 14, 41-53. Over HTTP/2, whose threads
-# work outside the wave, 500 followers: with 1 289 ms, with 8 247.
+# 1000 records/s, p99: with 1 48 ms, with 2 81-92, with 8 86-91; 200 followers: 9, 14, 41-53.
 PAUSE_FACTOR = 2.0
 MOST_PAUSE_S = 0.05
 # Shorter ones are none: to a few followers every record goes at once.

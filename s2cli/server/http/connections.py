@@ -9,7 +9,7 @@ import math
 import time
 from abc import abstractmethod
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from s2cli.server.http.memory_budget import Share
 
@@ -38,9 +38,11 @@ class Receiver(asyncio.BufferedProtocol):
         self.shared = shared
         self.memory = shared.memory
         self.transport: Any = None  # asyncio.Transport, once there is one
-        # What the host and the budget ask of it: OpenConnection, and Holder in memory_budget.
-        self.deadline_s = self.idle_since_s = self.marked_s = math.inf
+        # When `expire` is to be called; since when it has had no request under way, inf while it has.
+        self.deadline_s = self.idle_since_s = math.inf
+        # What the budget asks of a Holder (memory_budget.py).
         self.share = Share()
+        self.marked_s = math.inf
         self.is_ending = False
         self.taken_mark = 0
         self.is_short_of_memory = False  # and so not read
@@ -51,6 +53,25 @@ class Receiver(asyncio.BufferedProtocol):
     @abstractmethod
     def input_bytes(self) -> int:
         """How many bytes it holds of what it has received."""
+
+    @abstractmethod
+    def unsent_bytes(self) -> int: ...
+
+    @abstractmethod
+    def unacked_bytes(self) -> int: ...
+
+    @abstractmethod
+    def taken_bytes(self) -> int: ...
+
+    @abstractmethod
+    def may_read(self) -> None: ...
+
+    @abstractmethod
+    def expire(self) -> None: ...
+
+    @abstractmethod
+    def end_soon(self) -> None:
+        """The host ends: no further request is taken."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         buffer, memory = self.shared.buffer, self.memory
@@ -73,35 +94,10 @@ class Receiver(asyncio.BufferedProtocol):
         self.abort()
 
 
-class OpenConnection(Protocol):
-    """What a host does with its connections."""
-
-    # When `expire` is to be called.
-    deadline_s: float
-    # Since when it has had no request under way; inf while it has.
-    idle_since_s: float
-
-    def expire(self) -> None: ...
-
-    def end_soon(self) -> None:
-        """The host ends: no further request is taken."""
-        ...
-
-    def abort(self) -> None: ...
-
-
-class BegunConnection(OpenConnection, Protocol):
-    """One that has received its first bytes, and can be handed to whoever speaks their protocol."""
-
-    transport: asyncio.Transport
-
-
 class Connections:
     """The open connections of a host, and what they share. In the running loop."""
 
-    def __init__(
-        self, application: Application, on_preface: Callable[[BegunConnection, bytes], None], memory: Memory
-    ) -> None:
+    def __init__(self, application: Application, on_preface: Callable[[Receiver, bytes], None], memory: Memory) -> None:
         """`on_preface` takes over a connection that begins with these bytes, which are of HTTP/2."""
         self.application = application
         self.memory = memory
@@ -110,29 +106,49 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = time.monotonic
         # Those of HTTP/2, too.
-        self.open: set[OpenConnection] = set()
+        self.open: set[Receiver] = set()
+        # Of HTTP/2 alone, and the exchanges that are under way on them.
+        self.http2_connections = self.http2_exchanges = 0
         # Those that are accepted, and will be open in a moment.
-        self.arriving: set[OpenConnection] = set()
+        self.arriving: set[Receiver] = set()
         # Some of those that have been idle for longest, the longest last, with since when.
-        self._longest_idle: list[tuple[float, int, OpenConnection]] = []
+        self._longest_idle: list[tuple[float, int, Receiver]] = []
         self._next_search_s = 0.0
         self.ending = False
         self._none_left = asyncio.Event()
-        self._date = b""
+        self._date = self._date_line = b""
         self._date_s = 0
 
-    def date_line(self) -> bytes:
-        """The header that says when a response was made."""
+    def date(self) -> bytes:
+        """When a response is made, as its header `date` says."""
         now_s = int(time.time())
         if now_s != self._date_s:
             self._date_s = now_s
-            self._date = b"date: %b\r\n" % formatdate(now_s, usegmt=True).encode()
+            self._date = formatdate(now_s, usegmt=True).encode()
+            self._date_line = b"date: %b\r\n" % self._date
         return self._date
 
-    def opened(self, connection: OpenConnection) -> None:
+    def date_line(self) -> bytes:
+        """The same as a line of a head of HTTP/1.1."""
+        self.date()
+        return self._date_line
+
+    def opened(self, connection: Receiver) -> None:
         self.arriving.discard(connection)
         self.open.add(connection)
         connection.idle_since_s = self.now()
+
+    def became_http2(self, connection: Receiver, begun: Receiver) -> None:
+        """The connection speaks HTTP/2, and is `begun` from now on."""
+        self.http2_connections += 1
+        self.opened(begun)
+        self.closed(connection)
+        self.memory.holders.discard(connection)
+        self.memory.holders.add(begun)
+
+    def left_http2(self, connection: Receiver) -> None:
+        self.http2_connections -= 1
+        self.closed(connection)
 
     def make_room(self) -> bool:
         """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
@@ -169,7 +185,7 @@ class Connections:
             connection.end_soon()
         self._check_none_left()
 
-    def closed(self, connection: OpenConnection) -> None:
+    def closed(self, connection: Receiver) -> None:
         self.open.discard(connection)
         self._check_none_left()
 

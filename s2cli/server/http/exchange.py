@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from s2cli.errors import ApiError
 
 if TYPE_CHECKING:
-    from asyncio import Future
+    from asyncio import AbstractEventLoop, Future, Task
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from s2cli.server.http.memory_budget import Share
@@ -32,6 +32,8 @@ MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 
 # Of a body on its way. Each takes some 60 bytes beside its own, and a client may send two at a time.
 MAX_PARTS = 1024
+# What never has a body.
+BODILESS_STATUSES = frozenset((204, 304))
 
 JSON = b"application/json"
 
@@ -66,13 +68,20 @@ class Exchange(ABC):
 
     __slots__ = (
         "_disconnected",
+        "_head",
+        "_is_bodiless",
         "_is_over",
         "_is_stopped",
+        "_on_disconnect",
+        "_parts",
         "_reader",
+        "_task",
+        "_waited",
         "_writer",
         "added_headers",
         "fields",
         "grant",
+        "has_come",
         "method",
         "operation",
         "query",
@@ -80,6 +89,7 @@ class Exchange(ABC):
         "repeated",
         "share",
         "status",
+        "untaken_bytes",
         "written_bytes",
     )
 
@@ -98,7 +108,16 @@ class Exchange(ABC):
         # Of the response: 0 before it has begun, and what is written of its body.
         self.status = 0
         self.written_bytes = 0
+        self._head = b""  # until the first piece of the body
+        self._is_bodiless = method == "HEAD"
         self._is_over = False
+        # Whether the whole request is here; of its body, what the application has yet to take.
+        self.has_come = False
+        self.untaken_bytes = 0
+        self._parts: list[bytes] = []
+        self._waited = False  # for a part of it
+        self._task: Task[None] | None = None
+        self._on_disconnect: Callable[[], None] | None = None
         # Who waits for more of the body, and for room; whether nobody is to wait for the body any more.
         self._reader: Future[None] | None = None
         self._writer: Future[None] | None = None
@@ -117,30 +136,96 @@ class Exchange(ABC):
             else:
                 fields[name] = b"%b,%b" % (fields[name], value)
 
+    # What the host says.
+
+    def begin(self, loop: AbstractEventLoop, application: Application) -> None:
+        self._task = loop.create_task(application(self))
+        self._task.add_done_callback(self._returned)
+
+    def _returned(self, task: Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen: the application has logged it
+        if not self._is_over:
+            self._break_off()
+
+    def take(self, data: bytes) -> None:
+        """A part of the body has come."""
+        if len(self._parts) >= MAX_PARTS:
+            self._parts = [b"".join(self._parts)]
+        self._parts.append(data)
+        self.untaken_bytes += len(data)
+
+    def complete(self) -> None:
+        self.has_come = True
+        if self._reader is not None:
+            self._wake_reader()
+
+    def deliver(self) -> None:
+        """Has an application go on that waits for what has come."""
+        if self._reader is not None:
+            if self._parts or self.has_come:
+                self._wake_reader()
+        elif self._on_disconnect is not None:
+            self._taken()
+
+    def disconnect(self) -> None:
+        """No more of the request will come."""
+        self._disconnected = True
+        self._wake_reader()
+        callback, self._on_disconnect = self._on_disconnect, None
+        if callback is not None:
+            callback()
+
+    # What it asks of the host.
+
+    @abstractmethod
+    def _go_ahead(self) -> None:
+        """Asks a client for its body that waits to be asked."""
+
+    @abstractmethod
+    def _on_taken(self, size_bytes: int) -> None:
+        """The application has taken so much of the body: there is room for more."""
+
+    @abstractmethod
+    def _break_off(self) -> None:
+        """The response is cut off, or there is none, and the client is to notice."""
+
     # The request.
 
     @property
-    @abstractmethod
     def is_complete(self) -> bool:
         """Whether the whole body was read."""
+        return self.has_come and not self._parts
 
     @property
-    @abstractmethod
     def is_disconnected(self) -> bool:
         """Whether the client has gone, or broken off its request."""
+        return self._disconnected and not self._parts and not self.has_come
 
-    @abstractmethod
     def take_whole(self) -> bytes | None:
         """The whole body, where it has come with its head; else None, and nothing is taken."""
+        return self._taken() if self.has_come else None
 
-    @abstractmethod
     async def read(self) -> bytes:
         """The next bytes of the body, at least one; b"" at its end, when the client has gone, and when `stop_reading`
         was called. May be cancelled: nothing is lost then."""
+        while not (self._parts or self.has_come or self._disconnected or self._is_stopped):
+            self._reader = asyncio.get_running_loop().create_future()
+            if not self._waited:
+                self._waited = True
+                if not self.status and self.fields.get(b"expect", b"").lower() == b"100-continue":
+                    self._go_ahead()
+            await self._reader
+        return b"" if self._is_stopped else self._taken()
 
-    async def read_once(self) -> bytes:
-        """What `read` returns, at less cost, for one who gives the exchange up when he is cancelled."""
-        return await self.read()
+    def _taken(self) -> bytes:
+        parts = self._parts
+        if not parts:
+            return b""
+        size_bytes, self.untaken_bytes = self.untaken_bytes, 0
+        self._parts = []
+        self._on_taken(size_bytes)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def stop_reading(self) -> None:
         """Has `read` return now, and from now on."""
@@ -169,9 +254,13 @@ class Exchange(ABC):
             data = await self.read()
             timer.cancel()
 
-    @abstractmethod
     def on_disconnect(self, callback: Callable[[], None]) -> None:
         """Has `callback` called when the client goes; what else it sends is thrown away from now on."""
+        if self._disconnected:
+            asyncio.get_running_loop().call_soon(callback)
+            return
+        self._on_disconnect = callback
+        self._taken()
 
     # The response.
 
@@ -185,10 +274,35 @@ class Exchange(ABC):
     @abstractmethod
     def _start(self, status: int, headers: Headers) -> None: ...
 
-    @abstractmethod
     def write(self, data: bytes) -> bool:
         """A piece of the body, maybe an empty one; whether there is room for more. Raises RuntimeError before `start`;
         to a client that has gone, and behind the end, it does nothing."""
+        self._write(data, is_end=False)
+        return not self.is_blocked
+
+    def _write(self, data: bytes, *, is_end: bool) -> None:
+        if not self.status:
+            raise RuntimeError("a piece of a response that has not begun")
+        if self._is_over:
+            return
+        head, self._head = self._head, b""
+        if self._is_bodiless:
+            data, is_end = b"", is_end or self.method == "HEAD"
+        self.written_bytes += len(data)
+        self._send(head, data, is_end=is_end)
+        if is_end:
+            self._is_over = self._disconnected = True
+            if self._reader is not None or self._on_disconnect is not None:
+                self.disconnect()
+            self._ended()
+
+    @abstractmethod
+    def _send(self, head: bytes, data: bytes, *, is_end: bool) -> None:
+        """A piece on its way to the client, behind the head where there is one."""
+
+    @abstractmethod
+    def _ended(self) -> None:
+        """The response is complete."""
 
     @property
     @abstractmethod
@@ -207,10 +321,10 @@ class Exchange(ABC):
         if writer is not None and not writer.done():
             writer.set_result(None)
 
-    @abstractmethod
     def end(self, data: bytes = b"") -> None:
         """The last piece, which may be empty. Only where there is room, as before the first piece; `finish` waits for
         it."""
+        self._write(data, is_end=True)
 
     async def finish(self, data: bytes = b"") -> None:
         """The last piece, once there is room for it."""
@@ -256,7 +370,7 @@ async def read_body(exchange: Exchange, too_large: str, limit: int) -> tuple[byt
     if body is None:
         try:
             async with asyncio.timeout(UNARY_BODY_TIMEOUT_S):
-                return await _collect(exchange, too_large, limit, length), encoding
+                return await _collect(exchange, too_large, limit), encoding
         except TimeoutError:
             raise ApiError("request_timeout", "the request body did not arrive in time") from None
     if len(body) > limit:
@@ -264,13 +378,12 @@ async def read_body(exchange: Exchange, too_large: str, limit: int) -> tuple[byt
     return body, encoding
 
 
-async def _collect(exchange: Exchange, too_large: str, limit: int, length: int | None) -> bytes:
+async def _collect(exchange: Exchange, too_large: str, limit: int) -> bytes:
     share = exchange.share
     parts: list[bytes] = []
     size = 0
-    # The host of HTTP/2 does not say that a body is complete; asking again would cost a round trip through its threads.
-    while not exchange.is_complete and size != length:
-        body = await exchange.read_once()
+    while not exchange.is_complete:
+        body = await exchange.read()
         if exchange.is_disconnected:
             raise DisconnectedError
         size += len(body)

@@ -1,5 +1,5 @@
 """The HTTP server: accepts connections and passes each to the code for its HTTP version: HTTP/1.1 in
-http1_connection.py, HTTP/2 in http2_relay.py, which passes it on to granian.
+http1_connection.py, HTTP/2 in http2_connection.py.
 
 One Host serves one listening socket; several share the same application.
 """
@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import S2Error, describe
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.http.connections import BegunConnection, Connections
+from s2cli.server.http.connections import Connections, Receiver
 from s2cli.server.http.http1_connection import Connection
 from s2cli.server.http.memory_budget import Memory
 
 if TYPE_CHECKING:
     from s2cli.server.http.exchange import Application
-    from s2cli.server.http.http2_relay import Http2
 
 log = logging.getLogger(CLIENT_LOG)
 
@@ -60,7 +59,6 @@ class Host:
         self._arriving: dict[asyncio.Task[Any], Connection] = {}
         self._expiry: asyncio.TimerHandle | None = None
         self.accept_pause: asyncio.TimerHandle | None = None
-        self._http2: Http2 | None = None
 
     def start(self) -> None:
         self.loop.add_reader(self._listener.fileno(), self._accept)
@@ -107,8 +105,7 @@ class Host:
 
     def taken(self) -> int:
         """The descriptors that connections take."""
-        extra = 0 if self._http2 is None else self._http2.extra_descriptors
-        return len(self.connections.open) + len(self.connections.arriving) + extra
+        return len(self.connections.open) + len(self.connections.arriving)
 
     def _arrived(self, arriving: asyncio.Task[Any]) -> None:
         self.connections.arriving.discard(self._arriving.pop(arriving))
@@ -126,26 +123,14 @@ class Host:
         self.accept_pause = None
         self.loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _speak_http2(self, connection: BegunConnection, begin: bytes) -> None:
-        if self._http2 is None:
-            if self.connections.ending:
-                connection.abort()
-                return
-            # 60 ms and 15 MiB that a server without such clients never pays.
-            from s2cli.server.http.http2_relay import Http2
+    def _speak_http2(self, connection: Receiver, begin: bytes) -> None:
+        # Loading it takes some milliseconds that a server without such clients never pays.
+        from s2cli.server.http.http2_connection import Http2Connection
 
-            try:
-                self._http2 = Http2(self.connections, self._max_connections)
-            except OSError as error:
-                log.error("cannot serve HTTP/2: %s", error)
-                connection.abort()
-                return
-        self._http2.take(connection, begin)
-
-    @property
-    def failed(self) -> bool:
-        """Whether it serves no more without having been asked to."""
-        return self._http2 is not None and self._http2.failed
+        begun = Http2Connection(self.connections, connection.transport)
+        connection.transport.set_protocol(begun)
+        self.connections.became_http2(connection, begun)
+        begun.begin(begin)
 
     def stop_listening(self) -> None:
         """Has new connections refused. Those that are open do not notice."""
@@ -162,15 +147,10 @@ class Host:
         """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
         self.stop_listening()
         self.connections.end()
-        if self._http2 is not None:
-            self._http2.stop()
 
     async def finished(self, timeout_s: float) -> None:
         """Waits until all connections of a stopped host are closed, at most that long; then none is left."""
-        ends = [self.connections.ended(timeout_s)]
-        if self._http2 is not None:
-            ends.append(self._http2.finished(timeout_s))
-        await asyncio.gather(*ends)
+        await self.connections.ended(timeout_s)
         if self._expiry is not None:
             self._expiry.cancel()
 

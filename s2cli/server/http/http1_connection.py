@@ -305,7 +305,7 @@ class Connection(Receiver):
     def _answer(self, exchange: Http1Exchange) -> None:
         self._current = exchange
         self.deadline_s = self.idle_since_s = math.inf
-        exchange.begin()
+        exchange.begin(self.shared.loop, self.shared.application)
 
     def hold_reading(self) -> None:
         if not self.holds_reading:

@@ -1,190 +1,199 @@
-"""One request over HTTP/2 and its response, adapted from ASGI, which granian speaks.
-
-granian's `receive()` must never be cancelled: the message would be lost. Its `send()` has queued the message when the
-call returns; the type of the awaitable that it returns shows whether the queue had room. So a callback of the event
-loop can send without a task, and know when to stop.
-"""
+"""One request over HTTP/2 and its response: a stream."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+import math
+from collections import deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
 
-from s2cli.server.http.exchange import Exchange
+from s2cli.server.http.exchange import BODILESS_STATUSES, Exchange
+from s2cli.server.http.http2_flow import MAX_HELD_BYTES, STREAM_WINDOW_BYTES, ReceiveWindow
+from s2cli.server.http.http2_frames import END_STREAM, ErrorCode
+from s2cli.server.http.http2_head import encode_header, encode_status
+from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from asyncio import Future
-    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from asyncio import Task
 
+    from s2cli.server.http.connections import Connections
     from s2cli.server.http.exchange import Headers
-    from s2cli.server.http.memory_budget import Share
+    from s2cli.server.http.http2_flow import Sender
+    from s2cli.server.http.http2_head import Head
 
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
+_CONTINUE = encode_status(100)
 
-# What was held while there was no room goes on in pieces of this size: granian queues as many large ones.
-MAX_JOINED_BYTES = 128 * 1024
+
+class StreamState(IntEnum):
+    """How far a stream is on its way (RFC 9113, 5.1): a picture is in the map. What of the response is still held it
+    says beside it."""
+
+    OPEN = 0  # the request is coming
+    RECEIVED = 1  # all of it is here
+    CLOSED = 2  # the response has gone, or either side has given the stream up
+
+
+_OPEN, _RECEIVED, _CLOSED = StreamState
+
+
+class StreamConnection(Protocol):
+    """What an exchange asks of the connection that it came on."""
+
+    shared: Connections
+    sender: Sender
+
+    def put_head(self, stream: int, block: bytes, flags: int) -> None: ...
+
+    def give(self, exchange: Http2Exchange, size_bytes: int) -> None:
+        """So much of the request was taken."""
+        ...
+
+    def blocked(self, exchange: Http2Exchange) -> None:
+        """Something of the response is held."""
+        ...
+
+    def sent(self, exchange: Http2Exchange) -> None:
+        """All of the response has gone."""
+        ...
+
+    def give_up(self, exchange: Http2Exchange, code: ErrorCode) -> None: ...
+
+    def returned(self, exchange: Http2Exchange) -> None:
+        """The application is done with it."""
+        ...
 
 
 class Http2Exchange(Exchange):
-    """A request on its way in and its response on its way out."""
+    """A request on its way in and its response on its way out. Also a Holder of the memory budget, and a Body of the
+    sender."""
 
     __slots__ = (
-        "_has_come",
-        "_held",
-        "_on_sent",
-        "_pending",
-        "_queued_type",
-        "_receive",
-        "_send",
-        "_sending",
+        "_connection",
+        "blocked_since_s",
+        "ends_held",
+        "held",
+        "held_at",
+        "held_bytes",
+        "is_ending",
+        "is_running",
+        "left_bytes",
+        "marked_s",
+        "number",
+        "receive_window",
+        "state",
+        "taken_mark",
+        "window",
     )
 
-    def __init__(
-        self, scope: Message, receive: Receive, send: Send, share: Share, on_sent: Callable[[int], None]
-    ) -> None:
-        """`on_sent` is told the size of each piece of the response that granian is given."""
-        super().__init__(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], share)
-        self._receive = receive
-        self._send = send
-        self._on_sent = on_sent
-        self._pending: Future[Message] | None = None
-        self._has_come = False
-        self._queued_type: type | None = None
-        self._sending: Future[None] | None = None  # the message that there was no room for
-        self._held: list[bytes] = []
+    def __init__(self, connection: StreamConnection, number: int, head: Head, *, has_come: bool) -> None:
+        super().__init__(head.method, head.path, head.query, head.headers, Share())
+        self.number = number
+        self.has_come = has_come
+        self.state = _RECEIVED if has_come else _OPEN
+        # Whether the application is at it.
+        self.is_running = False
+        # Of the request, that is to come; None where it was not said.
+        self.left_bytes = head.length
+        self.receive_window = ReceiveWindow(STREAM_WINDOW_BYTES)
+        self._connection = connection
+        # What the sender has of it.
+        self.window = connection.sender.initial_window
+        self.held: deque[bytes] = deque()
+        self.held_at = self.held_bytes = 0
+        self.ends_held = False
+        self.blocked_since_s = math.inf
+        # What the budget has of it.
+        self.is_ending = False
+        self.taken_mark = 0
+        self.marked_s = math.inf
 
-    # The request.
+    def _returned(self, task: Task[None]) -> None:
+        super()._returned(task)
+        self._connection.returned(self)
 
-    @property
-    def is_complete(self) -> bool:
-        return self._has_come
+    # What the connection says.
 
-    @property
-    def is_disconnected(self) -> bool:
-        return self._disconnected
+    def complete(self) -> None:
+        self.state = _RECEIVED
+        super().complete()
 
-    def take_whole(self) -> bytes | None:
-        return None  # granian gives it through its threads, whether it has come or not
+    def close(self) -> None:
+        """Nothing more of it comes or goes."""
+        self.state = _CLOSED
+        self._connection.sender.drop(self)
+        if not self._is_over:
+            self.disconnect()
+        self.wake()
 
-    async def read(self) -> bytes:
-        while not (self._has_come or self._disconnected or self._is_stopped):
-            pending = self._pending
-            if pending is None:
-                pending = self._pending = asyncio.ensure_future(self._receive())
-                pending.add_done_callback(self._wake_reader)
-            if not pending.done():
-                self._reader = asyncio.get_running_loop().create_future()
-                await self._reader
-                continue
-            self._pending = None
-            if body := self._taken(pending.result()):
-                return body
-        return b""
-
-    async def read_once(self) -> bytes:
-        while not (self._has_come or self._disconnected):
-            if body := self._taken(await self._receive()):
-                return body
-        return b""
-
-    def _taken(self, message: Message) -> bytes:
-        if message["type"] == "http.disconnect":
-            self._disconnected = True
-            return b""
-        body: bytes = message.get("body", b"")
-        self._has_come = not message.get("more_body", False)
-        self.share.body_bytes += len(body)
-        return body
-
-    def on_disconnect(self, callback: Callable[[], None]) -> None:
-        if self._disconnected:
-            asyncio.get_running_loop().call_soon(callback)
+    def sent(self, *, is_end: bool) -> None:
+        if is_end:
+            self._connection.sent(self)
             return
+        self.blocked_since_s = self._connection.shared.now() if self.held else math.inf
+        if self._writer is not None and not self.is_blocked:
+            self.wake()
 
-        def on_message(pending: Future[Message]) -> None:
-            if pending.cancelled() or pending.exception() is not None:
-                self._disconnected = True
-            else:
-                self._taken(pending.result())
-            if self._disconnected:
-                callback()
-            else:
-                asyncio.ensure_future(self._receive()).add_done_callback(on_message)
+    # What the exchange asks of its host.
 
-        pending, self._pending = self._pending or asyncio.ensure_future(self._receive()), None
-        pending.add_done_callback(on_message)
+    def _go_ahead(self) -> None:
+        self._connection.put_head(self.number, _CONTINUE, 0)
 
-    # The response.
+    def _on_taken(self, size_bytes: int) -> None:
+        if self.state is _OPEN:
+            self._connection.give(self, size_bytes)
+
+    def _break_off(self) -> None:
+        self._connection.give_up(self, ErrorCode.INTERNAL_ERROR)
 
     def _start(self, status: int, headers: Headers) -> None:
-        message = {"type": "http.response.start", "status": status, "headers": list(headers)}
-        self._queued_type = type(self._send(message))
+        block = [encode_status(status)]
+        has_body = status not in BODILESS_STATUSES
+        if not has_body:
+            self._is_bodiless = True
+        for name, value in headers:
+            if has_body or name != b"content-length":
+                block.append(encode_header(name, value))
+        block.append(encode_header(b"date", self._connection.shared.date()))
+        self._head = b"".join(block)
 
-    def write(self, data: bytes) -> bool:
-        if not self.status:
-            raise RuntimeError("a piece of a response that has not begun")
-        if self._is_over:
-            return True
-        if self.method == "HEAD":
-            self.end()
-        elif self._sending is not None:
-            self._held.append(data)
-            self.share.held_bytes += len(data)
-        else:
-            self._give({"type": "http.response.body", "body": data, "more_body": True})
-        return self._sending is None
-
-    def end(self, data: bytes = b"") -> None:
-        if not self.status:
-            raise RuntimeError("the end of a response that has not begun")
-        if self._is_over:
+    def _send(self, head: bytes, data: bytes, *, is_end: bool) -> None:
+        if self.state is _CLOSED:
             return
-        self._is_over = True
-        if self.method == "HEAD":
-            data, self._disconnected = b"", True
-        self._give({"type": "http.response.body", "body": data, "more_body": False})
+        connection = self._connection
+        if head:
+            is_all = is_end and not data
+            connection.put_head(self.number, head, END_STREAM if is_all else 0)
+            if is_all:
+                connection.sent(self)
+                return
+        if data or is_end:
+            connection.sender.send(self, data, is_end=is_end)
+            if self.held and self.state is not _CLOSED:
+                connection.blocked(self)
 
-    def _give(self, message: Message) -> None:
-        body: bytes = message["body"]
-        self.written_bytes += len(body)
-        self._on_sent(len(body))
-        sent = self._send(message)
-        if type(sent) is not self._queued_type:
-            self._sending = asyncio.ensure_future(sent)
-            self._sending.add_done_callback(self._unblock)
+    def _ended(self) -> None:
+        """Nothing is left to do: the sender says when the last of it has gone."""
 
     @property
     def is_blocked(self) -> bool:
-        return self._sending is not None
+        if self._is_over or self.state is _CLOSED:
+            return False
+        return self.held_bytes >= MAX_HELD_BYTES or self._connection.sender.is_full
 
-    async def sent(self) -> None:
-        """Waits until granian has been given everything."""
-        while self._sending is not None:
-            await asyncio.wait([self._sending])
+    # What the budget asks.
 
-    def _unblock(self, sent: Future[None]) -> None:
-        self._sending = None
-        if not sent.cancelled():
-            sent.exception()  # seen: a client that has gone is noticed by whoever reads from it
-        if self._held:
-            held, self._held = self._held, []
-            self.share.held_bytes = 0
-            for piece in _joined(held):
-                self.write(piece)
-        if self._sending is None:
-            self.wake()
+    def unsent_bytes(self) -> int:
+        return self.held_bytes + self.share.held_bytes
 
+    def unacked_bytes(self) -> int:
+        return self.untaken_bytes
 
-def _joined(pieces: list[bytes]) -> Iterator[bytes]:
-    """Small pieces together, but none beyond MAX_JOINED_BYTES that was not so."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if waiting and size + len(piece) > MAX_JOINED_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-        waiting.append(piece)
-        size += len(piece)
-    yield b"".join(waiting)
+    def taken_bytes(self) -> int:
+        return self.written_bytes - self.held_bytes
+
+    def end_reader(self) -> None:
+        if self.state is not _CLOSED:
+            self._connection.give_up(self, ErrorCode.ENHANCE_YOUR_CALM)
+
+    def may_read(self) -> None:
+        """Does nothing: reading is held up for the whole connection."""

@@ -1,182 +1,183 @@
-"""Reads the frame heads of HTTP/2 (RFC 9113, 4.1) as they pass: how much was sent and received on each stream.
-
-granian, to which our listener passes HTTP/2, does not say how much it has queued. The frames that pass show it; a
-header that is added to each request says which stream belongs to which exchange of the application.
-"""
+"""Frames of HTTP/2 (RFC 9113, 4 and 6): cuts what comes into frames, and makes those that go out. What they mean is for
+http2_connection.py."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from enum import IntEnum
+from struct import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PREFACE_BYTES = 24
 HEAD_BYTES = 9
+# Of the contents of a frame that a client may send. It is kept until it is whole.
+MAX_FRAME_BYTES = 64 * 1024
+# The same of ours until the client says that it takes more.
+LEAST_FRAME_BYTES = 16 * 1024
+MAX_WINDOW = 2**31 - 1
 
-DATA, HEADERS, RST_STREAM, CONTINUATION = 0, 1, 3, 9
-END_STREAM, END_HEADERS = 0x1, 0x4
-# Why a stream is ended: the client does with it what the server cannot bear (RFC 9113, 7).
-ENHANCE_YOUR_CALM = 0xB
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 
-# The header that says which stream of which connection it is. It comes last; but the header before it may claim to be
-# longer than it is, and so take it in. So the connection goes by a name that its client does not know.
-STREAM_HEADER = b"s2-h2-stream"
+# Settings, by number.
+ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = range(2, 7)
+
+_HEAD = Struct(">HBBBI")
+_WORD = Struct(">I")
+_SETTING = Struct(">HI")
+
+Frame = tuple[int, int, int, bytes]
 
 
-class Frames:
-    """Finds the heads of the frames in what passes. Their contents are not looked at, and not copied."""
+class ErrorCode(IntEnum):
+    """Why a stream or a connection ends (RFC 9113, 7)."""
 
-    __slots__ = ("_end", "_held", "_is_in_headers", "_left_bytes")
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
 
-    def __init__(self, skip_bytes: int = 0) -> None:
-        self._left_bytes = skip_bytes  # of what is no head
-        self._held = b""  # a head that is not complete: it passes with the rest of it
-        self._end = 0  # of what passes
-        self._is_in_headers = False
+
+class ConnectionFaultError(Exception):
+    """What came ends the connection, with `code`."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+class StreamFaultError(Exception):
+    """What came ends the stream of that number, with `code`."""
+
+    def __init__(self, stream: int, code: ErrorCode) -> None:
+        super().__init__(f"stream {stream}: {code.name}")
+        self.stream = stream
+        self.code = code
+
+
+class FrameReader:
+    """Cuts what comes into frames. `feed` takes the next bytes, `next_frame` gives the frames in them one by one, and
+    `keep` copies what is left, since the bytes may lie in a buffer that others use next."""
+
+    __slots__ = ("_at", "_data", "_kept", "_needed_bytes", "kept_bytes")
+
+    def __init__(self) -> None:
+        self._data: bytes | memoryview = b""
+        self._at = 0
+        # The begin of a frame, in the pieces in which it came; the frame is looked at when it may be whole.
+        self._kept: list[bytes] = []
+        self.kept_bytes = 0
+        self._needed_bytes = 0
+
+    def feed(self, data: memoryview) -> None:
+        if not self._kept:
+            self._data = data
+        elif self.kept_bytes + len(data) < self._needed_bytes:
+            self._data = data[:0]
+            self._kept.append(bytes(data))
+            self.kept_bytes += len(data)
+        else:
+            self._data = b"".join((*self._kept, data))
+            self._kept = []
+            self.kept_bytes = 0
+        self._at = 0
+
+    def next_frame(self) -> Frame | None:
+        """Kind, flags, stream and contents of the next frame, if it is here. Raises ConnectionFaultError for one that
+        is too large."""
+        data, at = self._data, self._at
+        begin = at + HEAD_BYTES
+        if begin > len(data):
+            return None
+        high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
+        size = high << 8 | low
+        if size > MAX_FRAME_BYTES:
+            raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR)
+        end = begin + size
+        if end > len(data):
+            return None
+        self._at = end
+        return kind, flags, stream & 0x7FFFFFFF, bytes(data[begin:end])
 
     @property
-    def at_boundary(self) -> bool:
-        """Whether a frame may be put between what has passed and what comes."""
-        return not (self._left_bytes or self._is_in_headers)
+    def is_empty(self) -> bool:
+        """Whether nothing is left of what was fed."""
+        return self._at >= len(self._data)
 
-    def _with_held(self, data: bytes) -> bytes:
-        return self._held + data if self._held else data
+    def keep(self) -> None:
+        data, at = self._data, self._at
+        self._data, self._at = b"", 0
+        left_bytes = len(data) - at
+        if left_bytes <= 0:
+            return
+        self._kept.append(bytes(data[at:]))
+        self.kept_bytes += left_bytes
+        self._needed_bytes = HEAD_BYTES
+        if left_bytes >= HEAD_BYTES:
+            high, low, *_ = _HEAD.unpack_from(data, at)
+            self._needed_bytes += high << 8 | low
 
-    def _go_on(self, whole: bytes) -> int:
-        """Where the contents end that go on at the beginning."""
-        at = min(self._left_bytes, len(whole))
-        self._left_bytes -= at
-        return at
-
-    def _heads(self, whole: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
-        """Each head from `at` on, and where its contents begin and end. To be walked to its end."""
-        end = len(whole)
-        while not self._left_bytes and end - at >= HEAD_BYTES:
-            head = whole[at : at + HEAD_BYTES]
-            length = head[0] << 16 | head[1] << 8 | head[2]
-            begin = at + HEAD_BYTES
-            at = min(begin + length, end)
-            self._left_bytes = begin + length - at
-            self._is_in_headers = head[3] in (HEADERS, CONTINUATION) and not head[4] & END_HEADERS
-            yield head, begin, at
-        self._held = b"" if self._left_bytes else whole[at:]
-        self._end = end - len(self._held)
+    @property
+    def awaits_head(self) -> bool:
+        """Whether the frame that has begun may be one of the head of a request."""
+        return bool(self._kept) and (len(self._kept[0]) < 4 or self._kept[0][3] in (HEADERS, CONTINUATION))
 
 
-def stream_of(head: bytes) -> int:
-    return int.from_bytes(head[5:9], "big") & 0x7FFFFFFF
+# What goes out.
 
 
-def length_of(head: bytes) -> int:
-    return int.from_bytes(head[:3], "big")
+def frame(kind: int, flags: int, stream: int, contents: bytes = b"") -> bytes:
+    size = len(contents)
+    return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + contents
 
 
-def reset(stream: int) -> bytes:
-    """The frame that ends a stream."""
-    return _frame(RST_STREAM, 0, stream, ENHANCE_YOUR_CALM.to_bytes(4, "big"))
+def data_head(size_bytes: int, flags: int, stream: int) -> bytes:
+    """What stands before so much of a body."""
+    return _HEAD.pack(size_bytes >> 8, size_bytes & 0xFF, DATA, flags, stream)
 
 
-def _frame(kind: int, flags: int, stream: int, contents: bytes) -> bytes:
-    return len(contents).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + contents
+def reset(stream: int, code: ErrorCode) -> bytes:
+    return frame(RST_STREAM, 0, stream, _WORD.pack(code))
 
 
-def _stream_header(connection: bytes, stream: int) -> bytes:
-    """A literal that goes into no table (RFC 7541, 6.2.2), so that both ends keep the same one."""
-    value = b"%b.%d" % (connection, stream)
-    return b"".join((b"\x00", bytes((len(STREAM_HEADER),)), STREAM_HEADER, bytes((len(value),)), value))
+def goaway(last_stream: int, code: ErrorCode) -> bytes:
+    return frame(GOAWAY, 0, 0, _WORD.pack(last_stream) + _WORD.pack(code))
 
 
-class Streams(Protocol):
-    """What RequestFrames and ResponseFrames call when they see something of a stream of their connection."""
-
-    def on_request(self, stream: int) -> None: ...
-
-    def on_request_data(self, stream: int, size_bytes: int) -> None: ...
-
-    def on_response_data(self, stream: int, size_bytes: int) -> None: ...
-
-    def on_closed(self, stream: int) -> None:
-        """No more of it comes from the server, or is wanted by the client."""
-        ...
+def window_update(stream: int, size_bytes: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, stream, _WORD.pack(size_bytes))
 
 
-class RequestFrames(Frames):
-    """What comes from the client, and what of it goes on: each new stream with its header."""
-
-    __slots__ = ("_connection", "_last_stream", "_marked", "_streams")
-
-    def __init__(self, connection: bytes, streams: Streams) -> None:
-        super().__init__(PREFACE_BYTES)
-        self._connection = connection
-        self._streams = streams
-        self._last_stream = 0
-        self._marked = 0  # the stream whose header follows the frame that passes
-
-    def passed(self, data: bytes) -> bytes:
-        """What goes on for `data`."""
-        whole = self._with_held(data)
-        parts: list[bytes] = []
-        copied = 0
-        at = self._go_on(whole)
-        if self._marked and not self._left_bytes:
-            parts += (whole[:at], self._mark())
-            copied = at
-        for head, begin, end in self._heads(whole, at):
-            changed = self._on_head(head)
-            if changed is not head:
-                parts += (whole[copied : begin - HEAD_BYTES], changed)
-                copied = begin
-            if self._marked and not self._left_bytes:
-                parts += (whole[copied:end], self._mark())
-                copied = end
-        rest = whole if not copied and self._end == len(whole) else whole[copied : self._end]
-        return b"".join((*parts, rest)) if parts else rest
-
-    def _mark(self) -> bytes:
-        stream, self._marked = self._marked, 0
-        return _frame(CONTINUATION, END_HEADERS, stream, _stream_header(self._connection, stream))
-
-    def _on_head(self, head: bytes) -> bytes:
-        kind, flags, stream = head[3], head[4], stream_of(head)
-        if kind == DATA:
-            self._streams.on_request_data(stream, length_of(head))
-        elif kind == RST_STREAM:
-            self._streams.on_closed(stream)
-        elif kind == HEADERS and stream > self._last_stream:
-            # Those of a stream that is open already are trailers.
-            self._last_stream = stream
-            self._streams.on_request(stream)
-            return self._held_open(head)
-        elif kind == CONTINUATION and stream == self._last_stream and flags & END_HEADERS:
-            return self._held_open(head)
-        return head
-
-    def _held_open(self, head: bytes) -> bytes:
-        """The head, with the end of the headers left to the frame that is added."""
-        if not head[4] & END_HEADERS:
-            return head
-        self._marked = stream_of(head)
-        return head[:4] + bytes((head[4] & ~END_HEADERS,)) + head[5:]
+def settings(values: dict[int, int]) -> bytes:
+    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*one) for one in values.items()))
 
 
-class ResponseFrames(Frames):
-    """What comes from the server."""
+# What is in those that come.
 
-    __slots__ = ("_streams",)
 
-    def __init__(self, streams: Streams) -> None:
-        super().__init__()
-        self._streams = streams
+def word(contents: bytes, at: int = 0) -> int:
+    """The 31-bit number there."""
+    number: int = _WORD.unpack_from(contents, at)[0]
+    return number & 0x7FFFFFFF
 
-    def observe(self, data: bytes) -> bytes:
-        """Counts, and gives back what may pass by now."""
-        whole = self._with_held(data)
-        streams = self._streams
-        for head, _, _ in self._heads(whole, self._go_on(whole)):
-            kind = head[3]
-            if kind == DATA:
-                streams.on_response_data(stream_of(head), length_of(head))
-            if kind == RST_STREAM or (kind in (DATA, HEADERS) and head[4] & END_STREAM):
-                streams.on_closed(stream_of(head))
-        return whole if self._end == len(whole) else whole[: self._end]
+
+def code_word(contents: bytes) -> int:
+    """The 32-bit number that the contents are."""
+    number: int = _WORD.unpack(contents)[0]
+    return number
+
+
+def settings_in(contents: bytes) -> list[tuple[int, int]]:
+    return list(_SETTING.iter_unpack(contents))
+
+
+def unpadded(flags: int, contents: bytes) -> bytes:
+    """The contents of DATA and HEADERS without their padding."""
+    if not flags & PADDED:
+        return contents
+    if not contents or contents[0] >= len(contents):
+        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR)
+    return contents[1 : len(contents) - contents[0]]

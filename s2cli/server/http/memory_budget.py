@@ -45,10 +45,9 @@ AUDIT_PAUSE_FACTOR = 10
 class Share:
     """The memory that the application uses for one exchange, or for a connection with one exchange at a time."""
 
-    __slots__ = ("body_bytes", "collected_bytes", "held_bytes", "reserved_bytes")
+    __slots__ = ("collected_bytes", "held_bytes", "reserved_bytes")
 
     def __init__(self) -> None:
-        self.body_bytes = 0  # of request bodies that the application has read, in total
         self.collected_bytes = 0  # of request bodies that it has read and not yet answered
         self.held_bytes = 0  # of responses that it has written and the connection has not accepted yet
         self.reserved_bytes = 0  # reserved for a page of records that it reads or sends

@@ -1,67 +1,126 @@
-"""What an exchange promises, held against both hosts: each test runs an application of its own on ours and on granian,
-which speaks HTTP/1.1 too."""
+"""What an exchange promises, held against both hosts: each test runs an application of its own, and talks to it over
+HTTP/1.1 and over HTTP/2."""
 
 import asyncio
 import socket
 import struct
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.http.client_watch import ClientWatch
-from s2cli.server.http.connections import Connections
 from s2cli.server.http.exchange import DisconnectedError
 from s2cli.server.http.host import Host, address_of, listen_tcp
-from s2cli.server.http.http2_exchange import Http2Exchange
-from s2cli.server.http.http2_relay import Http2
-from s2cli.server.http.memory_budget import Memory, Share
 
 PIECE = bytes(128 * 1024)
 
 
-class Ours:
-    def __init__(self, application):
-        listener = listen_tcp("127.0.0.1", 0)
-        self._address = address_of(listener)
-        self._host = Host(application, listener)
-        self._host.start()
+class Http1Talk:
+    """A client with one request at a time: its response as it comes, and `END` behind it."""
 
-    def open(self):
-        return asyncio.open_connection(*self._address, limit=1 << 16)
+    END = b"\r\n0\r\n\r\n"
 
-    async def close(self):
-        self._host.stop()
-        await self._host.finished(TIMEOUT_S)
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+        self.body = b""
+
+    def ask(self, method="POST", headers=()):
+        lines = [f"{method} / HTTP/1.1", "host: test", *(f"{name}: {value}" for name, value in headers)]
+        if method == "POST":
+            lines.append("transfer-encoding: chunked")
+        self.writer.write("\r\n".join([*lines, "", ""]).encode())
+
+    def send(self, data):
+        self.writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def finish(self):
+        self.writer.write(b"0\r\n\r\n")
+
+    async def drain(self):
+        await self.writer.drain()
+
+    async def head(self):
+        """The status of the response."""
+        return int((await self.reader.readuntil(b"\r\n\r\n")).split()[1])
+
+    async def until(self, end):
+        while end not in self.body:
+            data = await self.reader.read(1 << 20)
+            assert data, "the server has closed the connection"
+            self.body += data
 
 
-class Unmarked(Http2):
-    """Takes what comes straight to granian: requests that no connection of ours has marked as its own."""
+class Http2Talk:
+    """The same over HTTP/2, whose windows take everything."""
 
-    async def _answer(self, scope, receive, send):
-        exchange = Http2Exchange(scope, receive, send, Share(), lambda size_bytes: None)
-        await self._shared.application(exchange)
-        await exchange.sent()
+    END = b"the end of the stream"
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+        self.body, self.status = b"", 0
+        self.state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="ascii"))
+        self.state.initiate_connection()
+        self.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        self.state.increment_flow_control_window(2**31 - 1 - 65535)
+        self.stream = 0
+        self._flush()
+
+    def _flush(self):
+        self.writer.write(self.state.data_to_send())
+
+    def ask(self, method="POST", headers=()):
+        self.stream, self.status = self.state.get_next_available_stream_id(), 0
+        pseudo = [(":method", method), (":scheme", "http"), (":authority", "test"), (":path", "/")]
+        self.state.send_headers(self.stream, [*pseudo, *headers], end_stream=method != "POST")
+        self._flush()
+
+    def send(self, data):
+        for at in range(0, len(data), 16_384):
+            self.state.send_data(self.stream, data[at : at + 16_384])
+        self._flush()
+
+    def finish(self):
+        self.state.end_stream(self.stream)
+        self._flush()
+
+    async def drain(self):
+        """Also what the server says of its windows."""
+        await self.writer.drain()
+        while self.state.local_flow_control_window(self.stream) < len(PIECE):
+            await self._take()
+
+    async def head(self):
+        while not self.status:
+            await self._take()
+        return self.status
+
+    async def until(self, end):
+        while end not in self.body:
+            await self._take()
+
+    async def _take(self):
+        data = await self.reader.read(1 << 20)
+        assert data, "the server has closed the connection"
+        for event in self.state.receive_data(data):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.status = int(dict(event.headers)[":status"])
+            elif isinstance(event, h2.events.DataReceived):
+                self.body += event.data
+            elif isinstance(event, h2.events.StreamEnded):
+                self.body += self.END
+        self._flush()
 
 
-class Granian:
-    def __init__(self, application):
-        self._host = Unmarked(Connections(application, None, Memory()), 10)
-
-    def open(self):
-        return asyncio.open_unix_connection(self._host._place.address, limit=1 << 16)
-
-    async def close(self):
-        self._host.stop()
-        await self._host.finished(TIMEOUT_S)
-
-
-@pytest.fixture(params=[Ours, Granian])
+@pytest.fixture(params=[Http1Talk, Http2Talk])
 def with_host(request):
     return lambda application, talk: run(request.param, application, talk)
 
 
 def run(kind, application, talk):
-    """Serves `application` while `talk(reader, writer)` goes on; gives the application's result."""
+    """Serves `application` while `talk(client, result)` goes on; gives the application's result."""
 
     async def main():
         result = asyncio.get_running_loop().create_future()
@@ -72,24 +131,21 @@ def run(kind, application, talk):
             except BaseException as error:
                 result.set_exception(error)
 
-        host = kind(answer)
-        reader, writer = await host.open()
+        listener = listen_tcp("127.0.0.1", 0)
+        address = address_of(listener)
+        host = Host(answer, listener)
+        host.start()
+        client = kind(*await asyncio.open_connection(*address, limit=1 << 16))
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await talk(reader, writer, result)
+                await talk(client, result)
                 return await result
         finally:
-            writer.close()
-            await host.close()
+            client.writer.close()
+            host.stop()
+            await host.finished(TIMEOUT_S)
 
     return asyncio.run(main())
-
-
-def chunk(data):
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-HEAD = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def test_the_host_says_when_its_queue_is_full_and_loses_nothing(with_host):
@@ -111,13 +167,11 @@ def test_the_host_says_when_its_queue_is_full_and_loses_nothing(with_host):
         await exchange.finish(b"end")
         return queued
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD)
+    async def talk(client, result):
+        client.ask()
         await full.wait()
-        while b"end\r\n0\r\n\r\n" not in (got[-1] if got else b""):
-            got.append(await reader.read(1 << 20))
-            if len(got) > 1:
-                got[-2:] = [got[-2] + got[-1]]
+        await client.until(b"end" + client.END)
+        got.append(client.body)
 
     full = asyncio.Event()
     got = []
@@ -145,13 +199,12 @@ def test_a_callback_sends_without_a_task(with_host):
         await exchange.read()
         await exchange.finish()
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200")
-        await reader.readuntil(b"number 2")
-        writer.write(b"0\r\n\r\n")
-        await reader.readuntil(b"0\r\n\r\n")
+    async def talk(client, result):
+        client.ask()
+        assert await client.head() == 200
+        await client.until(b"number 2")
+        client.finish()
+        await client.until(client.END)
 
     with_host(application, talk)
 
@@ -172,13 +225,13 @@ def test_every_byte_is_read_through_interruptions(with_host):
         exchange.answer(200, None, b"")
         return got
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD)
+    async def talk(client, result):
+        client.ask()
         for number in range(300):
-            writer.write(chunk(b"%d," % number))
+            client.send(b"%d," % number)
             interrupted.clear()
             await interrupted.wait()
-        writer.write(b"0\r\n\r\n")
+        client.finish()
 
     assert with_host(application, talk) == b"".join(b"%d," % number for number in range(300))
 
@@ -190,10 +243,11 @@ def test_a_disconnect_is_no_end(with_host):
         assert await exchange.read() == b""
         return got, exchange.is_complete, exchange.is_disconnected
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD + chunk(b"half"))
+    async def talk(client, result):
+        client.ask()
+        client.send(b"half")
         await read.wait()
-        writer.close()
+        client.writer.close()
 
     read = asyncio.Event()
     assert with_host(application, talk) == (b"half", False, True)
@@ -212,10 +266,10 @@ def test_a_client_that_goes_away_is_noticed_while_it_does_not_read(with_host):
         except DisconnectedError:
             return asyncio.current_task().cancelling() == 0
 
-    async def talk(reader, writer, result):
-        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+    async def talk(client, result):
+        client.ask("GET")
         await full.wait()
-        writer.transport.abort()
+        client.writer.transport.abort()
 
     full = asyncio.Event()
     assert with_host(application, talk)
@@ -238,12 +292,13 @@ def test_who_is_done_before_the_client_goes_is_not_told(with_host):
             await asyncio.sleep(0)
         return True
 
-    async def talk(reader, writer, result):
-        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
+    async def talk(client, result):
+        client.ask("GET")
+        await client.head()
         # Reset: a client that only sends no more may still wait for its answer.
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
+        ours = client.writer.get_extra_info("socket")
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
         watched.set()
 
     watched = asyncio.Event()
@@ -259,13 +314,14 @@ def test_a_client_that_still_sends_sees_the_error(with_host):
         await exchange.discard(1, TIMEOUT_S)
         await exchange.finish(b"end")
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD + chunk(b"a"))
-        await reader.readuntil(b"enough")
+    async def talk(client, result):
+        client.ask()
+        client.send(b"a")
+        await client.until(b"enough")
         for _ in range(50):
-            writer.write(chunk(PIECE))
-            await writer.drain()
-        await reader.readuntil(b"end\r\n0\r\n\r\n")
+            client.send(PIECE)
+            await client.drain()
+        await client.until(b"end" + client.END)
 
     with_host(application, talk)
 
@@ -277,12 +333,12 @@ def test_what_is_thrown_away_is_bounded_in_time(with_host):
         await exchange.discard(TIMEOUT_S, 0.2)
         await exchange.finish(b"end")
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD)
+    async def talk(client, result):
+        client.ask()
         while not result.done():
-            writer.write(chunk(b"a"))
+            client.send(b"a")
             await asyncio.wait([result], timeout=INTERVAL_S)
-        await reader.readuntil(b"end\r\n0\r\n\r\n")
+        await client.until(b"end" + client.END)
 
     with_host(application, talk)
 
@@ -297,10 +353,10 @@ def test_a_reader_may_be_cancelled(with_host):
         exchange.answer(200, None, b"")
         return got
 
-    async def talk(reader, writer, result):
-        writer.write(HEAD)
+    async def talk(client, result):
+        client.ask()
         await waited.wait()
-        writer.write(chunk(b"not lost"))
+        client.send(b"not lost")
 
     waited = asyncio.Event()
     assert with_host(application, talk) == b"not lost"
@@ -317,13 +373,14 @@ def test_to_head_goes_the_head_alone_and_then_its_client_counts_as_gone(with_hos
         await exchange.finish()
         return exchange.written_bytes
 
-    async def talk(reader, writer, result):
-        writer.write(b"HEAD / HTTP/1.1\r\nhost: test\r\n\r\n")
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b"content-length: 5" in head
+    async def talk(client, result):
+        client.ask("HEAD")
+        assert await client.head() == 200
         await result
-        writer.write(b"HEAD / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
-        assert (await reader.read(12)) == b"HTTP/1.1 200"
+        # Nothing of the body has come: the next response follows the head.
+        client.ask("HEAD")
+        assert await client.head() == 200
+        assert client.body.replace(client.END, b"") == b""
 
     assert with_host(application, talk) == 0
 
@@ -333,10 +390,11 @@ def test_headers_of_one_name_are_joined_and_those_that_mean_one_thing_are_told(w
         exchange.answer(200, None, b"")
         return exchange.fields[b"accept-encoding"], exchange.repeated
 
-    async def talk(reader, writer, result):
-        writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n" + headers + b"\r\n")
+    async def talk(client, result):
+        client.ask("GET", headers)
+        await client.head()
 
-    headers = b"Accept-Encoding: gzip\r\naccept-encoding: zstd\r\n"
+    headers = [("accept-encoding", "gzip"), ("accept-encoding", "zstd")]
     assert with_host(application, talk) == (b"gzip,zstd", None)
-    headers = b"accept-encoding: gzip\r\ns2-basin: a\r\nS2-Basin: a\r\n"
+    headers = [("accept-encoding", "gzip"), ("s2-basin", "a"), ("s2-basin", "a")]
     assert with_host(application, talk) == (b"gzip", b"s2-basin")

@@ -1,12 +1,10 @@
-"""What a host does for its clients, what it relies on in granian without its makers promising it, and what our sockets
-must be."""
+"""What a host does for its clients, and what our sockets must be."""
 
 import os
 import resource
 import socket
 import stat
 import sys
-import tempfile
 import threading
 
 import h2.config
@@ -186,20 +184,6 @@ def test_small_answers_do_not_wait():
 def test_connections_have_a_limit_below_that_of_the_process():
     assert 128 < connection_limit() <= MAX_CONNECTIONS
     assert connection_limit() < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def test_the_way_to_granian_leaves_nothing_behind(serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    listener = listen_tcp("127.0.0.1", 0)
-    thread = serve(echo, listener)
-    with connect(listener) as connection:
-        client = H2Client(connection)
-        client.open()
-        client.until(lambda event: isinstance(event, h2.events.ResponseReceived))
-        # On Linux it has no name: not after a kill -9 either.
-        assert len(list(tmp_path.iterdir())) == (sys.platform != "linux")
-    thread.stop()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the option TCP_CONGESTION")

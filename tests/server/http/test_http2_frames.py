@@ -1,50 +1,31 @@
-"""Frames of HTTP/2 that pass the relay, in whatever pieces they come."""
+"""Frames of HTTP/2, in whatever pieces they come."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s2cli.server.http.http2_frames import (
     CONTINUATION,
     DATA,
-    END_HEADERS,
-    END_STREAM,
     HEADERS,
-    PREFACE_BYTES,
+    MAX_FRAME_BYTES,
+    PADDED,
+    PING,
     RST_STREAM,
-    RequestFrames,
-    ResponseFrames,
-    reset,
+    ConnectionFaultError,
+    ErrorCode,
+    FrameReader,
+    frame,
+    settings,
+    settings_in,
+    unpadded,
 )
 
-
-class Seen:
-    def __init__(self):
-        self.seen = []
-
-    def on_request(self, stream):
-        self.seen.append(("request", stream))
-
-    def on_request_data(self, stream, size_bytes):
-        self.seen.append(("in", stream, size_bytes))
-
-    def on_response_data(self, stream, size_bytes):
-        self.seen.append(("out", stream, size_bytes))
-
-    def on_closed(self, stream):
-        self.seen.append(("closed", stream))
-
-
-def frame(kind, flags, stream, contents):
-    return len(contents).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + contents
-
-
-FRAMES = st.lists(
-    st.tuples(st.sampled_from([DATA, HEADERS, RST_STREAM, CONTINUATION, 4, 8]), st.integers(0, 255), st.integers(0, 9))
-    .flatmap(lambda head: st.tuples(st.just(head), st.integers(0, 60)))
-    .map(lambda one: frame(*one[0], bytes(one[1])))
+HEADS = st.tuples(
+    st.sampled_from([DATA, HEADERS, RST_STREAM, PING, CONTINUATION, 77]), st.integers(0, 255), st.integers(0, 2**31 - 1)
 )
-
-CUTS = st.lists(st.integers(0, 500), max_size=20)
+FRAMES = st.lists(st.tuples(HEADS, st.binary(max_size=300)))
+CUTS = st.lists(st.integers(0, 2000), max_size=20)
 
 
 def pieces_of(wire, cuts):
@@ -53,36 +34,65 @@ def pieces_of(wire, cuts):
 
 
 @given(FRAMES, CUTS)
-def test_what_the_server_sends_passes_unchanged_in_any_pieces(frames, cuts):
-    wire = b"".join(frames)
-    whole, cut = Seen(), Seen()
-    assert ResponseFrames(whole).observe(wire) == wire
-    passing = ResponseFrames(cut)
-    assert b"".join(passing.observe(piece) for piece in pieces_of(wire, cuts)) == wire
-    assert cut.seen == whole.seen
-    sizes = [len(one) - 9 for one in frames if one[3] == DATA]
-    assert [event[2] for event in whole.seen if event[0] == "out"] == sizes
+def test_frames_come_as_they_were_sent_in_whatever_pieces(frames, cuts):
+    reader, got = FrameReader(), []
+    buffer = bytearray(10_000)
+    for piece in pieces_of(b"".join(frame(*head, contents) for head, contents in frames), cuts):
+        buffer[: len(piece)] = piece
+        reader.feed(memoryview(buffer)[: len(piece)])
+        while (one := reader.next_frame()) is not None:
+            got.append(one)
+        reader.keep()
+        buffer[:] = b"\xff" * len(buffer)  # as others use it
+    assert got == [(*head, contents) for head, contents in frames]
+    assert reader.kept_bytes == 0
 
 
-@given(FRAMES, CUTS)
-def test_what_the_client_sends_passes_in_any_pieces(frames, cuts):
-    wire = bytes(PREFACE_BYTES) + b"".join(frames)
-    whole, cut = Seen(), Seen()
-    expected = RequestFrames(b"7", whole).passed(wire)
-    passing = RequestFrames(b"7", cut)
-    assert b"".join(passing.passed(piece) for piece in pieces_of(wire, cuts)) == expected
-    assert cut.seen == whole.seen
+def test_what_is_left_for_later_is_kept():
+    reader = FrameReader()
+    reader.feed(memoryview(frame(PING, 0, 0, b"one") + frame(PING, 0, 0, b"two") + frame(PING, 0, 0, b"three")[:5]))
+    assert reader.next_frame()[3] == b"one"
+    assert not reader.is_empty
+    reader.keep()
+    reader.feed(memoryview(b""))
+    assert reader.next_frame()[3] == b"two"
+    assert reader.next_frame() is None
+    reader.keep()
+    assert reader.kept_bytes == 5
 
 
-def test_each_new_stream_gets_its_header_in_a_frame_of_its_own():
-    passing = RequestFrames(b"12", Seen())
-    head = frame(HEADERS, END_STREAM, 5, b"abc")
-    out = passing.passed(bytes(PREFACE_BYTES) + head + frame(CONTINUATION, END_HEADERS, 5, b"de"))
-    value = b"12.5"
-    header = b"\0\x0cs2-h2-stream" + bytes((len(value),)) + value
-    continued = frame(CONTINUATION, 0, 5, b"de") + frame(CONTINUATION, END_HEADERS, 5, header)
-    assert out == bytes(PREFACE_BYTES) + head + continued
-    assert passing.at_boundary
-    # Trailers of a stream that is open, and what is neither.
-    for other in frame(HEADERS, END_HEADERS, 5, b"x"), frame(DATA, 0, 5, b"x"), reset(5):
-        assert passing.passed(other) == other
+def test_a_frame_beyond_the_limit_ends_the_connection_before_it_has_come():
+    reader = FrameReader()
+    reader.feed(memoryview(frame(DATA, 0, 1, bytes(MAX_FRAME_BYTES))))
+    assert len(reader.next_frame()[3]) == MAX_FRAME_BYTES
+    reader.feed(memoryview((MAX_FRAME_BYTES + 1).to_bytes(3, "big") + bytes(6)))
+    with pytest.raises(ConnectionFaultError) as caught:
+        reader.next_frame()
+    assert caught.value.code is ErrorCode.FRAME_SIZE_ERROR
+
+
+@pytest.mark.parametrize(("kind", "awaits"), [(HEADERS, True), (CONTINUATION, True), (DATA, False), (PING, False)])
+def test_it_is_known_whether_a_head_is_awaited(kind, awaits):
+    reader = FrameReader()
+    assert not reader.awaits_head
+    reader.feed(memoryview(frame(kind, 0, 1, b"some")[:-1]))
+    assert reader.next_frame() is None
+    reader.keep()
+    assert reader.awaits_head is awaits
+
+
+@given(st.binary(max_size=50), st.integers(0, 255))
+def test_padding_is_taken_off(data, size):
+    assert unpadded(PADDED, bytes((size,)) + data + bytes(size)) == data
+    assert unpadded(0, data) == data
+
+
+@pytest.mark.parametrize("contents", [b"", b"\1", b"\5abcd"])
+def test_padding_that_is_longer_than_its_frame_ends_the_connection(contents):
+    with pytest.raises(ConnectionFaultError):
+        unpadded(PADDED, contents)
+
+
+def test_settings_are_read_as_they_are_written():
+    values = {1: 0, 4: 2**32 - 1, 0xFFFF: 7}
+    assert settings_in(settings(values)[9:]) == list(values.items())
