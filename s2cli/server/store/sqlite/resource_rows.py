@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sqlite3
+from functools import lru_cache
 from typing import Any
 
 from s2cli.errors import ApiError
@@ -277,7 +278,7 @@ def _basin_row(row: tuple[Any, ...], asked: str | None = None) -> BasinRow:
     name, config, created_at_ms, deleted_at_ms, request_key = values
     if not is_whole(crc, values) or (asked is not None and name != asked.encode()):
         raise _damaged(f"the basin `{asked or escaped(name)}`")
-    return BasinRow(name.decode(), json.loads(config), created_at_ms, deleted_at_ms, request_key)
+    return BasinRow(name.decode(), _parse_config(config), created_at_ms, deleted_at_ms, request_key)
 
 
 def _stream_row(row: tuple[Any, ...], asked: str | None = None) -> StreamRow:
@@ -290,7 +291,7 @@ def _stream_row(row: tuple[Any, ...], asked: str | None = None) -> StreamRow:
         id=stream_id,
         basin=basin.decode(),
         name=name.decode(),
-        config=json.loads(config),
+        config=_parse_config(config),
         cipher=cipher,
         created_at_ms=created_at_ms,
         deleted_at_ms=basin_deleted_at_ms if deleted_at_ms is None else deleted_at_ms,
@@ -302,6 +303,13 @@ def _stream_row(row: tuple[Any, ...], asked: str | None = None) -> StreamRow:
         keep_ms=keep_ms,
         uid=uid,
     )
+
+
+@lru_cache(1000)
+def _parse_config(text: str) -> dict[str, Any]:
+    """Shared by all rows with the same config: whoever changes a config makes a new one."""
+    config: dict[str, Any] = json.loads(text)
+    return config
 
 
 def _token_row(row: tuple[Any, ...]) -> TokenRow:
