@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults import backups, disk_errors, engines, histories, network_faults, power_failures, process_faults
 from faults.run import Run
-from faults.tally import Tally, table
+from faults.tally import Tally, as_json, table
 
 FAULTS = {
     **network_faults.FAULTS,
@@ -56,14 +56,14 @@ def main() -> int:
         print(f"{name}, seed {seed}, {time.monotonic() - began_s:.0f} s: {outcome}", file=sys.stderr, flush=True)
         for complaint in tally.complaints:
             print(f"    {complaint}", file=sys.stderr)
-    print(table(tallies))
+    print(as_json(tallies) if options.json else table(tallies))
     whole = all(tally.is_clean for tally in tallies.values())
     if options.quick:
         whole &= _notices_a_lying_disk(options, place)
     if whole and not options.keep:
         shutil.rmtree(place)
     elif not whole:
-        print(f"what was found is in {place}; a run again: --fault NAME --seed SEED")
+        print(f"what was found is in {place}; a run again: --fault NAME --seed SEED", file=sys.stderr)
     return 0 if whole else 1
 
 
@@ -77,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="power failures of each load; default 8, with --quick 4")
     parser.add_argument("--engine", default=engines.OWN, help="starts a server; has {data} and {port}")
     parser.add_argument("--keep", metavar="DIR", help="where all files of the runs stay")
+    parser.add_argument("--json", action="store_true", help="the table as JSON, with what was found")
     parser.add_argument("--list", action="store_true", help="the names of all faults")
     options = parser.parse_args()
     if options.images is None:
@@ -122,7 +123,7 @@ def _notices_a_lying_disk(options: argparse.Namespace, place: Path) -> bool:
     with run.ends:
         tally = power_failures.on_a_disk_that_lies(run)
     shutil.rmtree(run.place)
-    print(f"on a disk that lies, as expected: {tally.lost} of {tally.acked} lost")
+    print(f"on a disk that lies, as expected: {tally.lost} of {tally.acked} lost", file=sys.stderr)
     return tally.lost > 0
 
 

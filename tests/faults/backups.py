@@ -32,6 +32,7 @@ def under_load(run: Run) -> Tally:
             tally.complaints.append("an append hangs")
             break
         begun += 1
+        tally.faults += 1
         backup, data = run.place / f"backup-{number}", run.place / f"restored-{number}"
         if _lite(tally, "backup", backup, "--data", server.data) and _restore(run, tally, backup, data):
             tally += _compare(run, load, data, begun - 1)

@@ -32,6 +32,7 @@ class CommandLoad:
         self.ledger = Ledger(STREAM)
         self.complaints: list[str] = []
         self.longest_stall_s = 0.0
+        self.faults = 0
         self._url = f"http://127.0.0.1:{port}"
         self._direct = direct
         self._account: dict = {}
@@ -108,6 +109,7 @@ class CommandLoad:
                 break
             time.sleep(dice.uniform(0, MOST_WAIT_S))
             fault()
+            self.faults += 1
         self.wait_for(LINES_BETWEEN)
         return self.end()
 
@@ -161,7 +163,7 @@ class CommandLoad:
             tally.complaints.append("the follower printed something else than the stream has")
             tally.silent += 1
         tally.complaints += self.complaints
-        tally.runs, tally.stall_s = 1, self.longest_stall_s
+        tally.runs, tally.faults, tally.stall_s = 1, self.faults, self.longest_stall_s
         return tally
 
     def close(self) -> None:

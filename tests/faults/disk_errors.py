@@ -3,11 +3,15 @@ server, and what was acked is there once the disk works again."""
 
 import contextlib
 import errno
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 
-from faults.engines import ANSWER_S, STOP_S, Server
+from faults.engines import ANSWER_S, OWN, STOP_S, Server
 from faults.faulty_disk import CHANGES, FOR_EVER, Calls, FaultyDisk
-from faults.load import Load, compare
+from faults.load import Load, ask, compare, is_writable
 from faults.run import Run
 from faults.tally import Tally
 
@@ -15,6 +19,8 @@ RECORDS = 100  # acked on each stream before and after
 FAIL_S = 60.0  # how long to wait until a call has failed
 LASTS_S = 2.0  # how long a temporary fault lasts
 ANSWERED_S = 20.0  # within which each append has its answer, whatever the disk does
+AT_ONCE_S = 5.0  # for a refusal on a busy machine; mostly some milliseconds
+UNREACHABLE = 6  # the exit code of s2 lite status
 HANG_S = 12.0  # longer than the server waits for a disk
 
 # Which calls fail, on which files: calls that a load makes all the time.
@@ -34,7 +40,8 @@ class _Ordeal:
         workplace = run.place / "disk"
         workplace.mkdir()
         self.dice = run.dice
-        self.tally = Tally(runs=1)
+        self.tally = Tally(runs=1, faults=1)
+        self._is_own = run.engine == OWN
         self.disk = run.ends.enter_context(contextlib.closing(FaultyDisk(run.place / "data", workplace)))
         self.server: Server = run.server("data", self.disk.env())
         self.server.start()
@@ -56,6 +63,29 @@ class _Ordeal:
         """Lets the load run for so long."""
         self.load.wait_for(1 << 40, seconds)
 
+    def expect_told(self, reason: str) -> None:
+        """The reason must be wherever somebody looks for it, and an append be answered at once."""
+        begun_s = time.monotonic()
+        self.expect(
+            not is_writable(self.server, self.load.ledgers[0].stream), "an append is taken by a disk that fails"
+        )
+        took_s = time.monotonic() - begun_s
+        self.expect(took_s < AT_ONCE_S, f"an append has its answer after {took_s:.1f} s")
+        status, _, body = ask(self.server, "GET", "/health", headers={"accept": "application/json"})
+        health = json.loads(body)
+        told = status == 503 and health["status"] == "failing" and reason in health["reason"]
+        self.expect(told, f"/health says {status} {body!r}")
+        if not self._is_own:
+            return
+        _, _, metrics = ask(self.server, "GET", "/metrics")
+        self.expect(b"\ns2_store_failing 1.0" in metrics, "/metrics does not say that the store fails")
+        command = [sys.executable, "-m", "s2cli", "lite", "status", "--data", self.server.data, "-o", "json"]
+        done = subprocess.run(command, capture_output=True, timeout=ANSWER_S, check=False)
+        facts = json.loads(done.stdout or b"{}")
+        told = done.returncode == UNREACHABLE and reason in str(facts.get("problem"))
+        self.expect(told, f"s2 lite status ends with {done.returncode}: {done.stdout!r}{done.stderr!r}")
+        self.expect(reason in self.server.words(), "the log does not say what failed")
+
     def end(self) -> Tally:
         """Ends the server with SIGTERM, heals the disk, starts a server again, and compares."""
         self.expect(self.server.stop() is not None, f"SIGTERM does not end the server within {STOP_S:.0f} s")
@@ -72,6 +102,8 @@ def error_once(run: Run) -> Tally:
     ordeal = _Ordeal(run)
     ordeal.fail(errno.EIO, count=1)
     ordeal.wait(LASTS_S)
+    if ordeal.server.status() != 200:  # an error of the mark or the ballast stops nothing
+        ordeal.expect_told("disk I/O error")
     return _answered(ordeal)
 
 
@@ -79,7 +111,7 @@ def error_for_ever(run: Run) -> Tally:
     ordeal = _Ordeal(run)
     ordeal.fail(errno.EIO, count=FOR_EVER)
     ordeal.wait(LASTS_S)
-    ordeal.expect(ordeal.server.status() != 200, f"the server says that it is well: {ordeal.what} fails")
+    ordeal.expect_told("disk I/O error")
     return _answered(ordeal)
 
 
@@ -115,7 +147,7 @@ def sync_that_hangs(run: Run) -> Tally:
     ordeal = _Ordeal(run)
     ordeal.disk.hang(Calls.SYNC)
     ordeal.wait(HANG_S)
-    ordeal.expect(ordeal.server.status() == 503, "the server says that it is well, and its disk does not answer")
+    ordeal.expect_told("the disk has not answered")
     if ordeal.dice.random() < 0.5:
         ordeal.disk.heal()
         ordeal.expect(ordeal.load.wait_for(RECORDS), "no appends when the disk answers again")

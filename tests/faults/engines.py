@@ -62,8 +62,12 @@ class Server:
             return connection.getresponse().status
         return None
 
+    def words(self) -> str:
+        """All that it has said."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
     def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-500:].strip() if self._log.exists() else ""
+        return self.words()[-500:].strip()
 
     @property
     def pid(self) -> int:

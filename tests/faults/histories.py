@@ -47,16 +47,18 @@ def _run(run: Run, fault: Callable[[random.Random, Server, CuttingProxy], None])
     ]
     for client in clients:
         client.start()
+    faults = 0
     while not all(client.is_done for client in clients):
         goal = len(history.operations) + run.dice.randrange(20, 100)
         while len(history.operations) < goal and not all(client.is_done for client in clients):
             time.sleep(0.001)
         fault(run.dice, server, proxy)
+        faults += 1
     for client in clients:
         client.join(TIMEOUT_S)
     last_look(history, Address(server.port), BASIN, STREAM, timeout_s=TIMEOUT_S)
     answers = [operation.answer for operation in history.operations]
-    tally = Tally(runs=1, records=len(answers), stall_s=max(client.longest_wait_s for client in clients))
+    tally = Tally(runs=1, faults=faults, records=len(answers), stall_s=max(client.longest_wait_s for client in clients))
     tally.acked = sum(isinstance(answer, Appended) for answer in answers)
     try:
         if not is_linearizable(history.operations):

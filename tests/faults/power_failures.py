@@ -124,9 +124,9 @@ def _examine(server: Server, ledgers: list[Ledger], place: float) -> Tally:
         server.start()
     except DidNotStartError as error:
         lost = sum(ledger.acked_before(place) for ledger in ledgers)
-        return Tally(runs=1, lost=lost, complaints=[f"the server does not start: {error}"])
+        return Tally(runs=1, faults=1, lost=lost, complaints=[f"the server does not start: {error}"])
     found = compare(server, ledgers, place)
-    found.runs = 1
+    found.runs = found.faults = 1
     server.kill()
     return found
 

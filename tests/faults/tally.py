@@ -1,18 +1,20 @@
 """The results of the runs with a fault: the rows of the table."""
 
-from dataclasses import dataclass, field, fields
+import json
+from dataclasses import asdict, dataclass, field, fields
 
-COLUMNS = ("runs", "records", "acked", "lost", "duplicated", "reordered", "silent", "longest stall")
+COLUMNS = ("runs", "faults", "records", "acked", "lost", "duplicated", "reordered", "silent", "longest stall")
 
 
 @dataclass
 class Tally:
-    """`lost`: acked records that are not where they were acked. `duplicated`: records that are there twice.
-    `reordered`: records before one that was sent earlier, or that are not what was sent. `silent`: runs with any of
-    these in which the server reported nothing. `stall_s`: the longest time that a client waited for an answer, from the
-    fault on."""
+    """`faults`: how often the fault happened; each kill, cut or power failure is counted. `lost`: acked records that
+    are not where they were acked. `duplicated`: records that are there twice. `reordered`: records before one that was
+    sent earlier, or that are not what was sent. `silent`: runs with any of these in which the server reported nothing.
+    `stall_s`: the longest time that a client waited for an answer, from the fault on."""
 
     runs: int = 0
+    faults: int = 0
     records: int = 0
     acked: int = 0
     lost: int = 0
@@ -33,8 +35,22 @@ class Tally:
         return not (self.lost or self.duplicated or self.reordered or self.silent or self.complaints)
 
     def row(self) -> list[str]:
-        counts = (self.runs, self.records, self.acked, self.lost, self.duplicated, self.reordered, self.silent)
+        counts = (
+            self.runs,
+            self.faults,
+            self.records,
+            self.acked,
+            self.lost,
+            self.duplicated,
+            self.reordered,
+            self.silent,
+        )
         return [*map(str, counts), f"{self.stall_s:.1f} s"]
+
+
+def as_json(tallies: dict[str, Tally]) -> str:
+    """The same as one object: the name of each fault -> its tally."""
+    return json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=2)
 
 
 def table(tallies: dict[str, Tally]) -> str:

@@ -1,8 +1,10 @@
 """What a ledger says of a stream that is not what was sent and acked."""
 
+import json
+
 import pytest
 from faults.load import Acked, Ledger, body_of
-from faults.tally import Tally, table
+from faults.tally import Tally, as_json, table
 
 SENT = 10
 
@@ -70,9 +72,10 @@ def test_what_was_read_counts_as_acked(ledger):
 
 def test_tallies_add_up_to_a_table():
     sum_of_all = Tally()
-    sum_of_all += Tally(runs=1, records=10, acked=6, stall_s=1.5)
+    sum_of_all += Tally(runs=1, faults=3, records=10, acked=6, stall_s=1.5)
     sum_of_all += Tally(runs=1, lost=2, stall_s=0.5)
     assert not sum_of_all.is_clean
+    assert json.loads(as_json({"a fault": sum_of_all}))["a fault"]["faults"] == 3
     head, row = table({"a fault": sum_of_all}).splitlines()
-    assert head.split()[:4] == ["fault", "runs", "records", "acked"]
-    assert row.split() == ["a", "fault", "2", "10", "6", "2", "0", "0", "0", "1.5", "s"]
+    assert head.split()[:4] == ["fault", "runs", "faults", "records"]
+    assert row.split() == ["a", "fault", "2", "3", "10", "6", "2", "0", "0", "0", "1.5", "s"]
