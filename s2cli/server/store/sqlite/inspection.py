@@ -14,6 +14,7 @@ from s2cli.server.store.sqlite import doubt, hidden
 from s2cli.server.store.sqlite.disk import LOOK_S
 from s2cli.server.store.sqlite.hidden import Hidden
 from s2cli.server.store.sqlite.reader import Reader, Slices
+from s2cli.server.store.sqlite.schema import FILE_NAME
 
 # The rest of what is missing or damaged is not in the log.
 MAX_LOGGED = 100
@@ -50,16 +51,22 @@ class Inspection:
         return found
 
     async def _look_at_ends(self, lost_ends: Mapping[int, int], note_tails: Callable[[set[int]], None]) -> None:
-        for found in await self._look(doubt.find, lost_ends, note_tails):
+        try:
+            doubts = await self._look(doubt.find, lost_ends, note_tails)
+        except ApiError as error:
+            self._note(FILE_NAME, f"where streams end cannot be told of all of them: {error.message}")
+            return
+        for found in doubts:
             self._note(found.place, f"{found.problem}: from sequence number {found.first} to {found.end - 1}")
 
     async def _look(self, begin: Callable[[sqlite3.Connection, *Values], Slices[Result]], *values: *Values) -> Result:
-        """What the slices return. They are begun again where another program is in the way, or a page is damaged: for
-        those who wait for it nothing is certain then."""
+        """What the slices return. They are begun again where another program is in the way."""
         while True:
             try:
                 return await self._reader.in_slices(begin, *values)
-            except ApiError:
+            except ApiError as error:
+                if error.code != "unavailable":
+                    raise
                 await asyncio.sleep(LOOK_S)
 
     def _note(self, place: str, problem: str) -> None:

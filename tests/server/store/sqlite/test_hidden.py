@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 from support.sqlite_engine import with_engine
+from support.waiting import until_async
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import BasinRow, Lane, Reply, StreamRow, TokenRow
@@ -163,3 +164,17 @@ def test_a_basin_whose_table_is_damaged_cannot_be_repaired_and_is_named(stored):
             await engine.store.insert_basin(BasinRow("basin-two", {}, 1))
 
     with_engine(stored, run)
+
+
+def test_a_page_that_cannot_be_read_is_said_and_looked_at_once(stored, caplog):
+    """Of the table of chunks: where streams end cannot be told."""
+    with open(stored / FILE_NAME, "r+b") as file:
+        file.seek(tree(stored, "chunk"))
+        file.write(b"\xff")
+
+    async def run(engine):
+        await until_async(lambda: FILE_NAME in engine.store.doubtful)
+        assert await engine.store.get_stream(BASINS[0], "another") is None
+
+    with_engine(stored, run)
+    assert caplog.text.count("where streams end cannot be told") == 1
