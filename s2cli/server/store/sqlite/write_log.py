@@ -17,7 +17,9 @@ from s2cli.server.store.sqlite.schema import PAGE_BYTES
 # stream does that grows by small appends.
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
-# The log stays in the page cache, and a start reads it in some hundredths of a second.
+# So many bytes more may be in the log for each stream that has grown, up to a bound: a sync takes longer for as long as
+# the file grows, a start reads it, and it should stay in the page cache.
+LOG_BYTES_A_STREAM = 256 * 1024
 MOST_LOG_BYTES = 16 * 1024 * 1024
 # What is written with nearly every transaction, and the same each time: the pages above the last ones, and of indexes.
 COMMON_PAGES = 2
@@ -40,16 +42,14 @@ class WriteLog:
     @property
     def is_large(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return self._log_bytes >= MOST_LOG_BYTES or self._checkpoint_bytes >= CHECKPOINT_BYTES
+        most_bytes = min(CHECKPOINT_BYTES + len(self._ends) * LOG_BYTES_A_STREAM, MOST_LOG_BYTES)
+        copy_bytes = self._copy_bytes + (len(self._ends) + COMMON_PAGES) * PAGE_BYTES
+        return self._log_bytes >= most_bytes or copy_bytes >= CHECKPOINT_BYTES
 
     @property
     def is_worth_a_pause(self) -> bool:
         """Whether it is time for a checkpoint if there is nothing else to do."""
-        return self._checkpoint_bytes >= IDLE_CHECKPOINT_BYTES
-
-    @property
-    def _checkpoint_bytes(self) -> int:
-        return self._copy_bytes + (len(self._ends) + COMMON_PAGES) * PAGE_BYTES
+        return self._log_bytes >= IDLE_CHECKPOINT_BYTES
 
     @property
     def is_unsynced(self) -> bool:

@@ -146,11 +146,11 @@ def test_small_appends_of_one_turn_of_the_loop_are_one_group_up_to_a_bound(tmp_p
     with_engine(tmp_path, run)
 
 
-@pytest.mark.parametrize(("streams", "appends", "most_checkpoints"), [(1, 400, 2), (8, 150, 2), (300, 2, 4)])
+@pytest.mark.parametrize(("streams", "appends", "most_checkpoints"), [(1, 400, 5), (64, 20, 2), (300, 2, 4)])
 def test_a_checkpoint_waits_for_what_it_would_copy_not_for_what_was_written(
     tmp_path, monkeypatch, streams, appends, most_checkpoints
 ):
-    """Each of 400 groups writes three pages of the log anew, which are copied once; those of 300 streams are 300."""
+    """The last pages of streams that grow by small appends stand in the log many times, and are copied once."""
     checkpoints = []
     checkpoint = write_log.WriteLog.checkpoint
 
