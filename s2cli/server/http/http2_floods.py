@@ -28,7 +28,7 @@ SMALL_DATA_BYTES = 8
 # What a frame costs. A change of the settings looks at all streams. The rest is free, or costs by what is in it.
 COSTS = {DATA: 1, PRIORITY: 1, RST_STREAM: 1, SETTINGS: 10, PING: 1, GOAWAY: 10, WINDOW_UPDATE: 1}
 UNKNOWN_COST = 1
-REFUSED_HEAD_COST = 100
+REFUSED_HEAD_COST = 250
 # What makes up for it. To each frame of ours a client may answer with two updates of its windows.
 SENT_FRAME_GAIN = 3
 ANSWER_GAIN = 10

@@ -37,7 +37,9 @@ CONNECTION_WINDOW_BYTES = 64 * 1024 * 1024
 MAX_HELD_BYTES = 128 * 1024
 # Of a stream at once, where several wait.
 TURN_BYTES = 128 * 1024
-# Joined into one write.
+# A smaller part of a piece, which its window has cut off, is of little use to a client.
+MIN_CUT_BYTES = 1024
+# Joined into one write, and the largest frame.
 WRITTEN_BYTES = 128 * 1024
 # Copied into one piece with the head of its frame.
 MAX_COPIED_BYTES = 4096
@@ -156,17 +158,19 @@ class Sender:
         else:
             self._go_on(body, MAX_WINDOW)
 
-    def _put_data(self, body: Body, data: bytes | memoryview, *, is_end: bool) -> None:
+    def _put_data(self, body: Body, data: bytes | memoryview, *, is_whole: bool = True, is_end: bool) -> None:
         size = len(data)
         body.window -= size
         self.window -= size
+        # Not where a client lets through a few bytes at a time.
+        if is_whole or size >= MIN_CUT_BYTES:
+            self._budget.earn(SENT_FRAME_GAIN)
         head = data_head(size, END_STREAM if is_end else 0, body.number)
         if size <= MAX_COPIED_BYTES:
             self.put(b"".join((head, data)))
         else:
             self.put(head)
             self.put(data)
-        self._budget.earn(SENT_FRAME_GAIN)
 
     def _go_on(self, body: Body, most_bytes: int) -> None:
         """Sends what is held, as far as there is room, at most so much."""
@@ -189,7 +193,7 @@ class Sender:
             most_bytes -= size
             is_end = is_whole and not held and body.ends_held
             piece = data if size == len(data) else memoryview(data)[at : at + size]
-            self._put_data(body, piece, is_end=is_end)
+            self._put_data(body, piece, is_whole=is_whole, is_end=is_end)
         if held and body.window > 0:
             self._turns[body] = None
         body.sent(is_end=body.ends_held and not held)
@@ -207,6 +211,10 @@ class Sender:
         self._turns.pop(body, None)
         body.held.clear()
         body.held_bytes = body.held_at = 0
+
+    def limit_frames(self, size_bytes: int) -> None:
+        """The client takes frames of that size, and none that are larger."""
+        self.max_frame_bytes = min(size_bytes, WRITTEN_BYTES)
 
     # The windows of the client.
 

@@ -26,6 +26,9 @@ MAX_LIST_BYTES = 64 * 1024
 # Blocks that are known, so that they are not decoded again. Most clients send the same ones over and over.
 MAX_KNOWN_BLOCKS = 64
 MAX_KNOWN_BLOCK_BYTES = 512
+# What decoding costs: Huffman's code takes 0.4 us a byte, a header some 7 us.
+BLOCK_BYTES_PER_UNIT = 8
+HEADER_UNITS = 3
 # Responses have few headers, with few values.
 MAX_KNOWN_LITERALS = 512
 
@@ -76,13 +79,15 @@ class Block(NamedTuple):
 class HeadDecoder:
     """The heads that come over one connection."""
 
-    __slots__ = ("_block", "_decoder", "_known", "_max_bytes", "_max_headers")
+    __slots__ = ("_block", "_decoder", "_known", "_max_bytes", "_max_headers", "cost")
 
     def __init__(self, max_bytes: int, max_headers: int) -> None:
         """A head of more than that is refused with 431."""
         self._decoder = Decoder(MAX_LIST_BYTES)
         self._max_bytes = max_bytes
         self._max_headers = max_headers
+        # What was decoded so far, in units of some microseconds.
+        self.cost = 0
         # By their bytes, for as long as the table stays as it is.
         self._known: dict[bytes, Head] = {}
         self._block: Block | None = None
@@ -151,9 +156,11 @@ class HeadDecoder:
         if len(block) > MAX_BLOCK_BYTES:
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM)
         try:
-            return list(self._decoder.decode(block, raw=True))
+            headers: Headers = list(self._decoder.decode(block, raw=True))
         except (HPACKError, IndexError) as error:
             raise ConnectionFaultError(ErrorCode.COMPRESSION_ERROR) from error
+        self.cost += len(block) // BLOCK_BYTES_PER_UNIT + len(headers) * HEADER_UNITS
+        return headers
 
 
 def _request_of(headers: Headers, max_bytes: int, max_headers: int) -> Head:

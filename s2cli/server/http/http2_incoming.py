@@ -58,10 +58,9 @@ if TYPE_CHECKING:
     from s2cli.server.http.http2_flow import Sender
     from s2cli.server.http.http2_head import Head
 
-# Of frames in one turn of the loop; a head counts several times.
-MAX_TURN = 1000
+# Of frames in one turn of the loop, 5 ms. A head counts several times, and what is decoded beside that.
+MAX_TURN = 2000
 HEAD_TURNS = 5
-HEAD_TURN_BYTES = 256
 # Streams that we gave up while their request was coming: what was under way of these is no error.
 MAX_GIVEN_UP = 1000
 
@@ -153,6 +152,7 @@ class Incoming:
     def _take_frames(self) -> bool:
         left = MAX_TURN
         reader, heads, connection = self._reader, self._heads, self._connection
+        decoded = heads.cost
         while (one := reader.next_frame()) is not None:
             kind, flags, number, contents = one
             if heads.is_in_block != (kind == CONTINUATION):
@@ -160,8 +160,6 @@ class Incoming:
             if not self.has_settings and (kind != SETTINGS or flags & ACK):
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR)
             left -= 1
-            if kind in (HEADERS, CONTINUATION):
-                left -= HEAD_TURNS + len(contents) // HEAD_TURN_BYTES
             take = _TAKES.get(kind)
             try:
                 if take is None:
@@ -172,6 +170,9 @@ class Incoming:
                 self._on_fault(fault)
             if connection.has_failed:
                 return False
+            if kind in (HEADERS, CONTINUATION):
+                left -= HEAD_TURNS + heads.cost - decoded
+                decoded = heads.cost
             if left <= 0 and not reader.is_empty:
                 return True
         return False
@@ -324,7 +325,7 @@ class Incoming:
             elif name == MAX_FRAME_SIZE:
                 if not LEAST_FRAME_BYTES <= value < 1 << 24:
                     raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR)
-                self._connection.sender.max_frame_bytes = value
+                self._connection.sender.limit_frames(value)
             elif name == ENABLE_PUSH and value > 1:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR)
         self._connection.sender.put(frame(SETTINGS, ACK, 0))

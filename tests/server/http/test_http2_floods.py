@@ -112,6 +112,20 @@ def test_frames_of_use_make_up_for_some_that_carry_nothing(served):
             assert client.answer(stream)[0] == 200
 
 
+def test_an_answer_that_is_let_through_byte_by_byte_has_a_bound(served):
+    async def answer(exchange):
+        exchange.answer(200, None, bytes(1_000_000))
+
+    client, other = served(answer)
+    client.send(SETTINGS, 0, 0, b"\0\4" + bytes(4))
+    client.ask(1)
+    client.until(HEADERS, 1)
+    flood(client, FLOODS["window-of-stream"] * 1000, 2 * MAX_IDLE_FRAMES // 1000)
+    assert client.failure() is CALM
+    other.ask(1)
+    other.until(HEADERS, 1)
+
+
 def test_a_follower_may_enlarge_two_windows_for_each_small_piece(served):
     async def trickle(exchange):
         exchange.start(200, [])

@@ -300,7 +300,7 @@ def test_frames_of_an_answer_are_as_large_as_the_client_lets_them(serve):
     async def answer(exchange):
         exchange.answer(200, None, bytes(60_000))
 
-    for most, values in ((16_384, {}), (60_000, {MAX_FRAME_SIZE: 60_000})):
+    for most, values in ((16_384, {}), (60_000, {MAX_FRAME_SIZE: 2**24 - 1})):
         with raw_client(serve, answer, values) as client:
             client.ask(1)
             assert len(client.until(DATA, 1)[3]) == most
