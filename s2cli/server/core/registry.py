@@ -73,6 +73,7 @@ class StreamRegistry:
         self._known: WeakValueDictionary[tuple[str, str], Stream] = WeakValueDictionary()
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
+        self._basins_deleted = 0
         store.on_written = self._on_written
         store.on_stall = self._on_stall
 
@@ -100,7 +101,10 @@ class StreamRegistry:
             assert self.resources is not None
             if create_on is None:
                 raise await self.resources.missing_stream(basin, name)
+            basins_deleted = self._basins_deleted
             row = await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
+            if basins_deleted != self._basins_deleted:
+                continue  # it may have been this one, right before the stream was made
             if row is not None and not (self._known.get((basin, name)) or self._loading.get((basin, name))):
                 stream = Stream(self.context, row, Lane(row.id), Tail(0, 0))  # as it would be loaded
                 self._remember(stream)
@@ -186,6 +190,7 @@ class StreamRegistry:
 
     def basin_deleted(self, basin: str) -> None:
         """The basin is marked as deleted, and so are all its streams."""
+        self._basins_deleted += 1
         for key in {*self._known, *self._loading}:
             if key[0] == basin:
                 self._drop(key)

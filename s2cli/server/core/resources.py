@@ -105,14 +105,19 @@ class Resources:
             if row.deleted_at_ms is not None:
                 return
             row.deleted_at_ms = self._clock_ms()
-            await self._update_basin(row, confirm, reply_of)
-            self._streams.basin_deleted(row.name)
-            self._cleanup.basin_marked(row)
 
-    async def _update_basin(self, row: BasinRow, confirm: Confirm, reply_of: BasinReply) -> None:
+            def made() -> None:
+                self._streams.basin_deleted(row.name)
+                self._cleanup.basin_marked(row)
+
+            await self._update_basin(row, confirm, reply_of, made)
+
+    async def _update_basin(
+        self, row: BasinRow, confirm: Confirm, reply_of: BasinReply, made: Callable[[], None] = lambda: None
+    ) -> None:
         reply = reply_of(UPDATED, row)
         confirm()
-        await self._store.update_basin(row, reply)
+        await self._store.update_basin(row, reply, made)
 
     async def basin(self, name: str) -> BasinRow:
         """Raises `basin_not_found`."""
@@ -183,8 +188,7 @@ class Resources:
             return NOOP, row
         permit_change()
         row.config = config
-        await self._update_stream(row, confirm, reply_of)
-        self._streams.config_changed(row)
+        await self._update_stream(row, confirm, reply_of, lambda: self._streams.config_changed(row))
         return UPDATED, row
 
     async def reconfigure_stream(
@@ -196,8 +200,7 @@ class Resources:
             row = await self.active_stream(basin, name)
             defaults = (await self.active_basin(basin)).config["default_stream_config"]
             row.config = resolve_stream_config(change(row.config), defaults)
-            await self._update_stream(row, confirm, reply_of)
-            self._streams.config_changed(row)
+            await self._update_stream(row, confirm, reply_of, lambda: self._streams.config_changed(row))
             return row
 
     async def delete_stream(self, basin: str, name: str, confirm: Confirm, reply_of: StreamReply) -> None:
@@ -208,14 +211,20 @@ class Resources:
             if row.deleted_at_ms is not None:
                 return
             row.deleted_at_ms = self._clock_ms()
-            await self._update_stream(row, confirm, reply_of)
-            self._streams.deleted(row)
-            self._cleanup.stream_marked(row)
 
-    async def _update_stream(self, row: StreamRow, confirm: Confirm, reply_of: StreamReply) -> None:
+            def made() -> None:
+                self._streams.deleted(row)
+                self._cleanup.stream_marked(row)
+
+            await self._update_stream(row, confirm, reply_of, made)
+
+    async def _update_stream(
+        self, row: StreamRow, confirm: Confirm, reply_of: StreamReply, made: Callable[[], None]
+    ) -> None:
+        """`made`: what follows from the change, whoever still waits for it."""
         reply = reply_of(UPDATED, row)
         confirm()
-        await self._store.update_stream(row, reply)
+        await self._store.update_stream(row, reply, made)
 
     async def active_stream(self, basin: str, name: str) -> StreamRow:
         """Raises `stream_not_found`, `stream_deletion_pending`."""

@@ -255,7 +255,12 @@ class Store(Protocol):
         """None: inserted. Else the basin that already has the name; nothing is changed then."""
         ...
 
-    async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None: ...
+    async def update_basin(
+        self, row: BasinRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write `config` and `deleted_at_ms`. `made` is called once that is durable, also where this was cancelled, or
+        raised because the disk did not answer for long."""
+        ...
 
     async def remove_basin(self, name: str) -> None: ...
 
@@ -271,8 +276,10 @@ class Store(Protocol):
         """None: inserted, and `row.id` is set. Else the stream that already has the name; nothing is changed then."""
         ...
 
-    async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
-        """Write `config` and `deleted_at_ms`."""
+    async def update_stream(
+        self, row: StreamRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write `config` and `deleted_at_ms`. `made` is called as by update_basin()."""
         ...
 
     async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:

@@ -4,11 +4,14 @@ import asyncio
 import gc
 
 import pytest
+from support.holding import hold
 from support.stream_fakes import FakeOwner, FakeServer, batch
 
 from s2cli.errors import ApiError
+from s2cli.server.api.server import Server
 from s2cli.server.core import registry as registry_module
 from s2cli.server.store.interface import BasinRow
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 
 def test_a_stream_deleted_while_it_is_loaded_is_not_opened():
@@ -102,3 +105,66 @@ def test_a_stream_made_while_another_client_looks_for_it_is_found_by_who_made_it
         assert await elsewhere is stream
 
     asyncio.run(run())
+
+
+async def with_basin(directory, run):
+    """`run(server)` with a basin that creates streams on append; nothing is removed behind its back."""
+    store = await SqliteStore.open(directory)
+    try:
+        server = Server(store)
+        config = {"default_stream_config": {}, "stream_cipher": None, "create_stream_on_append": True}
+        await server.resources.create_basin("basin", config, lambda: None)
+        await server.resources.basin("basin")
+        return await run(server)
+    finally:
+        await store.close()
+
+
+def nothing(*_):
+    return None
+
+
+async def code_of(opening):
+    with pytest.raises(ApiError) as caught:
+        await opening
+    return caught.value.code
+
+
+def test_a_stream_made_right_behind_the_deletion_of_its_basin_is_not_open(tmp_path):
+    async def run(server):
+        go_on = await hold(server.streams.context.store)
+        deletion = asyncio.ensure_future(server.resources.delete_basin("basin", nothing, nothing))
+        await asyncio.sleep(0)
+        opening = asyncio.ensure_future(server.streams.open("basin", "stream", "append"))
+        await server.streams.context.store.get_stream("basin", "none")
+        await server.streams.context.store.get_stream("basin", "none")  # the opener has found nothing by now
+        await go_on()
+        await deletion
+        assert await code_of(opening) == "stream_deletion_pending"
+        assert server.streams.find("basin", "stream") is None
+
+    asyncio.run(with_basin(tmp_path, run))
+
+
+@pytest.mark.parametrize("what", ["stream", "basin"])
+def test_a_deletion_that_nobody_waits_for_any_more_closes_what_it_deletes(tmp_path, what):
+    async def run(server):
+        stream = await server.streams.open("basin", "stream", "append")
+        go_on = await hold(server.streams.context.store)
+        resources = server.resources
+        deleting = {
+            "stream": lambda: resources.delete_stream("basin", "stream", nothing, nothing),
+            "basin": lambda: resources.delete_basin("basin", nothing, nothing),
+        }[what]
+        deletion = asyncio.ensure_future(deleting())
+        await server.streams.context.store.get_stream("basin", "none")
+        await server.streams.context.store.get_stream("basin", "none")  # it is queued by now
+        deletion.cancel()
+        await asyncio.wait([deletion])
+        await go_on()
+        await server.streams.context.store.expire_tokens(0)  # behind the deletion
+        with pytest.raises(ApiError) as caught:
+            stream.admit(batch(b"a"), FakeOwner())
+        assert caught.value.code == "stream_deletion_pending"
+
+    asyncio.run(with_basin(tmp_path, run))

@@ -313,6 +313,7 @@ class SqliteStore:
         stream_id: int | None = None,
         reply: Reply | None = None,
         grows: bool = False,
+        made: Callable[[], None] | None = None,
     ) -> Result:
         """What `run` returns, or raises, called with the connection and these values in a transaction of the thread
         that writes (see Operation). `reply` is saved in the same transaction, but only if `run` returns None: any other
@@ -327,7 +328,7 @@ class SqliteStore:
         future: Future[Any] = self._loop.create_future()
         self._changes.add(future)
         self._hand_over()
-        self._writer.put(Operation(change, future, stream_id, grows=grows))
+        self._writer.put(Operation(change, future, stream_id, grows=grows, made=made))
         try:
             result: Result = await future
             return result
@@ -364,11 +365,17 @@ class SqliteStore:
                 damaged=(0, MAX_SEQ_NUM - 1),
             )
 
-    async def update_basin(self, row: BasinRow, reply: Reply | None = None) -> None:
-        await self._basins.change(self.change(resource_rows.update_basin, row, reply=reply))
+    async def update_basin(
+        self, row: BasinRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None
+    ) -> None:
+        def changed() -> None:
+            self._basins.changed()
+            made()
+
+        await self.change(resource_rows.update_basin, row, reply=reply, made=changed)
 
     async def remove_basin(self, name: str) -> None:
-        await self._basins.change(self.change(resource_rows.remove_basin, name))
+        await self.change(resource_rows.remove_basin, name, made=self._basins.changed)
 
     async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
         def run(connection: sqlite3.Connection) -> StreamRow | None:
@@ -381,11 +388,14 @@ class SqliteStore:
         (await self._inspection.hidden()).refuse(Kind.STREAM, (row.basin.encode(), row.name.encode()))
         return await self.change(run, reply=reply, grows=True)
 
-    async def update_stream(self, row: StreamRow, reply: Reply | None = None) -> None:
+    async def update_stream(
+        self, row: StreamRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None
+    ) -> None:
         await self.change(
             lambda connection: resource_rows.update_stream(connection, row, self.clock_ms()),
             stream_id=row.id,
             reply=reply,
+            made=made,
         )
 
     async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:

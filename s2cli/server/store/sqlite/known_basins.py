@@ -28,13 +28,10 @@ class KnownBasins:
             self._rows[name] = _copy(row)
         return row
 
-    async def change(self, change: Awaitable[None]) -> None:
-        """Await a change of any basin. It may have been made even if an error says otherwise."""
-        try:
-            await change
-        finally:
-            self._changes += 1
-            self._rows.clear()
+    def changed(self) -> None:
+        """To be called when a change of any basin was made."""
+        self._changes += 1
+        self._rows.clear()
 
 
 def _copy(row: BasinRow) -> BasinRow:

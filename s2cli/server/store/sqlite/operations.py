@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import resolve
 
 # So many are made in one transaction: it takes some milliseconds.
@@ -17,9 +18,9 @@ TOGETHER = 64
 class Operation:
     """A change that the control plane asked for: `run` in a transaction, its result into `future`, on the loop.
     What is queued for `stream_id` is written before. `grows`: it adds, and does not get the room that is kept for what
-    deletes."""
+    deletes. `made` is called on the loop once the change is made, even if nobody waits for it any more."""
 
-    __slots__ = ("future", "grows", "run", "stream_id")
+    __slots__ = ("future", "grows", "made", "run", "stream_id")
 
     def __init__(
         self,
@@ -28,11 +29,13 @@ class Operation:
         stream_id: int | None = None,
         *,
         grows: bool = False,
+        made: Callable[[], None] | None = None,
     ) -> None:
         self.run = run
         self.future = future
         self.stream_id = stream_id
         self.grows = grows
+        self.made = made
 
     @property
     def joins(self) -> bool:
@@ -49,6 +52,14 @@ def take_next(operations: deque[Operation]) -> list[Operation]:
 
 
 def settle(operations: Sequence[Operation], results: Sequence[Any]) -> None:
-    """Gives whoever waits the result. To be called in the loop."""
+    """Gives whoever waits the result of what was made. To be called in the loop."""
     for operation, result in zip(operations, results, strict=True):
         resolve(operation.future, result, None)
+        if operation.made is not None:
+            operation.made()
+
+
+def refuse(operations: Sequence[Operation | PageCopy], error: BaseException) -> None:
+    """Gives whoever waits the error. To be called in the loop."""
+    for operation in operations:
+        resolve(operation.future, None, error)

@@ -85,8 +85,11 @@ def list_streams(
 
 
 def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
-    """`lowest_id`: no id below it is free."""
-    stream_id = _free_id(connection, lowest_id)
+    """`lowest_id`: no id below it is free, but for those that were given in transactions that were rolled back."""
+    (behind_last,) = connection.execute(
+        "SELECT coalesce(max(id), 0) + 1 FROM stream WHERE id < ?", (lowest_id,)
+    ).fetchone()
+    stream_id = _free_id(connection, behind_last)
     uid = os.urandom(UID_BYTES)
     if stream_id >= MAX_STREAMS:
         if (present := get_stream(connection, row.basin, row.name)) is not None:

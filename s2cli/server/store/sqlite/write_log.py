@@ -67,6 +67,11 @@ class WriteLog:
         for stream_id in stream_ids:
             self._ends.setdefault(stream_id)
 
+    def forget_end(self, stream_id: int) -> None:
+        """Notes that the stream with this number may be another one by now: where it ends is looked up."""
+        if stream_id in self._ends:
+            self._ends[stream_id] = None
+
     def due_tails(self, group: list[Append], size_bytes: int) -> chunks.Ends | None:
         """Counts a group of so many bytes that is about to be written. Returns the ends of other streams, which must be
         written with it together with those of its own, if a checkpoint follows; else None."""

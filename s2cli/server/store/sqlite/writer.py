@@ -36,7 +36,7 @@ from s2cli.server.store.sqlite.disk import (
 )
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
-from s2cli.server.store.sqlite.operations import Operation, settle, take_next
+from s2cli.server.store.sqlite.operations import Operation, refuse, settle, take_next
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
@@ -151,7 +151,8 @@ class Writer:
         if self._log.is_large:
             if self._bulk:
                 self._let_small_pass()
-            self._checkpoint()
+            self.busy_since_s = time.monotonic()
+            self._log.checkpoint()
         if self._cleaner.busy:
             self._clean_up()
         if self._copies and not self._is_copying:
@@ -206,7 +207,8 @@ class Writer:
         if self._log.is_worth_a_pause:
             if not self._bulk and self._take_within(IDLE_S):
                 return
-            self._checkpoint()
+            self.busy_since_s = time.monotonic()
+            self._log.checkpoint()
             self.busy_since_s = None
         if self._log.is_unsynced:
             if self._take_within(IDLE_S):
@@ -325,37 +327,40 @@ class Writer:
         if len(operations) > 1:
             try:
                 results = self._run_with_room(lambda one: [operation.run(one) for operation in operations], grows=True)
-                self._log.changed()
-                self._tell(settle, operations, results)
-                return
             except BaseException as error:
+                if is_of_the_moment(error):  # it is in the way of all of them, and each would wait for it
+                    self._tell(refuse, operations, not_written(error))
+                    return
                 if not isinstance(error, Exception) or is_of_the_disk(error):
                     self._operations.extendleft(operations)  # they are refused with all others
                     raise
+            else:
+                self._log.changed()
+                self._tell(settle, operations, results)
+                return
         self._operations.extendleft(reversed(operations))
         for _ in operations:
             self._operate_alone(self._operations.popleft())
 
     def _operate_alone(self, operation: Operation) -> None:
-        result: Any = None
-        refusal: S2Error | None = None
         try:
             for group in self._lanes.take_stream(operation.stream_id):
                 self._commit(group)
             result = self._run_with_room(operation.run, grows=operation.grows)
-            self._log.changed()
-            if operation.stream_id is not None:
-                self._cleaner.vacuum()
-        except S2Error as error:
-            refusal = error
         except BaseException as error:
             if not isinstance(error, Exception) or is_of_the_disk(error):
                 self._give_up(error)
-                self._tell(resolve, operation.future, None, self._refusal())
+                self._tell(refuse, [operation], self._refusal())
                 raise
-            self._complaints.log("a change was refused", error)
-            refusal = not_written(error)
-        self._tell(resolve, operation.future, result, refusal)
+            if not isinstance(error, S2Error):
+                self._complaints.log("a change was refused", error)
+            self._tell(refuse, [operation], not_written(error))
+        else:
+            self._log.changed()
+            if operation.stream_id is not None:
+                self._log.forget_end(operation.stream_id)
+                self._cleaner.vacuum()
+            self._tell(settle, [operation], [result])
 
     def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
         """Run in a transaction; if the disk is full, and it does not grow, once more without the ballast."""
@@ -396,10 +401,6 @@ class Writer:
         if not self._cleaner.busy:
             self._room.restore()
 
-    def _checkpoint(self) -> None:
-        self.busy_since_s = time.monotonic()
-        self._log.checkpoint()
-
     # Refusing.
 
     def _give_up(self, error: BaseException) -> None:
@@ -424,10 +425,9 @@ class Writer:
     def _refuse_everything(self) -> None:
         self._refused_written()
         self._refuse_all(self._lanes.take_all())
-        while self._operations:
-            self._tell(resolve, self._operations.popleft().future, None, self._refusal())
-        while self._copies:
-            self._tell(resolve, self._copies.popleft().future, None, self._refusal())
+        self._tell(refuse, [*self._operations, *self._copies], self._refusal())
+        self._operations.clear()
+        self._copies.clear()
 
     def _refuse_all(self, appends: list[Append]) -> None:
         """Those of them that were not refused before."""

@@ -126,3 +126,42 @@ def test_a_basin_that_was_read_is_the_caller_s_own_and_new_after_a_change(tmp_pa
         assert await store.get_basin("some-basin") is None
 
     with_bench(tmp_path, run)
+
+
+def test_a_basin_whose_change_is_made_after_its_waiter_left_is_read_anew(tmp_path):
+    async def run(bench):
+        store = bench.store
+        assert await store.insert_basin(BasinRow("some-basin", {"number": 1}, 1)) is None
+        await store.get_basin("none")  # all names were looked at
+        go_on = await hold(store)
+        change = asyncio.ensure_future(store.update_basin(BasinRow("some-basin", {"number": 2}, 1)))
+        await asyncio.sleep(0)
+        change.cancel()
+        await asyncio.wait([change])
+        assert (await store.get_basin("some-basin")).config == {"number": 1}
+        await go_on()
+        await store.expire_tokens(0)  # behind the change
+        assert (await store.get_basin("some-basin")).config == {"number": 2}
+
+    with_bench(tmp_path, run)
+
+
+def test_ids_of_creations_that_were_rolled_back_are_given_again(tmp_path, monkeypatch):
+    insert_stream = resource_rows.insert_stream
+
+    def refuse_bad(connection, row, lowest_id):
+        present = insert_stream(connection, row, lowest_id)
+        if row.name.startswith("bad"):
+            raise ApiError("quota_exhausted", "no more of these")
+        return present
+
+    monkeypatch.setattr(resource_rows, "insert_stream", refuse_bad)
+
+    async def run(bench):
+        await create_at_once(bench.store, ["a", "bad-1", "b"])
+        await create_at_once(bench.store, ["bad-2"])
+        await create_at_once(bench.store, ["c"])
+        stored, _ = await bench.store.list_streams("some-basin", "", "", 10)
+        assert {one.name: one.id for one in stored} == {"a": 1, "b": 2, "c": 3}
+
+    with_bench(tmp_path, run)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import sqlite3
+import threading
 
 import pytest
 from support.holding import hold
@@ -206,6 +207,38 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
         assert (caught.value.status, caught.value.code, caught.value.message) == told
         await bench.check_alive()
         assert await bench.store.insert_basin(ROWS[BasinRow]) is None
+
+    with_bench(tmp_path, run)
+
+
+def test_an_error_of_the_moment_fails_creations_that_came_at_once_as_a_whole(tmp_path, monkeypatch):
+    in_transaction = chunks.in_transaction
+    attempts = []
+
+    def try_locked(connection, run):
+        attempts.append(run)
+        with locked(tmp_path):
+            return in_transaction(connection, run)
+
+    async def run(bench):
+        await bench.store.get_stream("some-basin", "none")  # all names were looked at
+        await bench.store.change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
+        with monkeypatch.context() as patch:
+            came = threading.Event()
+
+            def begin(_connection):
+                came.wait(TIMEOUT_S)
+                patch.setattr(chunks, "in_transaction", try_locked)
+
+            begun = asyncio.ensure_future(bench.store.change(begin))
+            waiting = [asyncio.ensure_future(bench.lane(name)) for name in "abc"]
+            await asyncio.sleep(0)
+            came.set()
+            await begun
+            refused = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [(error.status, error.code) for error in refused] == [(503, "unavailable")] * 3
+        assert len(attempts) == 1
+        await bench.check_alive()
 
     with_bench(tmp_path, run)
 
