@@ -287,25 +287,29 @@ def _write_stderr(text: str) -> None:
 
 
 class Table:
-    """Rows for people on a terminal (aligned), tab-separated and uncut elsewhere. Rows may come page by page."""
+    """Rows for people on a terminal, tab-separated and uncut elsewhere. On a terminal they are aligned; a row that is
+    wider than the terminal becomes a block, with a line for each cell. Rows may come page by page."""
 
     def __init__(self, headers: Sequence[str], *, show_headers: bool = True) -> None:
-        self._headers: list[str] | None = list(headers) if show_headers else None
+        self._headers = list(headers) if show_headers else None
         self._aligned = stdout_is_terminal()
         self._widths = [0] * len(headers)
+        self._has_begun = False
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
-        """Print these rows now, the headers before the first of them."""
+        """Prints these rows now, the headers before the first of them."""
         lines = [[printable(cell) for cell in row] for row in rows]
         if self._aligned:
             for cells in [*lines, self._headers or []]:
                 for column, cell in enumerate(cells):
                     self._widths[column] = max(self._widths[column], _width(cell))
+            if sum(self._widths) + 2 * (len(self._widths) - 1) > terminal_width():
+                write("".join(map(self._block, lines)).encode())
+                return
         text = "".join(self._line(cells) + "\n" for cells in lines)
-        if self._headers is not None:
-            header = self._line(self._headers)
-            text = paint(header, BOLD, 1) + "\n" + text
-            self._headers = None
+        if self._headers is not None and not self._has_begun:
+            text = paint(self._line(self._headers), BOLD, 1) + "\n" + text
+        self._has_begun = True
         write(text.encode())
 
     def _line(self, cells: Sequence[str]) -> str:
@@ -313,6 +317,12 @@ class Table:
             return "\t".join(cells)
         padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, self._widths, strict=True)]
         return "  ".join(padded).rstrip()
+
+    def _block(self, cells: Sequence[str]) -> str:
+        labels = ["" for _ in cells] if self._headers is None else [f"{header}  " for header in self._headers]
+        width = max(map(len, labels[1:]), default=0)
+        parts = [f"  {label:{width}}{cell}\n" for label, cell in zip(labels[1:], cells[1:], strict=True)]
+        return "".join([paint(cells[0], BOLD, 1), "\n", *parts])
 
 
 def _width(cell: str) -> int:

@@ -247,3 +247,17 @@ def test_a_table_on_a_terminal_is_aligned_and_grows_with_its_pages(stdout, termi
     table.add([("a", "x"), ("bbb", "y")])
     table.add([("ccccc", "z"), ("d", "w")])
     assert stdout() == "a    x\nbbb  y\nccccc  z\nd      w\n"
+
+
+def test_a_row_that_is_wider_than_the_terminal_is_a_block_with_whole_cells(stdout, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    configure(color="never")
+    table = console.Table(("NAME", "STATE", "AT"))
+    table.add([("a", "x", "1")])
+    table.add([("a name that is long", "active", "2"), ("b", "y", "3")])
+    assert stdout() == (
+        "NAME  STATE  AT\na     x      1\na name that is long\n  STATE  active\n  AT     2\nb\n  STATE  y\n  AT     3\n"
+    )
+    table = console.Table(("NAME", "STATE"), show_headers=False)
+    table.add([("another long name", "active")])
+    assert stdout() == "another long name\n  active\n"
