@@ -77,7 +77,7 @@ def check_locked(
     with check.opened_for_check(directory, is_alone=not is_running) as connection:
         structure = _Structure(directory)
         try:
-            begun_s = time.monotonic()
+            begun_s = time.thread_time()
             for _ in check.walk(connection, findings, lost_ends):
                 now_s = time.monotonic()
                 if now_s - told_s > TELL_S:
@@ -85,9 +85,10 @@ def check_locked(
                     told_s = now_s
                 if is_running:
                     structure.watch()
-                    # As long as the slice took: so a checkpoint of the server finds a moment without a reader.
-                    time.sleep(now_s - begun_s)
-                    begun_s = time.monotonic()
+                    # Half as long as the slice took, but for its waiting for a processor: so a checkpoint of the server
+                    # finds a moment without a reader.
+                    time.sleep((time.thread_time() - begun_s) / 2)
+                    begun_s = time.thread_time()
             checkup.unchecked = structure.finish(findings, watched=is_running)
         finally:
             structure.close()
