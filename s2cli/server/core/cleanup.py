@@ -104,6 +104,7 @@ class Cleanup:
             await self._changed.wait()
             self._changed.clear()
             if not await attempt("remove what was deleted", self._remove):
+                self._others = True  # what the failure kept us from noting
                 await asyncio.sleep(RETRY_S)
                 self._changed.set()
 
@@ -155,10 +156,10 @@ class Cleanup:
         if not self._streams:
             return False
         row = self._streams[0]
-        if await self._store.delete_chunks(row.id):
+        if await self._store.delete_chunks(row.id, row.uid):
             self._streams.rotate(-1)
         else:
-            await self._store.remove_stream(row.id)
+            await self._store.remove_stream(row.id, row.uid)
             self._in_memory.gone(row)
             self._streams.popleft()
         return True

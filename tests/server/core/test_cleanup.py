@@ -11,6 +11,7 @@ from support.s2s import open_read
 from support.waiting import until
 
 from s2cli.errors import ApiError
+from s2cli.server.store.interface import StreamRow
 from s2cli.server.store.sqlite.checksums import checksum, register, seal
 from s2cli.server.store.sqlite.engine import SqliteStore
 
@@ -28,10 +29,10 @@ class Stumbling:
     def __setattr__(self, name, value):
         setattr(self._store, name, value)
 
-    async def delete_chunks(self, stream_id):
+    async def delete_chunks(self, stream_id, uid):
         if self._errors:
             raise self._errors.pop()
-        return await self._store.delete_chunks(stream_id)
+        return await self._store.delete_chunks(stream_id, uid)
 
 
 def await_gone(server, path, basin=None):
@@ -52,6 +53,56 @@ def test_a_removal_that_fails_is_tried_again(make_thread_server, monkeypatch, er
     server.request("DELETE", "/v1/streams/s", basin="some-basin")
     await_gone(server, "/v1/streams/s", "some-basin")
     assert errors == []
+
+
+def test_a_removal_that_was_made_although_it_failed_takes_no_other_stream(make_thread_server, monkeypatch):
+    """As where the disk does not answer for long: the request is told, and the change is made later."""
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
+    removals = []
+
+    class Late(Stumbling):
+        async def remove_stream(self, stream_id, uid):
+            removals.append((stream_id, uid))
+            await self._store.remove_stream(stream_id, uid)
+            if len(removals) == 1:
+                other = StreamRow("some-basin", "other", {}, 1)
+                await self._store.insert_stream(other)
+                assert other.id == stream_id
+                raise ApiError("unavailable", "the disk has not answered")
+
+    async def open_store(directory):
+        return Late(await SqliteStore.open(directory), [])
+
+    server = make_thread_server(open_store=open_store)
+    server.create_basin("some-basin")
+    server.create_stream("some-basin", "s")
+    server.request("DELETE", "/v1/streams/s", basin="some-basin")
+    until(lambda: len(removals) == 2)
+    assert removals[0] == removals[1]
+    server.create_stream("some-basin", "behind")  # the second removal is made
+    names = [stream["name"] for stream in server.request("GET", "/v1/streams", basin="some-basin").json()["streams"]]
+    assert names == ["behind", "other"]
+
+
+def test_streams_of_a_basin_that_were_marked_although_that_failed_are_removed(make_thread_server, monkeypatch):
+    monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
+    failures = [ApiError("unavailable", "the disk has not answered")]
+
+    class Late(Stumbling):
+        async def mark_streams(self, basin, limit):
+            marked = await self._store.mark_streams(basin, limit)
+            if failures:
+                raise failures.pop()
+            return marked
+
+    async def open_store(directory):
+        return Late(await SqliteStore.open(directory), [])
+
+    server = make_thread_server(open_store=open_store)
+    server.create_basin("some-basin")
+    server.create_stream("some-basin", "s")
+    server.request("DELETE", "/v1/basins/some-basin")
+    await_gone(server, "/v1/basins/some-basin")
 
 
 def test_while_a_removal_is_pending_everything_says_so(make_thread_server, monkeypatch):
@@ -103,9 +154,9 @@ def test_a_large_removal_does_not_keep_a_small_name(make_thread_server):
     endless = {1}
 
     class Large(Stumbling):
-        async def delete_chunks(self, stream_id):
+        async def delete_chunks(self, stream_id, uid):
             await asyncio.sleep(0)
-            return stream_id in endless or await self._store.delete_chunks(stream_id)
+            return stream_id in endless or await self._store.delete_chunks(stream_id, uid)
 
     async def open_store(directory):
         return Large(await SqliteStore.open(directory), [])
@@ -191,9 +242,9 @@ def test_more_streams_than_wait_in_memory_are_all_removed_and_none_twice(make_th
             pages.append(await self._store.deleting_streams(limit))
             return pages[-1]
 
-        async def remove_stream(self, stream_id):
+        async def remove_stream(self, stream_id, uid):
             removed.append(stream_id)
-            await self._store.remove_stream(stream_id)
+            await self._store.remove_stream(stream_id, uid)
 
     async def open_store(directory):
         return Watched(await SqliteStore.open(directory), errors)

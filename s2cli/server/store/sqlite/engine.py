@@ -416,8 +416,10 @@ class SqliteStore:
             stream_id=row.id,
         )
 
-    async def remove_stream(self, stream_id: int) -> None:
+    async def remove_stream(self, stream_id: int, uid: bytes | None = None) -> None:
         def run(connection: sqlite3.Connection) -> bool:
+            if not resource_rows.is_stream(connection, stream_id, uid):
+                return False
             if chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
                 return True
             connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
@@ -430,5 +432,9 @@ class SqliteStore:
         while await self.change(run, stream_id=stream_id):
             pass
 
-    async def delete_chunks(self, stream_id: int) -> bool:
-        return await self.change(chunks.delete_slice, stream_id, MAX_SEQ_NUM, stream_id=stream_id)
+    async def delete_chunks(self, stream_id: int, uid: bytes | None = None) -> bool:
+        def run(connection: sqlite3.Connection) -> bool:
+            is_its_own = resource_rows.is_stream(connection, stream_id, uid)
+            return is_its_own and chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM)
+
+        return await self.change(run, stream_id=stream_id)

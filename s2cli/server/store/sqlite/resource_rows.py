@@ -126,6 +126,13 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
         get_stream(connection, row.basin, row.name)  # raises for one that is damaged
 
 
+def is_stream(connection: sqlite3.Connection, stream_id: int, uid: bytes | None) -> bool:
+    """Whether the stream with this id is the one with this uid; True where that is not known."""
+    return uid is None or bool(
+        connection.execute("SELECT 1 FROM stream WHERE id=? AND uid=?", (stream_id, uid)).fetchone()
+    )
+
+
 def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:
     """Mark some streams of the basin as deleted: those that were not."""
     rows = connection.execute(
