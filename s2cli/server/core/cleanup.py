@@ -77,7 +77,8 @@ class Cleanup:
 
     def basin_marked(self, row: BasinRow) -> None:
         """The basin is marked as deleted: mark its streams, remove them, then remove it."""
-        self._basins.append(row.name)
+        if row.name not in self._basins:  # two may have marked it, if the first one was told that the disk hangs
+            self._basins.append(row.name)
         self._changed.set()
 
     @contextlib.contextmanager

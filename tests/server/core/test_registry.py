@@ -168,3 +168,39 @@ def test_a_deletion_that_nobody_waits_for_any_more_closes_what_it_deletes(tmp_pa
         assert caught.value.code == "stream_deletion_pending"
 
     asyncio.run(with_basin(tmp_path, run))
+
+
+def test_a_basin_that_two_have_marked_is_searched_once(tmp_path):
+    async def run(server):
+        store = server.streams.context.store
+        go_on = await hold(store)
+        first = asyncio.ensure_future(server.resources.delete_basin("basin", nothing, nothing))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        second = asyncio.ensure_future(server.resources.delete_basin("basin", nothing, nothing))
+        await asyncio.sleep(0)
+        await go_on()
+        await second
+        removals = []
+        remove_basin = store.remove_basin
+
+        async def remove(name):
+            removals.append(name)
+            await remove_basin(name)
+
+        store.remove_basin = remove
+        store.deleting_basins = no_others
+        await server.cleanup.start()
+        while await store.get_basin("basin") is not None:
+            await asyncio.sleep(0)
+        await store.expire_tokens(0)
+        await store.expire_tokens(0)
+        await server.cleanup.stop()
+        assert removals == ["basin"]
+
+    asyncio.run(with_basin(tmp_path, run))
+
+
+async def no_others():
+    return []
