@@ -106,7 +106,7 @@ def endpoint_at():
 
 
 def _read_to_its_end(response: http.client.HTTPResponse) -> bytes:
-    """The body, if it ends: one that follows a stream goes on with heartbeats, and no single wait is long."""
+    """The body, if it ends: one that follows a stream continues with heartbeats, and no single wait is long."""
     deadline_s = time.monotonic() + TIMEOUT_S
     body = b""
     while piece := response.read1():

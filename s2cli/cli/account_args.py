@@ -107,7 +107,7 @@ class PeriodArgs(CommonArgs):
         option("--interval INTERVAL", "Time that one value stands for: minute, hour or day"),
     ] = None
     start_timestamp: Annotated[int | None, u64_option("--start-timestamp S", "From this second on")] = None
-    start_ago: Annotated[str | None, option("--start-ago DURATION", "From this long ago on")] = None
+    start_ago: Annotated[str | None, option("--start-ago DURATION", "Start this long ago")] = None
     end_timestamp: Annotated[int | None, u64_option("--end-timestamp S", "Until this second")] = None
     end_ago: Annotated[str | None, option("--end-ago DURATION", "Until this long ago")] = None
     # Not with the verbs of the official tool

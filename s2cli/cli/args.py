@@ -46,6 +46,8 @@ class CommonArgs:
     color: Annotated[Literal["always", "auto", "never"] | None, global_option("color")] = None
     no_color: Annotated[bool, option("--no-color", "", hidden=True)] = False
 
+    help_has_headings = False  # in its help; where not, all options are below one
+
     output: str | None = None  # an option of some commands: json or jsonl, table or name
 
     def __init__(self, command: str = "", **given: object) -> None:
@@ -63,40 +65,100 @@ class CommonArgs:
         raise UsageError(f"{self.command} runs no command: what does {program[0]} behind -- mean?")
 
     def combine(self) -> None:
-        """Settle what several options say together. Raises UsageError where they contradict each other."""
+        """Check options that depend on each other. Raises UsageError where they contradict each other."""
         if self.no_color and self.color is None:
             self.color = "never"
+
+    def words_to_resume(self) -> list[str]:
+        """The options that the command line which resumes this one repeats, where they are not as by default."""
+        from s2cli.cli.strict_table import IN_RESUME_COMMAND
+
+        words: list[str] = []
+        for flag, parameter, written in IN_RESUME_COMMAND[type(self).__name__]:
+            value = getattr(self, parameter)
+            if value == getattr(type(self), parameter):
+                continue
+            if value is True:
+                words.append(flag)
+                continue
+            for each in value if isinstance(value, tuple) else (value,):
+                words += [flag, written(each)]
+        return words
 
 
 class StreamConfigArgs(CommonArgs):
     """What a stream is to be like."""
 
     storage_class: Annotated[
-        str | None, option("--storage-class CLASS", "standard, express, or another class of the server")
+        str | None,
+        option(
+            "--storage-class CLASS",
+            "standard, express, or another class of the server",
+            heading="If this creates the stream",
+        ),
     ] = None
     retention_policy: Annotated[
-        str | None, option("--retention-policy DURATION", "How long records are kept: 7d, 12h, or infinite")
+        str | None,
+        option(
+            "--retention-policy DURATION",
+            "How long records are kept: 7d, 12h, or infinite",
+            heading="If this creates the stream",
+        ),
     ] = None
     timestamping_mode: Annotated[
         Literal["client-prefer", "client-require", "arrival"] | None,
-        option("--timestamping-mode MODE", "client-prefer, client-require or arrival"),
+        option(
+            "--timestamping-mode MODE", "client-prefer, client-require or arrival", heading="If this creates the stream"
+        ),
     ] = None
     timestamping_uncapped: Annotated[
-        bool | None, option("--timestamping-uncapped BOOL", "true allows timestamps in the future", parser=parse_bool)
+        bool | None,
+        option(
+            "--timestamping-uncapped BOOL",
+            "true allows timestamps in the future",
+            heading="If this creates the stream",
+            parser=parse_bool,
+        ),
     ] = None
     delete_on_empty_min_age: Annotated[
-        str | None, option("--delete-on-empty-min-age DURATION", "Delete a stream that was empty for this long")
+        str | None,
+        option(
+            "--delete-on-empty-min-age DURATION",
+            "Delete a stream that was empty for this long",
+            heading="If this creates the stream",
+        ),
     ] = None
 
 
 class FilterArgs(CommonArgs):
     """Which records are wanted."""
 
-    grep: Annotated[str | None, option("--grep REGEX", "Only records whose body has a match for it")] = None
-    grep_not: Annotated[str | None, option("--grep-not REGEX", "Only records whose body has none")] = None
+    grep: Annotated[
+        str | None,
+        option(
+            "--grep REGEX",
+            "Only records whose body has a match for it",
+            heading="Which records are printed",
+            in_resume_command=True,
+        ),
+    ] = None
+    grep_not: Annotated[
+        str | None,
+        option(
+            "--grep-not REGEX",
+            "Only records whose body has none",
+            heading="Which records are printed",
+            in_resume_command=True,
+        ),
+    ] = None
     header: Annotated[
         tuple[str, ...],
-        option("-H, --header NAME=VALUE", "Only records with this header; repeatable: with all of them"),
+        option(
+            "-H, --header NAME=VALUE",
+            "Only records with this header; repeatable: with all of them",
+            heading="Which records are printed",
+            in_resume_command=True,
+        ),
     ] = ()
     jq: str | None = None  # what a filter makes of a record is up to the command
 

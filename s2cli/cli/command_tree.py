@@ -72,7 +72,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Choose where new basins are stored",
     ),
     "state list": ("states:list_states", "state_args:ListStatesArgs", "List what --state has kept"),
-    "state show": ("states:show_state", "state_args:ShowStateArgs", "Show where a command would go on"),
+    "state show": ("states:show_state", "state_args:ShowStateArgs", "Show where a command would resume"),
     "state reset": ("states:reset_state", "state_args:ResetStateArgs", "Forget a state"),
     "lite": ("lite:lite", "other_args:LiteArgs", "Run the embedded server; check, back up, restore its data"),
     "completion": (
@@ -113,7 +113,7 @@ GROUPS = {
     "tokens": "Access tokens: issue, list, revoke",
     "metrics": "Metrics of the account, of a basin, of a stream",
     "locations": "Locations of basins: list, get-default, set-default",
-    "state": "Where commands with --state go on: list, show, reset",
+    "state": "Where commands with --state resume: list, show, reset",
 }
 
 # Parameter -> spelling, as in shared_options.option, and help. They stand before or after the command.

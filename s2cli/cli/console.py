@@ -176,7 +176,7 @@ def can_ask() -> bool:
 def confirm(question: str, *, name: str | None = None) -> bool:
     """Asks on the terminal before something is gone; `name` has to be typed where it is given. Says so where nothing
     is deleted."""
-    _write_stderr(printable(f"{question} " + ("[y/N] " if name is None else f"type {name} to go on: ")))
+    _write_stderr(printable(f"{question} " + ("[y/N] " if name is None else f"type {name} to continue: ")))
     data = b""
     while not data.endswith(b"\n") and (piece := os.read(0, 1024)):
         data += piece

@@ -69,4 +69,4 @@ class CopyArgs(FilterArgs):
     def combine(self) -> None:
         super().combine()
         if self.follow and self.to is not None:
-            raise UsageError("--follow has no end: it cannot stand beside --to")
+            raise UsageError("--follow has no end: it cannot be combined with --to")

@@ -6,7 +6,6 @@ Nothing heavy is imported here: `s2 --help` prints what stands in this file and 
 from __future__ import annotations
 
 from s2cli.cli import command_tree, console
-from s2cli.cli.args import STREAM_MEMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,37 +65,6 @@ _END = """\
 `s2 COMMAND --help` explains a command. Topics of `s2 help TOPIC`: commands,
 options, environment, exit-codes, formats.
 """
-
-# What stands below each of these in the help of a command, in this order.
-OPERANDS, OPTIONS = "Operands", "Options"
-_CONDITIONS, _NEW_STREAM = "Conditions", "If this creates the stream"
-_CONNECTION, _SPELLINGS = "Connection", "Other spellings"
-_FORM, _SELECTION = "How records are printed", "Which records are printed"
-_COMMAND = "A command for each record"
-TITLES = (OPERANDS, OPTIONS, _SELECTION, _FORM, _COMMAND, _CONDITIONS, _NEW_STREAM, _CONNECTION, _SPELLINGS)
-
-_OF_CONNECTIONS = dict.fromkeys(
-    ("linger_ms", "inflight_bytes", "on_lost_ack", "max_outage_s", "transport", "compression"), _CONNECTION
-)
-_OF_CONDITIONS = dict.fromkeys(("match_seq_num", "fencing_token"), _CONDITIONS)
-_OF_NEW_STREAMS = {member.replace("-", "_"): _NEW_STREAM for member in STREAM_MEMBERS}
-_OTHERS = dict.fromkeys(("stream", "input", "seq_num", "timestamp", "ago", "tail_offset", "until"), _SPELLINGS)
-_OF_FORMS = dict.fromkeys(("template", "parse_json", "raw", "delimiter", "zero", "speed"), _FORM) | {
-    "format": _SPELLINGS
-}
-_OF_COMMANDS = dict.fromkeys(("exec", "parallel", "exec_retries", "dead_letter"), _COMMAND)
-_OF_SELECTIONS = dict.fromkeys(("grep", "grep_not", "header", "jq"), _SELECTION)
-_OF_RECORDS = _OF_CONNECTIONS | _OF_CONDITIONS | _OF_NEW_STREAMS | _OTHERS
-
-# Declaration -> parameter -> the heading below which its help stands. All others are for every day, and come first.
-HEADINGS: dict[str, dict[str, str]] = {
-    "record_args:AppendArgs": _OF_RECORDS,
-    "read_args:ReadArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS | _OF_COMMANDS | {"state": _SELECTION},
-    "read_args:TailArgs": _OF_RECORDS | _OF_FORMS | _OF_SELECTIONS,
-    "record_args:CheckTailArgs": _OF_RECORDS,
-    "record_args:TrimArgs": _OF_RECORDS,
-    "record_args:FenceArgs": _OF_RECORDS,
-}
 
 
 def print_short_help() -> None:

@@ -1,4 +1,4 @@
-"""What the flat verbs of the official tool take, so that scripts for it go on working: its options and ours."""
+"""What the flat verbs of the official tool take, so that scripts for it still work: its options and ours."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s2cli.cli import args, command_tree, typer_app
+from s2cli.cli.shared_options import Declaration
 
 # What an option or operand takes: True or False (a switch that means this), "text", "many" (text, repeatable),
 # a tuple of choices, a range of integers, what makes a value of the text.
@@ -25,6 +26,8 @@ class Option(NamedTuple):
     metavar: str
     help: str
     hidden: bool
+    in_resume_command: bool
+    written: Callable[[Any], str]
 
 
 class Operand(NamedTuple):
@@ -54,7 +57,13 @@ def read_commands() -> tuple[Command, ...]:
 def read_global_options() -> tuple[Option, ...]:
     """What every command has beside its own options, but for help and version."""
     params = typer_app.build_group(typer_app.PROGRAM).params
-    return tuple(option for param in params if param.name != "version" for option in _read_options(param, ""))
+    declarations = typer_app.read_declarations(args.CommonArgs)
+    return tuple(
+        option
+        for param in params
+        if param.name != "version"
+        for option in _read_options(param, "", declarations[param.name][1])
+    )
 
 
 def _read_command(name: str) -> Command:
@@ -63,6 +72,7 @@ def _read_command(name: str) -> Command:
     globals_ = {option.parameter for option in read_global_options()}
     own = [param for param in command.params if param.name not in globals_]
     declared = args.declared_class(declaration)
+    declarations = typer_app.read_declarations(declared)
     return Command(
         name=name,
         function=function,
@@ -73,7 +83,7 @@ def _read_command(name: str) -> Command:
             option
             for param in own
             if param.param_type_name == "option"
-            for option in _read_options(param, _owner(declared, param.name))
+            for option in _read_options(param, _owner(declared, param.name), declarations[param.name][1])
         ),
     )
 
@@ -86,15 +96,25 @@ def _read_operand(param: Any) -> Operand:
     return Operand(param.name, kind_of(param), param.required, param.metavar or param.name.upper(), param.help or "")
 
 
-def _read_options(param: Any, owner: str) -> list[Option]:
+def _read_options(param: Any, owner: str, declaration: Declaration) -> list[Option]:
     """One for a parameter, and one more for the negative form of a switch."""
-    kind: Kind = True if param.is_flag else kind_of(param)
-    options = [Option(owner, tuple(param.opts), param.name, kind, param.metavar or "", param.help or "", param.hidden)]
-    if param.secondary_opts:
-        options.append(
-            Option(owner, tuple(param.secondary_opts), param.name, False, "", f"Not: {param.help}", param.hidden)
-        )
-    return options
+    option = Option(
+        owner=owner,
+        flags=tuple(param.opts),
+        parameter=param.name,
+        kind=True if param.is_flag else kind_of(param),
+        metavar=param.metavar or "",
+        help=param.help or "",
+        hidden=param.hidden,
+        in_resume_command=declaration.in_resume_command,
+        written=declaration.written,
+    )
+    if not param.secondary_opts:
+        return [option]
+    negative = option._replace(
+        flags=tuple(param.secondary_opts), kind=False, help=f"Not: {param.help}", in_resume_command=False
+    )
+    return [option, negative]
 
 
 def kind_of(param: Any) -> Kind:
@@ -117,7 +137,7 @@ _HEAD = '''\
 
 from __future__ import annotations
 
-{parsers}
+{functions}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,8 +160,9 @@ def strict_tables() -> dict[str, str]:
     record_commands = [command for command in commands if command.declaration.startswith(about_records)]
     others = [command for command in commands if command not in record_commands]
     first = [
-        _HEAD.format(what="", text=_TEXT, parsers=_parsers(record_commands, globals_))
+        _HEAD.format(what="", text=_TEXT, functions=_functions(record_commands, globals_))
         + "    from collections.abc import Callable",
+        "    from typing import Any",
         "",
         "    Kind = bool | str | tuple[str, ...] | range | Callable[[str], object]",
         "    Flags = dict[str, tuple[str, Kind]]",
@@ -156,9 +177,14 @@ def strict_tables() -> dict[str, str]:
         f"GROUPS = {tuple(command_tree.GROUPS)!r}".replace("'", '"'),
         "",
         *_command_lines(record_commands),
+        "",
+        "# Class of the options -> what the command line that resumes repeats: flag, parameter, what writes the value.",
+        "IN_RESUME_COMMAND: dict[str, tuple[tuple[str, str, Callable[[Any], str]], ...]] = {",
+        *_resume_lines(record_commands),
+        "}",
     ]
     second = [
-        _HEAD.format(what=": what is not about records", text="", parsers=_parsers(others, ()))
+        _HEAD.format(what=": what is not about records", text="", functions=_functions(others, ()))
         + "    from s2cli.cli.strict_table import Command, Flags",
         "",
         "U64 = range(1 << 64)",
@@ -168,10 +194,22 @@ def strict_tables() -> dict[str, str]:
     return {"cli/strict_table.py": "\n".join(first) + "\n", "cli/strict_table_others.py": "\n".join(second) + "\n"}
 
 
-def _parsers(commands: list[Command], more: tuple[Option, ...]) -> str:
-    """The import of those that make values of texts."""
+def _resume_lines(commands: list[Command]) -> list[str]:
+    lines: list[str] = []
+    for declaration in dict.fromkeys(command.declaration for command in commands):
+        command = next(command for command in commands if command.declaration == declaration)
+        repeated = [option for option in command.options if option.in_resume_command]
+        entries = [f'("{max(o.flags, key=len)}", "{o.parameter}", {o.written.__name__}),' for o in repeated]
+        if entries:
+            lines += [f'    "{declaration.partition(":")[2]}": (', *(" " * 8 + entry for entry in entries), "    ),"]
+    return lines
+
+
+def _functions(commands: list[Command], more: tuple[Option, ...]) -> str:
+    """The import of those that make values of texts, and texts of values."""
     options = [*more, *(option for command in commands for option in command.options)]
-    names = sorted({_source(option.kind) for option in options if callable(option.kind)})
+    parsers = {option.kind.__name__ for option in options if callable(option.kind)}
+    names = sorted(parsers | {option.written.__name__ for option in options if option.written is not str})
     line = f"from s2cli.values import {', '.join(names)}"
     return line if len(line) <= 120 else "\n".join(["from s2cli.values import (", *(f"    {n}," for n in names), ")"])
 

@@ -32,7 +32,7 @@ class LiteArgs(CommonArgs):
 
     With a word behind it, it is about the data of --local, or of --data, and the
     server that may run there. `check` looks at everything and says what is wrong.
-    `repair` has streams go on after records were lost, when no server runs.
+    `repair` lets streams resume after records were lost, when no server runs.
     `backup` makes a new directory, while the server runs; `restore` replaces data.
     `trust-clock` tells a server whose clock was set forward by more than a day, and
     that therefore deletes nothing by it for an hour, that the clock is right.

@@ -11,29 +11,67 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Annotated, Literal, NoReturn
 
-    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Uri, Zero, operand, option, u64_option
+    from s2cli.cli.shared_options import Compression, EncryptionKeyFile, Follow, Uri, operand, option, u64_option
+    from s2cli.values import delimiter_text, speed_text
 
 
 class FormArgs(CommonArgs):
     """In which form records are printed."""
 
-    format: Annotated[str, option("--format FORMAT", "The same as -o FORMAT", parser=parse_print_format)] = "text"
+    format: Annotated[
+        str,
+        option(
+            "--format FORMAT",
+            "The same as -o FORMAT",
+            heading="Other spellings",
+            in_resume_command=True,
+            parser=parse_print_format,
+        ),
+    ] = "text"
     template: Annotated[
-        str | None, option("-t, --template TEXT", "Print each record as in '%o %d %v\\n'; see s2 help formats")
+        str | None,
+        option(
+            "-t, --template TEXT",
+            "Print each record as in '%o %d %v\\n'; see s2 help formats",
+            heading="How records are printed",
+            in_resume_command=True,
+        ),
     ] = None
     parse_json: Annotated[
-        bool, option("--parse-json", "As jsonl, with a body that is a JSON object or array shown as that")
+        bool,
+        option(
+            "--parse-json",
+            "As jsonl, with a body that is a JSON object or array shown as that",
+            heading="How records are printed",
+            in_resume_command=True,
+        ),
     ] = False
-    raw: Annotated[bool, option("--raw", "The bodies, with nothing between them")] = False
+    raw: Annotated[
+        bool,
+        option(
+            "--raw", "The bodies, with nothing between them", heading="How records are printed", in_resume_command=True
+        ),
+    ] = False
     delimiter: Annotated[
         bytes | None,
         option(
             "--delimiter TEXT",
             "Ends each body, instead of a newline; \\t, \\0 and \\xNN are escapes",
+            heading="How records are printed",
+            in_resume_command=True,
+            written=delimiter_text,
             parser=parse_delimiter,
         ),
     ] = None
-    zero: Zero = False
+    zero: Annotated[
+        bool,
+        option(
+            "-0, --zero",
+            "NUL bytes end records, instead of newlines",
+            heading="How records are printed",
+            in_resume_command=True,
+        ),
+    ] = False
 
     def combine(self) -> None:
         super().combine()
@@ -65,7 +103,13 @@ class SelectionArgs(FormArgs, FilterArgs):
     """Which of the records that are read are printed."""
 
     jq: Annotated[
-        str | None, option("--jq FILTER", "The results of a jq filter on the JSON of each record; needs s2cli[jq]")
+        str | None,
+        option(
+            "--jq FILTER",
+            "The results of a jq filter on the JSON of each record; needs s2cli[jq]",
+            heading="Which records are printed",
+            in_resume_command=True,
+        ),
     ] = None
 
     def combine(self) -> None:
@@ -90,11 +134,16 @@ class PrintArgs(RecordArgs, SelectionArgs):
     encryption_key_file: EncryptionKeyFile = None
     transport: Annotated[
         Literal["auto", "s2s", "sse", "unary"],
-        option("--transport HOW", "s2s: one session; sse: events; unary: single calls; auto: what works"),
+        option(
+            "--transport HOW",
+            "s2s: one session; sse: events; unary: single calls; auto: what works",
+            heading="Connection",
+        ),
     ] = "auto"
     compression: Compression = None
     skip_damaged: Annotated[
-        bool, option("--skip-damaged", "Leave out records that are damaged on disk, and end with 8")
+        bool,
+        option("--skip-damaged", "Leave out records that are damaged on disk, and end with 8", in_resume_command=True),
     ] = False
     follow: bool
 
@@ -118,7 +167,7 @@ class PrintArgs(RecordArgs, SelectionArgs):
         command, extra = self.command.rpartition(" ")[2], " ".join(self.more)
         hint = suggestions.operand_hint(command, self.uris, extra)
         raise UsageError(
-            f"s2 {self.command}: one operand too many: {extra}",
+            f"s2 {self.command}: unexpected argument: {extra}",
             hint=hint or f"s2 {self.command} --help shows the usage",
         )
 
@@ -143,11 +192,19 @@ class PositionArgs(CommonArgs):
 
     bytes: Annotated[int | None, u64_option("-b, --bytes N", "At most N metered bytes")] = None
     clamp: Annotated[bool, option("--clamp", "A start beyond the tail is a start at the tail")] = False
-    seq_num: Annotated[int | None, u64_option("-s, --seq-num N", "Start at this sequence number")] = None
-    timestamp: Annotated[int | None, u64_option("--timestamp MS", "Start at this time")] = None
-    ago: Annotated[str | None, option("--ago DURATION", "Start this long ago")] = None
-    tail_offset: Annotated[int | None, u64_option("--tail-offset N", "Start N records before the tail")] = None
-    until: Annotated[int | None, u64_option("--until MS", "Stop at this time, exclusive")] = None
+    seq_num: Annotated[
+        int | None, u64_option("-s, --seq-num N", "Start at this sequence number", heading="Other spellings")
+    ] = None
+    timestamp: Annotated[int | None, u64_option("--timestamp MS", "Start at this time", heading="Other spellings")] = (
+        None
+    )
+    ago: Annotated[str | None, option("--ago DURATION", "Start this long ago", heading="Other spellings")] = None
+    tail_offset: Annotated[
+        int | None, u64_option("--tail-offset N", "Start N records before the tail", heading="Other spellings")
+    ] = None
+    until: Annotated[
+        int | None, u64_option("--until MS", "Stop at this time, exclusive", heading="Other spellings")
+    ] = None
 
 
 class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
@@ -177,25 +234,63 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
     follow: Follow = False
     count: Annotated[int | None, u64_option("-n, --count N", "At most N records")] = None
     state: Annotated[
-        str | None, option("--state NAME", "Print what came since the last run with this NAME or ./FILE")
+        str | None,
+        option(
+            "--state NAME",
+            "Print what came since the last run with this NAME or ./FILE",
+            heading="Which records are printed",
+        ),
     ] = None
     speed: Annotated[
         float | None,
         option(
             "--speed SPEED",
             "Print records in the rhythm of their times: 1x, or 10x, 0.5x as fast [default: max]",
+            heading="How records are printed",
+            in_resume_command=True,
+            written=speed_text,
             parser=parse_speed,
         ),
     ] = None
     exec: Annotated[
-        str | None, option("--exec CMD", "Run sh -c CMD for each record: the body on its stdin; at least once")
+        str | None,
+        option(
+            "--exec CMD",
+            "Run sh -c CMD for each record: the body on its stdin; at least once",
+            heading="A command for each record",
+            in_resume_command=True,
+        ),
     ] = None
-    parallel: Annotated[int, option("--parallel N", "Run so many at a time [default: 1]", least=1, most=64)] = 1
+    parallel: Annotated[
+        int,
+        option(
+            "--parallel N",
+            "Run so many at a time [default: 1]",
+            heading="A command for each record",
+            in_resume_command=True,
+            least=1,
+            most=64,
+        ),
+    ] = 1
     exec_retries: Annotated[
-        int, option("--exec-retries N", "Run a command that fails so many times again [default: 3]", least=0, most=100)
+        int,
+        option(
+            "--exec-retries N",
+            "Run a command that fails so many times again [default: 3]",
+            heading="A command for each record",
+            in_resume_command=True,
+            least=0,
+            most=100,
+        ),
     ] = 3
     dead_letter: Annotated[
-        str | None, option("--dead-letter URI", "Append a record whose command keeps failing here, and go on")
+        str | None,
+        option(
+            "--dead-letter URI",
+            "Append a record whose command keeps failing here, and continue",
+            heading="A command for each record",
+            in_resume_command=True,
+        ),
     ] = None
 
     def combine(self) -> None:

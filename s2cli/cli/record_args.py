@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         JsonOutput,
         Uri,
         Yes,
-        Zero,
         operand,
         option,
         u64_option,
@@ -27,12 +26,19 @@ if TYPE_CHECKING:
 class RecordArgs(CommonArgs):
     """Which stream, and how long an outage may last."""
 
+    help_has_headings = True
+
     uri: Uri = None
-    stream: Annotated[str | None, option("--stream URI", "The stream, if no operand names it")] = None
+    stream: Annotated[
+        str | None, option("--stream URI", "The stream, if no operand names it", heading="Other spellings")
+    ] = None
     max_outage_s: Annotated[
         float | None,
         option(
-            "--max-outage DURATION", "Give up after this long without progress [default: 60s]", parser=parse_seconds
+            "--max-outage DURATION",
+            "Give up after this long without progress [default: 60s]",
+            heading="Connection",
+            parser=parse_seconds,
         ),
     ] = None
 
@@ -41,10 +47,17 @@ class ConditionArgs(RecordArgs):
     """What the commands take that append only if a condition holds."""
 
     match_seq_num: Annotated[
-        int | None, u64_option("-m, --match-seq-num N", "Only if the next record gets this sequence number")
+        int | None,
+        u64_option("-m, --match-seq-num N", "Only if the next record gets this sequence number", heading="Conditions"),
     ] = None
     fencing_token: Annotated[
-        str | None, option("-f, --fencing-token TOKEN", "Only if this is the stream's fencing token")
+        str | None,
+        option(
+            "-f, --fencing-token TOKEN",
+            "Only if this is the stream's fencing token",
+            heading="Conditions",
+            in_resume_command=True,
+        ),
     ] = None
     encryption_key_file: EncryptionKeyFile = None
 
@@ -75,14 +88,24 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
 
     uri: Uri = None
     inputs: Annotated[tuple[str, ...], operand("[FILE]…", "Read these in order; - is standard input [default: -]")] = ()
-    input: Annotated[tuple[str, ...], option("-i, --input FILE", "The same as the operand FILE; repeatable")] = ()
+    input: Annotated[
+        tuple[str, ...],
+        option("-i, --input FILE", "The same as the operand FILE; repeatable", heading="Other spellings"),
+    ] = ()
     format: Annotated[
-        str, option("--format FORMAT", "Format of the input: text, json or json-base64", parser=parse_record_format)
+        str,
+        option(
+            "--format FORMAT",
+            "Format of the input: text, json or json-base64",
+            in_resume_command=True,
+            parser=parse_record_format,
+        ),
     ] = "text"
     commands: Annotated[
-        Literal["skip", "send"], option("--commands HOW", "skip or send the command records (fence, trim) in the input")
+        Literal["skip", "send"],
+        option("--commands HOW", "skip or send the command records (fence, trim) in the input", in_resume_command=True),
     ] = "skip"
-    zero: Zero = False
+    zero: Annotated[bool, option("-0, --zero", "NUL bytes end records, instead of newlines")] = False
     delimiter: Annotated[
         bytes | None,
         option(
@@ -91,11 +114,20 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             parser=parse_delimiter,
         ),
     ] = None
-    raw: Annotated[bool, option("--raw", "Each input is one record, byte for byte")] = False
-    header: Annotated[tuple[str, ...], option("-H, --header NAME=VALUE", "A header for every record; repeatable")] = ()
+    raw: Annotated[bool, option("--raw", "Each input is one record, byte for byte", in_resume_command=True)] = False
+    header: Annotated[
+        tuple[str, ...],
+        option("-H, --header NAME=VALUE", "A header for every record; repeatable", in_resume_command=True),
+    ] = ()
     timestamp_from: Annotated[
-        str | None, option("--timestamp-from FIELD", "A record's time is in this field of its body, which is JSON")
+        str | None,
+        option(
+            "--timestamp-from FIELD",
+            "A record's time is in this field of its body, which is JSON",
+            in_resume_command=True,
+        ),
     ] = None
+    # Not repeated to resume: FILE would be emptied.
     on_error: Annotated[
         str,
         option(
@@ -109,34 +141,48 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         bool, option("--follow-file", "Follow the file as it grows, like tail -F, also when it is replaced or cut")
     ] = False
     exactly_once: Annotated[
-        bool, option("--exactly-once", "End with 5 if anybody else appends, instead of going on beside them")
+        bool,
+        option(
+            "--exactly-once",
+            "End with 5 if anybody else appends, instead of continuing beside them",
+            in_resume_command=True,
+        ),
     ] = False
     state: Annotated[
         str | None,
-        option("--state NAME", "Go on where the last run with this NAME or ./FILE ended, with --exactly-once"),
+        option("--state NAME", "Resume where the last run with this NAME or ./FILE ended, with --exactly-once"),
     ] = None
     create: Annotated[bool, option("--create", "Create the basin and the stream if they are missing")] = False
     on_lost_ack: Annotated[
         Literal["check", "resend", "stop"],
         option(
-            "--on-lost-ack HOW", "After a connection lost before an ack: check what is durable, resend all, or stop"
+            "--on-lost-ack HOW",
+            "After a connection lost before an ack: check what is durable, resend all, or stop",
+            heading="Connection",
+            in_resume_command=True,
         ),
     ] = "check"
     linger_ms: Annotated[
         int | None,
-        option("--linger DURATION", "Wait this long for more lines before sending a batch", parser=parse_duration_ms),
+        option(
+            "--linger DURATION",
+            "Wait this long for more lines before sending a batch",
+            heading="Connection",
+            parser=parse_duration_ms,
+        ),
     ] = None
     inflight_bytes: Annotated[
         int | None,
         option(
             "--inflight SIZE",
             "Most bytes sent but not acked [default: 4MiB on this machine, else 8MiB]",
+            heading="Connection",
             parser=parse_size_bytes,
         ),
     ] = None
     transport: Annotated[
         Literal["auto", "s2s", "unary"],
-        option("--transport HOW", "s2s: one session; unary: single calls; auto: what works"),
+        option("--transport HOW", "s2s: one session; unary: single calls; auto: what works", heading="Connection"),
     ] = "auto"
     compression: Compression = None
     output: JsonOutput = None
@@ -154,7 +200,7 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             raise UsageError(f"two streams were given: {uris[0]} and {uris[1]}")
         if inputs and self.input:
             # In which order they are meant cannot be told.
-            raise UsageError(f"--input and the operand {inputs[0]} both name inputs: write all of them in one way")
+            raise UsageError(f"--input and the operand {inputs[0]} both name inputs: use one or the other")
         self.uri = uris[0] if uris else None
         self.inputs = inputs or self.input
         self._check_separators()
@@ -181,12 +227,12 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
         ):
             if given:
                 raise UsageError(
-                    f"behind -- stands a command whose output is appended: {word} cannot stand beside it",
+                    f"the output of the command behind -- is appended: {word} cannot be combined with it",
                     hint="a file whose name begins with a dash is written ./-name",
                 )
         if self.state is not None:
             raise UsageError(
-                "a command that is run again prints other output: there is no line at which --state could go on",
+                "a command that is run again prints other output: there is no line at which --state could resume",
                 hint="--exactly-once alone ends if anybody else appends; to resume, have the command write a file, and "
                 "append that with --follow-file --state NAME",
             )
@@ -199,18 +245,20 @@ class AppendArgs(ConditionArgs, StreamConfigArgs):
             raise UsageError("--follow-file follows one file: name it, and no other input")
         for word, given in (("--raw", self.raw), ("--dry-run", self.dry_run)):
             if given:
-                raise UsageError(f"--follow-file has no end: {word} cannot stand beside it")
+                raise UsageError(f"--follow-file has no end: {word} cannot be combined with it")
 
     def _check_exactness(self) -> None:
         if self.state is not None:
             self.exactly_once = True
             if self.match_seq_num is not None:
-                raise UsageError("--state knows where the next record belongs: it cannot stand beside --match-seq-num")
+                raise UsageError(
+                    "--state knows where the next record belongs: it cannot be combined with --match-seq-num"
+                )
             if self.dry_run:
                 raise UsageError("--dry-run appends nothing: there is no --state to keep")
         if self.exactly_once and "on_lost_ack" in vars(self):
             option = "--state" if self.state is not None else "--exactly-once"
-            raise UsageError(f"{option} always looks what became of a lost ack: it cannot stand beside --on-lost-ack")
+            raise UsageError(f"{option} always resolves lost acks: --on-lost-ack cannot be combined with it")
 
     def _check_separators(self) -> None:
         given = [
@@ -243,6 +291,7 @@ class CheckTailArgs(RecordArgs):
         option(
             "--max-outage DURATION",
             "Keep trying for this long [default: three times, within --timeout]",
+            heading="Connection",
             parser=parse_seconds,
         ),
     ] = None

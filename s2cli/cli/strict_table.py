@@ -10,6 +10,7 @@ commands that are about records stand here, the others in strict_table_others: a
 from __future__ import annotations
 
 from s2cli.values import (
+    delimiter_text,
     parse_bool,
     parse_delimiter,
     parse_duration_ms,
@@ -19,11 +20,13 @@ from s2cli.values import (
     parse_seconds,
     parse_size_bytes,
     parse_speed,
+    speed_text,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Kind = bool | str | tuple[str, ...] | range | Callable[[str], object]
     Flags = dict[str, tuple[str, Kind]]
@@ -178,3 +181,61 @@ COMMANDS["records tail"] = COMMANDS["tail"]
 COMMANDS["records check-tail"] = COMMANDS["check-tail"]
 COMMANDS["records trim"] = COMMANDS["trim"]
 COMMANDS["records fence"] = COMMANDS["fence"]
+
+# Class of the options -> what the command line that resumes repeats: flag, parameter, what writes the value.
+IN_RESUME_COMMAND: dict[str, tuple[tuple[str, str, Callable[[Any], str]], ...]] = {
+    "AppendArgs": (
+        ("--format", "format", str),
+        ("--commands", "commands", str),
+        ("--raw", "raw", str),
+        ("--header", "header", str),
+        ("--timestamp-from", "timestamp_from", str),
+        ("--exactly-once", "exactly_once", str),
+        ("--on-lost-ack", "on_lost_ack", str),
+        ("--fencing-token", "fencing_token", str),
+        ("--encryption-key-file", "encryption_key_file", str),
+    ),
+    "ReadArgs": (
+        ("--follow", "follow", str),
+        ("--speed", "speed", speed_text),
+        ("--exec", "exec", str),
+        ("--parallel", "parallel", str),
+        ("--exec-retries", "exec_retries", str),
+        ("--dead-letter", "dead_letter", str),
+        ("--encryption-key-file", "encryption_key_file", str),
+        ("--skip-damaged", "skip_damaged", str),
+        ("--jq", "jq", str),
+        ("--format", "format", str),
+        ("--template", "template", str),
+        ("--parse-json", "parse_json", str),
+        ("--raw", "raw", str),
+        ("--delimiter", "delimiter", delimiter_text),
+        ("--zero", "zero", str),
+        ("--grep", "grep", str),
+        ("--grep-not", "grep_not", str),
+        ("--header", "header", str),
+    ),
+    "TailArgs": (
+        ("--follow", "follow", str),
+        ("--encryption-key-file", "encryption_key_file", str),
+        ("--skip-damaged", "skip_damaged", str),
+        ("--jq", "jq", str),
+        ("--format", "format", str),
+        ("--template", "template", str),
+        ("--parse-json", "parse_json", str),
+        ("--raw", "raw", str),
+        ("--delimiter", "delimiter", delimiter_text),
+        ("--zero", "zero", str),
+        ("--grep", "grep", str),
+        ("--grep-not", "grep_not", str),
+        ("--header", "header", str),
+    ),
+    "TrimArgs": (
+        ("--fencing-token", "fencing_token", str),
+        ("--encryption-key-file", "encryption_key_file", str),
+    ),
+    "FenceArgs": (
+        ("--fencing-token", "fencing_token", str),
+        ("--encryption-key-file", "encryption_key_file", str),
+    ),
+}

@@ -218,7 +218,7 @@ def _shown(words: Sequence[str]) -> str:
 
 
 def operand_hint(command: str, words: Sequence[str], extra: str) -> str | None:
-    """What to type where `extra` is one operand too many for the command: a count is an option, and a basin and a
+    """What to type where `extra` is an unexpected argument of the command: a count is an option, and a basin and a
     stream are one URI."""
     from s2cli.values import shell_word
 

@@ -6,7 +6,7 @@ A command is built when it is named: building all of them would cost each start 
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -79,20 +79,17 @@ class S2Command(EachOptionOnce, TyperCommand):
         summary, _, rest = text.partition("\n")
         names = [str(param.metavar) for param in self.params if param.param_type_name == "argument"]
         introduction = f"{summary}\n\nUsage: {ctx.command_path} {' '.join(['[OPTIONS]', *names])}\n{rest}\n"
-        headings = help_pages.HEADINGS.get(command_tree.COMMANDS[command_name(ctx)][1], {})
-        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in help_pages.TITLES}
+        declared = args.declared_class(command_tree.COMMANDS[command_name(ctx)][1])
+        declarations = read_declarations(declared)
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in get_args(shared_options.Heading)}
         for param in self._own_params():
             row = _help_row(param)
             if row is not None:
-                heading = (
-                    headings.get(param.name, help_pages.OPTIONS) if row[0].startswith("-") else help_pages.OPERANDS
-                )
-                sections[heading].append(row)
+                heading = declarations[param.name][1].heading
+                sections[heading if declared.help_has_headings or heading == "Operands" else "Options"].append(row)
         own_meanings = command_tree.OPTIONS_OF_COMMANDS.get(command_name(ctx), {})
-        sections[help_pages.OPTIONS] += [
-            (command_tree.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()
-        ]
-        sections[help_pages.OPTIONS] += command_tree.COMMON_OPTIONS[:1]
+        sections["Options"] += [(command_tree.GLOBAL_OPTIONS[name][0], text) for name, text in own_meanings.items()]
+        sections["Options"] += command_tree.COMMON_OPTIONS[:1]
         end = f"`{PROGRAM} help options` lists the options of every command; see also `{PROGRAM} help exit-codes`.\n"
         help_pages.print_page(introduction, sections.items(), end)
         raise typer.Exit
@@ -213,28 +210,30 @@ def _from_class(declared: type[args.CommonArgs], name: str, kind: type[TyperComm
     return command
 
 
+def read_declarations(declared: type[args.CommonArgs]) -> dict[str, tuple[Any, shared_options.Declaration]]:
+    """The type and the declaration of each option and operand, without those that every command has."""
+    found: dict[str, Any] = {}
+    for owner in declared.__mro__[:-1]:
+        if owner is not args.CommonArgs or declared is owner:
+            of_owner = inspect.get_annotations(owner, locals=vars(shared_options), eval_str=True)
+            found.update((name, of_owner[name]) for name in of_owner if name not in found)
+    return {
+        name: (annotation.__origin__, annotation.__metadata__[0])
+        for name, annotation in found.items()
+        if hasattr(annotation, "__metadata__")
+    }
+
+
 def _parameters(declared: type[args.CommonArgs]) -> Iterator[inspect.Parameter]:
     """What typer makes options and operands of. It takes lists, where a command gets a tuple; and texts, where a parser
     makes a value of them."""
-    found = set()
-    for owner in declared.__mro__[:-1]:
-        if owner is args.CommonArgs and declared is not owner:
-            continue
-        for name, annotation in inspect.get_annotations(owner, locals=vars(shared_options), eval_str=True).items():
-            if name in found:
-                continue
-            found.add(name)
-            if not hasattr(annotation, "__metadata__"):
-                continue
-            kind, (info,) = annotation.__origin__, annotation.__metadata__
-            default = getattr(declared, name, inspect.Parameter.empty)
-            if info.parser is not None:
-                kind = str | None
-            elif get_origin(kind) is tuple:
-                kind, default = list[str] | None, None
-            yield inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-            )
+    for name, (kind, (info, *_)) in read_declarations(declared).items():
+        default = getattr(declared, name, inspect.Parameter.empty)
+        if info.parser is not None:
+            kind = str | None
+        elif get_origin(kind) is tuple:
+            kind, default = list[str] | None, None
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
 def _take_digits_alone(kind: Any) -> None:
@@ -350,7 +349,7 @@ def our_usage_error(error: Any, argv: list[str]) -> UsageError:
         from s2cli.cli import suggestions
 
         guess = suggestions.operand_hint(path.removeprefix(f"{PROGRAM} "), argv, extra)
-        return UsageError(f"{path}: one operand too many: {extra}", hint=guess or hint)
+        return UsageError(f"{path}: unexpected argument: {extra}", hint=guess or hint)
     if param is not None:
         from s2cli.cli import suggestions
 

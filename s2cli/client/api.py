@@ -286,7 +286,7 @@ def pages(
         if has_more and not only_one:
             last = items[-1].get(key) if items else None
             if not isinstance(last, str) or last <= start_after:
-                raise ProtocolError("the server says that its list has more, and does not go on: it would never end")
+                raise ProtocolError("the server's list says that it has more, but repeats itself")
         if left is not None:
             items = items[:left]
             left -= len(items)

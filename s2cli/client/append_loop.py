@@ -226,7 +226,7 @@ class AppendLoop:
         return self._position.resolve_lost_acks(connection)
 
     def _on_error(self, error: S2Error) -> None:
-        """Decides whether to go on; sleeps first, if something is to get better."""
+        """Decides whether to continue; sleeps first, if something is to get better."""
         session = self._session
         if isinstance(error, LostError):
             if self._in_session and not error.no_side_effect:

@@ -89,8 +89,8 @@ class AppendPosition:
         except S2Error as error:
             if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
                 raise
-            resolver.give_up(f"the stream cannot be looked at: {error.message}")
+            resolver.give_up(f"cannot read the stream to see what arrived: {error.message}")
         pending = self._session.in_flight
         found = self._session.resolve(resolver)
-        self._detail(f"looked at {pending} batches that were under way: {found} had arrived")
+        self._detail(f"checked {pending} batches whose acks were lost: {found} had arrived")
         return found

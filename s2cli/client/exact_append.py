@@ -72,7 +72,7 @@ class ExactAppendLoop(AppendLoop):
         except S2Error as error:
             if not (is_forbidden(error) or getattr(error, "code", "") == "decryption_failed"):
                 raise
-            raise session.unreadable(f"the stream cannot be looked at: {error.message}") from error
+            raise session.unreadable(f"cannot read the stream to see what arrived: {error.message}") from error
         if session.durable > before:
             self._detail(f"{session.durable - before} records were in the stream already")
         return session.durable - before

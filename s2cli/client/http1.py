@@ -1,6 +1,6 @@
 """HTTP/1.1 for one exchange at a time, without I/O: bytes to send, and what the bytes that came mean.
 
-The two directions are independent, as an append session needs it: the response is read while the request goes on.
+The two directions are independent, as an append session needs it: the response is read while the request is being sent.
 """
 
 from __future__ import annotations

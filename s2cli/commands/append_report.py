@@ -32,18 +32,6 @@ OUTCOMES = {
 }
 
 
-# The options that decide what is appended, and whether: they are repeated in the command that resumes. Those that are
-# only about speed are not.
-_REPEATED = (
-    ("--format", "format", "text"),
-    ("--commands", "commands", "skip"),
-    ("--fencing-token", "fencing_token", None),
-    ("--encryption-key-file", "encryption_key_file", None),
-    ("--on-lost-ack", "on_lost_ack", "check"),
-    ("--timestamp-from", "timestamp_from", None),
-)
-
-
 class Account:
     """Reports on an append. `command`: how a command line for the same server begins; None if none could resume."""
 
@@ -197,16 +185,7 @@ class Account:
             return None
         at, line = inputs.place(line)
         name, rest = inputs.names[at], list(inputs.names[at + 1 :])
-        words = ["append", self._uri]
-        for option, attribute, default in _REPEATED:
-            value = getattr(args, attribute)
-            if value != default:
-                words += [option, value]
-        for header in args.header:
-            words += ["--header", header]
-        for option, given in (("--raw", args.raw), ("--exactly-once", args.exactly_once)):
-            if given:
-                words.append(option)
+        words = ["append", self._uri, *args.words_to_resume()]
         if match_seq_num is None and args.match_seq_num is not None:
             match_seq_num = args.match_seq_num + self._session.durable
         if match_seq_num is not None:

@@ -58,7 +58,7 @@ def copy(args: CopyArgs) -> int:
             if code != ExitCode.OK:
                 return code
     if not found:
-        console.notice(f"no stream is below {source}")
+        console.notice(f"no stream name begins with {source}")
     return ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""The copy of one stream: what is read where, which batches it makes, and where it goes on."""
+"""The copy of one stream: what is read where, which batches it makes, and where it resumes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def lite(args: LiteArgs) -> int:
             raise UsageError(f"s2 lite {args.action}: BACKUP is missing: name the directory of the backup")
         return lite_backup.backup(args) if args.action == "backup" else lite_backup.restore(args)
     if args.backup is not None:
-        raise UsageError(f"s2 lite {args.action}: one operand too many: {args.backup}")
+        raise UsageError(f"s2 lite {args.action}: unexpected argument: {args.backup}")
     if args.action == "check":
         from s2cli.commands.lite_check import check
 

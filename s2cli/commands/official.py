@@ -1,4 +1,4 @@
-"""The flat verbs of the official tool, with its output on stdout, so that scripts for it go on working."""
+"""The flat verbs of the official tool, with its output on stdout, so that scripts for it still work."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from s2cli.commands.read_formats import choose_format
 from s2cli.commands.read_output import goes_to_file, open_output
 from s2cli.commands.read_pace import MAX_SPEED, Pacer
 from s2cli.commands.read_plan import ReadPlan, find_tail
-from s2cli.commands.read_report import QUIET_S, TICK_S, repeated_options, watch_signals
+from s2cli.commands.read_report import QUIET_S, TICK_S, watch_signals
 from s2cli.commands.read_selection import choose_selection
 from s2cli.errors import ApiError, ExitCode, NotFoundError, S2Error, UsageError
 from s2cli.positions import Position
@@ -309,7 +309,7 @@ class _MergedRead:
             return
         if self._file is not None and self._file.is_partial:
             console.notice(f"{self._file.path} is as it was; what was read is in {self._file.place}")
-        words = ["read", *self._args.uris, "--from", f"@{self._last_ms}", *repeated_options(self._args)]
+        words = ["read", *self._args.uris, "--from", f"@{self._last_ms}", *self._args.words_to_resume()]
         line = " ".join([self._target.command, *map(shell_word, words)])
         console.notice(f"stopped; to resume (records of that millisecond come again): {line}")
 

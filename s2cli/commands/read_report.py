@@ -10,7 +10,7 @@ from s2cli.amounts import format_bytes, format_count, format_rate, format_second
 from s2cli.cli import console
 from s2cli.commands.progress import with_share
 from s2cli.commands.read_output import goes_to_file
-from s2cli.values import delimiter_text, shell_word, speed_text
+from s2cli.values import shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,27 +34,6 @@ QUIET_S = 2.0
 NEVER = float("inf")
 # The signals that ask for the status. Ctrl-T sends SIGINFO, where the system has it.
 STATUS_SIGNALS = ("SIGUSR1", "SIGINFO")
-
-# The options that decide what is shown, and how: they are repeated in the command that resumes. Those that are only
-# about speed are not.
-_REPEATED = (
-    ("-o", "format", "text"),
-    ("-t", "template", None),
-    ("--grep", "grep", None),
-    ("--grep-not", "grep_not", None),
-    ("--jq", "jq", None),
-    ("--exec", "exec", None),
-    ("--parallel", "parallel", 1),
-    ("--exec-retries", "exec_retries", 3),
-    ("--dead-letter", "dead_letter", None),
-    ("-k", "encryption_key_file", None),
-)
-_REPEATED_SWITCHES = (
-    ("-0", "zero"),
-    ("--raw", "raw"),
-    ("--parse-json", "parse_json"),
-    ("--skip-damaged", "skip_damaged"),
-)
 
 
 class ReadReport:
@@ -229,7 +208,7 @@ class ReadReport:
         if self._writer.selection is not None and self._writer.selection.left is not None:
             limits["count"] = self._writer.selection.left
         words += [word for name, value in limits.items() for word in (f"--{name}", str(value))]
-        words += repeated_options(args)
+        words += args.words_to_resume()
         line = " ".join([self._command, *map(shell_word, words)])
         file = self._writer.file
         if file is not None:
@@ -237,22 +216,6 @@ class ReadReport:
             if file.is_partial:
                 line += f" && mv {shell_word(file.place)} {shell_word(file.path)}"
         return line
-
-
-def repeated_options(args: PrintArgs) -> list[str]:
-    """The options that make another command line print records in the same way, except for its start and end."""
-    words = ["--follow"] if args.follow else []
-    for option, attribute, default in _REPEATED:
-        value = getattr(args, attribute, default)
-        if value != default:
-            words += [option, str(value)]
-    if args.delimiter is not None:
-        words += ["--delimiter", delimiter_text(args.delimiter)]
-    speed = getattr(args, "speed", None)
-    if speed is not None:
-        words += ["--speed", speed_text(speed)]
-    words += [word for header in args.header for word in ("--header", header)]
-    return words + [option for option, attribute in _REPEATED_SWITCHES if getattr(args, attribute)]
 
 
 def watch_signals(tell_status: Callable[[], None]) -> None:

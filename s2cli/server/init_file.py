@@ -50,7 +50,7 @@ def read_init_file(path: str) -> list[InitialBasin]:
         for number, basin in enumerate(_array(value, "basins", "")):
             parsed = _basin(basin, f"basins[{number}]")
             if parsed.name in found:
-                raise BadValueError(f"basins[{number}]: the basin `{parsed.name}` stands there twice")
+                raise BadValueError(f"basins[{number}]: the basin `{parsed.name}` is listed twice")
             found[parsed.name] = parsed
     except BadValueError as error:
         raise UsageError(f"--init-file: {path}: {error.message}") from error
@@ -93,7 +93,7 @@ def _basin(value: object, where: str) -> InitialBasin:
         except BadValueError as error:
             raise BadValueError(f"{at}.name: {error.message}") from error
         if stream_name in streams:
-            raise BadValueError(f"{at}: the stream `{stream_name}` stands there twice")
+            raise BadValueError(f"{at}: the stream `{stream_name}` is listed twice")
         config = _stream_config(parsed.get("config"), f"{at}.config")
         streams[stream_name] = parse_stream_config(config, f"{at}.config")
     config = _object(_given(members.get("config")), _BASIN_MEMBERS, f"{where}.config")

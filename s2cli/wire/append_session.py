@@ -288,7 +288,7 @@ class AppendSession:
             raise self._undecided("the connection was lost before they were acknowledged (--on-lost-ack stop)")
 
     def refused(self, error: S2Error) -> bool:
-        """What an error means that the server answered: True to go on (where doubtful(), after the lost acks are
+        """What an error means that the server answered: True to continue (where doubtful(), after the lost acks are
         resolved), at once or later as `error.retryable` says. Raises what ends the append."""
         first = self._in_flight[self._head] if self.in_flight else None
         exact = first is None or first.state != DOUBTFUL
@@ -334,7 +334,7 @@ class AppendSession:
 
     def resolve(self, resolver: LostAckResolver) -> int:
         """Takes what the resolver found; the number of batches that turned out to be durable. Raises where the append
-        cannot go on."""
+        cannot continue."""
         from s2cli.wire.lost_acks import FOREIGN, RECREATED, UNDECIDED
 
         if resolver.state == RECREATED:
@@ -369,7 +369,7 @@ class AppendSession:
         return found
 
     def _share(self, error: SeqNumMismatchError) -> None:
-        """Another writer is here: go on without demands, or end where the user made one."""
+        """Another writer is here: continue without conditions, or end where the user made one."""
         if self._demanded is not None:
             raise error
         if self.state != SHARED:

@@ -185,7 +185,7 @@ class ReadSession:
         return [] if delivered is None else [delivered]
 
     def skip(self, last_seq_num: int) -> bool:
-        """Goes on behind records that cannot be read, up to this one; False where the read is behind it already."""
+        """Continues behind records that cannot be read, up to this one; False where the read is behind it already."""
         if self.cursor is not None and last_seq_num < self.cursor:
             return False
         self.cursor = last_seq_num + 1
@@ -212,7 +212,7 @@ class ReadSession:
     def limits(self) -> dict[str, int]:
         """What is left of the limits, by their names on the command line."""
         limits = {"to": self._end_seq_num, "count": self._count_left, "bytes": self._bytes_left, "until": self._until}
-        # Two ends have one option each, and cannot stand beside one another.
+        # Two ends have one option each, and cannot be combined.
         if self._until is not None:
             del limits["to"]
         return {name: value for name, value in limits.items() if value is not None}
@@ -295,7 +295,7 @@ class ReadSession:
             return
         self.tail = tail_seq_num
         if self.cursor is None:
-            # A start by time or from the tail, at the tail: that is where to go on after a loss.
+            # A start by time or from the tail, at the tail: that is where to resume after a loss.
             self.cursor = tail_seq_num
             self._check_end()
         elif tail_seq_num < self.cursor:

@@ -1,5 +1,5 @@
 """What hostile clients cost a server, and another client of it: CPU seconds and peak memory of the server, and the 99th
-percentile of the small appends that go on beside them.
+percentile of the small appends that run beside them.
 
     attacks.py [--s2 PATH] [--seconds 8] [--streams 20000] [--only NAME,NAME]
 

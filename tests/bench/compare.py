@@ -395,7 +395,7 @@ def main() -> None:
                     server.create_streams()
                     for figure, unit, value in ROWS[row](server):
                         samples.setdefault((row, figure, unit), {}).setdefault(name, []).append(value)
-                except Exception as error:  # one measurement cannot be had; the others go on
+                except Exception as error:  # one measurement cannot be had; the others are still made
                     print("failed:", error, (server.work / "log").read_text(errors="replace")[-300:], file=sys.stderr)
     if args.json:
         return print(json.dumps([[*key, got] for key, got in samples.items()], indent=1))

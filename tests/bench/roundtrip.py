@@ -1,6 +1,6 @@
 """Append a large file of awkward lines and read it back, over every kind of connection; compare, and print peak memory.
 
-    roundtrip.py [--mib 1024] [--ways local,h1,h2c,tls]
+    roundtrip.py [--mib 1024] [--transports local,h1,h2c,tls]
 
 The lines are log lines with CR, NUL, invalid UTF-8 and empty ones among them. Each way has a fresh server and an empty
 home. Ends with 1 if a byte differs, or a client's peak passes 100 MB or a server's 200 MB.
@@ -111,16 +111,17 @@ def way(name: str, work: Path) -> Iterator[tuple[list[str], dict[str, str], int]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=1024, help="size of the file (1024)")
-    parser.add_argument("--ways", default="local,h1,h2c,tls", help="which of local, h1, h2c, tls (all)")
+    parser.add_argument("--transports", default="local,h1,h2c,tls", help="which of local, h1, h2c, tls (all)")
     args = parser.parse_args()
     failed = False
     print(
-        "| way | append MiB/s | client MB | read MiB/s | client MB | server MB | bytes |\n|---|--:|--:|--:|--:|--:|---|"
+        "| transport | append MiB/s | client MB | read MiB/s | client MB | server MB | bytes |\n"
+        "|---|--:|--:|--:|--:|--:|---|"
     )
     with tempfile.TemporaryDirectory(prefix="roundtrip-") as top:
         source, target = Path(top, "input"), Path(top, "output")
         write_lines(source, args.mib << 20)
-        for name in args.ways.split(","):
+        for name in args.transports.split(","):
             with tempfile.TemporaryDirectory(prefix="s2-") as work, way(name, Path(work)) as (options, env, server):
                 append_s, append_peak = run([*options, "append", "--create", STREAM, "-q"], env, source, target)
                 read_s, read_peak = run([*options, "read", STREAM], env, Path(os.devnull), target)

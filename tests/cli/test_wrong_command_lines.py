@@ -101,7 +101,7 @@ POSITION = (
         ("read -n five", 's2 read: --count: "five" is not a whole number', "s2 read --help shows the usage"),
         ("append --format yaml", 's2 append: --format: "yaml" is not text, json or json-base64', None),
         ("basins get", "s2 basins get: BASIN is missing", None),
-        ("read a b", "s2 read: one operand too many: b", None),
+        ("read a b", "s2 read: unexpected argument: b", None),
         ("append -m", "s2 append: option '-m' requires an argument", None),
         (
             "append --linger soon",
@@ -140,7 +140,7 @@ POSITION = (
         ("list basins", "Basin name must be between 8 and 48 bytes, not 6", "did you mean s2 basins list?"),
         (
             "--local get stream s2://a/b",
-            "s2 get: one operand too many: s2://a/b",
+            "s2 get: unexpected argument: s2://a/b",
             "did you mean s2 --local streams get s2://a/b?",
         ),
         ("rm token x", "unrecognized subcommand 'rm'", "did you mean s2 tokens revoke x?"),
@@ -157,7 +157,7 @@ POSITION = (
         ),
         (
             "tail +0 s2://a/b",
-            "s2 tail: one operand too many: s2://a/b",
+            "s2 tail: unexpected argument: s2://a/b",
             "to start at that record: s2 read --from 0; sequence numbers begin with 0",
         ),
         ("read -n 1_000 s2://a/b", 's2 read: --count: "1_000" is not a whole number', "s2 read --help shows the usage"),
@@ -168,23 +168,23 @@ POSITION = (
             "the token would allow nothing",
             "--ops read,append for some operations, --op-group-perms stream=rw for all of streams",
         ),
-        ("tail 10 s2://a/b", "s2 tail: one operand too many: s2://a/b", "did you mean s2 tail -n 10 s2://a/b?"),
-        ("tail -f s2://a/b 10", "s2 tail: one operand too many: 10", "did you mean s2 tail -n 10 s2://a/b?"),
-        ("read s2://a/$b 5", "s2 read: one operand too many: 5", "did you mean s2 read -n 5 's2://a/$b'?"),
+        ("tail 10 s2://a/b", "s2 tail: unexpected argument: s2://a/b", "did you mean s2 tail -n 10 s2://a/b?"),
+        ("tail -f s2://a/b 10", "s2 tail: unexpected argument: 10", "did you mean s2 tail -n 10 s2://a/b?"),
+        ("read s2://a/$b 5", "s2 read: unexpected argument: 5", "did you mean s2 read -n 5 's2://a/$b'?"),
         (
             "create my-basin my-basin-2",
-            "s2 create: one operand too many: my-basin-2",
+            "s2 create: unexpected argument: my-basin-2",
             "one basin at a time: s2 create my-basin, then s2 create my-basin-2; or did you mean "
             "s2://my-basin/my-basin-2?",
         ),
         (
             "basins create my-basin my-basin-2",
-            "s2 basins create: one operand too many: my-basin-2",
+            "s2 basins create: unexpected argument: my-basin-2",
             "one basin at a time: s2 basins create my-basin, then s2 basins create my-basin-2",
         ),
-        ("create AAAAAAAA BBBBBBBB", "s2 create: one operand too many: BBBBBBBB", "one basin or stream at a time"),
-        ("create my-basin web", "s2 create: one operand too many: web", "did you mean s2://my-basin/web?"),
-        ("read s2://my-basin a/b", "s2 read: one operand too many: a/b", "did you mean s2://my-basin/a/b?"),
+        ("create AAAAAAAA BBBBBBBB", "s2 create: unexpected argument: BBBBBBBB", "one basin or stream at a time"),
+        ("create my-basin web", "s2 create: unexpected argument: web", "did you mean s2://my-basin/web?"),
+        ("read s2://my-basin a/b", "s2 read: unexpected argument: a/b", "did you mean s2://my-basin/a/b?"),
         ("read s2://a/b --from -1h", "--from: " + POSITION % "-1h", "did you mean 1h? A duration is how long ago"),
         ("read s2://a/b --to=-90m", "--to: " + POSITION % "-90m", "did you mean 90m? A duration is how long ago"),
         (

@@ -56,7 +56,7 @@ def test_the_stream_may_come_from_the_environment(s2, uri, files):
         (["a.log", "missing.log"], "cannot read missing.log: no such file or directory"),
         (["a.log", "."], "cannot read .: is a directory"),
         (["-", "-"], "standard input (-) was given twice"),
-        (["-i", "a.log", "b.log"], "--input and the operand b.log both name inputs: write all of them in one way"),
+        (["-i", "a.log", "b.log"], "--input and the operand b.log both name inputs: use one or the other"),
         (["s2://other-basin/x"], "two streams were given: URI and s2://other-basin/x"),
         (["--commands", "send"], "--commands needs --format json or json-base64"),
     ],

@@ -126,7 +126,7 @@ def test_it_comes_back_after_a_crash():
 
 
 def test_it_is_nobodys_child_and_keeps_nothing_of_ours():
-    # A pipe that the command inherits, as in `x=$(s2 --local …)`: at its end the shell goes on.
+    # A pipe that the command inherits, as in `x=$(s2 --local …)`: at its end the shell continues.
     read_end, write_end = os.pipe()
     command = [sys.executable, "-c", ENSURE]
     with subprocess.Popen(command, stdout=write_end, stderr=write_end, stdin=subprocess.PIPE, pass_fds=[write_end]):
@@ -300,7 +300,7 @@ def test_a_server_that_dies_while_it_starts_is_said(monkeypatch, tmp_path):
 def test_a_server_that_does_not_get_ready_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(local_start, "START_TIMEOUT_S", 3)
     python = tmp_path / "python"
-    # Goes on in the background, says who it is, and no more.
+    # Continues in the background, says who it is, and no more.
     python.write_text(
         '#!/bin/sh\nfor ready; do :; done\nsleep 36000 &\necho $! >"$0.pid"\necho pid $! >/dev/fd/$ready\n'
     )

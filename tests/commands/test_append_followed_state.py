@@ -156,7 +156,7 @@ def test_a_state_of_another_file_or_another_command_is_refused(s2, uri, start, t
 
 def test_a_command_can_be_appended_exactly_once_but_not_resumed(s2, uri):
     result = s2("append", uri, "--state", "job", "--", "true", code=2)
-    assert b"a command that is run again prints other output: there is no line at which --state could go on" in (
+    assert b"a command that is run again prints other output: there is no line at which --state could resume" in (
         result.stderr
     )
     assert b"--exactly-once" in result.stderr

@@ -1,5 +1,5 @@
-"""Appends of what goes on: a file that grows, and a command that runs. Through the installed `s2`: bytes in the stream,
-the account, the exit code."""
+"""Appends of an input without an end: a file that grows, and a command that runs. Through the installed `s2`: bytes in
+the stream, the account, the exit code."""
 
 import json
 import os
@@ -76,12 +76,12 @@ def peek(process):
         (["--follow-file", "a", "b"], "--follow-file follows one file"),
         (["--follow-file", "missing"], "cannot read missing: no such file or directory"),
         (["--follow-file", "/dev/null"], "--follow-file: /dev/null is not a regular file"),
-        (["--follow-file", "a", "--raw"], "--raw cannot stand beside it"),
+        (["--follow-file", "a", "--raw"], "--raw cannot be combined with it"),
         (
             ["a", "--", "true"],
-            "behind -- stands a command whose output is appended: the input a cannot stand beside it",
+            "the output of the command behind -- is appended: the input a cannot be combined with it",
         ),
-        (["--raw", "--", "true"], "--raw cannot stand beside it"),
+        (["--raw", "--", "true"], "--raw cannot be combined with it"),
         (["--", "no-such-command-anywhere"], "cannot run no-such-command-anywhere: no such file or directory"),
     ],
 )

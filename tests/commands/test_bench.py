@@ -43,7 +43,7 @@ def bench(s2, basin):
 
 @pytest.fixture
 def start_bench(basin):
-    """Starts a bench that goes on until it is ended, and waits until it has written something."""
+    """Starts a bench that runs until it is ended, and waits until it has written something."""
     processes = []
 
     def start(server, *options) -> subprocess.Popen:

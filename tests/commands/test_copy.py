@@ -96,7 +96,7 @@ def test_all_below_a_name_or_a_whole_basin_is_copied(s2, shared_server, basin, u
     s2("copy", f"s2://{basin}", f"s2://{target}", "--create")
     assert s2("read", f"s2://{target}/2026/b/c").stdout == s2("read", f"s2://{target}/app/b/c").stdout == b"app/b/c\n"
     assert s2("read", f"s2://{target}/other").stdout == b"other\n"
-    assert b"no stream is below" in s2("copy", f"s2://{basin}/none/", f"s2://{target}/x/").stderr
+    assert b"no stream name begins with" in s2("copy", f"s2://{basin}/none/", f"s2://{target}/x/").stderr
     assert b"are not of a kind" in s2("copy", f"s2://{basin}/app/", f"s2://{target}/x", code=2).stderr
 
 

@@ -125,7 +125,7 @@ def test_an_interrupted_file_of_several_streams_stays_as_it_was(s2, app, env, tm
         (["s2://BASIN/app/a", "s2://BASIN/none"], 3, "s2://BASIN/none: "),
         (["s2://BASIN/app/*", "--bytes", "5"], 2, "--bytes is for one stream"),
         (["s2://BASIN/app/*", "--stream", "s2://BASIN/x"], 2, "is for one stream"),
-        (["s2://BASIN/app/*", "word"], 2, "s2 read: one operand too many: word"),
+        (["s2://BASIN/app/*", "word"], 2, "s2 read: unexpected argument: word"),
         (["s2://BASIN/app/*", "-t", "%q"], 2, "is not a verb"),
         (["s2://BASIN/app/*", "--stream"], 2, "--stream"),
     ],

@@ -45,7 +45,7 @@ def sh(there, tmp_path):
 
 @pytest.fixture
 def start(there, tmp_path):
-    """Starts a command that goes on; it is gone after the test."""
+    """Starts a command that does not end; it is gone after the test."""
     running = []
 
     def start(*words):

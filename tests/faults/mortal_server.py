@@ -44,11 +44,11 @@ class MortalStore:
 
     @on_written.setter
     def on_written(self, on_written) -> None:
-        def settle_or_die(appends, error):
+        def resolve_or_die(appends, error):
             self._pass("committed")
             on_written(appends, error)
 
-        self._store.on_written = settle_or_die
+        self._store.on_written = resolve_or_die
 
 
 def main(data: str, moment: str, number: str) -> None:

@@ -1,4 +1,4 @@
-"""How an append ends when it cannot go on, or when somebody ends it: the exit code, and an account that is true."""
+"""How an append ends when it cannot continue, or when somebody ends it: the exit code, and an account that is true."""
 
 import os
 import signal

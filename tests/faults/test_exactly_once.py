@@ -1,4 +1,4 @@
-"""`append --exactly-once --state`: an interrupted load goes on, and the stream equals the input byte for byte, whenever
+"""`append --exactly-once --state`: an interrupted load resumes, and the stream equals the input byte for byte, whenever
 the command, the server or both are killed."""
 
 import json
@@ -163,8 +163,8 @@ def test_a_state_is_of_one_stream_one_input_and_one_run_at_a_time(server, start_
         ([f"s2://{basin}/other", "--create"], b"first\n", b"the state x is of another stream: s2://"),
         ([uri], b"First\nsecond\nthird\n", b"the state x is of another input: this one begins with other bytes"),
         ([uri], b"first\n", b"the state x is of a longer input: 2 lines of it are durable"),
-        ([uri, "-m", "2"], b"first\n", b"it cannot stand beside --match-seq-num"),
-        ([uri, "--on-lost-ack", "resend"], b"first\n", b"it cannot stand beside --on-lost-ack"),
+        ([uri, "-m", "2"], b"first\n", b"it cannot be combined with --match-seq-num"),
+        ([uri, "--on-lost-ack", "resend"], b"first\n", b"--on-lost-ack cannot be combined with it"),
     ):
         result = s2("append", *words, "--state", "x", at=server, stdin=stdin, code=2)
         assert text in result.stderr

@@ -240,7 +240,7 @@ def requests(dice, number):
 def happened(dice, clients, count):
     """A history of so many clients on a correct stream, each with so many requests, one after the other: each takes
     effect at a moment between its call and its return, and some appends are never answered, or never take effect. In
-    the end all is read, when nothing else goes on."""
+    the end all is read, when nothing else happens."""
     stream, moments, made = Stream(), [], []
     for client in range(clients):
         now = dice.random()

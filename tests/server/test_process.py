@@ -163,7 +163,7 @@ def test_a_draining_server_ends_what_runs_and_takes_nothing_new(server):
     with open_exchange(server, len(body)) as connection, contextlib.ExitStack() as stack:
         one, two, three = (stack.enter_context(connect(server)) for _ in range(3))
         server.process.send_signal(signal.SIGTERM)
-        # At once, while what runs goes on: a client that came back to us would be sent away again.
+        # At once, while running requests continue: a client that came back to us would be sent away again.
         await_refusal(server)
 
         def unhealthy():

@@ -29,9 +29,9 @@ class Link:
         self.held: list[bytes] = []
         self.holding = threading.Event()
         self.mute = threading.Event()
-        self.passed = 0  # bytes of the client that went on to the server
+        self.passed = 0  # bytes of the client that were passed to the server
         self.session_passed = 0  # of these, what belongs to an append session
-        self.answered = 0  # bytes of the server that went on to the client
+        self.answered = 0  # bytes of the server that were passed to the client
         self._answers = bytearray()  # these bytes, while there are few of them
         self.answer_at_most = 1 << 60  # then it is mute, in the middle of whatever it is saying
         self.reset_at = (1 << 60, 1 << 60)  # as many bytes passed or answered, and it breaks off there with a reset
@@ -112,7 +112,7 @@ class Link:
             return sum(map(len, self.held))
 
     def acked_records(self) -> int:
-        """How many records the acknowledgements cover that went on to the client, of an append session in HTTP/1.1."""
+        """How many records are covered by the acks that were passed to the client, of an append session in HTTP/1.1."""
         _, session, rest = bytes(self._answers).partition(b"transfer-encoding: chunked")
         chunks = rest.partition(b"\r\n\r\n")[2]
         frames, acked = FrameReader(), 0

@@ -7,7 +7,7 @@ from support.waiting import TIMEOUT_S
 
 
 async def hold(store):
-    """Returns a coroutine function that lets it go on."""
+    """Returns a coroutine function that lets it continue."""
     gate = threading.Event()
     stopped = asyncio.ensure_future(store.change(lambda _: gate.wait(TIMEOUT_S)))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Stores in a directory, with what they have settled."""
+"""Stores in a directory, with what they have resolved."""
 
 import asyncio
 import random
@@ -10,16 +10,16 @@ from s2cli.server.store.sqlite.engine import SqliteStore
 
 
 class Engine:
-    """A store, and what it has settled."""
+    """A store, and what it has resolved."""
 
     def __init__(self, store):
         self.store = store
-        self.settled = []
+        self.resolved = []
         self.changed = asyncio.Event()
         store.on_written = self._on_written
 
     def _on_written(self, group, error):
-        self.settled += [(append, error) for append in group]
+        self.resolved += [(append, error) for append in group]
         self.changed.set()
 
     async def stream(self, name="stream"):
@@ -34,7 +34,7 @@ class Engine:
 
     async def wait(self, count):
         async with asyncio.timeout(TIMEOUT_S):
-            while len(self.settled) < count:
+            while len(self.resolved) < count:
                 self.changed.clear()
                 await self.changed.wait()
 

@@ -23,7 +23,7 @@ class Bench:
 
     def _on_written(self, group, error):
         for append in group:
-            assert append not in self.outcome, "settled twice"
+            assert append not in self.outcome, "resolved twice"
             self.outcome[append] = error
         self._changed.set()
 
@@ -40,7 +40,7 @@ class Bench:
         self.store.append(append)
         return append
 
-    async def settled(self, *appends):
+    async def resolved(self, *appends):
         async with asyncio.timeout(TIMEOUT_S):
             while not all(append in self.outcome for append in appends):
                 self._changed.clear()
@@ -51,7 +51,7 @@ class Bench:
         """Another stream's append is written, and so is a change."""
         if self._healthy is None:
             self._healthy = await self.lane(name)
-        assert await self.settled(self.append(self._healthy, self._next)) == [None]
+        assert await self.resolved(self.append(self._healthy, self._next)) == [None]
         self._next += 1
         assert self.store.failure is None
 

@@ -75,14 +75,14 @@ class FakeServer:
 
 
 class FakeOwner:
-    """Whoever admitted appends; `settled` is what it was told of them."""
+    """Whoever admitted appends; `resolved` is what it was told of them."""
 
     def __init__(self):
-        self.settled = []
+        self.resolved = []
         self.flushed = 0
 
     def on_written(self, admitted, error):
-        self.settled.append((admitted, error))
+        self.resolved.append((admitted, error))
         return True
 
     def flush(self):

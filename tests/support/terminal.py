@@ -21,7 +21,7 @@ def answered(arguments, answer, env):
     try:
         while select.select([terminal], [], [], TIMEOUT_S)[0]:
             said += os.read(terminal, 4096)
-            if not sent and said.endswith((b"[y/N] ", b"to go on: ")):
+            if not sent and said.endswith((b"[y/N] ", b"to continue: ")):
                 os.write(terminal, answer)
                 sent = True
     except OSError:

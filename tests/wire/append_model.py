@@ -116,7 +116,7 @@ class Writer:
         self.wire.send(b"".join(self.session.take(limit_bytes)))
 
     def receive(self, count: int | None = None) -> None:
-        """Takes answers; an error that lets it go on ends the connection."""
+        """Takes answers; an error that lets it continue ends the connection."""
         answers, self.wire.answers = self.wire.answers[:count], self.wire.answers[len(self.wire.answers[:count]) :]
         try:
             for answer in answers:

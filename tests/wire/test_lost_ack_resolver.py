@@ -202,11 +202,11 @@ def test_what_may_not_be_read_is_undecided():
     writer.cut(keep=False)
     resolver = writer.session.lost_acks()
     resolver.on_tail(1)
-    resolver.give_up("the stream cannot be looked at: forbidden")
+    resolver.give_up("cannot read the stream to see what arrived: forbidden")
     assert resolver.wanted is None
     with pytest.raises(UndecidedError, match=r"line 1 .*forbidden") as caught:
         writer.session.resolve(resolver)
-    assert caught.value.reason == "the stream cannot be looked at: forbidden"
+    assert caught.value.reason == "cannot read the stream to see what arrived: forbidden"
 
 
 # In shared mode

@@ -230,17 +230,17 @@ class _Session:
 
     __slots__ = (
         "_acks",
+        "_all_done",
         "_begun_s",
         "_error",
         "_exchange",
         "_frame_expiry",
         "_grant",
+        "_pending",
         "_seal",
         "_server",
-        "_settled",
         "_share",
         "_stream",
-        "_unsettled",
     )
 
     def __init__(
@@ -255,8 +255,8 @@ class _Session:
         self._begun_s: float | None = None  # when the frame began that is not complete
         self._frame_expiry: asyncio.TimerHandle | None = None
         self._acks: list[bytes] = []
-        self._unsettled = 0
-        self._settled: Future[None] | None = None  # somebody waits for all to be settled
+        self._pending = 0
+        self._all_done: Future[None] | None = None  # somebody waits until none is pending
         self._error: S2Error | None = None  # what ends the session, beside what its own inputs do
 
     def drain(self) -> None:
@@ -284,9 +284,9 @@ class _Session:
             if self._frame_expiry is not None:
                 self._frame_expiry.cancel()
         # Whatever was accepted is acked before an error is said.
-        if self._unsettled:
-            self._settled = asyncio.get_running_loop().create_future()
-            await self._settled
+        if self._pending:
+            self._all_done = asyncio.get_running_loop().create_future()
+            await self._all_done
         error = error or self._error
         if self._exchange.is_disconnected:
             return
@@ -350,7 +350,7 @@ class _Session:
         await _admit(stream, batch, self, self._seal)
         if self._share.reserved_bytes:
             self._server.memory.keep(self._share, 0)
-        self._unsettled += 1
+        self._pending += 1
         return True
 
     async def _batch(self, frame: Frame) -> Batch:
@@ -391,7 +391,7 @@ class _Session:
             self._frame_expiry = loop.call_later(left_s, self._check_for_frame)
 
     def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
-        self._unsettled -= 1
+        self._pending -= 1
         if error is not None:
             self.end(error)
         else:
@@ -403,5 +403,5 @@ class _Session:
         if self._acks:
             acks, self._acks = b"".join(self._acks), []
             self._exchange.write(acks)
-        if not self._unsettled and self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
+        if not self._pending and self._all_done is not None and not self._all_done.done():
+            self._all_done.set_result(None)

@@ -184,7 +184,7 @@ class ReadSession:
         return page
 
     async def _wait_at_tail(self) -> bool:
-        """Follow until the client lags or something ends the session. Whether the session goes on."""
+        """Follow until the client lags or something ends the session. Returns whether the session continues."""
         if self._wait_s == 0:
             return False
         self._stream.followers.follow(self)
@@ -224,7 +224,7 @@ class ReadSession:
 
     def _beat(self) -> None:
         if self.next_seq_num < self._stream.tail_seq_num:
-            return  # a wave is due: a tail must not be told before what stands before it
+            return  # a broadcast is due: a tail must not be told before what stands before it
         self._framer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
         self._framer.flush()
 
@@ -233,13 +233,15 @@ class ReadSession:
         if not self._live or self.next_seq_num >= stream.tail_seq_num:
             return
         if self._memory.is_short:
-            self._live = False  # it goes on from the store, when there is room
+            self._live = False  # it continues from the store, when there is room
             self._wake()
             return
         if not (self._sends_shared and self._send_shared()):
             chunks = self._new_chunks()
             if self._walk(_size(chunks)) is not None:
-                self._live = False  # there may be many of us: the wave goes on, and we one after the other
+                self._live = (
+                    False  # there may be many of us: the broadcast continues, and we follow one after the other
+                )
                 self._wake()
                 return
             tail = stream.tail_seq_num, stream.tail_timestamp

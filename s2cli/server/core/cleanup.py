@@ -1,7 +1,7 @@
 """The removal, behind the requests, of what was deleted or has expired.
 
 A DELETE only marks a stream or a basin as deleted. What it had is removed in slices: a slice is so much of it as one
-transaction takes in some milliseconds. The marks are durable, so that after a restart `start` goes on where the last
+transaction takes in some milliseconds. The marks are durable, so that after a restart `start` resumes where the last
 process stopped. The mark of a basin counts for its streams at once; each gets its own before it is removed.
 """
 

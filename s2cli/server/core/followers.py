@@ -1,8 +1,7 @@
-"""Sends what has become durable to all followers of a stream, in waves. A wave tells every follower once, in one
-iteration of the event loop.
+"""Sends what has become durable to all followers of a stream, in broadcasts. A broadcast tells every follower once.
 
-A wave to hundreds of followers takes milliseconds. With one wave for each group of appends the loop would have no time
-for new appends. So the next wave waits in proportion to how long the last one took, and sends everything that has come
+To hundreds of followers it takes milliseconds. With one broadcast for each group of appends the loop would have no time
+for new appends. So the next one waits in proportion to how long the last one took, and sends everything that has come
 meanwhile: the more followers, the more records at a time.
 """
 
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 MAX_RECENT_BYTES = 2 * 1024 * 1024
 MAX_RECENT_BYTES_TOTAL = 32 * 1024 * 1024
 
-# The pause after a wave, in times of what it took: the clients, and appends, need their time too. 1000 followers at
-# 1000 records/s, p99: with 1 48 ms, with 2 81-92, with 8 86-91; 200 followers: 9, 14, 41-53.
+# The pause after a broadcast, in times of what it took: the clients, and appends, need their time too. 1000 followers
+# at 1000 records/s, p99: with 1 48 ms, with 2 81-92, with 8 86-91; 200 followers: 9, 14, 41-53.
 PAUSE_FACTOR = 2.0
 MOST_PAUSE_S = 0.05
 # Shorter ones are none: to a few followers every record goes at once.
 LEAST_PAUSE_S = 0.004
-# Of a wave in one step: to 4096 followers it takes 50 ms.
+# Of a broadcast in one step: to 4096 followers it takes 50 ms.
 STEP_S = 0.002
 
 
@@ -46,7 +45,7 @@ class Follower(Protocol):
 
 
 class SharedFrame(Protocol):
-    """What several followers send alike in one wave."""
+    """What several followers send alike in one broadcast."""
 
     count: int
     metered_bytes: int
@@ -61,16 +60,16 @@ class RecentTotal(Protocol):
 
 class Followers:
     """`recent` are the chunks that a follower has yet to send, the last ones of the stream; `shared` is what several
-    send alike in this wave, by where it begins."""
+    send alike in this broadcast, by where it begins."""
 
     __slots__ = (
+        "_broadcast",
         "_due",
         "_followers",
         "_is_behind",
         "_pause_end_s",
         "_took_s",
         "_total",
-        "_wave",
         "recent",
         "recent_bytes",
         "shared",
@@ -80,8 +79,8 @@ class Followers:
         self._total = total
         self._followers: set[Follower] = set()
         self._pause_end_s = 0.0
-        self._due: asyncio.Handle | None = None  # the next wave, or the next step of one
-        self._wave: list[Follower] = []  # whom it has yet to reach
+        self._due: asyncio.Handle | None = None  # the next broadcast, or the next step of one
+        self._broadcast: list[Follower] = []  # whom it has yet to reach
         self._took_s = 0.0  # what it has taken so far
         self._is_behind = False  # something has become durable since it began
         self.recent: deque[Chunk] = deque()
@@ -105,7 +104,7 @@ class Followers:
     def remember(self, chunk: Chunk) -> None:
         """A chunk has become durable; `wake` follows."""
         if self._followers:
-            self.shared.clear()  # those whom a wave has yet to reach get this, too
+            self.shared.clear()  # those whom a broadcast has yet to reach get this, too
             self.recent.append(chunk)
             self.recent_bytes += len(chunk.data)
             self._total.recent_bytes += len(chunk.data)
@@ -117,7 +116,7 @@ class Followers:
         much = self.recent_bytes > MAX_RECENT_BYTES // 2 or self._total.recent_bytes > MAX_RECENT_BYTES_TOTAL // 2
         if much:
             self._notify_all()
-        elif self._wave:
+        elif self._broadcast:
             self._is_behind = True
         elif self._due is None:
             pause_s = self._pause_end_s - time.monotonic()
@@ -134,47 +133,47 @@ class Followers:
             follower.on_failure()
 
     def _notify(self) -> None:
-        """A wave, or the next step of one."""
+        """A broadcast, or the next step of one."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if not self._wave:
-            self._wave, self._took_s = list(self._followers), 0.0
-        self._go_on(STEP_S)
-        if self._wave:
+        if not self._broadcast:
+            self._broadcast, self._took_s = list(self._followers), 0.0
+        self._continue(STEP_S)
+        if self._broadcast:
             self._due = asyncio.get_running_loop().call_soon(self._notify)
             return
-        self._end_wave()
+        self._end_broadcast()
         if self._is_behind:
             self._is_behind = False
             self.wake()
 
     def _notify_all(self) -> None:
-        """A wave to everybody, at once."""
+        """A broadcast to everybody, at once."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        self._wave, self._took_s, self._is_behind = list(self._followers), 0.0, False
-        self._go_on(math.inf)
-        self._end_wave()
+        self._broadcast, self._took_s, self._is_behind = list(self._followers), 0.0, False
+        self._continue(math.inf)
+        self._end_broadcast()
 
-    def _go_on(self, most_s: float) -> None:
+    def _continue(self, most_s: float) -> None:
         began_s = now_s = time.monotonic()
-        wave, followers = self._wave, self._followers
-        while wave and now_s - began_s < most_s:
-            follower = wave.pop()
+        broadcast, followers = self._broadcast, self._followers
+        while broadcast and now_s - began_s < most_s:
+            follower = broadcast.pop()
             if follower in followers:
                 follower.on_durable()
                 now_s = time.monotonic()
         self._took_s += now_s - began_s
 
-    def _end_wave(self) -> None:
+    def _end_broadcast(self) -> None:
         self.shared.clear()
         self._forget()
         self._pause_end_s = time.monotonic() + min(PAUSE_FACTOR * self._took_s, MOST_PAUSE_S)
 
     def _forget(self) -> None:
-        """Drop what all followers have sent, and the oldest of too much, unless a wave is due to bring it."""
+        """Drop what all followers have sent, and the oldest of too much, unless a broadcast is due to bring it."""
         at_will = self._due is None
         unsent = min([follower.next_seq_num for follower in self._followers], default=None)
         while self.recent and (

@@ -46,7 +46,7 @@ class ReadQuery:
 
     @property
     def may_follow(self) -> bool:
-        """Whether the read goes on at the tail, as a session (protocol section 5.2)."""
+        """Whether the read continues at the tail, as a session (protocol section 5.2)."""
         unbounded = self.count is None and self.size_bytes is None and self.until is None
         return unbounded or bool(self.wait_s)
 

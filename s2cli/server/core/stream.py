@@ -37,8 +37,8 @@ MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
 # large ones may take a half of it.
 SMALL_BATCH_BYTES = 4 * 1024
 MAX_PENDING_BYTES_SMALL = 2 * 1024 * 1024
-# A group of no more that is settled while more than that waits is one of small appends beside a bulk load. For so long
-# they are taken to go on.
+# A group of at most this size that completes while more than this waits is one of small appends beside a bulk load. For
+# so long after it more small appends are expected.
 SMALL_GROUP_BYTES = 64 * 1024
 CROWDED_S = 0.1
 # For ever, nearly: the end of the time that the engine can write down.

@@ -144,7 +144,7 @@ class Host:
         self._listener.close()
 
     def stop(self) -> None:
-        """Stops accepting at once, and lets running exchanges go on; `finished` waits for them."""
+        """Stops accepting at once, and lets running exchanges finish; `finished` waits for them."""
         self.stop_listening()
         self.connections.end()
 
@@ -187,7 +187,7 @@ def listen_tcp(address: str, port: int) -> socket.socket:
         listener.bind((address, port))
         if LINUX and ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
             # Within a machine nothing is congested. Where it paces all its connections (bbr), a reader of large records
-            # gets a third less. Inherited too; a kernel without it goes on as it does.
+            # gets a third less. Inherited too; a kernel without it behaves as before.
             with contextlib.suppress(OSError):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
         listener.listen(LISTEN_BACKLOG)

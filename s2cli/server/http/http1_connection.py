@@ -40,7 +40,7 @@ WRITTEN_BYTES = 128 * 1024
 
 # From the connection, or the first byte of a head, to the end of the head.
 HEAD_TIMEOUT_S = 30.0
-# A client that takes nothing of a response that goes on is given up then; it can go on where it was.
+# A client that reads nothing of an unfinished response is disconnected then; it can resume where it was.
 STALL_S = 3600.0
 # Longer than most clients keep an idle connection, so that its end seldom crosses a request.
 KEEP_ALIVE_S = 120.0
@@ -341,7 +341,7 @@ class Connection(Receiver):
             self.hold_reading()  # until the client has taken its answers
 
     def _go_on(self) -> None:
-        """Goes on with the next request."""
+        """Continues with the next request."""
         if self.waiting:
             self._answer(self.waiting.pop(0))
         if self._rest:

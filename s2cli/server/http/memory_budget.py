@@ -30,7 +30,7 @@ DEFAULT_LIMIT_BYTES = 256 * MIB
 # What a holder uses beside its counted bytes: objects, tasks and buffers. Measured as the resident memory of idle
 # sessions.
 HOLDER_BYTES = 16 * 1024
-# What each connection may always send, so that a small append goes on beside large ones; less where they are many.
+# What each connection may always send, so that a small append proceeds beside large ones; less where they are many.
 LEAST_READ_BYTES = 64 * 1024
 # The pace of a reader is measured over at least the first and at most the second of these times.
 LEAST_STALL_S = 1.0

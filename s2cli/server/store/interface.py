@@ -373,8 +373,8 @@ class Store(Protocol):
         ...
 
     async def copy(self, path: Path, progress: CopyProgress) -> None:
-        """Copy everything into a new file, as it is when the copy is complete; appends go on meanwhile. The file is not
-        synced. Raises S2Error, also where `progress` was cancelled."""
+        """Copy everything into a new file, as it is when the copy is complete. Appends continue meanwhile; the file is
+        not synced. Raises S2Error, also where `progress` was cancelled."""
         ...
 
     def append(self, append: Append) -> None:

@@ -27,7 +27,7 @@ test("endpoints may be made beforehand, with or without a path", async () => {
     }
 });
 
-test("a handle that is closed ends its sessions, another goes on", async () => {
+test("a handle that is closed ends its sessions, another continues", async () => {
     const s2 = connect(lite);
     const stream = await newStream(s2);
     const session = await stream.appendSession();

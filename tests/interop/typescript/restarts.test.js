@@ -38,7 +38,7 @@ for (const end of ["stop", "crash"]) {
         assert.ok(start.timestamp >= tail.timestamp);
     });
 
-    test(`a follower goes on after a ${end}`, async () => {
+    test(`a follower resumes after a ${end}`, async () => {
         const stream = await newStream(connect(lite, { retry: patient }));
         await stream.append(batch(["before"]));
         const session = await stream.readSession({ start: begin });
@@ -51,7 +51,7 @@ for (const end of ["stop", "crash"]) {
     });
 }
 
-test("an append session goes on over a stop, with nothing lost and nothing twice", async () => {
+test("an append session continues over a stop, with nothing lost and nothing twice", async () => {
     const stream = await newStream(connect(lite, { retry: patient }));
     const session = await stream.appendSession();
     // Whatever was accepted is acknowledged before the end, so nothing that is sent again is out of place.

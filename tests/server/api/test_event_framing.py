@@ -87,7 +87,7 @@ def test_pings_go_on(make_thread_server, monkeypatch):
     ],
 )
 def test_a_client_goes_on_where_it_left_off(shared_server, basin, stream, query, position, expected, last_id):
-    """Within a batch, and over connections: limits and counters go on too."""
+    """Within a batch, and over connections: limits and counters continue too."""
     with open_events(shared_server, basin, query, headers={"last-event-id": position}) as events:
         assert events.status == 200
         if expected:

@@ -29,7 +29,7 @@ class Client:
         self.connection = None
 
     def send(self, request):
-        """Status and body of the answer; None for what goes on: a session, or a read that waits."""
+        """Status and body of the answer; None for what does not end: a session, or a read that waits."""
         target = f"{request.path}?{request.query}" if request.query else request.path
         length = {"content-length": b"%d" % len(request.body)} if request.body or request.method != "GET" else {}
         head = [f"{request.method} {target} HTTP/1.1".encode()]

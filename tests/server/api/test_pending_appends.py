@@ -120,7 +120,7 @@ def test_a_session_is_not_read_beyond_what_may_be_pending(held, monkeypatch):
         until(lambda: any(connection.holds_reading for connection in holding))
         assert not done.is_set()
         assert len(store.held) <= 3
-        # Others go on: the bound is the stream's.
+        # Others continue: the bound is the stream's.
         server.create_stream(basin, "other")
         server.loop.call_soon_threadsafe(store.release)
         assert [session.ack()[1] for _ in range(40)] == list(range(1, 41))

@@ -184,7 +184,7 @@ def test_limits_end_a_follower(shared_server, basin):
 @pytest.fixture
 def frozen(make_thread_server, monkeypatch):
     """A server whose time stands still, and its basin with a stream."""
-    monkeypatch.setattr(followers, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no wave takes long
+    monkeypatch.setattr(followers, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no broadcast takes long
     server = make_thread_server(frozen=True)
     basin = server.create_basin()
     server.create_stream(basin)

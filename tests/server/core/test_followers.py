@@ -1,4 +1,4 @@
-"""Waves to the followers of a stream: at once to a few, in time to many, and never with a gap."""
+"""Broadcasts to the followers of a stream: at once to a few, in time to many, and never with a gap."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from s2cli.server.store.interface import Chunk
 
 
 class Clock:
-    """The time that a wave takes is that of its followers."""
+    """The time that a broadcast takes is that of its followers."""
 
     def __init__(self):
         self.now_s = 100.0
@@ -27,14 +27,14 @@ class Follower:
         self.fan = fan
         self.clock = clock
         self.cost_s = cost_s
-        self.waves = []
+        self.broadcasts = []
         self.failed = False
 
     def on_durable(self):
         self.clock.now_s += self.cost_s
         new = [chunk for chunk in self.fan.recent if chunk.first_seq_num >= self.next_seq_num]
         assert not new or new[0].first_seq_num == self.next_seq_num
-        self.waves.append(len(new))
+        self.broadcasts.append(len(new))
         self.next_seq_num += sum(chunk.count for chunk in new)
 
     def on_failure(self):
@@ -79,7 +79,7 @@ def test_what_costs_little_goes_at_once(clock):
         fan.follow(follower)
         for _ in range(5):
             appends.group()
-        assert follower.waves == [1, 1, 1, 1, 1]
+        assert follower.broadcasts == [1, 1, 1, 1, 1]
         assert (len(fan.recent), fan.recent_bytes) == (0, 0)
 
     in_loop(job)
@@ -92,12 +92,12 @@ def test_the_longer_a_wave_takes_the_more_the_next_one_brings(clock):
         appends.group()
         for _ in range(7):
             appends.group()
-        assert follower.waves == [1]
-        await until(lambda: len(follower.waves) == 2)
-        assert follower.waves == [1, 7]
+        assert follower.broadcasts == [1]
+        await until(lambda: len(follower.broadcasts) == 2)
+        assert follower.broadcasts == [1, 7]
         clock.now_s += 0.05  # the pause is over
         appends.group()
-        assert follower.waves == [1, 7, 1]
+        assert follower.broadcasts == [1, 7, 1]
 
     in_loop(job)
 
@@ -111,21 +111,23 @@ def test_a_wave_to_many_leaves_turns_for_others(clock):
             fan.follow(follower)
 
         def reached():
-            return sum(len(follower.waves) for follower in many)
+            return sum(len(follower.broadcasts) for follower in many)
 
         appends.group()
         assert reached() == 2
         await asyncio.sleep(0)
         assert reached() == 4
         appends.group(3)
-        left = next(follower for follower in many if not follower.waves)
+        left = next(follower for follower in many if not follower.broadcasts)
         fan.unfollow(left)
         await until(lambda: sum(follower.next_seq_num == 4 for follower in many) == 19)
         many.remove(left)
-        # To some of the latter a wave comes that brings nothing.
-        assert sorted(follower.waves[:2] for follower in many if follower.waves[0] == 1) == [[1, 3]] * 4
+        # To some of the latter a broadcast comes that brings nothing.
+        assert sorted(follower.broadcasts[:2] for follower in many if follower.broadcasts[0] == 1) == [[1, 3]] * 4
         assert all(
-            follower.waves[0] == 4 and not any(follower.waves[1:]) for follower in many if follower.waves[0] != 1
+            follower.broadcasts[0] == 4 and not any(follower.broadcasts[1:])
+            for follower in many
+            if follower.broadcasts[0] != 1
         )
         await until(lambda: not fan.recent)
         assert fan.recent_bytes == 0
@@ -156,9 +158,9 @@ def test_much_does_not_wait_and_nothing_is_dropped_before_it_is_brought(clock, m
         appends.group()
         appends.group(4)
         fan.unfollow(other)
-        assert follower.waves == [1]
+        assert follower.broadcasts == [1]
         appends.group(30)  # three times what is kept at will
-        assert follower.waves == [1, 34]
+        assert follower.broadcasts == [1, 34]
         assert fan.recent_bytes == 0
 
     in_loop(job)
@@ -171,7 +173,7 @@ def test_what_was_durable_before_a_failure_comes_before_it(clock):
         appends.group()
         appends.group(3)
         fan.fail()
-        assert (follower.waves, follower.failed) == ([1, 3], True)
+        assert (follower.broadcasts, follower.failed) == ([1, 3], True)
 
     in_loop(job)
 

@@ -55,7 +55,7 @@ def test_a_crash_loses_the_last_minute_at_most_and_counts_nothing_twice(make_ser
 
         worker = threading.Thread(target=work)
         worker.start()
-        # Each question writes what was counted: the kill comes while that goes on.
+        # Each question writes what was counted: the kill comes during that.
         for _ in range(20):
             told = sums(server, path, "append-ops").get("express", 0)
         server.kill()

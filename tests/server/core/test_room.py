@@ -64,7 +64,7 @@ def test_a_small_append_does_not_stand_in_the_line_of_bulk_ones():
         bulk = await one_waiting_for_room(stream)
         assert stream.has_room_for(SMALL_BATCH_BYTES)
         assert not stream.has_room_for(SMALL_BATCH_BYTES + 1)
-        # But they do not go on for ever.
+        # But they do not continue for ever.
         small = batch(bytes(SMALL_BATCH_BYTES - 8))
         while stream.has_room_for(small.metered_bytes):
             stream.admit(small, FakeOwner())

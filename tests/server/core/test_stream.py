@@ -114,7 +114,7 @@ def test_acks_and_the_tail_wait_for_the_disk():
         assert (stream.next_seq_num, stream.tail_seq_num) == (3, 0)
         server.store.write(2)
         assert (stream.next_seq_num, stream.tail_seq_num) == (3, 2)
-        assert [admitted.chunk.first_seq_num for admitted, _ in owner.settled] == [0, 1]
+        assert [admitted.chunk.first_seq_num for admitted, _ in owner.resolved] == [0, 1]
         assert owner.flushed == 1
         server.store.write()
         assert stream.tail_seq_num == 3
@@ -131,7 +131,7 @@ def test_one_owner_that_fails_keeps_nobody_else_waiting():
         waiting = asyncio.ensure_future(stream.until_durable(3))
         await asyncio.sleep(0)
         server.store.write()
-        assert (len(good.settled), good.flushed) == (2, 1)
+        assert (len(good.resolved), good.flushed) == (2, 1)
         await asyncio.wait_for(waiting, TIMEOUT_S)
 
     with_stream(run)
@@ -176,7 +176,7 @@ def test_a_failed_write_ends_the_stream_and_a_new_one_goes_on_where_the_disk_sta
         await asyncio.sleep(0)
         failure = ApiError("storage", "full")
         server.store.write(2, failure)
-        assert [error for _, error in owner.settled] == [None, failure, failure]
+        assert [error for _, error in owner.resolved] == [None, failure, failure]
         with pytest.raises(ApiError, match="full"):
             await waiting
         with pytest.raises(ApiError, match="full"):
@@ -201,7 +201,7 @@ def test_a_deleted_stream_admits_nothing_and_keeps_what_it_promised():
             stream.admit(batch(b"b"), owner)
         assert caught.value.code == "stream_deletion_pending"
         server.store.write()
-        assert [error for _, error in owner.settled] == [None]
+        assert [error for _, error in owner.resolved] == [None]
         with pytest.raises(ApiError) as caught:
             await server.streams.open("basin", "stream", None)
         assert caught.value.code == "stream_deletion_pending"

@@ -120,7 +120,7 @@ def with_host(request):
 
 
 def run(kind, application, talk):
-    """Serves `application` while `talk(client, result)` goes on; gives the application's result."""
+    """Serves `application` while `talk(client, result)` runs; gives the application's result."""
 
     async def main():
         result = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Checks everything in a database, in slices. Between two slices no lock is held, so a server may go on writing.
+"""Checks everything in a database, in slices. Between two slices no lock is held, so a server may continue to write.
 
 Records that were deleted are not missing: the table `gone` says which (gone.py). Older formats had no such table. There
 records were deleted from the front of a stream and from the front of a run (expiry.py), so they may be missing in front

@@ -152,7 +152,7 @@ def _set_end(connection: sqlite3.Connection, stream_id: int, end_seq_num: int, t
 
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
     """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
-    chunk of all, the place where the stream goes on is written into its row."""
+    chunk of all, the place where the stream continues is written into its row."""
     first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num) - 1
     size_bytes = metered_bytes = 0
     deleted: tuple[Any, ...] | None = None

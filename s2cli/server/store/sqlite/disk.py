@@ -3,7 +3,7 @@ ballast.
 
 An error is one of four kinds: of the disk, after which nothing more is written; no space; another program has locked
 the database for a moment; or of one write alone. The ballast is a file that only takes up space: it is deleted when the
-disk is full, so that deletion, which must write first, can go on.
+disk is full, so that deletion, which must write first, is still possible.
 """
 
 from __future__ import annotations

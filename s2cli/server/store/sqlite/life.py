@@ -29,7 +29,7 @@ def check(path: Path, mark: Mark | None) -> None:
     if number - mark.life not in (0, 1):
         raise ExchangedError(
             f"{path} is not the file that was last used here, but an older or another one",
-            hint="put the right one back; or run s2 lite repair, to go on without what it lacks",
+            hint="put the right one back; or run s2 lite repair, to continue without what it lacks",
         )
 
 

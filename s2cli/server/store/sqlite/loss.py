@@ -72,13 +72,13 @@ def _own_size_bytes(path: Path) -> int:
         os.close(descriptor)
 
 
-def look(path: Path, page_bytes: int) -> Mark | None:
+def check_log(path: Path, page_bytes: int) -> Mark | None:
     """To be called before the database at `path` is opened. Notes what is missing, and renames a log that belongs to
     another database. Returns the mark, if there is one. Raises OSError."""
     try:
         mark = marks.read(path)
     except DamagedMarkError:
-        log.warning("%s%s is damaged: a write-ahead log that was cut or is missing is not noticed", path, marks.SUFFIX)
+        log.warning("%s%s is damaged: a truncated or missing log could not be detected", path, marks.SUFFIX)
         mark = None
     log_path = Path(f"{path}-wal")
     found = wal.scan(log_path, page_bytes)

@@ -51,7 +51,7 @@ def take_next(operations: deque[Operation]) -> list[Operation]:
     return taken
 
 
-def settle(operations: Sequence[Operation], results: Sequence[Any]) -> None:
+def resolve_all(operations: Sequence[Operation], results: Sequence[Any]) -> None:
     """Gives whoever waits the result of what was made. To be called in the loop."""
     for operation, result in zip(operations, results, strict=True):
         resolve(operation.future, result, None)

@@ -167,7 +167,7 @@ def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:
 def read(
     connection: sqlite3.Connection, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int, now_ms: int
 ) -> tuple[list[Chunk], int | None]:
-    """Some chunks; or none, and the sequence number to go on from, where many have expired. Each must follow the one
+    """Some chunks; or none, and the sequence number to continue from, where many have expired. Each must follow the one
     before it, or `first_seq_num`, and the last one reach `end_seq_num`; what is missing must be gone for a reason."""
     # The data of one that has expired is not read, and lies elsewhere if it is large.
     cursor = connection.execute(
@@ -260,7 +260,7 @@ def unfinished_trims(
     connection: sqlite3.Connection, after: tuple[int, int]
 ) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
     """Stream ids and trim points where chunks are left that a trim should have deleted, of some of the streams behind
-    `after`, a trim point and an id; and the `after` to go on with, if there may be more."""
+    `after`, a trim point and an id; and the `after` to continue with, if there may be more."""
     columns = (
         "id, trim_point,"
         " EXISTS (SELECT 1 FROM chunk c WHERE c.id BETWEEN stream.id << 40 AND (stream.id << 40) + trim_point - 1)"

@@ -174,7 +174,7 @@ def open_writer(
         if not accepts_copy and place.is_copy(path):
             raise place.CopiedError(directory)
         if durable:
-            known = loss.look(path, PAGE_BYTES)
+            known = loss.check_log(path, PAGE_BYTES)
             try:
                 life.check(path, known)
             except life.ExchangedError as error:

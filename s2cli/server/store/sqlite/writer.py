@@ -36,7 +36,7 @@ from s2cli.server.store.sqlite.disk import (
 )
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
-from s2cli.server.store.sqlite.operations import Operation, refuse, settle, take_next
+from s2cli.server.store.sqlite.operations import Operation, refuse, resolve_all, take_next
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
@@ -47,7 +47,7 @@ IDLE_S = 0.01
 OPERATION_PAGES = 16
 OPERATION_NEW_PAGES = 4
 
-# A disk that has not answered for so long is not waited for: what comes is refused, and a stop goes on without it.
+# A disk that has not answered for so long is not waited for: what comes is refused, and a stop proceeds without it.
 STALL_S = 10.0
 
 COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)  # bounds of the histogram
@@ -94,7 +94,7 @@ class Writer:
         self._thread.start()
 
     def put(self, item: tuple[Append, ...] | Operation | PageCopy) -> None:
-        """Write it in its turn. A copy of the database is made in slices, between which all else goes on."""
+        """Write it in its turn. A copy of the database is made in slices, between which all else proceeds."""
         self._queue.put(item)
 
     def trim(self, trim_points: list[tuple[int, int]]) -> None:
@@ -336,7 +336,7 @@ class Writer:
                     raise
             else:
                 self._log.changed()
-                self._tell(settle, operations, results)
+                self._tell(resolve_all, operations, results)
                 return
         self._operations.extendleft(reversed(operations))
         for _ in operations:
@@ -360,7 +360,7 @@ class Writer:
             if operation.stream_id is not None:
                 self._log.forget_end(operation.stream_id)
                 self._cleaner.vacuum()
-            self._tell(settle, [operation], [result])
+            self._tell(resolve_all, [operation], [result])
 
     def _run_with_room(self, run: Callable[[sqlite3.Connection], Any], *, grows: bool = False) -> Any:
         """Run in a transaction; if the disk is full, and it does not grow, once more without the ballast."""

@@ -16,10 +16,10 @@ async def rot(engine, statement):
 
 
 async def written(engine, lane, first, **changes):
-    count = len(engine.settled)
+    count = len(engine.resolved)
     engine.append(lane, first, **changes)
     await engine.wait(count + 1)
-    return engine.settled[-1][1]
+    return engine.resolved[-1][1]
 
 
 def is_damaged(error):

@@ -38,7 +38,7 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
         # The half with the other two is committed before.
         appends = [bench.append(lane, 0, **({"count": BIG} if lane is lanes[0] else {})) for lane in reversed(lanes)]
         await go_on()
-        errors = await bench.settled(*appends)
+        errors = await bench.resolved(*appends)
         assert errors[:2] == [None, None]
         assert ["of the disk" in str(error) for error in errors] == [False, False, True, True]
         assert "of the disk" in bench.store.failure
@@ -167,14 +167,14 @@ def check_that_nothing_is_written_after(tmp_path, monkeypatch, insert, reason):
         monkeypatch.undo()
         engine.append(Lane(lane.stream_id), 0)
         await engine.wait(5)
-        for _, error in engine.settled[1:]:
+        for _, error in engine.resolved[1:]:
             assert isinstance(error, ApiError)
             assert error.code == "storage"
             assert reason in error.message
         with pytest.raises(ApiError, match="storage has failed"):
             await engine.store.insert_basin(BasinRow("some-basin", {}, 1))
         assert reason in engine.store.failure
-        # Reading goes on.
+        # Reading continues.
         assert await engine.store.tail(other.stream_id) == Tail(1, 1000)
         assert await engine.store.tail(lane.stream_id) == Tail(0, 0)
 

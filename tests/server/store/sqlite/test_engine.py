@@ -30,8 +30,8 @@ def test_chunks_come_back_after_reopening(tmp_path):
             if size == 10:
                 await engine.wait(1)
         await engine.wait(len(sizes))
-        assert all(error is None for _, error in engine.settled)
-        assert [append.chunk.first_seq_num for append, _ in engine.settled] == list(range(0, first, 3))
+        assert all(error is None for _, error in engine.resolved)
+        assert [append.chunk.first_seq_num for append, _ in engine.resolved] == list(range(0, first, 3))
         return data
 
     async def read(engine):
@@ -91,7 +91,7 @@ def test_timestamps_are_found_by_bisection(tmp_path):
 
 
 def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
-    """However soon the small ones go on after their acks, and however often there is a checkpoint."""
+    """However soon the small ones continue after their acks, and however often there is a checkpoint."""
     monkeypatch.setattr(write_log, "CHECKPOINT_BYTES", 1)
 
     async def run(engine):
@@ -162,12 +162,12 @@ def test_a_checkpoint_waits_for_what_it_would_copy_not_for_what_was_written(
         monkeypatch.setattr("s2cli.server.store.sqlite.writer.IDLE_S", TIMEOUT_S)
         every = [Lane(await engine.stream(f"stream-{number}")) for number in range(streams)]
         monkeypatch.setattr(write_log.WriteLog, "checkpoint", note)
-        settled = 0
+        resolved = 0
         for number in range(appends):
             for lane in every:
                 engine.append(lane, number)
-            settled += streams
-            await engine.wait(settled)
+            resolved += streams
+            await engine.wait(resolved)
         assert 1 <= len(checkpoints) <= most_checkpoints
         assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 2 * write_log.MOST_LOG_BYTES
 
@@ -293,7 +293,7 @@ def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
         await asyncio.sleep(0)
         await go_on()
         assert await deletion
-        assert len(engine.settled) == 20
+        assert len(engine.resolved) == 20
         slices = 1
         while await engine.store.delete_chunks(lane.stream_id):
             slices += 1

@@ -30,20 +30,20 @@ def test_a_full_disk_refuses_and_a_trim_makes_room(tmp_path):
         for first in range(10, 14):
             engine.append(lane, first, size=MIB)
         await engine.wait(14)
-        refused = [error for _, error in engine.settled[10:]]
+        refused = [error for _, error in engine.resolved[10:]]
         assert all(isinstance(error, ApiError) and error.code == "storage" for error in refused)
         assert "disk is full" in refused[0].message
         assert "disk is full" in store.failure
         assert lane.broken
-        # What is behind them in that lane has no place; the next lane goes on where the disk stands.
+        # What is behind them in that lane has no place; the next lane continues where the disk stands.
         engine.append(lane, 14, size=10)
         await engine.wait(15)
-        assert engine.settled[14][1] is not None
+        assert engine.resolved[14][1] is not None
         assert (await store.tail(lane.stream_id))[0] == 10
         lane = Lane(lane.stream_id)
         engine.append(lane, 10, size=10)
         await engine.wait(16)
-        assert engine.settled[15][1] is None
+        assert engine.resolved[15][1] is None
         assert store.failure is None
         engine.append(lane, 11, size=10, trim_point=9)
         await engine.wait(17)
@@ -51,7 +51,7 @@ def test_a_full_disk_refuses_and_a_trim_makes_room(tmp_path):
         for first in range(12, 17):
             engine.append(lane, first, size=MIB)
         await engine.wait(22)
-        assert [error for _, error in engine.settled[16:]] == [None] * 6
+        assert [error for _, error in engine.resolved[16:]] == [None] * 6
         assert [chunk.first_seq_num for chunk in await store.read(lane.stream_id, 0, 17, 100 * MIB)] == list(
             range(9, 17)
         )
@@ -72,7 +72,7 @@ def test_a_full_disk_lets_small_appends_of_other_streams_pass(tmp_path):
         engine.append(small, 1)
         await go_on()
         await engine.wait(3)
-        outcome = {append.lane: error for append, error in engine.settled[1:]}
+        outcome = {append.lane: error for append, error in engine.resolved[1:]}
         assert outcome[small] is None
         assert outcome[large].code == "storage"
 
@@ -92,7 +92,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             assert engine.store.room.make()
             engine.append(lane, 4)
             await engine.wait(5)
-            assert engine.settled[4][1].code == "storage"
+            assert engine.resolved[4][1].code == "storage"
             assert "disk is full" in engine.store.failure
             lane = Lane(lane.stream_id)
             # In one group with it, another stream gets nothing of the room either.
@@ -102,7 +102,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             engine.append(other, 0)
             await go_on()
             await engine.wait(7)
-            outcome = {append.lane: error for append, error in engine.settled[5:]}
+            outcome = {append.lane: error for append, error in engine.resolved[5:]}
             assert outcome[lane] is None
             assert outcome[other].code == "storage"
             for grows in engine.stream("another"), engine.store.insert_basin(BasinRow("another-basin", {}, 1)):
@@ -111,7 +111,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             await engine.store.remove_stream(other.stream_id)
         engine.append(lane, 5)
         await engine.wait(8)
-        assert engine.settled[7][1] is None
+        assert engine.resolved[7][1] is None
         assert (tmp_path / "ballast").exists()
 
     with_engine(tmp_path, run)
@@ -138,7 +138,7 @@ def test_what_was_written_on_a_full_disk_is_told_once_though_the_disk_fails_then
         # Each by itself may be written without the room that is kept aside.
         appends = [bench.append(lane, 0, trim_point=1) for lane in reversed(lanes)]
         await go_on()
-        errors = await bench.settled(*appends)
+        errors = await bench.resolved(*appends)
         assert [error is None for error in errors] == [True, False]
         with pytest.raises(ApiError, match="the storage has failed"):
             await bench.store.remove_basin("some-basin")
@@ -161,7 +161,7 @@ def test_nobody_waits_for_an_append_when_the_disk_is_full_and_cannot_be_looked_a
         with monkeypatch.context() as patch:
             patch.setattr(chunks, "insert", full)
             patch.setattr("s2cli.server.store.sqlite.disk.os.statvfs", gone)
-            (error,) = await bench.settled(bench.append(lane, 0))
+            (error,) = await bench.resolved(bench.append(lane, 0))
         assert "0.0 MiB are" in error.message
         async with asyncio.timeout(TIMEOUT_S):
             while bench.store.failure is not None:

@@ -137,14 +137,14 @@ def test_a_value_that_cannot_be_stored_fails_its_own_append(tmp_path, name):
             behind = [bench.append(bad, 2), bench.append(bad, 3)]
             good += [bench.append(before, 1), bench.append(after, 1)]
             await go_on()
-            assert await bench.settled(*good) == [None] * 5
-            errors = await bench.settled(wrong, *behind)
+            assert await bench.resolved(*good) == [None] * 5
+            errors = await bench.resolved(wrong, *behind)
             assert len({error is None for error in errors}) == 1, (name, value)
             assert (errors[0] is None) == (bad.broken is None)
             if errors[0] is not None:
                 assert [error.code for error in errors] == ["other", "unavailable", "unavailable"]
                 late = bench.append(bad, 4)
-                assert (await bench.settled(late))[0].code == "unavailable"
+                assert (await bench.resolved(late))[0].code == "unavailable"
                 assert (await bench.store.tail(bad.stream_id))[0] == 1
             assert bench.store.failure is None
 
@@ -162,7 +162,7 @@ def test_many_that_cannot_be_stored_among_many_that_can(tmp_path):
             for number, lane in enumerate(lanes)
         ]
         await go_on()
-        await bench.settled(*[append for _, _, append in appends])
+        await bench.resolved(*[append for _, _, append in appends])
         for number, first, append in appends:
             assert (bench.outcome[append] is None) == (number not in bad or first < 2), (number, first)
         order = [append for append in bench.outcome if append.lane is lanes[3]]
@@ -198,7 +198,7 @@ def test_an_error_of_the_moment_fails_a_group_as_a_whole(tmp_path, monkeypatch):
             go_on = await hold(bench.store)
             appends = [bench.append(lane, 0) for lane in lanes]
             await go_on()
-            errors = await bench.settled(*appends)
+            errors = await bench.resolved(*appends)
         told = (503, "unavailable", "another program has locked the database: database is locked")
         assert [(error.status, error.code, error.message) for error in errors] == [told] * 3
         assert attempts == [3]
@@ -258,7 +258,7 @@ def test_metrics_that_cannot_be_stored_are_dropped_with_a_line(tmp_path, caplog)
 def test_a_deletion_does_not_fail_for_its_metrics(tmp_path):
     async def run(bench):
         lane = await bench.lane("stream")
-        assert await bench.settled(bench.append(lane, 0), bench.append(lane, 1)) == [None, None]
+        assert await bench.resolved(bench.append(lane, 0), bench.append(lane, 1)) == [None, None]
         await bench.store.change(
             lambda connection: connection.execute(
                 "INSERT INTO metric SELECT basin, name, 'stored', strftime('%s') / 3600 + column1, 'no JSON'"
@@ -287,9 +287,9 @@ def test_a_deletion_that_cannot_be_done_holds_up_no_other(tmp_path, monkeypatch,
         first, second = await bench.lane("first"), await bench.lane("second")
         monkeypatch.setattr(chunks, "delete_slice", fail_for_one)
         monkeypatch.setattr("s2cli.server.store.sqlite.cleaner.expire_slice", fail_to_expire)
-        await bench.settled(bench.append(first, 0), bench.append(second, 0))
+        await bench.resolved(bench.append(first, 0), bench.append(second, 0))
         bench.store.expire()
-        await bench.settled(bench.append(first, 1, trim_point=1), bench.append(second, 1, trim_point=1))
+        await bench.resolved(bench.append(first, 1, trim_point=1), bench.append(second, 1, trim_point=1))
         async with asyncio.timeout(TIMEOUT_S):
             while len(await bench.store.read(second.stream_id, 0, 2, 1000)) != 1:
                 pass
