@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -235,6 +236,12 @@ OFFICIAL_FLAGS = {
     "--streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops",
     "get-account-metrics": "--start-timestamp --start-ago --end-timestamp --end-ago --interval",
 }
+
+
+def test_the_readme_lists_the_rows_of_the_comparison():
+    table = README.partition("| Row | What is measured |")[2].partition("\n\n")[0]
+    listed = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))
+    assert listed == list(runpy.run_path(str(ROOT / "tests/bench/compare.py"))["ROWS"])
 
 
 def test_the_readme_names_every_flag_of_the_official_tool_that_is_not_there():

@@ -119,7 +119,7 @@ class Writer(Client):
         self._waiting += 1
 
     def cancel(self) -> int:
-        """Drops the batches that are due and were not sent; how many."""
+        """Drops the batches that are due and were not sent. Returns how many."""
         left, self._waiting = self._waiting, 0
         return left
 

@@ -180,8 +180,7 @@ def option_hint(typed: str, known: Collection[str]) -> str | None:
 
 
 def noun_hint(words: Sequence[str], known: Collection[str]) -> str | None:
-    """What to type where a noun stands behind its verb, as in `s2 list basins`, or without its s: no basin has so
-    short a name."""
+    """The hint for a noun behind its verb (`s2 list basins`) or in the singular: no basin has so short a name."""
     at = next((at for at, word in enumerate(words) if word[:1] != "-"), 0)
     first, second = (*words[at:], "", "")[:2]
     for verb, noun in (first, second), (second, first):

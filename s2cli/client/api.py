@@ -58,7 +58,7 @@ class ApiClient:
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """call() with retries, so it must be one that may be repeated: a GET, or a write with a request token."""
+        """Makes a call with retries, so it must be one that may be repeated: a GET, or a write with a request token."""
         waiter = Waiter(Interrupts())  # never entered: a signal ends the command as it is
         waiter.deadline = time.monotonic() + self._timeout_s  # so that the error says what was waited for
         uncertain = False
@@ -262,12 +262,19 @@ def set_default_location(client: ApiClient, location: str, request_token: str) -
     return _call(client, what, _resource, "PUT", path, json=location, request_token=request_token)
 
 
-def copy_state(client: ApiClient, method: str, path: str | None = None) -> Resource:
-    """Of the copy of its database that a server makes for its owner (protocol section 16.6): POST begins one in the new
-    file `path`, GET asks how far it is, DELETE ends it."""
-    query = None if path is None else {"path": path}
-    waiter = Waiter(Interrupts())
-    return _resource(client.call(waiter, method, "/lite/copy", query=query))
+def begin_copy(client: ApiClient, path: str) -> Resource:
+    """Have the server copy its database to the new file `path` (protocol section 2.7). Returns how far it is."""
+    return _resource(client.call(Waiter(Interrupts()), "POST", "/lite/copy", query={"path": path}))
+
+
+def get_copy(client: ApiClient) -> Resource:
+    """How far the server's copy of its database is."""
+    return _resource(client.call(Waiter(Interrupts()), "GET", "/lite/copy"))
+
+
+def cancel_copy(client: ApiClient) -> None:
+    """Have the server give up the copy of its database."""
+    client.call(Waiter(Interrupts()), "DELETE", "/lite/copy")
 
 
 def trust_clock(client: ApiClient) -> Resource:

@@ -154,7 +154,7 @@ class AppendLoop:
                 raise Stopped
 
     def _turn(self) -> bool:
-        """One connection; whether it was the last one."""
+        """Appends over one connection. Returns True if it was the last one."""
         self._in_session = False
         try:
             if self._position.began and self._is_idle():
@@ -222,7 +222,7 @@ class AppendLoop:
             self._mismatches = 0
 
     def _resolve(self, connection: Connection) -> int:
-        """After a loss: finds out which batches are durable; how many."""
+        """After a loss: finds out which batches are durable. Returns how many."""
         return self._position.resolve_lost_acks(connection)
 
     def _on_error(self, error: S2Error) -> None:
@@ -321,7 +321,7 @@ class AppendLoop:
                 self._tick()
 
     def _send(self, connection: Connection) -> bool:
-        """Sends what there is; whether that was all, and nothing will follow on this connection."""
+        """Sends what there is. Returns True if that was all, and nothing will follow on this connection."""
         session, ready = self._session, self._ready
         if session.advised:
             return True
@@ -397,7 +397,7 @@ class AppendLoop:
             self._ready.append(source.take_rest())  # nothing can join it any more
 
     def _receive(self, connection: Connection, ready: int) -> bool:
-        """Takes what has come; whether anything has."""
+        """Takes what has come. Returns False if nothing had."""
         data = connection.on_ready(ready)
         if connection.status not in (None, 200):
             body = read_refusal(connection, data, self._retry.patience_s(REFUSAL_S))

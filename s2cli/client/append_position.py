@@ -78,7 +78,7 @@ class AppendPosition:
         return self._stream.check_tail(connection, self._waiter)[0]  # somebody else was faster
 
     def resolve_lost_acks(self, connection: Connection) -> int:
-        """After a loss: finds out which batches are durable; how many. Raises what ends the append."""
+        """After a loss: finds out which batches are durable. Returns how many; raises what ends the append."""
         resolver = self._session.lost_acks()
         try:
             resolver.on_tail(self._stream.check_tail(connection, self._waiter)[0])

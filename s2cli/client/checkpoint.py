@@ -61,7 +61,7 @@ class Checkpoint:
         session.resume(line, seq_num, clean=clean)
 
     def _go_to(self, fields: Fields) -> int:
-        """Finds the input again; how many of its lines will not even come. Raises as resume() does."""
+        """Finds the input again. Returns how many of its lines will not even come. Raises as resume() does."""
         head = fields.get("head")
         if not isinstance(head, list):
             raise self._damaged()

@@ -112,7 +112,7 @@ class ReadLoop:
             raise IncompleteError(f"damaged records were left out: {ranges}")
 
     def _skip(self, error: S2Error) -> bool:
-        """Skips the damaged records of an error; whether there were any, and they may be skipped."""
+        """Skips the damaged records of an error. Returns False if it has none, or they may not be skipped."""
         if not (self._skips_damaged and isinstance(error, ApiError) and error.damaged is not None):
             return False
         first, last = error.damaged
@@ -124,7 +124,7 @@ class ReadLoop:
         return True
 
     def _read(self, connection: Connection) -> bool:
-        """What one connection brings; whether the read is over."""
+        """Reads over one connection. Returns True if the read is over."""
         self._transports.on_request()
         if self._transports.current == UNARY:
             return self._ask(connection)
@@ -133,7 +133,7 @@ class ReadLoop:
         )
 
     def _converse(self, connection: Connection, take: Taker) -> bool:
-        """One read session, whose bytes go to `take`; whether the read is over."""
+        """Runs one read session, whose bytes go to `take`. Returns True if the read is over."""
         stream, session = self._stream, self._session
         connection.expect_bulk()
         is_events = self._transports.current == SSE
@@ -250,7 +250,7 @@ class ReadLoop:
         return connection.on_ready(ready)
 
     def _ask(self, connection: Connection) -> bool:
-        """Single calls, one after the other; whether the read is over."""
+        """Makes single calls, one after the other. Returns True if the read is over."""
         session = self._session
         connection.expect_bulk()
         patience = Patience(None)

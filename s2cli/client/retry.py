@@ -272,8 +272,8 @@ class Waiter:
         self.retry: RetryPolicy | None = None
 
     def wait(self, fd: int, events: int, timeout_s: float) -> int:
-        """What of `events` is there (with POLLERR and POLLHUP); 0 when the time is over. Raises Interrupted, and
-        UnreachableError where the server has been away for too long."""
+        """Waits for `events` on `fd`. Returns those that occurred (and POLLERR, POLLHUP); 0 after timeout_s. Raises
+        Interrupted, and UnreachableError where the server has been away for too long."""
         end = time.monotonic() + timeout_s
         if self.deadline is not None:
             end = min(end, self.deadline)

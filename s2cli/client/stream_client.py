@@ -136,8 +136,8 @@ class StreamClient:
         return response
 
     def create(self, waiter: Waiter, config: dict[str, object], token: str, *, basin_too: bool) -> bool:
-        """Makes the stream, and its basin where that is missing; whether the stream is new. The configuration of what
-        exists is never touched."""
+        """Makes the stream, and its basin where that is missing. Returns True if the stream is new. The configuration
+        of what exists is never touched."""
         from s2cli.client.api import ApiClient
 
         client = ApiClient(self.target, self.timeout_s, lambda text: None)

@@ -49,11 +49,11 @@ class TransportChoice:
         return HEAD_S if self._left else None
 
     def on_request(self) -> None:
-        """A session begins."""
+        """To be called when a session begins: nothing has been heard in it yet."""
         self.heard = False
 
     def on_data(self) -> None:
-        """Something of what a session is for has come."""
+        """To be called when a session has brought something of what it is for."""
         self.heard = True
         self._failures_in_a_row = 0
 
@@ -78,8 +78,8 @@ class TransportChoice:
         return error
 
     def fall_back(self, stream: StreamClient, connection: Connection, waiter: Waiter) -> bool:
-        """Before a session: whether another transport is used from now on. Raises LostError where the server itself is
-        not there."""
+        """To be called before a session. Returns True if another transport is used from now on. Raises LostError where
+        the server itself is not there."""
         if self._failures_in_a_row < MAX_FAILURES_IN_A_ROW or not self._left:
             return False
         try:

@@ -30,7 +30,7 @@ def ensure(args: resource_args.EnsureByUriArgs) -> int:
 
 
 def list_below(args: resource_args.ListByUriArgs) -> int:
-    """Basins, or the streams of the basin that is named."""
+    """Lists basins, or the streams of the basin that is named."""
     return streams.list_streams(args) if args.uri else basins.list_basins(args)
 
 

@@ -65,13 +65,13 @@ def ensure_stream(args: EnsureByUriArgs | EnsureStreamArgs) -> int:
 
 
 def _create_basin(connection: ApiClient, name: str, config: Mapping[str, object], location: str | None) -> bool:
-    """Creates the basin, if it is missing. Whether it was."""
+    """Creates the basin, if it is missing. Returns True if it was."""
     # Each request has a token of its own: a token names one request.
     return _is_new(lambda: api.create_basin(connection, name, config, location, new_request_token()))
 
 
 def _create_stream(connection: ApiClient, uri: StreamUri, config: Mapping[str, object]) -> bool:
-    """Creates the stream, and its basin too, if they are missing. Whether the stream was."""
+    """Creates the stream, and its basin too, if they are missing. Returns True if the stream was."""
 
     def create() -> Resource:
         return api.create_stream(connection, uri.basin, uri.stream, config, new_request_token())

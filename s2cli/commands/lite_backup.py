@@ -103,20 +103,20 @@ def _sync(path: Path) -> None:
 
 
 def _copy(client: ApiClient, path: Path) -> None:
-    from s2cli.client.api import copy_state
+    from s2cli.client.api import begin_copy, cancel_copy, get_copy
 
-    state = copy_state(client, "POST", path=str(path))
+    state = begin_copy(client, str(path))
     tell = _tell_progress("copied")
     try:
         while state["running"]:
             time.sleep(POLL_S)
             # A little at a time: all at once at the end, the sync would make the server's commits wait.
             _sync(path)
-            state = copy_state(client, "GET")
+            state = get_copy(client)
             tell(int(str(state["copied_bytes"])), int(str(state["total_bytes"])))
     except BaseException:
         with contextlib.suppress(S2Error):
-            copy_state(client, "DELETE")
+            cancel_copy(client)
         raise
     if state["error"] is not None:
         raise S2Error(f"the server could not make the copy: {state['error']}")

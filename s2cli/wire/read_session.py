@@ -312,7 +312,7 @@ class ReadSession:
         return self._reader.size_bytes
 
     def on_end(self) -> bool:
-        """A session has ended cleanly; whether that was all. Raises ProtocolError in the middle of a frame."""
+        """A session has ended cleanly. Returns True if that was all. Raises ProtocolError in the middle of a frame."""
         if not self._reader.at_boundary and not self.ended:
             raise ProtocolError("the server ended the session in the middle of a frame")
         bounded = self._until is not None or self._bytes_left is not None or self._count_left is not None

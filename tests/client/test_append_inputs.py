@@ -142,7 +142,7 @@ def test_the_command_that_resumes_appends_in_the_same_way(s2, shared_server, env
     command = resume(result, env)
     assert command == (
         f"tail -n +3 './-odd name' | s2 append 's2://{basin}/it'\"'\"'s a *' --format json --commands send"
-        " --fencing-token 'my token' --header 'k=a b' --match-seq-num 2"
+        " --header 'k=a b' --fencing-token 'my token' --match-seq-num 2"
     )
     lines = s2("read", uri, "-o", "json").stdout.splitlines()
     assert [(json.loads(line)["body"], json.loads(line)["headers"]) for line in lines[1:]] == [

@@ -48,7 +48,7 @@ def under_load(run: Run) -> Tally:
 
 
 def _lite(tally: Tally, *words: str | Path) -> bool:
-    """Runs an `s2 lite` command; whether it succeeded."""
+    """Runs an `s2 lite` command. Returns True if it succeeded."""
     command = [sys.executable, "-m", "s2cli", "lite", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
     if done.returncode:

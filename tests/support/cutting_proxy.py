@@ -155,7 +155,7 @@ class Link:
         self.server.close()
 
     def deliver(self) -> int:
-        """What was held arrives at the server, and then the end; how many bytes that was."""
+        """Passes what was held to the server, and then the end. Returns how many bytes that was."""
         with self._lock:
             data = b"".join(self.held)
             self.held.clear()

@@ -75,7 +75,8 @@ def _ack(media: Media, positions: Positions) -> tuple[bytes, bytes]:
 
 
 async def append(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Whether it was a session, whose duration is the client's choice."""
+    """Answer an append, as one call or as a session. Returns True for a session, which lasts as long as its client
+    likes."""
     media = Media(exchange)
     if media.is_session:
         await _append_session(server, exchange, basin, name, media)
@@ -312,7 +313,7 @@ class _Session:
             raise ApiError("bad_frame", "the body ends within a frame")
 
     async def _take_piece(self, frames: FrameReader) -> bool:
-        """The inputs in the next piece of the body; whether there was one, and more may follow."""
+        """Takes the inputs in the next piece of the body. Returns False if there was none, or no more can follow."""
         share = self._share
         data = await self._exchange.read()
         if not data:

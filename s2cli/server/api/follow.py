@@ -155,7 +155,7 @@ class ReadSession:
         return self._server.rendering.walk if size_bytes > LARGE_BYTES else None
 
     def _message(self, cursor: Cursor) -> Steps[bool]:
-        """Sends the next message; whether there was one."""
+        """Sends the next message. Returns False if there was none."""
         if self._ended():
             return False  # while it waited for its turn
         stream, memory, share = self._stream, self._memory, self._share

@@ -1,5 +1,5 @@
 """Requests that only the owner of the data directory may make, through the server's socket file, which nobody else can
-open (protocol section 16.6): a copy of the database, to a directory of the owner; and to trust a clock that was set."""
+open (protocol section 2.7): a copy of the database, to a directory of the owner; and to trust a clock that was set."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ PATIENCE_S = 1.0
 
 
 async def read(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Whether it took as long as its client liked, as a session does."""
+    """Answer a read, as one call or as a session. Returns True if it may have lasted as long as the client liked."""
     media = Media(exchange)
     if media.is_session or media.wants_events:
         await _read_session(server, exchange, basin, name, media)
@@ -56,7 +56,7 @@ async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> boo
 
 
 async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> bool:
-    """Whether it took as long as its client liked, as a large answer does."""
+    """Answer a read by one call. Returns True if the client chose how long it took, as with a large answer."""
     query = parse_read_query(exchange.query)
     layer = media.stream_layer
     grant: Grant | None = exchange.grant

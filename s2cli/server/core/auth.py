@@ -204,7 +204,7 @@ def _stored_key(directory: Path) -> bytes:
 
 
 class Auth:
-    """The tokens that are in use. Made where there is a root token: without one everybody may do everything."""
+    """Checks access tokens. Exists only if the server has a root token: without one everybody may do everything."""
 
     def __init__(self, store: Store, clock_ms: Callable[[], int], secrets: Secrets, root_token: str) -> None:
         self._store = store

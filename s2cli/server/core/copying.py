@@ -55,7 +55,7 @@ class Copying:
         await copying
 
     def facts(self) -> dict[str, object]:
-        """The state of the copy, as JSON (protocol section 16.6). Raises ApiError if there was none yet."""
+        """The state of the copy, as JSON (protocol section 2.7). Raises ApiError if there was none yet."""
         if self._task is None:
             raise ApiError("stream_not_found", "no copy was asked for")
         self._asked_s = asyncio.get_running_loop().time()

@@ -137,7 +137,7 @@ class Limits:
         return self._count is None and self._size_bytes is None and self._until is None
 
     def count(self, records: int, metered_bytes: int) -> None:
-        """Have what a read got past `take` counted; only where it is `unlimited`."""
+        """Meter records that were read without `take`; only for `unlimited` reads."""
         self._meter.read_records += records
         self._meter.read_bytes += metered_bytes
 

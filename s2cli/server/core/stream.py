@@ -90,7 +90,7 @@ class Owner(Protocol):
     loop, without a task between."""
 
     def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
-        """The append is durable, or has failed. Whether `flush` is to be called after the whole group."""
+        """The append is durable, or has failed. Returns True if `flush` is to be called after the whole group."""
         ...
 
     def flush(self) -> None: ...

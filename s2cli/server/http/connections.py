@@ -151,8 +151,8 @@ class Connections:
         self.closed(connection)
 
     def make_room(self) -> bool:
-        """Ends the connection that has been idle for longest, so that a new one gets its place; whether there was
-        one."""
+        """Ends the connection that has been idle for longest, so that a new one gets its place. Returns False if
+        there was none."""
         now_s = self.now()
         if not self._longest_idle and now_s >= self._next_search_s:
             # Some at once: many may come one after the other, and to search thousands takes milliseconds.

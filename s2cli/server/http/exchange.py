@@ -275,8 +275,8 @@ class Exchange(ABC):
     def _start(self, status: int, headers: Headers) -> None: ...
 
     def write(self, data: bytes) -> bool:
-        """A piece of the body, maybe an empty one; whether there is room for more. Raises RuntimeError before `start`;
-        to a client that has gone, and behind the end, it does nothing."""
+        """Writes a piece of the body, maybe an empty one. Returns False if there is no room for more. Raises
+        RuntimeError before `start`; to a client that has gone, and behind the end, it does nothing."""
         self._write(data, is_end=False)
         return not self.is_blocked
 

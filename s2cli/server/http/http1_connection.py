@@ -35,7 +35,7 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 # Of a response, before its writer has to wait.
 MAX_UNSENT_BYTES = 256 * 1024
-# In one piece.
+# One write to the transport has at most so much.
 WRITTEN_BYTES = 128 * 1024
 
 # From the connection, or the first byte of a head, to the end of the head.

@@ -327,15 +327,15 @@ class Store(Protocol):
     ) -> tuple[list[TokenRow], bool]: ...
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
-        """False: a token that has not expired has the id; nothing is changed then."""
+        """Insert the token. Returns False, and changes nothing, if an unexpired token has its id."""
         ...
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
-        """False: no token that has not expired has the id."""
+        """Remove the token. Returns False if no unexpired token has the id."""
         ...
 
     async def expire_tokens(self, now_ms: int) -> int | None:
-        """Remove some of those that have expired. When the next one is due; None if none expires."""
+        """Remove some of those that have expired. Returns when the next one expires; None if none does."""
         ...
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
@@ -345,7 +345,8 @@ class Store(Protocol):
     async def save_reply(self, reply: Reply) -> None: ...
 
     async def add_counts(self, points: Sequence[Point]) -> None:
-        """Add to the series, all or nothing. To `stored` the store itself adds what it deletes."""
+        """Add these points to the metric series, all or none. The store itself reduces the series `stored` by what it
+        deletes."""
         ...
 
     async def counted(

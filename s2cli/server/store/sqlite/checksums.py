@@ -129,7 +129,7 @@ def insert_sealed(
     connection: sqlite3.Connection, table: str, values: Sequence[Any], *, unless: str | None = None
 ) -> bool:
     """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
-    with. Whether that was done: with `unless`, not where a row has the same values in these columns."""
+    with. Returns False if `unless` is given and a row has the same values in these columns: nothing is changed then."""
     places = ",".join("?" * (len(values) + 1))
     conflict = "" if unless is None else f" ON CONFLICT({unless}) DO NOTHING"
     inserted = connection.execute(

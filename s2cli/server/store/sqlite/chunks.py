@@ -151,8 +151,8 @@ def _set_end(connection: sqlite3.Connection, stream_id: int, end_seq_num: int, t
 
 
 def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: int) -> bool:
-    """Delete some chunks that end at or before `end_seq_num`, the oldest first; whether there are more. With the last
-    chunk of all, the place where the stream continues is written into its row."""
+    """Delete some chunks that end at or before `end_seq_num`, the oldest first. Returns True if there are more. With
+    the last chunk of all, the place where the stream continues is written into its row."""
     first, last = chunk_id(stream_id, 0), chunk_id(stream_id, end_seq_num) - 1
     size_bytes = metered_bytes = 0
     deleted: tuple[Any, ...] | None = None
@@ -195,7 +195,7 @@ def free_pages(connection: sqlite3.Connection) -> int:
 
 
 def vacuum(connection: sqlite3.Connection) -> int:
-    """Give some free pages back to the file system; how many."""
+    """Give some free pages back to the file system. Returns how many."""
     pages = min(free_pages(connection) - FREE_PAGES, VACUUM_PAGES)
     if pages <= 0:
         return 0

@@ -115,7 +115,7 @@ class Room:
         return self._ballast.is_present or self._ballast.restore()
 
     def make(self) -> bool:
-        """Delete the ballast, so that deletion has room. Whether there was any."""
+        """Delete the ballast, so that deletion has room. Returns False if there was none."""
         return self._ballast.release()
 
     def restore(self) -> None:
@@ -204,7 +204,7 @@ class Ballast:
             os.close(descriptor)
 
     def release(self) -> bool:
-        """Delete the file. Whether there was one."""
+        """Delete the file. Returns False if there was none."""
         self.is_present = not self._size_bytes
         try:
             self._path.unlink()
@@ -213,7 +213,7 @@ class Ballast:
         return True
 
     def restore(self) -> bool:
-        """Write the file again, if it is gone and twice its size is free. Whether it is present now."""
+        """Write the file again, if it is gone and twice its size is free. Returns True if it is present now."""
         if not self.is_present:
             try:
                 disk = os.statvfs(self._directory)

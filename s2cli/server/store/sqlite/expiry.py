@@ -22,7 +22,7 @@ RECHECK_MS = 600_000
 
 
 def expire_slice(connection: sqlite3.Connection, now_ms: int) -> bool:
-    """Delete some chunks that have expired; whether there may be more."""
+    """Delete some chunks that have expired. Returns True if there may be more."""
     run = connection.execute("SELECT id, keep FROM run WHERE due <= ? ORDER BY due LIMIT 1", (now_ms,)).fetchone()
     if run is None:
         return False
@@ -84,7 +84,7 @@ def min_age_ms(config: Mapping[str, Any]) -> int:
 
 
 def delete_if_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> bool:
-    """Mark the stream as deleted if it has been empty for long enough; whether that was done."""
+    """Mark the stream as deleted if it has been empty for long enough. Returns True if so."""
     is_due = check_empty(connection, stream_id, now_ms)
     if is_due:
         change_sealed(connection, "stream", stream_id, "deleted_at=?", (now_ms,))

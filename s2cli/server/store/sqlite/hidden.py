@@ -26,7 +26,7 @@ Name = tuple[Any, ...]
 
 
 class Kind(Enum):
-    """What has names; the value is how it is called."""
+    """A kind of named thing; the value is its name in messages."""
 
     BASIN = "basin"
     STREAM = "stream"
@@ -92,8 +92,8 @@ _WALKS = {
 
 
 class Hidden:
-    """The names that were found to be hidden. Where `unknown` says why, any name of that kind may be. `rowless` kinds
-    have names of which only an index knows: their rows are lost."""
+    """Names on disk that a lookup cannot find. `unknown`: kinds that could not be checked, and why. `rowless`: kinds
+    that have names of which only an index knows: their rows are lost."""
 
     def __init__(self) -> None:
         self.names: dict[Kind, set[Name]] = {kind: set() for kind in Kind}

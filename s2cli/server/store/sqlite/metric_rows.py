@@ -213,7 +213,8 @@ def stored_bytes(connection: sqlite3.Connection, basin: str, stream: str) -> Sli
 
 
 def measure(connection: sqlite3.Connection, ids: Sequence[int], first_chunk: int) -> tuple[int, int, int]:
-    """The metered bytes of some of the streams; how many are done, and the chunk of the next one to continue with."""
+    """Returns the metered bytes of some of the streams, how many of them are done, and the chunk of the next one to
+    continue with."""
     size_bytes = chunks = done = 0
     for stream_id in ids[:MEASURE_STREAMS]:
         count, added, last = connection.execute(

@@ -38,7 +38,7 @@ def is_copy(path: Path) -> bool:
 
 
 def note(connection: sqlite3.Connection, path: Path) -> None:
-    """Notes the inode of the database at `path`."""
+    """Stores the inode of the database file, so that a plain copy is recognised."""
     inode = os.stat(path).st_ino
     forget(connection, unless=inode)
     connection.execute("INSERT INTO place(inode) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", (inode,))

@@ -41,6 +41,7 @@ from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 from s2cli.server.store.sqlite.write_log import WriteLog
+from s2cli.server.store.sqlite.writer_messages import Expire, Message, NoteTails, Stop, Trim
 
 IDLE_S = 0.01
 # About what an operation writes into the log, and how much of that is not in it yet.
@@ -53,8 +54,6 @@ STALL_S = 10.0
 COMMIT_TIMES_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)  # bounds of the histogram
 
 log = logging.getLogger("s2cli.server")
-
-Item = tuple[Append, ...] | Operation | PageCopy | list[tuple[int, int]] | set[int] | int | None
 
 
 class Writer:
@@ -78,7 +77,7 @@ class Writer:
         self._room = room
         self._on_written = on_written
         self._log = WriteLog(connection, gate, room, marker)
-        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._queue: SimpleQueue[Message] = SimpleQueue()
         self._lanes = Lanes()
         self._operations: deque[Operation] = deque()
         self._refused: list[Append] = []
@@ -93,26 +92,26 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, item: tuple[Append, ...] | Operation | PageCopy) -> None:
+    def put(self, message: tuple[Append, ...] | Operation | PageCopy) -> None:
         """Write it in its turn. A copy of the database is made in slices, between which all else proceeds."""
-        self._queue.put(item)
+        self._queue.put(message)
 
     def trim(self, trim_points: list[tuple[int, int]]) -> None:
-        """Delete, in time, the chunks of streams that end at or before a sequence number."""
-        self._queue.put(trim_points)
+        """Have chunks deleted later, in slices: those of each stream id that end at or before its trim point."""
+        self._queue.put(Trim(trim_points))
 
     def expire(self, now_ms: int) -> None:
-        """Delete, in time, what has expired by then."""
-        self._queue.put(now_ms)
+        """Have what has expired by `now_ms` deleted later, in slices."""
+        self._queue.put(Expire(now_ms))
 
     def note_tails(self, stream_ids: set[int]) -> None:
         """The rows of these streams do not say yet where they end: the next checkpoint is to see to it."""
-        self._queue.put(stream_ids)
+        self._queue.put(NoteTails(stream_ids))
 
     def stop(self) -> None:
         """Write what is queued, then end; blocks until the connection is closed, or the disk has not answered for
         `STALL_S`: then what nobody was told of may be lost."""
-        self._queue.put(None)
+        self._queue.put(Stop())
         while self._thread.is_alive() and not self.is_stalled:
             self._thread.join(LOOK_S)
 
@@ -201,8 +200,8 @@ class Writer:
             self._sort(queue.get_nowait())
 
     def _wait(self) -> None:
-        """Wait for the next item, or for room on a full disk. A pause is used for a checkpoint, but not the one between
-        an ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
+        """Wait for a message, or for room on a full disk. A pause is used for a checkpoint, but not the one between an
+        ack and the next append, unless that was a large one: the next is being parsed then, on another core."""
         self.busy_since_s = None
         if self._log.is_worth_a_pause:
             if not self._bulk and self._take_within(IDLE_S):
@@ -230,22 +229,22 @@ class Writer:
             return True
         return False
 
-    def _sort(self, item: Item) -> None:
-        if isinstance(item, tuple):
-            self._refused += [append for append in item if append.lane.broken is not None]
-            self._lanes.put([append for append in item if append.lane.broken is None])
-        elif item is None:
-            self._stopping = True
-        elif isinstance(item, Operation):
-            self._operations.append(item)
-        elif isinstance(item, PageCopy):
-            self._copies.append(item)
-        elif isinstance(item, int):
-            self._cleaner.expire(item)
-        elif isinstance(item, set):
-            self._log.note_grown(item)
+    def _sort(self, message: Message) -> None:
+        if isinstance(message, tuple):
+            self._refused += [append for append in message if append.lane.broken is not None]
+            self._lanes.put([append for append in message if append.lane.broken is None])
+        elif isinstance(message, Operation):
+            self._operations.append(message)
+        elif isinstance(message, PageCopy):
+            self._copies.append(message)
+        elif isinstance(message, Trim):
+            self._cleaner.trim(message.trim_points)
+        elif isinstance(message, Expire):
+            self._cleaner.expire(message.now_ms)
+        elif isinstance(message, NoteTails):
+            self._log.note_grown(message.stream_ids)
         else:
-            self._cleaner.trim(item)
+            self._stopping = True
 
     def _let_small_pass(self) -> None:
         """What is small and came during a bulk commit does not wait for the checkpoint after it, too."""
