@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from support.waiting import TIMEOUT_S, until
@@ -53,6 +52,11 @@ def write(path, data):
         file.write(data)
 
 
+def age(path, number):
+    """Gives a rotated file a time long ago, later than those with lower numbers: by their times files are put in order."""
+    os.utime(path, (1_700_000_000 + number,) * 2)
+
+
 def test_a_file_that_is_followed_is_read_on_where_it_was(s2, uri, start, tmp_path):
     path = tmp_path / "app.log"
     path.write_bytes(b"1\n2\nhal")
@@ -81,11 +85,10 @@ def test_what_was_rotated_while_nobody_read_it_is_not_lost(s2, uri, start, tmp_p
     until(lambda: s2("read", uri).stdout == b"1\n2\n")
     stop(process)
     write(path, b"3\nunended")
-    path.rename(tmp_path / "app.log.3")
+    age(path.rename(tmp_path / "app.log.3"), 0)
     for number, text in ((2, b"4\n"), (1, b"5\n6\n")):
-        time.sleep(0.02)  # rotations are told by the times of the files
         (tmp_path / f"app.log.{number}").write_bytes(text)
-    time.sleep(0.02)
+        age(tmp_path / f"app.log.{number}", 3 - number)
     path.write_bytes(b"7\n")
     write(tmp_path / "app.log-errors", b"still another log\n")
     process = start(uri, path)
@@ -106,8 +109,7 @@ def test_a_file_that_was_copied_and_cut_is_found_by_its_copy(s2, uri, start, tmp
     until(lambda: s2("read", uri).stdout == lines)
     stop(process)
     write(path, b"last\n")
-    shutil.copy(path, tmp_path / "app.log.1")
-    time.sleep(0.02)
+    age(shutil.copy(path, tmp_path / "app.log.1"), 0)
     path.write_bytes(b"new 1\n")
     process = start(uri, path)
     until(lambda: s2("read", uri).stdout == lines + b"last\nnew 1\n")
@@ -127,10 +129,9 @@ def test_lines_that_are_gone_are_an_error_and_no_gap(s2, uri, start, tmp_path, h
     elif how == "cut":
         path.write_bytes(b"banner\n1\n")
     else:
-        path.rename(tmp_path / "app.log.2")
-        time.sleep(0.02)
+        age(path.rename(tmp_path / "app.log.2"), 0)
         (tmp_path / "app.log.1.gz").write_bytes(b"compressed")
-        time.sleep(0.02)
+        age(tmp_path / "app.log.1.gz", 1)
         path.write_bytes(b"banner\n")
         text = "app.log.1.gz comes next, and is compressed: its lines cannot be read"
     result = s2("append", uri, "--follow-file", path, "--state", "app", code=2)
@@ -204,10 +205,9 @@ def test_kills_of_command_and_server_between_rotations_leave_each_line_once(numb
         write(path, lines[half:])
         expected += lines
         if dice.random() < 0.4:
-            time.sleep(0.02)
             rotated -= 1
+            age(path, 100 - rotated)
             path.rename(tmp_path / f"app.log.{rotated}")
-            time.sleep(0.02)
             path.touch()
         if is_killed:
             process = start(uri, path, "--create", "-q", server=server)

@@ -141,3 +141,10 @@ def open_append(server, basin, stream="stream", **options):
 
 def open_read(server, basin, query="", stream="stream", **options):
     return contextlib.closing(Session(server, "GET", stream, basin, query=f"?{query}" if query else "", **options))
+
+
+def append(server, basin, *records, stream="stream"):
+    """Appends one batch, and returns its ack as Session.ack() does."""
+    with open_append(server, basin, stream) as session:
+        session.append(*records)
+        return session.ack()

@@ -22,6 +22,11 @@ def until(condition):
     return found
 
 
+def until_gone(server, path, basin=None) -> None:
+    """Waits until the server answers 404 for a basin or stream."""
+    until(lambda: server.request("GET", path, basin=basin).status == 404)
+
+
 async def until_async(condition):
     """The same in a coroutine, and `condition` may be a coroutine function."""
     deadline_s = time.monotonic() + TIMEOUT_S

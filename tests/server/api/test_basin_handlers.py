@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from support.waiting import until
+from support.waiting import until_gone
 
 UNSET = {
     "default_stream_config": None,
@@ -26,10 +26,6 @@ def config_of(server, name):
     answer = server.request("GET", f"/v1/basins/{name}")
     assert answer.status == 200, answer
     return answer.json()
-
-
-def await_gone(server, path, basin=None):
-    until(lambda: server.request("GET", path, basin=basin).status == 404)
 
 
 def assert_error(answer, status, code):
@@ -170,7 +166,7 @@ def test_delete_takes_the_streams_along(shared_server):
     answer = shared_server.request("DELETE", f"/v1/basins/{name}")
     assert (answer.status, answer.body, answer.headers["content-length"]) == (202, b"", "0")
     assert "content-type" not in answer.headers
-    await_gone(shared_server, f"/v1/basins/{name}")
+    until_gone(shared_server, f"/v1/basins/{name}")
     assert shared_server.request("GET", "/v1/streams", basin=name).status == 404
     assert_error(shared_server.request("DELETE", f"/v1/basins/{name}"), 404, "basin_not_found")
     # The name is free again, and nothing of the old basin is in the new one.

@@ -2,16 +2,10 @@ import base64
 import json
 
 import pytest
-from support.s2s import append_input, open_append
+from support.s2s import append, append_input, open_append
 from support.sse import open_events
 
 from s2cli.server.api import follow
-
-
-def append(server, basin, *records, stream="stream"):
-    with open_append(server, basin, stream) as session:
-        session.append(*records)
-        return session.ack()
 
 
 @pytest.fixture

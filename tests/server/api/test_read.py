@@ -2,7 +2,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from support.s2s import append_input, open_append, open_read
+from support.s2s import append, append_input, open_append, open_read
 from support.waiting import INTERVAL_S, TIMEOUT_S
 
 from s2cli.server.api import follow as following
@@ -116,12 +116,6 @@ def test_a_head_request(shared_server, basin):
     assert (answer.status, answer.body) == (200, b"")
     answer = shared_server.request("HEAD", "/v1/streams/stream/records/tail", basin=basin)
     assert (answer.status, answer.body) == (200, b"")
-
-
-def append(server, basin, *bodies, stream="stream"):
-    with open_append(server, basin, stream) as session:
-        session.append(*bodies)
-        return session.ack()
 
 
 def test_a_follower_beats_at_the_tail_and_gets_what_comes(shared_server, basin):

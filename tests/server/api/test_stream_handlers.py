@@ -3,7 +3,7 @@ import json
 import threading
 
 import pytest
-from support.waiting import TIMEOUT_S, until
+from support.waiting import TIMEOUT_S, until, until_gone
 
 DEFAULTS = {
     "storage_class": "express",
@@ -37,10 +37,6 @@ def append(server, basin, name, *bodies):
 def assert_error(answer, status, code):
     assert (answer.status, answer.json()["code"]) == (status, code), answer
     return answer.json()["message"]
-
-
-def await_gone(server, basin, name):
-    until(lambda: server.request("GET", f"/v1/streams/{name}", basin=basin).status == 404)
 
 
 def test_create_and_get(shared_server, basin):
@@ -130,7 +126,7 @@ def test_delete_frees_the_name_and_the_numbers_start_again(shared_server, basin)
     append(shared_server, basin, "s", "one", "two")
     answer = shared_server.request("DELETE", "/v1/streams/s", basin=basin)
     assert (answer.status, answer.body, answer.headers["content-length"]) == (202, b"", "0")
-    await_gone(shared_server, basin, "s")
+    until_gone(shared_server, "/v1/streams/s", basin)
     assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
     assert_error(append(shared_server, basin, "s", "three"), 404, "stream_not_found")
     assert create(shared_server, basin, "s").status == 201
@@ -214,7 +210,7 @@ def test_no_stream_survives_its_basin_however_they_race(shared_server, operation
         assert started.wait(TIMEOUT_S)
         assert shared_server.request("DELETE", f"/v1/basins/{basin}").status == 202
         maker.join(TIMEOUT_S)
-        until(lambda basin=basin: shared_server.request("GET", f"/v1/basins/{basin}").status == 404)
+        until_gone(shared_server, f"/v1/basins/{basin}")
         shared_server.create_basin(basin)
         assert shared_server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
 
@@ -278,4 +274,4 @@ def test_puts_deletions_and_appends_that_create_at_once_end_in_one_state(shared_
         bodies = shared_server.request("GET", "/v1/streams/busy/records?seq_num=0&count=100", basin=basin).json()
         assert [record["seq_num"] for record in bodies["records"]] == list(range(tail))
         shared_server.request("DELETE", "/v1/streams/busy", basin=basin)
-        until(lambda: shared_server.request("GET", "/v1/streams/busy", basin=basin).status == 404)
+        until_gone(shared_server, "/v1/streams/busy", basin)

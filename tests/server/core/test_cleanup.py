@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from support.s2s import open_read
-from support.waiting import until
+from support.waiting import until, until_gone
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import StreamRow
@@ -35,10 +35,6 @@ class Stumbling:
         return await self._store.delete_chunks(stream_id, uid)
 
 
-def await_gone(server, path, basin=None):
-    until(lambda: server.request("GET", path, basin=basin).status == 404)
-
-
 @pytest.mark.parametrize("error", [ApiError("storage", "the disk is full"), ZeroDivisionError("a bug")])
 def test_a_removal_that_fails_is_tried_again(make_thread_server, monkeypatch, error):
     monkeypatch.setattr("s2cli.server.core.cleanup.RETRY_S", 0.01)
@@ -51,7 +47,7 @@ def test_a_removal_that_fails_is_tried_again(make_thread_server, monkeypatch, er
     server.create_basin("some-basin")
     server.create_stream("some-basin", "s")
     server.request("DELETE", "/v1/streams/s", basin="some-basin")
-    await_gone(server, "/v1/streams/s", "some-basin")
+    until_gone(server, "/v1/streams/s", "some-basin")
     assert errors == []
 
 
@@ -147,7 +143,7 @@ def test_while_a_removal_is_pending_everything_says_so(make_thread_server, monke
     assert (info["state"], info["deleted_at"] is not None) == ("deleting", True)
     assert server.request("GET", "/v1/streams", basin=basin).status == 200
     errors.clear()
-    await_gone(server, f"/v1/basins/{basin}")
+    until_gone(server, f"/v1/basins/{basin}")
 
 
 def test_a_large_removal_does_not_keep_a_small_name(make_thread_server):
@@ -167,9 +163,9 @@ def test_a_large_removal_does_not_keep_a_small_name(make_thread_server):
         server.create_stream(basin, name)
     for name in "large", "small":
         server.request("DELETE", f"/v1/streams/{name}", basin=basin)
-    await_gone(server, "/v1/streams/small", basin)
+    until_gone(server, "/v1/streams/small", basin)
     endless.clear()
-    await_gone(server, "/v1/streams/large", basin)
+    until_gone(server, "/v1/streams/large", basin)
 
 
 def test_a_store_that_takes_nothing_more_is_not_healthy(make_thread_server):
@@ -226,7 +222,7 @@ def test_with_a_basin_all_its_streams_are_deleted_at_once(make_thread_server, mo
     listed = server.request("GET", "/v1/streams", basin=basin).json()["streams"]
     assert [info["deleted_at"] is not None for info in listed] == [True, True]
     full.clear()
-    await_gone(server, f"/v1/basins/{basin}")
+    until_gone(server, f"/v1/basins/{basin}")
     server.create_basin(basin)
     assert server.request("GET", "/v1/streams", basin=basin).json()["streams"] == []
 
@@ -264,7 +260,7 @@ def test_more_streams_than_wait_in_memory_are_all_removed_and_none_twice(make_th
     assert removed == []
     errors.clear()
     for number in range(16):
-        await_gone(server, f"/v1/streams/s{number}", "some-basin")
+        until_gone(server, f"/v1/streams/s{number}", "some-basin")
     assert len(removed) == len(set(removed)) == 16
     assert max(map(len, pages)) == 3
     streams = server.request("GET", "/v1/streams", basin="some-basin").json()["streams"]
@@ -342,7 +338,7 @@ def test_a_basin_with_many_streams_goes_however_often_the_server_is_killed(make_
         for stream in last, "new":
             assert server.request("PUT", f"/v1/streams/{stream}", basin="doomed-basin").status in (404, 409)
     await_streams_left(0)
-    await_gone(server, "/v1/basins/doomed-basin")
+    until_gone(server, "/v1/basins/doomed-basin")
     server.create_basin("doomed-basin")
     assert server.request("GET", "/v1/streams", basin="doomed-basin").json()["streams"] == []
     server.create_stream("doomed-basin", last)
