@@ -278,7 +278,7 @@ def cancel_copy(client: ApiClient) -> None:
 
 
 def trust_clock(client: ApiClient) -> Resource:
-    """Has a server trust a clock that was set forward by more than a day (protocol section 16.6)."""
+    """Has a server trust a clock that was set forward by more than a day (protocol section 2.7)."""
     return _resource(client.call(Waiter(Interrupts()), "POST", "/lite/clock"))
 
 

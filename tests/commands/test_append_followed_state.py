@@ -53,7 +53,7 @@ def write(path, data):
 
 
 def age(path, number):
-    """Gives a rotated file a time long ago, later than those with lower numbers: by their times files are put in order."""
+    """Gives a rotated file a time long ago, later than those with lower numbers: by their times they are ordered."""
     os.utime(path, (1_700_000_000 + number,) * 2)
 
 

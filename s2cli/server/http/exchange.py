@@ -161,7 +161,7 @@ class Exchange(ABC):
             self._wake_reader()
 
     def deliver(self) -> None:
-        """Has an application go on that waits for what has come."""
+        """Wakes an application that waits for what has come."""
         if self._reader is not None:
             if self._parts or self.has_come:
                 self._wake_reader()
