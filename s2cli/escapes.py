@@ -18,7 +18,7 @@ _IN_LINES = f"[\0-\x1f{_BEYOND_C0}]"
 
 # The UTF-8 of each of _BEYOND_C0 begins with one of these, and that of few other characters does.
 _FIRST_BYTES = b"\x7f\xc2\xd8"
-_FIRST_BYTE_OF_PUNCTUATION = b"\xe2"  # dashes, quotes and bullets have it too: looked at more closely
+_FIRST_BYTE_OF_PUNCTUATION = b"\xe2"  # dashes, quotes and bullets have it too: they are told apart below
 _REST_OF_CONTROLS = {
     character.encode()[1:] for character in map(chr, range(0x2000, 0x2070)) if not character.isprintable()
 }

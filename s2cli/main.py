@@ -142,7 +142,7 @@ def _understand(words: list[str]) -> tuple[str, CommonArgs | None]:
 
 
 def _without_program(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """The words, and apart from them a command line to run: what stands behind `--` in an append, unless it begins with
+    """The words, and apart from them a command line to run: what follows `--` in an append, unless it begins with
     the URI of the stream."""
     if "--" not in words:
         return words, ()

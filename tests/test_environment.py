@@ -10,7 +10,7 @@ from s2cli.cli.command_tree import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 MODULES = [path for path in (ROOT / "s2cli").rglob("*.py") if not path.name.endswith("_pb2.py")]
-# A web server sets it where it calls a program: what it says is not looked at, only that it is there.
+# A web server sets it where it calls a program: what it says is ignored, only its presence counts.
 OF_WEB_SERVERS = {"REQUEST_METHOD"}
 
 

@@ -1,7 +1,7 @@
 """What a command gets from its command line, and how its options are declared: as a class.
 
 The annotations of the class are the grammar, its defaults those of the options, its docstring the help; an object of it
-is what the command gets. Options that several commands share stand in a class that theirs inherit. What is `Annotated`
+is what the command gets. Options that several commands share are in a class that theirs inherit. What is `Annotated`
 is an option or an operand; those of the class itself come first.
 
 The tables of the strict parser and the completion scripts are made from these classes (completions/generate). Nothing
@@ -30,7 +30,7 @@ BASIN_MEMBERS = (*STREAM_MEMBERS, "stream-cipher")
 
 
 class CommonArgs:
-    """The options that every command has: their spelling and help stand in command_tree.GLOBAL_OPTIONS."""
+    """The options that every command has: their spelling and help are in command_tree.GLOBAL_OPTIONS."""
 
     local: Annotated[bool, global_option("local")] = False
     profile: Annotated[str | None, global_option("profile")] = None

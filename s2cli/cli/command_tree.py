@@ -116,7 +116,7 @@ GROUPS = {
     "state": "Where commands with --state resume: list, show, reset",
 }
 
-# Parameter -> spelling, as in shared_options.option, and help. They stand before or after the command.
+# Parameter -> spelling, as in shared_options.option, and help. They are written before or after the command.
 GLOBAL_OPTIONS: dict[str, tuple[str, str]] = {
     "local": ("--local", "Use the embedded server of this machine (profile local)"),
     "profile": ("--profile NAME", "Use this profile of profiles.toml [env: S2_PROFILE]"),
@@ -136,7 +136,7 @@ OPTIONS_OF_COMMANDS = {"lite": {"quiet": "Print only the lines to paste", "verbo
 # What every command has beside them; --no-color is there, and not shown.
 COMMON_OPTIONS = (("-h, --help", "Show help"), ("-V, --version", "Show the version"))
 
-# The texts of these tables stand in README.md too.
+# The texts of these tables are in README.md too.
 EXIT_CODES = {
     "0": "done; also when the reader of stdout went away",
     "1": "another failure",

@@ -1,6 +1,6 @@
 """Pages of help on stdout, for a terminal of any width: `s2 --help`, `s2 help TOPIC`, and the layout of all others.
 
-Nothing heavy is imported here: `s2 --help` prints what stands in this file and in command_tree.
+Nothing heavy is imported here: `s2 --help` prints what is in this file and in command_tree.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _heading(title: str) -> str:
 
 
 def prose(text: str, width: int) -> str:
-    """Paragraphs as they stand, or filled anew where they are wider than the terminal. Indented lines are command
+    """Paragraphs as they are, or filled anew where they are wider than the terminal. Indented lines are command
     lines: they stay whole, so that they can be copied."""
     done: list[str] = []
     paragraph: list[str] = []

@@ -31,7 +31,7 @@ class LiteArgs(CommonArgs):
     reach needs a root token, or --no-auth.
 
     With a word behind it, it is about the data of --local, or of --data, and the
-    server that may run there. `check` looks at everything and says what is wrong.
+    server that may run there. `check` reads everything and says what is wrong.
     `repair` lets streams resume after records were lost, when no server runs.
     `backup` makes a new directory, while the server runs; `restore` replaces data.
     `trust-clock` tells a server whose clock was set forward by more than a day, and

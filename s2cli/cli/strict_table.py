@@ -3,7 +3,7 @@
 Of each command: the function that runs it, the class of its options, its operands (parameter, kind, whether it must be
 there) and its flags. A flag has a parameter and takes what its kind says: True or False (a switch that means this),
 "text", "many" (text, repeatable), a tuple of choices, a range of integers, or what makes a value of the text. The
-commands that are about records stand here, the others in strict_table_others: a start reads what it needs.
+commands that are about records are here, the others in strict_table_others: a start reads what it needs.
 """
 # fmt: off
 

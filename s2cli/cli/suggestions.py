@@ -1,6 +1,6 @@
 """What was meant by a word that is not known: near spellings, and what other tools call it.
 
-Only looked at when something is wrong. A guess that is not near is worse than none.
+Only imported when something is wrong. A guess that is not near is worse than none.
 """
 
 from __future__ import annotations

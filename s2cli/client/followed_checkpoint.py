@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FollowedCheckpoint(Checkpoint):
-    """Its lines are counted in the file that they stand in."""
+    """Its lines are counted in the file that they are in."""
 
     __slots__ = ("_file",)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # Device and inode of the file that has the name now (None: there is none), and the size of the open file
     Sight = tuple[FileId | None, int]
 
-LOOK_S = 0.1  # between two looks at a file that has nothing new
+LOOK_S = 0.1  # between two checks of a file that has nothing new
 
 
 class _Stretch:

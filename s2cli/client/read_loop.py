@@ -256,7 +256,7 @@ class ReadLoop:
         patience = Patience(None)
         empty = 0  # answers in a row
         while True:
-            # Where the read stands must be known before it waits: a start by time would move.
+            # The position of the read must be known before it waits: a start by time would move.
             knows_place = session.cursor is not None
             self._expect(waits=session.follow and knows_place)
             query = session.call_query(CALL_WAIT_S if session.follow and knows_place else 0)

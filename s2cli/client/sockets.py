@@ -276,7 +276,7 @@ def refuse_proxy(scheme: str, host: str, port: int) -> None:
     if is_loopback(host):
         return
     for variable in PROXY_VARIABLES[scheme]:
-        # A web server passes the header `Proxy:` on as HTTP_PROXY: like everybody, we look at the lower-case name alone
+        # A web server passes the header `Proxy:` on as HTTP_PROXY: like everybody, we read the lower-case name alone
         # where such a server calls us.
         if variable == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ:
             continue

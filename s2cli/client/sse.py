@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# With all that stands before it. The longest batch there is takes 5 MiB.
+# With all that comes before it. The longest batch there is takes 5 MiB.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"[DONE]"
 

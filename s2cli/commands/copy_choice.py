@@ -52,7 +52,7 @@ class CopyChoice:
 
     @property
     def bodies_only(self) -> bool:
-        """Whether nothing but bodies is looked at."""
+        """Whether only the bodies of records are needed."""
         return self._jq is None and (self._filter is None or self._filter.bodies_only)
 
     def check(self) -> None:

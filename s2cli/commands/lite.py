@@ -1,7 +1,7 @@
 """`s2 lite`: the embedded server in the foreground, and `status` and `stop` for the one that runs. What `status` shows
-stands in lite_status, and what is done with the data in lite_check, lite_repair and lite_backup.
+is in lite_status, and what is done with the data in lite_check, lite_repair and lite_backup.
 
-The server gets a process image of its own: `lite` replaces the one it is in, which by then has loaded the whole command
+The server gets a process image of its own: `lite` replaces the one it is in, which has already loaded the whole command
 line, by `python -m s2cli.commands.lite`, which loads only the server. The `local` profile starts the same module.
 """
 
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.other_args import LiteArgs
 
-# What self-hosted servers do not look at, but every official client demands.
+# What self-hosted servers ignore, but every official client demands.
 PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
 
 # The official name of what --init-file says.

@@ -62,7 +62,7 @@ class ReadReport:
         self._to_file = goes_to_file(args.output_file)
         self._live = self._to_file and console.stderr_is_terminal()
         self._hints = args.follow and console.stderr_is_terminal()
-        self._shown = False  # a live line stands there
+        self._shown = False  # a live line is on the terminal
         self._started = time.monotonic()
         self._next_tick = 0.0
         self._first: int | None = None

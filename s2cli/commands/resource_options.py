@@ -81,7 +81,7 @@ def new_request_token() -> str:
     return os.urandom(16).hex()
 
 
-# Member, as --unset names it -> where it stands in a StreamConfig. A whole group is unset where it has one member.
+# Member, as --unset names it -> where it is in a StreamConfig. A whole group is unset where it has one member.
 _PLACES: dict[str, tuple[str, ...]] = {
     "storage-class": ("storage_class",),
     "retention-policy": ("retention_policy",),

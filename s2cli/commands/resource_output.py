@@ -119,7 +119,7 @@ def settings(config: Resource, prefix: str = "") -> Iterable[tuple[str, str]]:
 
 
 def text_of(value: object) -> str:
-    """`value` as it stands in a cell of a table: `-` for None and for the empty string."""
+    """`value` as it is shown in a cell of a table: `-` for None and for the empty string."""
     if value is None or value == "":
         return "-"
     return value if isinstance(value, str) else console.encode_json(value).decode()

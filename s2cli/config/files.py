@@ -1,6 +1,6 @@
 """The files that configure the client: our profiles.toml, the official tool's config.toml, and files with a token.
 
-`tomllib` (10 ms) is imported only where a file exists. No error quotes a file's text: a token may stand in it.
+`tomllib` (10 ms) is imported only where a file exists. No error quotes a file's text: a token may be in it.
 """
 
 from __future__ import annotations

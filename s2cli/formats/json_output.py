@@ -78,7 +78,7 @@ def encode_json_body(data: bytes) -> str:
     text = data.decode()
     if not is_container(text):
         return _quote(text)
-    # In valid JSON these stand between values alone: strings have them escaped.
+    # In valid JSON these are only between values: strings have them escaped.
     return text.replace("\n", " ").replace("\r", " ")
 
 

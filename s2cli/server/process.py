@@ -49,7 +49,7 @@ HOST_STOP_S = 1.0
 YOUNG_OBJECTS = 5000
 # In collections of the middle generation, of ten times as many objects.
 FULL_COLLECTION_EVERY = 4
-# How often an idle server looks at the time, and whether its socket is still there.
+# How often an idle server checks the time, and that its socket is still there.
 WATCH_S = 5.0
 
 
@@ -201,7 +201,7 @@ async def _until_end(
 async def _drain(server: Server, hosts: list[Host]) -> None:
     """From SERVING to CLOSED, phase by phase."""
     # Whoever leaves us must not come back to us: a session of the official Python library whose connection is taken and
-    # then ended has sent inputs by then, and loses one of those that follow more often than not.
+    # then ended has already sent inputs, and loses one of those that follow more often than not.
     for host in hosts:
         host.stop_listening()
     server.enter(Phase.REFUSING)

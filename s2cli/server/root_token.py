@@ -36,7 +36,7 @@ def _read(path: str) -> bytes:
 
 def _checked(data: bytes, where: str) -> str:
     token = data.strip()
-    # As it stands in a header, with no blank in it.
+    # As it is in a header, with no blank in it.
     if not token or len(data) > MAX_BYTES or any(not 0x21 <= byte <= 0x7E for byte in token):
         raise UsageError(f"{where} has no token: it must be one word of printable ASCII")
     return token.decode()

@@ -177,7 +177,7 @@ def encode_record(body: bytes, headers: bytes = b"", timestamp: int | None = Non
 
 
 def encode_conditions(match_seq_num: int | None, fencing_token: bytes | None) -> bytes:
-    """What stands after the records of an AppendInput that is to be conditional."""
+    """What follows the records of an AppendInput that is to be conditional."""
     # match_seq_num = 2, varint; fencing_token = 3, length-delimited.
     match = b"" if match_seq_num is None else b"\x10" + encode_varint(match_seq_num)
     token = b"" if fencing_token is None else b"\x1a" + encode_varint(len(fencing_token)) + fencing_token

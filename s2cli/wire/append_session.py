@@ -303,7 +303,7 @@ class AppendSession:
             if error.retryable:
                 return True
         elif not exact:
-            # A late copy of ours may be what stands there now, and the account must be true: look first.
+            # A late copy of ours may be what is there now, and the account must be true: resolve it first.
             if isinstance(error, FencingTokenMismatchError):
                 self._fenced = error
             return True
@@ -316,7 +316,7 @@ class AppendSession:
         raise error
 
     def needs_resolution(self) -> bool:
-        """Whether the stream has to be looked at before anything is sent: where batches are doubtful, and either a
+        """Whether the stream has to be read before anything is sent: where batches are doubtful, and either a
         fencing token refuses to have them sent again or the user did not ask to send again blindly."""
         return self.doubtful and (self._fenced is not None or not (self.state == SHARED and self._policy == RESEND))
 

@@ -77,7 +77,7 @@ def _inflate_zstd(body: bytes, limit_bytes: int) -> bytes:
 
 
 def _has_extra_data(decompressor: zstandard.ZstdDecompressor, body: bytes) -> bool:
-    """`allow_extra_data` does not look at frames that do not name their size. Only for a body that is known to inflate
+    """`allow_extra_data` ignores frames that do not name their size. Only for a body that is known to inflate
     to no more than it may."""
     stream = decompressor.decompressobj()
     stream.decompress(body)
@@ -104,7 +104,7 @@ _FLAWS = {
     "Expecting ',' delimiter": "a comma is missing",
     "Unterminated string starting at": "there is no end to the string",
     "Invalid control character at": "a string must not have the control character",
-    "Extra data": "something stands behind the end",
+    "Extra data": "something follows the end",
 }
 
 

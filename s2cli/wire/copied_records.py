@@ -167,7 +167,7 @@ def _lines(seq_nums: Sequence[int]) -> list[Range]:
 
 
 class _TimedPrefixes(dict[int, bytes]):
-    """Body size -> what stands before that body in an AppendInput whose records have this timestamp."""
+    """Body size -> what precedes that body in an AppendInput whose records have this timestamp."""
 
     def __init__(self, timestamp: int) -> None:
         super().__init__()

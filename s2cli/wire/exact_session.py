@@ -50,7 +50,7 @@ class ExactSession(AppendSession):
         self._least = 0  # where the stream is known to have ended: it cannot end before that now
         self._is_compared = True
         self._may_come_late = False
-        self._matched = 0  # records of the first batch in flight that stand in the stream
+        self._matched = 0  # records of the first batch in flight that are in the stream
         self._keys: list[bytes] = []  # of that batch
         self._tail_seq_num = 0
         super().__init__(

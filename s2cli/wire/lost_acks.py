@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # The states of a resolution, and which may follow which (drawn in s2cli/README.md). FOREIGN: resolved, and somebody
-# else's records stand where ours should. Texts, no enum: its import would cost each start 4 ms.
+# else's records are where ours should be. Texts, no enum: its import would cost each start 4 ms.
 ASKING, COMPARING, SEARCHING = "asking", "comparing", "searching"
 RESOLVED, FOREIGN, RECREATED, UNDECIDED = "resolved", "foreign", "recreated", "undecided"
 FOLLOWS = {
@@ -33,8 +33,8 @@ class LostAckResolver:
     first line of each batch that is durable to its sequence number. `why` says why the state is UNDECIDED.
 
     While we write alone, a batch is durable if and only if the records at exactly its place equal it. In shared mode
-    it counts as durable only if its content stands once in what was written since `floor`, and no other of the batches
-    is equal to it: a batch that is sent again may stand there twice, one that is wrongly counted would be lost.
+    it counts as durable only if its content is once in what was written since `floor`, and no other of the batches
+    is equal to it: a batch that is sent again may be there twice, one that is wrongly counted would be lost.
     """
 
     __slots__ = ("_batches", "_cursor", "_end", "_places", "_search", "_shared", "found", "state", "tail", "why")
@@ -100,7 +100,7 @@ class LostAckResolver:
     def _compared(self) -> None:
         """Ends the comparison: a record differs from ours, or all were compared."""
         self.found = self._places.found
-        # A batch is all or nothing: where only its beginning stands, or anything behind it, it is not ours.
+        # A batch is all or nothing: where only its beginning is there, or anything behind it, it is not ours.
         is_foreign = len(self.found) < len(self._batches) and self.tail > self._places.found_end
         self._enter(FOREIGN if is_foreign else RESOLVED)
 
@@ -164,7 +164,7 @@ class _Search:
         self._longest = max(map(len, lines_of), default=0)
         self._window: list[bytes] = []
         self._count = 0  # records in all
-        self._places: dict[int, list[int]] = {}  # line -> where its content stands; two are as good as many
+        self._places: dict[int, list[int]] = {}  # line -> where its content is; two are as good as many
 
     def feed(self, key: bytes) -> None:
         self._window.append(key)
@@ -173,7 +173,7 @@ class _Search:
             self._scan(len(self._window) - self._longest + 1)
 
     def finish(self, end_seq_num: int) -> dict[int, int]:
-        """First line -> sequence number, of the batches that stand there once; the run ended before `end_seq_num`."""
+        """First line -> sequence number, of the batches that are there once; the run ended before `end_seq_num`."""
         self._scan(len(self._window))
         first = end_seq_num - self._count
         return {line: first + places[0] for line, places in self._places.items() if len(places) == 1}

@@ -41,7 +41,7 @@ def encode_varint(value: int) -> bytes:
 
 
 class _AppendPrefixes(dict[int, bytes]):
-    """Body size -> what stands before that body in an AppendInput."""
+    """Body size -> what precedes that body in an AppendInput."""
 
     def __missing__(self, size: int) -> bytes:
         # records = 1 and body = 3, both length-delimited; an empty body is left out.
@@ -61,7 +61,7 @@ def metered_bodies_bytes(bodies: list[bytes]) -> int:
 
 
 def append_parts(bodies: list[bytes]) -> list[bytes]:
-    """An AppendInput of bodies alone, in parts to be joined: the bodies themselves, and what stands before each."""
+    """An AppendInput of bodies alone, in parts to be joined: the bodies themselves, and what precedes each."""
     parts = bodies * 2
     parts[1::2] = bodies
     parts[::2] = map(_append_prefix_of, map(len, bodies))
@@ -86,7 +86,7 @@ _low_seq_bytes: list[bytes] = []
 
 
 class _RecordPrefixes(dict[int, bytes]):
-    """Body size -> what stands before that body in a ReadBatch, where the fields after it take `suffix_bytes`."""
+    """Body size -> what precedes that body in a ReadBatch, where the fields after it take `suffix_bytes`."""
 
     def __init__(self, suffix_bytes: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ _timestamp_fields = _TimestampFields()
 def encode_records(bodies: list[bytes], first_seq_num: int, timestamp: int) -> bytes:
     """A ReadBatch of bodies alone that all have one timestamp: protobuf reads it, though it would write other bytes.
 
-    In each record the body stands first, then the sequence number: its low 14 bits from a table, the rest, with the
+    In each record the body is first, then the sequence number: its low 14 bits from a table, the rest, with the
     timestamp, from a suffix that is the same until those bits run over.
     """
     if not _low_seq_bytes:

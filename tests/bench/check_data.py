@@ -1,4 +1,4 @@
-"""How fast `s2 lite check` looks at data: `check_data.py --mib 1024 --body-bytes 1000 --runs 3`.
+"""How fast `s2 lite check` reads data: `check_data.py --mib 1024 --body-bytes 1000 --runs 3`.
 
 A server is filled and stopped; then the check runs on its directory, and once more beside the running server. The
 figure is the size of the database by the time of the whole command, from the page cache.

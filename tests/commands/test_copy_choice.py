@@ -66,7 +66,7 @@ def test_the_records_that_options_choose_are_copied_as_they_are(s2, source, basi
     assert f", {skipped} skipped (".encode() in result.stderr
     again = s2("copy", source, f"s2://{basin}/copy", *options, "-o", "json")
     account = json.loads(again.stdout)
-    # What was left out behind the last record of the copy is not looked at again.
+    # What was left out behind the last record of the copy is not read again.
     assert (account["copied"], account["skipped"], account["next_source_seq_num"]) == (0, 0, COUNT)
     assert again.stderr == b""
 

@@ -155,7 +155,7 @@ PLANTED = {
         (0, 1, batch("a"), Appended(0, 1)),
         (2, 3, Read(0, 10), found(0, "x")),
     ),
-    "a condition on the place that is not looked at": (
+    "a condition on the place that is not checked": (
         *A_THEN_B,
         (4, 5, batch("c", match_seq_num=1), Appended(2, 3)),
     ),
@@ -164,7 +164,7 @@ PLANTED = {
         (1, 2, batch("b", match_seq_num=0), SeqNumMismatch(1)),
         (3, 4, CheckTail(), Tail(0)),
     ),
-    "a fence that is not looked at": (
+    "a fence that is not checked": (
         (0, 1, fence("t"), Appended(0, 1)),
         (2, 3, batch("a", fencing_token="old"), Appended(1, 2)),
     ),

@@ -148,7 +148,7 @@ def test_a_basin_that_is_being_deleted(make_server, tmp_path):
         ('{"basins": [}', "a value is missing at column 13"),
         ('{"basins" [', "a colon is missing at column 11"),
         ('{"basins": []\n"x": 1}', "a comma is missing at line 2, column 1"),
-        ("{} {}", "something stands behind the end at column 4"),
+        ("{} {}", "something follows the end at column 4"),
         ("[" * 100_000, "nested too deep"),
         (b"\xff", "byte 1 is not UTF-8"),
         ([], "it must be an object"),

@@ -189,7 +189,7 @@ async def _append_once(
 
     async def execute(draft: Draft) -> Reply:
         def reply(admitted: Admitted) -> Reply:
-            # It is written with the records: of the tail only that it is not before their end is known by then.
+            # It is written with the records: all that is known of the tail yet is that it is not before their end.
             start, start_timestamp, end, end_timestamp, _, _ = _positions(admitted)
             positions = start, start_timestamp, end, end_timestamp, end, end_timestamp
             content_type, body = _ack(media, positions)

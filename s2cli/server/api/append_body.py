@@ -220,7 +220,7 @@ def _scan_large(data: bytes) -> BodiesOnly | None:
             at = end
     except IndexError:
         return None
-    # What stands behind the records; anything strange in there is found by that function.
+    # What follows the records; anything strange in there is found by that function.
     rest = split_append(data[at:])
     if rest is None or rest[0]:
         return None

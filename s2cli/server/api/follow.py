@@ -70,7 +70,7 @@ class ReadSession:
         # Whether chunks are sent as they are. What is made of large ones is made one at a time.
         self._sends_stored = not self._framer.expansion and seal is None and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
-        self._live = False  # stands at the tail, and all before it is sent
+        self._live = False  # it is at the tail, and all before that is sent
         self._error: S2Error | None = None
         self._woken: Future[None] | None = None
         self._sent_s = 0.0  # when the last batch was sent
@@ -105,7 +105,7 @@ class ReadSession:
         return self._limits.reached
 
     async def _scan(self) -> None:
-        """Send what is stored, up to where the stream ends by then, or where it ended at first if that is all."""
+        """Send what is stored, up to where the stream ends when that is sent, or ended at first if that is all."""
         stream = self._stream
         while not self._ended():
             if self._exchange.is_blocked:
@@ -224,7 +224,7 @@ class ReadSession:
 
     def _beat(self) -> None:
         if self.next_seq_num < self._stream.tail_seq_num:
-            return  # a broadcast is due: a tail must not be told before what stands before it
+            return  # a broadcast is due: a tail must not be told before the records that precede it
         self._framer.beat((self._stream.tail_seq_num, self._stream.tail_timestamp))
         self._framer.flush()
 
@@ -262,7 +262,7 @@ class ReadSession:
         return [chunk for chunk in self._stream.followers.recent if chunk.first_seq_num >= self.next_seq_num]
 
     def _send_shared(self) -> bool:
-        """Send the same bytes as everybody who stands at the same place; False where they have to be made for us."""
+        """Send the same bytes as every follower at the same place; False where they have to be made for us."""
         stream = self._stream
         alike = stream.followers.shared
         shared = alike.get(self.next_seq_num)

@@ -28,7 +28,7 @@ _WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 
 def document_handler(routes: Callable[[], tuple[Route, ...]]) -> Handler:
     """The handler that answers with the description of these routes. They are asked for with the first request, since
-    the handler stands among them."""
+    the handler is among them."""
 
     @cache
     def encoded() -> bytes:

@@ -166,7 +166,7 @@ SCHEMAS: dict[str, Schema] = {
     "MetricSet": record("values", values=array(ref("Metric"))),
 }
 
-# Names that stand in paths and queries -> what they are, and their schema.
+# Names in paths and queries -> what they are, and their schema.
 PARAMETERS: dict[str, tuple[str, Schema]] = {
     "basin": ("The name of a basin.", BASIN_NAME),
     "stream": ("The name of a stream, percent-encoded.", STREAM_NAME),

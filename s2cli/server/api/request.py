@@ -186,7 +186,7 @@ class Request:
         return self._content
 
     def _decode(self, body: bytes) -> Steps[Any]:
-        """The value in the body, or the JsonError that says why there is none: not every body is looked at."""
+        """The value in the body, or the JsonError that says why there is none: not every handler needs the body."""
         if self._schema is not None:
             try:
                 return decode_json(body, self._schema)

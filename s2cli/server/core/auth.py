@@ -40,7 +40,7 @@ ROOT_ID = "root"
 SELECTOR_CHARACTERS = 16
 # Headers whose tokens are known. A client brings the same one with each request.
 MAX_KNOWN = 1024
-# Clocks are set: so often a session with a token that expires looks at the time again.
+# Clocks are set: so often a session with a token that expires checks the time again.
 EXPIRY_CHECK_S = 30.0
 
 # What an operation works on, and a token must cover too. The others work on the account.

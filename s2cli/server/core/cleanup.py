@@ -31,7 +31,7 @@ MARKS = 100
 # Protocol section 13.3: a sweep every minute, more or less.
 SWEEP_S = 60.0
 LOOKS = 100
-# Clocks are set: so often the expiry of the next access token is looked at again.
+# Clocks are set: so often the expiry of the next access token is checked again.
 EXPIRY_CHECK_S = 3600.0
 
 log = logging.getLogger("s2cli.server")
@@ -83,7 +83,7 @@ class Cleanup:
 
     @contextlib.contextmanager
     def creating_in(self, basin: str) -> Iterator[None]:
-        """Around the creation of a stream, from before its basin is looked at. A basin that is marked as deleted is
+        """Around the creation of a stream, from before its basin is checked. A basin that is marked as deleted is
         searched for streams only after every creation that may still have seen it unmarked has ended."""
         self._creating[basin] += 1
         try:

@@ -7,7 +7,7 @@ not sealed at all.
 
 Whoever can write to the disk, and has no key, can make no data record, and none that he finds there opens in another
 place: what is encrypted is bound to its stream (its random `uid`, which a stream that is created again under the same
-name does not have, and its name), to its place there, and to the columns that stand beside it. He can still take
+name does not have, and its name), to its place there, and to the columns beside it. He can still take
 records away, turn back the whole directory, write command records where they are alone in their chunk, declare a stream
 to be one in the clear, and make it one of format 1 by taking away its `uid`: then nothing opens in it that was sealed
 since, but chunks do that a server of that time sealed under its name.

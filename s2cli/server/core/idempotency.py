@@ -102,7 +102,7 @@ def checked_token(value: bytes) -> bytes:
 
 
 def bearer_prefix(grant: Grant | None) -> bytes:
-    """What stands before a request token in a hash, so that those of two bearers never meet. Nothing where everybody
+    """What precedes a request token in a hash, so that those of two bearers never meet. Nothing where everybody
     may do everything. A NUL is in no header, so in no request token."""
     return b"" if grant is None else b"\0%b\0" % grant.id.encode()
 

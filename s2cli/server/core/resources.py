@@ -235,7 +235,7 @@ class Resources:
     async def _stream(self, basin: str, name: str) -> StreamRow:
         row = await self._store.get_stream(basin, name)
         if row is None:
-            # Whether the basin is there is not looked at: so does the official server (protocol section 2.5).
+            # Whether the basin exists is not checked: the official server does the same (protocol section 2.5).
             raise stream_not_found(basin, name)
         return row
 

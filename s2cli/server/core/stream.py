@@ -33,7 +33,7 @@ MAX_PENDING_BYTES = 2 * 1024 * 1024
 # The same while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
 MAX_PENDING_BYTES_CROWDED = 640 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
-# A small batch need not stand in the line of large ones that wait for room: so much more is for these. The last of the
+# A small batch need not queue behind large ones that wait for room: so much more is for these. The last of the
 # large ones may take a half of it.
 SMALL_BATCH_BYTES = 4 * 1024
 MAX_PENDING_BYTES_SMALL = 2 * 1024 * 1024

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Smaller bodies hardly shrink.
 THRESHOLD_BYTES = 1024
-# What of an `Accept-Encoding` is looked at: browsers send 30 bytes.
+# How much of an `Accept-Encoding` is read: browsers send 30 bytes.
 MAX_HEADER_BYTES = 1024
 # From here on compressing takes longer than going to another thread and back (a mebibyte: 3 to 15 ms).
 THREAD_BYTES = 64 * 1024

@@ -41,7 +41,7 @@ MAX_CONNECTIONS = 4096
 SPARE_DESCRIPTORS = 64
 # Accepted in a row, before others have a turn of the loop.
 MAX_ACCEPTED = 64
-# Until the next look at a listener when there is nothing left to accept with.
+# Until a listener is tried again when there is nothing left to accept with.
 ACCEPT_PAUSE_S = 0.1
 EXPIRY_CHECK_S = 5.0
 

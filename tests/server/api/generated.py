@@ -238,7 +238,7 @@ _other_headers = st.fixed_dictionaries(
     },
 )
 
-# Most of these are refused before anything else is looked at.
+# Most of these are refused before anything else is checked.
 _door_headers = st.fixed_dictionaries(
     {},
     optional={

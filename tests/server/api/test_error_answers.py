@@ -280,7 +280,7 @@ def test_no_code_is_forgotten():
 
 
 def test_a_response_that_breaks_off_counts_as_a_failure(make_thread_server, monkeypatch):
-    """Its head had said 200 by then."""
+    """Its head had already said 200."""
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)

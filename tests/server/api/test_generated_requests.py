@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from support.waiting import TIMEOUT_S
 
 REQUESTS = int(os.environ.get("S2_GENERATED_REQUESTS", "2000"))
-# A read that follows and a session that is left open are looked at until then.
+# A read that follows and a session that is left open are watched until then.
 PATIENCE_S = 0.02
 
 

@@ -237,7 +237,7 @@ def test_a_session_is_told_when_its_token_expires_and_not_before(monkeypatch):
     row.expires_at_ms = 40_000
     grant = Grant(row)
     grant.watch(told.append, lambda: now_ms)
-    # Clocks are set: it looks at the time in between.
+    # Clocks are set: it checks the time in between.
     for wait_s, at_ms in (EXPIRY_CHECK_S, 30_000), (10, 39_999), (0.001, 40_000):
         assert told == []
         assert timers[-1][0] == wait_s

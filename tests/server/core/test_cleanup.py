@@ -98,7 +98,7 @@ def test_streams_of_a_basin_that_were_marked_although_that_failed_are_removed(ma
     server.create_basin("some-basin")
     server.create_stream("some-basin", "s")
     server.request("DELETE", "/v1/basins/some-basin")
-    await_gone(server, "/v1/basins/some-basin")
+    until_gone(server, "/v1/basins/some-basin")
 
 
 def test_while_a_removal_is_pending_everything_says_so(make_thread_server, monkeypatch):
@@ -325,7 +325,7 @@ def test_a_basin_with_many_streams_goes_however_often_the_server_is_killed(make_
 
     assert server.request("DELETE", "/v1/basins/doomed-basin").status == 202
     for left in STREAMS, STREAMS - 1, STREAMS * 3 // 4, STREAMS // 2, STREAMS // 4:
-        # Wherever it is by then: nothing here depends on how far it gets.
+        # However far it has got: nothing here depends on that.
         await_streams_left(left)
         server.kill()
         server.start()

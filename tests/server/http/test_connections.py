@@ -16,7 +16,7 @@ from s2cli.server.http.http1_connection import LINGER_S, STALL_S
 
 
 def later(thread, seconds):
-    """Has the host of `thread` look at its connections as if so much time had passed."""
+    """Has the host of `thread` check its connections as if so much time had passed."""
 
     shared = thread.hosts[0].connections
 

@@ -68,7 +68,7 @@ def accepts(names, host):
 @pytest.mark.parametrize("host", ACCEPTED)
 def test_its_own_names_are_accepted(host):
     assert accepts(NAMES, host)
-    assert accepts(NAMES, host)  # as one that is known by then
+    assert accepts(NAMES, host)  # as one that is known already
 
 
 @pytest.mark.parametrize("host", REFUSED)

@@ -99,7 +99,7 @@ def test_a_head_has_a_limit(mirrored, begin):
 
 
 def test_a_head_has_a_limit_also_beside_a_running_exchange(serve):
-    """What is sent there is only looked at when its turn comes, but it is kept."""
+    """What is sent there is only read when its turn comes, but it is kept."""
     taken = []
 
     async def wait(exchange):

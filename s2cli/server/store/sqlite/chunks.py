@@ -180,7 +180,7 @@ def delete_slice(connection: sqlite3.Connection, stream_id: int, end_seq_num: in
 
 def note_end(connection: sqlite3.Connection, stream_id: int, row_id: int, timestamp: int, arrived_at_ms: int) -> None:
     """A chunk, with all before it, is deleted: if it is the last of its stream, say in the stream's row where that
-    goes on."""
+    continues."""
     behind = connection.execute(
         "SELECT 1 FROM chunk WHERE id > ? AND id < ? LIMIT 1", (row_id, chunk_id(stream_id + 1, 0))
     ).fetchone()

@@ -17,7 +17,7 @@ from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, change_sealed, 
 from s2cli.server.store.sqlite.chunks import SLICE_BYTES, SLICE_ROWS, note_end
 from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of, stream_of
 
-# A stream that is not to be deleted yet is looked at again after this time at the earliest.
+# A stream that is not to be deleted yet is checked again after this time at the earliest.
 RECHECK_MS = 600_000
 
 
@@ -125,7 +125,7 @@ def check_empty(connection: sqlite3.Connection, stream_id: int, now_ms: int) -> 
 
 def _is_whole(connection: sqlite3.Connection, stream_id: int) -> bool:
     """Whether nothing of the stream is missing or damaged, so that what has expired is what it looks like. False as
-    well while there is more to look at than one slice: what has expired is deleted first."""
+    well while there is more to check than one slice: what has expired is deleted first."""
     tail = reader.tail(connection, stream_id)
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",  # noqa: S608

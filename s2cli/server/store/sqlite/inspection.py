@@ -41,7 +41,7 @@ class Inspection:
         self._ends.cancel()
 
     async def hidden(self) -> Hidden:
-        """Waits until all names were looked at."""
+        """Waits until all names were checked."""
         return await asyncio.shield(self._names)
 
     async def _look_at_names(self) -> Hidden:

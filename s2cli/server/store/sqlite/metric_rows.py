@@ -27,7 +27,7 @@ EXPIRY_SLICE = 1000
 MAX_POINTS = 1 << 18
 # What a series takes beside its points, in these.
 SERIES_POINTS = 8
-# What one look at the chunks may take; others wait meanwhile.
+# How many chunks one step may read; others wait meanwhile.
 MEASURE_CHUNKS = 20_000
 MEASURE_STREAMS = 1000
 # The same for the other looks, some milliseconds each.

@@ -22,7 +22,7 @@ log = logging.getLogger("s2cli.server")
 UID_BYTES = 16
 # What one look takes in at most; others wait meanwhile.
 BASINS_IN_A_ROW = 2000
-# Tokens that one page of a list looks at, and that one transaction removes.
+# How many tokens one page of a list reads, and one transaction removes.
 TOKENS_IN_A_ROW = 1000
 
 _BASIN = f"crc, {SEALED['basin']}"
@@ -203,7 +203,7 @@ def list_tokens(
     connection: sqlite3.Connection, prefix: str, start_after: str, limit: int, now_ms: int
 ) -> tuple[list[TokenRow], str | None]:
     """At most `limit` of the next tokens that have not expired, and the id after which to look for more; None where
-    there are no more. A page ends early where thousands of expired ones stand between two others."""
+    there are no more. A page ends early where thousands of expired ones are between two others."""
     rows = connection.execute(
         f"SELECT {_TOKEN} FROM token WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
         (*names_within(prefix, start_after), TOKENS_IN_A_ROW),
@@ -274,7 +274,7 @@ def names_within(prefix: str, start_after: str) -> tuple[bytes, bytes]:
     first, after = prefix.encode(), start_after.encode()
     # UTF-8 never has the byte 0xff.
     beyond = first[:-1] + bytes((first[-1] + 1,)) if first else b"\xff"
-    # Nothing stands between a name and the same with a NUL behind it.
+    # Nothing sorts between a name and the same with a NUL behind it.
     return max(first, after + b"\0"), beyond
 
 

@@ -1,7 +1,7 @@
 """The database file: its settings and its schema.
 
 A chunk's key packs its stream and the last sequence number in it, so that the chunks of one stream lie together and in
-order, and one step finds the chunk that holds a sequence number. What a read decides by stands in columns before the
+order, and one step finds the chunk that holds a sequence number. What a read decides by is in columns before the
 bytes. Timestamps are unsigned in the protocol and signed in SQLite, see `to_signed`: only their order within Python
 counts, no statement compares them.
 

@@ -91,7 +91,7 @@ def rowids(page: bytes) -> Iterator[int]:
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
-    """The number that stands there, and where it ends."""
+    """The number that is there, and where it ends."""
     value = 0
     for number, byte in enumerate(page[at : at + 9], 1):
         if number == 9:

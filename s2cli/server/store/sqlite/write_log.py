@@ -13,7 +13,7 @@ from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.reader import Gate
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 
-# A checkpoint of 4 MiB takes 2.5 ms. It copies a page once that stands in the log many times, as the last page of a
+# A checkpoint of 4 MiB takes 2.5 ms. It copies a page once that is in the log many times, as the last page of a
 # stream does that grows by small appends.
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024

@@ -411,7 +411,7 @@ class Writer:
     def _refuse(
         self, group: list[Append], behind: Sequence[Append], error: S2Error, after: S2Error | None = None
     ) -> None:
-        """Break the lanes of the group: what is behind it in them has no place to stand, and fails with `after`, if
+        """Break the lanes of the group: what is behind it in them has no place any more, and fails with `after`, if
         that is another error."""
         lanes = {append.lane: None for append in group}
         followers = [append for append in behind if append.lane in lanes]
@@ -435,7 +435,7 @@ class Writer:
             self._refuse(appends, (), self._refusal())
 
     def _refused_written(self) -> None:
-        """What came on a lane that was broken by then."""
+        """Refuse what came on a lane that was already broken."""
         refused, self._refused = self._refused, []
         for lane, appends in by_lane(refused).items():
             self._tell(self._on_written, appends, lane.broken)

@@ -15,7 +15,7 @@ from s2cli.wire.configs import resolve_stream_config
 from s2cli.wire.messages import decode_read
 from s2cli.wire.s2_pb2 import AppendInput
 
-START_MS = 4_000_000_000_000  # far ahead: a store that is opened looks at the real clock first
+START_MS = 4_000_000_000_000  # far ahead: a store that is opened reads the real clock first
 DAY_S = 24 * 3600
 MIB = 1024 * 1024
 
@@ -340,7 +340,7 @@ def test_the_min_age_may_change():
         await scene.later(1000)
         assert await scene.exists()
         await scene.configure(row, **empty_after(5000))
-        await scene.configure(row, **empty_after(10))  # changed: looked at now
+        await scene.configure(row, **empty_after(10))  # changed: checked now
         await scene.later(0)
         assert not await scene.exists()
 

@@ -43,7 +43,7 @@ def test_creations_that_come_at_once_share_transactions(tmp_path, transactions):
     names = [f"stream-{number:03}" for number in range(operations.TOGETHER + 1)]
 
     async def run(bench):
-        await bench.store.get_stream("some-basin", "none")  # all names were looked at
+        await bench.store.get_stream("some-basin", "none")  # all names were checked
         transactions.clear()
         assert await create_at_once(bench.store, names) == [None] * len(names)
         assert len(transactions) == 3  # the one that held, and two
@@ -132,7 +132,7 @@ def test_a_basin_whose_change_is_made_after_its_waiter_left_is_read_anew(tmp_pat
     async def run(bench):
         store = bench.store
         assert await store.insert_basin(BasinRow("some-basin", {"number": 1}, 1)) is None
-        await store.get_basin("none")  # all names were looked at
+        await store.get_basin("none")  # all names were checked
         go_on = await hold(store)
         change = asyncio.ensure_future(store.update_basin(BasinRow("some-basin", {"number": 2}, 1)))
         await asyncio.sleep(0)

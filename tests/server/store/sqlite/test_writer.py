@@ -221,7 +221,7 @@ def test_an_error_of_the_moment_fails_creations_that_came_at_once_as_a_whole(tmp
             return in_transaction(connection, run)
 
     async def run(bench):
-        await bench.store.get_stream("some-basin", "none")  # all names were looked at
+        await bench.store.get_stream("some-basin", "none")  # all names were checked
         await bench.store.change(lambda connection: connection.execute("PRAGMA busy_timeout=1"))
         with monkeypatch.context() as patch:
             came = threading.Event()
