@@ -317,7 +317,8 @@ class ReadArgs(PrintArgs, PositionArgs, StreamConfigArgs):
 # What says how records are printed: parameter and flag
 _FORMS = (
     ("output", "--output"), ("output_file", "--output-file"), ("format", "--format"), ("template", "--template"),
-    ("raw", "--raw"), ("delimiter", "--delimiter"), ("zero", "-0"), ("speed", "--speed"),
+    ("parse_json", "--parse-json"), ("raw", "--raw"), ("delimiter", "--delimiter"), ("zero", "-0"),
+    ("speed", "--speed"),
 )  # fmt: skip
 
 

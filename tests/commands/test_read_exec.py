@@ -132,6 +132,7 @@ def test_the_state_moves_only_on_success(s2, uri, tmp_path):
     [
         (["--exec", "cat", "-o", "json"], "--output is for what is printed; --exec prints nothing"),
         (["--exec", "cat", "-O", "x"], "--output-file is for what is printed"),
+        (["--exec", "cat", "--parse-json"], "--parse-json is for what is printed"),
         (["--exec", "cat", "--speed", "1x"], "--speed is for what is printed"),
         (["--exec", "cat", "s2://no-such-basin/y"], "--exec is for one stream"),
         (["--exec", "cat", "--dead-letter", "x"], '--dead-letter: "x" is not a stream'),

@@ -46,7 +46,7 @@ def test_a_copy_that_arrives_late_is_refused():
     writer.send()
     late.deliver()  # before what was sent again
     writer.wire.deliver()
-    writer.receive()  # a mismatch: it may be our own copy that stands there
+    writer.receive()  # a mismatch: it may be our own copy that is there
     assert writer.session.needs_resolution()
     assert writer.session.state == ALONE
     writer.finish()
@@ -262,7 +262,7 @@ def test_in_shared_mode_what_was_looked_at_is_not_looked_at_again():
     stream.write(b"a")
     wire.deliver()
     writer.cut(keep=False)
-    wire = writer.connect()  # it stands there twice
+    wire = writer.connect()  # it is there twice
     writer.send()
     wire.deliver()
     writer.cut(keep=False)

@@ -154,8 +154,8 @@ async def _serve_records(
         if grant is not None:
             stream = grant.stream_name(stream)
             grant.require(route.operation, basin, stream)
-        # A session takes as long as its client likes: that says nothing of the server.
-        if not await route.records(server, exchange, basin, stream):
+        await route.records(server, exchange, basin, stream)
+        if not exchange.client_paced:
             server.meters.totals.took(route.operation, server.now() - started_s)
     except S2Error as error:
         if not route.of_introduction:

@@ -74,15 +74,14 @@ def _ack(media: Media, positions: Positions) -> tuple[bytes, bytes]:
     return JSON, _JSON_ACK % positions
 
 
-async def append(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Answer an append, as one call or as a session. Returns True for a session, which lasts as long as its client
-    likes."""
+async def append(server: Server, exchange: Exchange, basin: str, name: str) -> None:
+    """Answer an append, as one call or as a session."""
     media = Media(exchange)
     if media.is_session:
+        exchange.client_paced = True
         await _append_session(server, exchange, basin, name, media)
-        return True
-    await _append_one(server, exchange, basin, name, media)
-    return False
+    else:
+        await _append_one(server, exchange, basin, name, media)
 
 
 async def _append_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:

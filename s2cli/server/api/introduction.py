@@ -23,19 +23,20 @@ if TYPE_CHECKING:
     from s2cli.server.http.exchange import Exchange
 
 
-async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> bool:
+async def read(server: Server, exchange: Exchange, basin: str, stream: str) -> None:
     """A read that begins at the first record if the query names no start. On an empty stream it then returns no records
     instead of an error."""
     if not parse_query(exchange.query).keys().isdisjoint(STARTS):
-        return await reads.read(server, exchange, basin, stream)
+        await reads.read(server, exchange, basin, stream)
+        return
     query = exchange.query
     begin = query + b"&" if query else b""
     try:
         exchange.query = begin + b"seq_num=0"
-        return await reads.read(server, exchange, basin, stream)
+        await reads.read(server, exchange, basin, stream)
     except RangeNotSatisfiableError:
         exchange.query = begin + b"count=0"
-        return await reads.read(server, exchange, basin, stream)
+        await reads.read(server, exchange, basin, stream)
 
 
 def introduction_error_response(error: S2Error) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -36,27 +36,25 @@ MAX_WAIT_S = 60
 PATIENCE_S = 1.0
 
 
-async def read(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Answer a read, as one call or as a session. Returns True if it may have lasted as long as the client liked."""
+async def read(server: Server, exchange: Exchange, basin: str, name: str) -> None:
+    """Answer a read, as one call or as a session."""
     media = Media(exchange)
     if media.is_session or media.wants_events:
+        exchange.client_paced = True
         await _read_session(server, exchange, basin, name, media)
-        return True
-    return await _read_one(server, exchange, basin, name, media)
+    else:
+        await _read_one(server, exchange, basin, name, media)
 
 
-async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> bool:
-    """Answers a check-tail. The stream is created if the basin creates streams on a read. Returns False: it was not a
-    session."""
+async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> None:
+    """Answer a check-tail. The stream is created if the basin creates streams on a read."""
     grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant)
     stream.meter.tail_checks += 1
     exchange.answer_json(200, b'{"tail":{"seq_num":%d,"timestamp":%d}}' % (stream.tail_seq_num, stream.tail_timestamp))
-    return False
 
 
-async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> bool:
-    """Answer a read by one call. Returns True if the client chose how long it took, as with a large answer."""
+async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, media: Media) -> None:
     query = parse_read_query(exchange.query)
     layer = media.stream_layer
     grant: Grant | None = exchange.grant
@@ -97,10 +95,10 @@ async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, m
     pieces, headers = await encode_pieces(exchange, pieces)
     if len(pieces) == 1:
         exchange.answer(200, content_type, pieces[0], headers)
-        return False
+        return
     memory.keep(share, 0)
+    exchange.client_paced = True
     await _answer_in_pieces(exchange, [(b"content-type", content_type), *headers], pieces)
-    return True
 
 
 async def _answer_in_pieces(exchange: Exchange, headers: Headers, pieces: list[bytes]) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Response = tuple[int, bytes, list[tuple[bytes, bytes]]]
     Handler = Callable[["Request"], Awaitable[Response]]
     # Whether it was a session.
-    RecordHandler = Callable[[Server, Exchange, str, str], Awaitable[bool]]
+    RecordHandler = Callable[[Server, Exchange, str, str], Awaitable[None]]
 
 # The methods whose requests are executed once per request token. POST creates, and has another rule.
 _REPEATABLE = frozenset(("PUT", "PATCH", "DELETE"))

@@ -79,6 +79,7 @@ class Exchange(ABC):
         "_waited",
         "_writer",
         "added_headers",
+        "client_paced",
         "fields",
         "grant",
         "has_come",
@@ -127,6 +128,8 @@ class Exchange(ABC):
         # everything, else a Grant.
         self.operation = "other"
         self.grant: Any = None
+        # It lasts as long as its client likes: its duration says nothing of the server.
+        self.client_paced = False
         fields = self.fields
         for name, value in headers:
             if name not in fields:
