@@ -297,7 +297,8 @@ def test_an_answer_that_drips_is_given_up_on(head, drop):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             with pytest.raises(
-                UnreachableError, match=r"gave up after 0\.\d s without progress: the connection to 127.* no answer"
+                UnreachableError,
+                match=r"gave up after 0\.\d s without progress: the (connection to 127.* no|server does not) answer",
             ):
                 api.list_basins(connect(account_url=url, basin_url=url, timeout_s=0.3), "", "", 1000)
         finally:
@@ -405,5 +406,5 @@ def test_pages_go_on_after_the_last_name():
 @pytest.mark.parametrize("page", [[], [{"name": "a"}, {"name": "b"}], [{"name": 5}], [{}]])
 def test_a_list_that_would_never_end_is_an_error(page):
     pages = api.pages(lambda *_: (page, True), "", None)
-    with pytest.raises(ProtocolError, match="never end"):
+    with pytest.raises(ProtocolError, match="repeats itself"):
         list(itertools.islice(pages, 3))
