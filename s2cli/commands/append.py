@@ -48,11 +48,7 @@ def append(args: AppendArgs) -> int:
     config = stream_config_header(args)
     no_stream = f"{args.inputs[0]} is taken for a file: a stream begins with s2://" if args.inputs else None
     if args.dry_run:
-        from s2cli.commands.append_dry_run import dry_run
-
-        uri = Settings(args).stream_uri(args.uri, args.stream, hint=no_stream)
-        opened = AppendInput(args)
-        return dry_run(str(uri), opened.source, opened.files, opened.rejects, as_json=args.output is not None)
+        return _dry_run(args, no_stream)
     settings, uri = open_stream(args, hint=no_stream)
     target = settings.target()
     key, codings = settings.encryption_key(args.encryption_key_file), settings.codings(args.compression)
@@ -62,15 +58,7 @@ def append(args: AppendArgs) -> int:
     inputs, source, rejects = opened.files, opened.source, opened.rejects
     checkpoint = None if args.state is None else _open_checkpoint(args.state, str(uri), target, opened)
     session = _open_session(args, stream, inputs)
-    options = AppendOptions(
-        inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
-        linger_ms=args.linger_ms,
-        max_outage_s=max_outage_s(args),
-        create=_creation(args),
-        create_on_append=True,
-        transport=args.transport,
-        rate_limiter=rate_limiter,
-    )
+    options = _loop_options(args, stream, rate_limiter)
     # Where lines are typed, a live line would stand where the next one is, and there is no file to resume with.
     resumes = not opened.typed and not args.program and not args.follow_file
     account = Account(args, None if not resumes else target.command, str(uri), session, source, inputs, rejects)
@@ -104,6 +92,26 @@ def append(args: AppendArgs) -> int:
             opened.program.send_signal(SIGTERM)
         raise failure
     return code if code or opened.program is None else opened.program.exit_code
+
+
+def _dry_run(args: AppendArgs, hint: str | None) -> int:
+    from s2cli.commands.append_dry_run import dry_run
+
+    uri = Settings(args).stream_uri(args.uri, args.stream, hint=hint)
+    opened = AppendInput(args)
+    return dry_run(str(uri), opened.source, opened.files, opened.rejects, as_json=args.output is not None)
+
+
+def _loop_options(args: AppendArgs, stream: StreamClient, rate_limiter: RateLimiter | None) -> AppendOptions:
+    return AppendOptions(
+        inflight_bytes=inflight_bytes(stream) if args.inflight_bytes is None else args.inflight_bytes,
+        linger_ms=args.linger_ms,
+        max_outage_s=max_outage_s(args),
+        create=_creation(args),
+        create_on_append=True,
+        transport=args.transport,
+        rate_limiter=rate_limiter,
+    )
 
 
 def _interrupts(program: ProgramInput | None) -> Interrupts:

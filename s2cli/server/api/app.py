@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,18 +84,8 @@ def application(server: Server, *, is_private: bool = False) -> Application:
                     return
             if not (is_private and await serve_owner(server, exchange)):
                 await _control(server, exchange, path, is_private=is_private)
-        except DisconnectedError:
-            # It may only have broken off its request, as one with a bad chunk does, and still read.
-            failure = error_response(
-                ApiError("client_hangup", "the client disconnected before the request was complete")
-            )
-        except S2Error as error:
-            failure = error_response(error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("%s %s failed", exchange.method, quoted(exchange.raw_path))
-            failure = error_response(ApiError("other", "internal error"))
+        except Exception as error:  # noqa: BLE001 - each has an answer
+            failure = _failure(exchange, error)
         finally:
             # Also of a response that has begun: then the client only sees that it breaks off.
             status = exchange.status or 200 if failure is None else failure[0]
@@ -107,6 +96,17 @@ def application(server: Server, *, is_private: bool = False) -> Application:
             exchange.answer_json(*failure)
 
     return _logged(answer) if server.logs_requests else answer
+
+
+def _failure(exchange: Exchange, error: Exception) -> Response:
+    """The answer to what a handler has raised."""
+    if isinstance(error, DisconnectedError):
+        # It may only have broken off its request, as one with a bad chunk does, and still read.
+        error = ApiError("client_hangup", "the client disconnected before the request was complete")
+    elif not isinstance(error, S2Error):
+        log.error("%s %s failed", exchange.method, quoted(exchange.raw_path), exc_info=error)
+        error = ApiError("other", "internal error")
+    return error_response(error)
 
 
 def _logged(answer: Application) -> Application:
