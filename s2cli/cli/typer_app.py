@@ -66,7 +66,8 @@ class S2Command(EachOptionOnce, TyperCommand):
 
     def _with_line_count(self, args: list[str]) -> list[str]:
         """Makes `-n20` of a word like `-20`, unless it is the value of an option. (-0 is an option of ours.)"""
-        valued = {flag for param in self.params if _takes_one_value(param) for flag in param.opts}
+        options = [param for param in self.params if param.param_type_name == "option"]
+        valued = {flag for option in options if not getattr(option, "is_flag", False) for flag in option.opts}
         words: list[str] = []
         for before, word in zip(["", *args], args, strict=False):
             is_count = word[:1] == "-" and word[1:].isascii() and word[1:].isdigit() and word[1] != "0"

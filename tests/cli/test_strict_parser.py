@@ -77,6 +77,7 @@ read
 tail s2://b/s
 tail -f -n 0 s2://b/s
 tail -fn0 s2://b/s
+tail -H -5 s2://b/s
 tail -n5 -o json-base64 s2://b/s -O out.json
 check-tail s2://b/s
 check-tail -q --local s2://b/s
