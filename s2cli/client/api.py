@@ -293,7 +293,7 @@ def pages(
         if has_more and not only_one:
             last = items[-1].get(key) if items else None
             if not isinstance(last, str) or last <= start_after:
-                raise ProtocolError("the server's list says that it has more, but repeats itself")
+                raise ProtocolError("the server's list says that it has more, but does not advance")
         if left is not None:
             items = items[:left]
             left -= len(items)
