@@ -17,3 +17,10 @@ async def hold(store):
         await stopped
 
     return go_on
+
+
+async def let_queue():
+    """Lets what was begun come as far as the queue of that thread: some turns of the loop, and nothing else to wait
+    for."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -135,7 +135,12 @@ class Marker:
         if self._index is None:
             if os.fstat(self._index_file).st_size < _INDEX_BYTES:
                 return Mark(state, life=self._life)
-            self._index = mmap.mmap(self._index_file, _INDEX_BYTES, prot=mmap.PROT_READ)
+            try:
+                self._index = mmap.mmap(self._index_file, _INDEX_BYTES, prot=mmap.PROT_READ)
+            except OSError as error:
+                # The transaction is durable all the same: whoever waits for it must be told.
+                self._complain(error)
+                return Mark(state, life=self._life)
         index = self._index[:]
         (frames,), (moved,) = _NUMBER.unpack_from(index, _FRAMES_AT), _NUMBER.unpack_from(index, _MOVED_AT)
         total = _SUM.unpack_from(index, _SUM_AT)
@@ -158,9 +163,12 @@ class Marker:
             else:
                 os.fdatasync(self._file)
         except OSError as error:
-            if not self._failed:
-                self._failed = True
-                log.warning("the mark beside the database cannot be written: %s", error)
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            log.warning("the mark beside the database cannot be written: %s", error)
 
     @property
     def is_unsynced(self) -> bool:

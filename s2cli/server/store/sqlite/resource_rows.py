@@ -174,21 +174,23 @@ def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamR
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
-    is_taken, has_chunks = connection.execute(
-        "SELECT EXISTS(SELECT 1 FROM stream WHERE id=?), EXISTS(SELECT 1 FROM chunk WHERE id >= ? AND id < ?)",
-        (lowest_id, chunk_id(lowest_id, 0), chunk_id(lowest_id + 1, 0)),
-    ).fetchone()
-    if is_taken:
-        (free_id,) = connection.execute(
-            "SELECT id + 1 FROM stream s WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1)"
-            " ORDER BY id LIMIT 1",
-            (lowest_id,),
+    """The lowest id that no stream has, from `lowest_id` on, and under which there are no records."""
+    while True:
+        is_taken, has_chunks = connection.execute(
+            "SELECT EXISTS(SELECT 1 FROM stream WHERE id=?), EXISTS(SELECT 1 FROM chunk WHERE id >= ? AND id < ?)",
+            (lowest_id, chunk_id(lowest_id, 0), chunk_id(lowest_id + 1, 0)),
         ).fetchone()
-        return _free_id(connection, free_id)
-    if has_chunks:
-        log.error("there are records of a stream %d, whose own row is missing on disk", lowest_id)
-        return _free_id(connection, lowest_id + 1)
-    return lowest_id
+        if is_taken:
+            (lowest_id,) = connection.execute(
+                "SELECT id + 1 FROM stream s WHERE id >= ?"
+                " AND NOT EXISTS (SELECT 1 FROM stream t WHERE t.id = s.id + 1) ORDER BY id LIMIT 1",
+                (lowest_id,),
+            ).fetchone()
+        elif has_chunks:
+            log.error("there are records of a stream %d, whose own row is missing on disk", lowest_id)
+            lowest_id += 1
+        else:
+            return lowest_id
 
 
 def get_token(connection: sqlite3.Connection, selector: str) -> TokenRow | None:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from support.holding import hold
+from support.holding import hold, let_queue
 from support.store_bench import with_bench
 
 from s2cli.errors import ApiError
@@ -34,7 +34,7 @@ async def create_at_once(store, names):
     """What became of each."""
     go_on = await hold(store)
     waiting = [asyncio.ensure_future(store.insert_stream(row(name))) for name in names]
-    await asyncio.sleep(0)
+    await let_queue()
     await go_on()
     return await asyncio.gather(*waiting, return_exceptions=True)
 

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 
 import pytest
-from support.holding import hold
+from support.holding import hold, let_queue
 from support.store_bench import BIG, with_bench
 from support.waiting import TIMEOUT_S
 
@@ -232,7 +232,7 @@ def test_an_error_of_the_moment_fails_creations_that_came_at_once_as_a_whole(tmp
 
             begun = asyncio.ensure_future(bench.store.change(begin))
             waiting = [asyncio.ensure_future(bench.lane(name)) for name in "abc"]
-            await asyncio.sleep(0)
+            await let_queue()
             came.set()
             await begun
             refused = await asyncio.gather(*waiting, return_exceptions=True)
