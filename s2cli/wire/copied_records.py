@@ -9,7 +9,7 @@ from s2cli.wire.protobuf import (
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
     RECORD_OVERHEAD_BYTES,
-    encode_varint,
+    append_parts,
     metered_bodies_bytes,
 )
 from s2cli.wire.ranges import merged
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     # Returns the indexes of the records that are copied
     Choose = Callable[[Delivered], Sequence[int]]
-
-# Prefixes are kept for bodies up to this size, as in wire/protobuf.py.
-_REMEMBERED_BYTES = 4096
 
 
 class TimedBodies(Delivered):
@@ -60,12 +57,11 @@ class Copier:
     """Makes batches of what a CopySession delivers. Command records are left out and counted, unless `with_commands`;
     so are the records that `choose` leaves out."""
 
-    __slots__ = ("_choose", "_prefixes", "_with_commands", "skipped", "skipped_commands")
+    __slots__ = ("_choose", "_with_commands", "skipped", "skipped_commands")
 
     def __init__(self, *, with_commands: bool, choose: Choose | None = None) -> None:
         self._with_commands = with_commands
         self._choose = choose
-        self._prefixes = _TimedPrefixes(0)
         self.skipped = 0  # records that were not chosen
         self.skipped_commands = 0
 
@@ -109,29 +105,11 @@ class Copier:
                 *self._of_bodies(seq_nums[:half], bodies[:half], timestamps[:half]),
                 *self._of_bodies(seq_nums[half:], bodies[half:], timestamps[half:]),
             ]
-        parts: list[bytes] = []
-        at = 0
-        while at < count:
-            timestamp = timestamps[at]
-            end = at + 1
-            if timestamps[-1] == timestamp:  # timestamps never decrease: all between are the same
-                end = count
-            while end < count and timestamps[end] == timestamp:
-                end += 1
-            parts += self._parts(bodies[at:end], timestamp)
-            at = end
+        parts = append_parts(bodies, timestamps)
         size = metered - RECORD_OVERHEAD_BYTES * count
         if size < SEPARATE_BYTES * count:
             parts = [b"".join(parts)]
         return [Records(parts, sum(map(len, parts)), count, size, _lines(seq_nums))]
-
-    def _parts(self, bodies: list[bytes], timestamp: int) -> list[bytes]:
-        if self._prefixes.timestamp != timestamp:
-            self._prefixes = _TimedPrefixes(timestamp)
-        parts = bodies * 2
-        parts[1::2] = bodies
-        parts[::2] = map(self._prefixes.__getitem__, map(len, bodies))
-        return parts
 
     def _of_records(self, records: Sequence[SequencedRecord]) -> list[Records]:
         found: list[Records] = []
@@ -164,20 +142,3 @@ def _lines(seq_nums: Sequence[int]) -> list[Range]:
     if last - first + 1 == len(seq_nums):
         return [(first, last)]
     return merged([(seq_num + 1, seq_num + 1) for seq_num in seq_nums])
-
-
-class _TimedPrefixes(dict[int, bytes]):
-    """Body size -> what precedes that body in an AppendInput whose records have this timestamp."""
-
-    def __init__(self, timestamp: int) -> None:
-        super().__init__()
-        self.timestamp = timestamp
-        self._stamp = b"\x08" + encode_varint(timestamp)  # timestamp = 1, varint
-
-    def __missing__(self, size: int) -> bytes:
-        # records = 1 and body = 3, both length-delimited; an empty body is left out.
-        field = b"\x1a" + encode_varint(size) if size else b""
-        prefix = b"\x0a" + encode_varint(len(self._stamp) + len(field) + size) + self._stamp + field
-        if size <= _REMEMBERED_BYTES:
-            self[size] = prefix
-        return prefix

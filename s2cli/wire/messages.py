@@ -32,28 +32,33 @@ if TYPE_CHECKING:
 
     from s2cli.wire.s2_pb2 import Header
 
-    BodiesOnly = tuple[list[bytes], int | None, str | None]
+    # Bodies, the timestamp of each if they have any, `match_seq_num`, `fencing_token`
+    BodiesOnly = tuple[list[bytes], list[int] | None, int | None, str | None]
 
 
 def split_append(data: bytes) -> BodiesOnly | None:
-    """The bodies, `match_seq_num` and `fencing_token` of an AppendInput that holds nothing else, or None; None too for
-    one of more records than a batch may have.
+    """What an AppendInput holds whose records are bodies, with a timestamp each or with none; None for any other, and
+    for one of more records than a batch may have.
 
-    Exactness by equality: what the merged view found is encoded anew and compared, so a header, a timestamp, an unknown
-    field or an unusual encoding always ends in None. Comparing sizes would not be enough.
+    Exactness by equality: what the merged view found is encoded anew and compared, so a header, an unknown field or an
+    unusual encoding always ends in None. Comparing sizes would not be enough.
     """
     try:
         view = MergedAppendInput.FromString(data)
     except DecodeError:
         return None
-    if len(view.records.body) > MAX_BATCH_RECORDS:
+    count = len(view.records.body)
+    if count > MAX_BATCH_RECORDS or len(view.records.timestamp) not in (0, count):
         return None  # no batch: not worth a million objects
     bodies = list(view.records.body)
+    timestamps = list(view.records.timestamp) or None
     match_seq_num = view.match_seq_num if view.HasField("match_seq_num") else None
     fencing_token = view.fencing_token if view.HasField("fencing_token") else None
     token_bytes = None if fencing_token is None else fencing_token.encode()
-    if encode_append(bodies, match_seq_num, token_bytes) == data:
-        return bodies, match_seq_num, fencing_token
+    if encode_append(bodies, match_seq_num, token_bytes, timestamps) == data:
+        return bodies, timestamps, match_seq_num, fencing_token
+    if timestamps is not None:
+        return None
     # Empty bodies leave no trace in the merged view: the raw records say where they were.
     try:
         if count_records(data, MAX_BATCH_RECORDS) > MAX_BATCH_RECORDS:
@@ -66,7 +71,7 @@ def split_append(data: bytes) -> BodiesOnly | None:
     rest = iter(bodies)
     bodies = [next(rest, b"") if record else b"" for record in raw]
     if encode_append(bodies, match_seq_num, token_bytes) == data:
-        return bodies, match_seq_num, fencing_token
+        return bodies, None, match_seq_num, fencing_token
     return None
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0bviews.proto\x12\x0bs2cli.views\"#\n\x13MergedAppendRecords\x12\x0c\n\x04\x62ody\x18\x03 \x03(\x0c\"\xa2\x01\n\x11MergedAppendInput\x12\x31\n\x07records\x18\x01 \x01(\x0b\x32 .s2cli.views.MergedAppendRecords\x12\x1a\n\rmatch_seq_num\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rfencing_token\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_match_seq_numB\x10\n\x0e_fencing_token\"[\n\x16MergedSequencedRecords\x12\x0f\n\x07seq_num\x18\x01 \x01(\x04\x12\x11\n\ttimestamp\x18\x02 \x01(\x04\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x03(\x0c\"U\n\x0fMergedReadBatch\x12\x34\n\x07records\x18\x01 \x01(\x0b\x32#.s2cli.views.MergedSequencedRecords\x12\x0c\n\x04tail\x18\x02 \x01(\x0c\"Z\n\x15TimedSequencedRecords\x12\x0f\n\x07seq_num\x18\x01 \x01(\x04\x12\x11\n\ttimestamp\x18\x02 \x03(\x04\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x03(\x0c\"S\n\x0eTimedReadBatch\x12\x33\n\x07records\x18\x01 \x01(\x0b\x32\".s2cli.views.TimedSequencedRecords\x12\x0c\n\x04tail\x18\x02 \x01(\x0c\"}\n\x0eRawAppendInput\x12\x0f\n\x07records\x18\x01 \x03(\x0c\x12\x1a\n\rmatch_seq_num\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rfencing_token\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_match_seq_numB\x10\n\x0e_fencing_token\"\x1d\n\nRawRecords\x12\x0f\n\x07records\x18\x01 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0bviews.proto\x12\x0bs2cli.views\"6\n\x13MergedAppendRecords\x12\x11\n\ttimestamp\x18\x01 \x03(\x04\x12\x0c\n\x04\x62ody\x18\x03 \x03(\x0c\"\xa2\x01\n\x11MergedAppendInput\x12\x31\n\x07records\x18\x01 \x01(\x0b\x32 .s2cli.views.MergedAppendRecords\x12\x1a\n\rmatch_seq_num\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rfencing_token\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_match_seq_numB\x10\n\x0e_fencing_token\"[\n\x16MergedSequencedRecords\x12\x0f\n\x07seq_num\x18\x01 \x01(\x04\x12\x11\n\ttimestamp\x18\x02 \x01(\x04\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x03(\x0c\"U\n\x0fMergedReadBatch\x12\x34\n\x07records\x18\x01 \x01(\x0b\x32#.s2cli.views.MergedSequencedRecords\x12\x0c\n\x04tail\x18\x02 \x01(\x0c\"Z\n\x15TimedSequencedRecords\x12\x0f\n\x07seq_num\x18\x01 \x01(\x04\x12\x11\n\ttimestamp\x18\x02 \x03(\x04\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x03(\x0c\"S\n\x0eTimedReadBatch\x12\x33\n\x07records\x18\x01 \x01(\x0b\x32\".s2cli.views.TimedSequencedRecords\x12\x0c\n\x04tail\x18\x02 \x01(\x0c\"}\n\x0eRawAppendInput\x12\x0f\n\x07records\x18\x01 \x03(\x0c\x12\x1a\n\rmatch_seq_num\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rfencing_token\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_match_seq_numB\x10\n\x0e_fencing_token\"\x1d\n\nRawRecords\x12\x0f\n\x07records\x18\x01 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'views_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MERGEDAPPENDRECORDS']._serialized_start=28
-  _globals['_MERGEDAPPENDRECORDS']._serialized_end=63
-  _globals['_MERGEDAPPENDINPUT']._serialized_start=66
-  _globals['_MERGEDAPPENDINPUT']._serialized_end=228
-  _globals['_MERGEDSEQUENCEDRECORDS']._serialized_start=230
-  _globals['_MERGEDSEQUENCEDRECORDS']._serialized_end=321
-  _globals['_MERGEDREADBATCH']._serialized_start=323
-  _globals['_MERGEDREADBATCH']._serialized_end=408
-  _globals['_TIMEDSEQUENCEDRECORDS']._serialized_start=410
-  _globals['_TIMEDSEQUENCEDRECORDS']._serialized_end=500
-  _globals['_TIMEDREADBATCH']._serialized_start=502
-  _globals['_TIMEDREADBATCH']._serialized_end=585
-  _globals['_RAWAPPENDINPUT']._serialized_start=587
-  _globals['_RAWAPPENDINPUT']._serialized_end=712
-  _globals['_RAWRECORDS']._serialized_start=714
-  _globals['_RAWRECORDS']._serialized_end=743
+  _globals['_MERGEDAPPENDRECORDS']._serialized_end=82
+  _globals['_MERGEDAPPENDINPUT']._serialized_start=85
+  _globals['_MERGEDAPPENDINPUT']._serialized_end=247
+  _globals['_MERGEDSEQUENCEDRECORDS']._serialized_start=249
+  _globals['_MERGEDSEQUENCEDRECORDS']._serialized_end=340
+  _globals['_MERGEDREADBATCH']._serialized_start=342
+  _globals['_MERGEDREADBATCH']._serialized_end=427
+  _globals['_TIMEDSEQUENCEDRECORDS']._serialized_start=429
+  _globals['_TIMEDSEQUENCEDRECORDS']._serialized_end=519
+  _globals['_TIMEDREADBATCH']._serialized_start=521
+  _globals['_TIMEDREADBATCH']._serialized_end=604
+  _globals['_RAWAPPENDINPUT']._serialized_start=606
+  _globals['_RAWAPPENDINPUT']._serialized_end=731
+  _globals['_RAWRECORDS']._serialized_start=733
+  _globals['_RAWRECORDS']._serialized_end=762
 # @@protoc_insertion_point(module_scope)

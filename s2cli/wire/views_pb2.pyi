@@ -7,10 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class MergedAppendRecords(_message.Message):
-    __slots__ = ("body",)
+    __slots__ = ("timestamp", "body")
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
+    timestamp: _containers.RepeatedScalarFieldContainer[int]
     body: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, body: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, timestamp: _Optional[_Iterable[int]] = ..., body: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class MergedAppendInput(_message.Message):
     __slots__ = ("records", "match_seq_num", "fencing_token")

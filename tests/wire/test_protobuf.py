@@ -11,6 +11,8 @@ from s2cli.wire.s2_pb2 import AppendAck, AppendInput, AppendRecord, Header, Read
 
 UINT64 = st.integers(0, 2**64 - 1)
 BODIES = st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"x" * 127, b"x" * 128, b"y" * 5000]), max_size=30)
+# Times that are the same, close together, far apart, and as large as can be
+TIMESTAMPS = st.just(1_764_000_000_000) | st.integers(1_764_000_000_000, 1_764_000_040_000) | UINT64
 RECORDS = st.builds(
     AppendRecord,
     timestamp=st.none() | UINT64,
@@ -29,7 +31,27 @@ def test_an_append_has_the_bytes_of_protobuf(bodies, match_seq_num, fencing_toke
     token = None if fencing_token is None else fencing_token.encode()
     data = protobuf.encode_append(bodies, match_seq_num, token)
     assert data == message.SerializeToString()
-    assert messages.split_append(data) == (bodies, match_seq_num, fencing_token)
+    assert messages.split_append(data) == (bodies, None, match_seq_num, fencing_token)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=300) | st.just(b"y" * 5000), TIMESTAMPS), min_size=1, max_size=30),
+    st.none() | UINT64,
+    st.none() | st.text(max_size=12),
+)
+def test_an_append_with_timestamps_has_the_bytes_of_protobuf(records, match_seq_num, fencing_token):
+    bodies, timestamps = [body for body, _ in records], [timestamp for _, timestamp in records]
+    message = AppendInput(
+        records=[AppendRecord(body=body, timestamp=timestamp) for body, timestamp in records],
+        match_seq_num=match_seq_num,
+        fencing_token=fencing_token,
+    )
+    token = None if fencing_token is None else fencing_token.encode()
+    data = protobuf.encode_append(bodies, match_seq_num, token, timestamps)
+    assert data == message.SerializeToString()
+    # An empty body leaves no trace beside its timestamp.
+    expected = (bodies, timestamps, match_seq_num, fencing_token)
+    assert messages.split_append(data) == (expected if all(bodies) else None)
 
 
 @given(st.lists(RECORDS, max_size=8), st.none() | UINT64, st.binary(max_size=6))
@@ -39,16 +61,22 @@ def test_a_split_append_is_exact_or_none(records, match_seq_num, garbage):
     split = messages.split_append(data)
     plain = not garbage and all(not record.headers and not record.HasField("timestamp") for record in records)
     if plain:
-        assert split == ([record.body for record in records], match_seq_num, None)
+        assert split == ([record.body for record in records], None, match_seq_num, None)
     elif split is not None:
-        bodies, match, token = split
-        assert protobuf.encode_append(bodies, match, None if token is None else token.encode()) == data
+        bodies, timestamps, match, token = split
+        assert protobuf.encode_append(bodies, match, None if token is None else token.encode(), timestamps) == data
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"\x0a\x02\x08\x05", id="a timestamp"),
+        pytest.param(b"\x0a\x02\x08\x05", id="a timestamp alone"),
+        pytest.param(b"\x0a\x05\x08\x05\x1a\x01a\x0a\x03\x1a\x01b", id="a timestamp of one record only"),
+        pytest.param(b"\x0a\x05\x08\x05\x1a\x01a\x0a\x02\x08\x06\x0a\x03\x1a\x01b", id="timestamp and body apart"),
+        pytest.param(b"\x0a\x07\x08\x05\x08\x06\x1a\x01a\x0a\x03\x1a\x01b", id="two timestamps and none"),
+        pytest.param(b"\x0a\x05\x1a\x01a\x08\x05", id="a timestamp behind the body"),
+        pytest.param(b"\x0a\x06\x08\x85\x00\x1a\x01a", id="a padded timestamp"),
+        pytest.param(b"\x0a\x06\x0a\x01\x05\x1a\x01a", id="a packed timestamp"),
         pytest.param(b"\x0a\x04\x12\x02\x0a\x00", id="a header"),
         pytest.param(b"\x0a\x02\x1a\x00", id="an empty body spelled out"),
         pytest.param(b"\x0a\x06\x1a\x01a\x1a\x01b", id="one body given twice"),
@@ -71,6 +99,17 @@ def test_records_read_back_through_protobuf(bodies, first_seq_num, timestamp):
     assert list(ReadBatch.FromString(data).records) == expected
     if bodies:
         assert messages.read_bodies(data, first_seq_num) == bodies
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), TIMESTAMPS), min_size=1), st.integers(0, 2**20))
+def test_records_with_timestamps_of_their_own_read_back_through_protobuf(records, first_seq_num):
+    records.sort(key=lambda record: record[1])
+    bodies, timestamps = [body for body, _ in records], [timestamp for _, timestamp in records]
+    data = protobuf.encode_timed_records(bodies, first_seq_num, timestamps)
+    assert list(ReadBatch.FromString(data).records) == [
+        SequencedRecord(seq_num=first_seq_num + at, timestamp=timestamp, body=body)
+        for at, (body, timestamp) in enumerate(records)
+    ]
 
 
 @given(BODIES.filter(bool), st.integers(0, 1000), st.data())

@@ -57,16 +57,16 @@ def proto_steps(data: bytes) -> Steps[Batch]:
 
 
 def _bodies_alone(data: bytes) -> Batch | None:
-    """The batch of an AppendInput whose records are bodies alone; None for any other."""
+    """The batch of an AppendInput whose records are bodies, with or without timestamps; None for any other."""
     found = _scan_large(data) if _first_record_bytes(data) >= LARGE_RECORD_BYTES else None
     if found is None:
         found = split_append(data)
     if found is None:
         return None
-    bodies, match_seq_num, fencing_token = found
+    bodies, timestamps, match_seq_num, fencing_token = found
     if fencing_token is not None:
         check_fencing_token(fencing_token)
-    return of_bodies(bodies, match_seq_num, fencing_token)
+    return of_bodies(bodies, match_seq_num, fencing_token, timestamps)
 
 
 def _proto_records(data: bytes) -> Steps[Batch]:
@@ -106,8 +106,10 @@ def check_count(count: int) -> None:
         check_batch(count, 0)
 
 
-def of_bodies(bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None) -> Batch:
-    return Batch(bodies, [], [], metered_bodies_bytes(bodies), match_seq_num, fencing_token)
+def of_bodies(
+    bodies: list[bytes], match_seq_num: int | None, fencing_token: str | None, timestamps: list[int] | None = None
+) -> Batch:
+    return Batch(bodies, [], [], metered_bodies_bytes(bodies), match_seq_num, fencing_token, timestamps)
 
 
 def of_records(
@@ -224,7 +226,7 @@ def _scan_large(data: bytes) -> BodiesOnly | None:
     rest = split_append(data[at:])
     if rest is None or rest[0]:
         return None
-    return cast("list[bytes]", bodies), rest[1], rest[2]
+    return cast("list[bytes]", bodies), None, *rest[2:]
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

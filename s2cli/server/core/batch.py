@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError, MissingTimestampError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES
-from s2cli.wire.protobuf import encode_record, encode_records
+from s2cli.wire.protobuf import encode_record, encode_records, encode_timed_records
 from s2cli.wire.record_rules import check_batch
 
 if TYPE_CHECKING:
@@ -24,10 +24,13 @@ MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64
 
 
 class Batch:
-    """A batch that keeps all rules which do not depend on the stream. Either `bodies`, where the records are bodies
-    alone, or `records`; `commands` are those among the latter: which record, FENCE or TRIM, body."""
+    """A batch that keeps all rules which do not depend on the stream. Either `bodies`, where no record has headers, and
+    the `timestamps` of all or None, or `records`; `commands` are those among the latter: which record, FENCE or TRIM,
+    body."""
 
-    __slots__ = ("bodies", "commands", "count", "fencing_token", "match_seq_num", "metered_bytes", "records")
+    __slots__ = (
+        "bodies", "commands", "count", "fencing_token", "match_seq_num", "metered_bytes", "records", "timestamps",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,8 +40,10 @@ class Batch:
         metered_bytes: int,
         match_seq_num: int | None,
         fencing_token: str | None,
+        timestamps: list[int] | None = None,
     ) -> None:
         self.bodies = bodies
+        self.timestamps = timestamps
         self.records = records
         self.commands = commands
         self.count = len(records) if bodies is None else len(bodies)
@@ -53,10 +58,16 @@ def assemble(
 ) -> Assembled:
     """Raises ApiError `invalid` where the stream's timestamping refuses the batch."""
     if batch.bodies is not None:
-        if mode == "client-require":
-            raise _missing_timestamp()
-        timestamp = max(now_ms, last_timestamp)
-        return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
+        if batch.timestamps is None or mode == "arrival":
+            if mode == "client-require":
+                raise _missing_timestamp()
+            timestamp = max(now_ms, last_timestamp)
+            return encode_records(batch.bodies, first_seq_num, timestamp), timestamp, timestamp
+        timestamps = batch.timestamps
+        in_order = sorted(timestamps)
+        if in_order != timestamps or in_order[0] < last_timestamp or (in_order[-1] > now_ms and not uncapped):
+            timestamps = _timestamps(timestamps, now_ms, last_timestamp, mode, uncapped)
+        return encode_timed_records(batch.bodies, first_seq_num, timestamps), timestamps[0], timestamps[-1]
     given = (timestamp for timestamp, _, _ in batch.records)
     timestamps = _timestamps(given, now_ms, last_timestamp, mode, uncapped)
     data = b"".join(

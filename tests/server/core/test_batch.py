@@ -1,6 +1,8 @@
 """From a batch to the bytes of its chunk."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s2cli.errors import ApiError
 from s2cli.server.core.batch import MAX_CHUNK_BYTES, Batch, assemble
@@ -55,6 +57,19 @@ def test_timestamps_never_fall_and_are_capped_unless_the_stream_says_otherwise(m
     assert (first, last) == (expected[0], expected[-1])
     # Not below what the stream had before either.
     assert encode(batch, NOW_MS + 50, mode, uncapped)[1:] == (NOW_MS + 50, NOW_MS + 50)
+
+
+@given(
+    st.lists(st.integers(NOW_MS - 20, NOW_MS + 20), min_size=1, max_size=8),
+    st.integers(NOW_MS - 30, NOW_MS + 30),
+    st.sampled_from(["arrival", "client-prefer", "client-require"]),
+    st.booleans(),
+)
+def test_bodies_with_timestamps_are_stored_as_records_with_timestamps_are(timestamps, last_timestamp, mode, uncapped):
+    bodies = Batch([b"body"] * len(timestamps), [], [], 100, None, None, timestamps)
+    data, *ends = encode(bodies, last_timestamp, mode, uncapped)
+    expected, *expected_ends = encode(of_records(*timestamps), last_timestamp, mode, uncapped)
+    assert (ReadBatch.FromString(data), ends) == (ReadBatch.FromString(expected), expected_ends)
 
 
 @pytest.mark.parametrize("batch", [of_records(5, None), Batch([b"body"], [], [], MAX_BATCH_BYTES, None, None)])
