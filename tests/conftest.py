@@ -300,6 +300,16 @@ def shared_server():
         assert server.stop() == 0
 
 
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """An S3 server, and in it the bucket `BUCKET` of support.s3_server, for tests that use prefixes of their own."""
+    from support.s3_server import S3Server
+
+    with contextlib.closing(S3Server(tmp_path_factory.mktemp("s3") / "data")) as server:
+        server.start()
+        yield server
+
+
 @pytest.fixture
 def unique_basin():
     """Gives a name for a basin that no other test of this run uses, at each call."""
