@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from s2cli.cli.other_args import LiteArgs
     from s2cli.client.api import ApiClient
 
-POLL_S = 0.1
+# So often the copy is synced: some MiB each time, for which the server's commits wait.
+POLL_S = 0.02
 
 
 def backup(args: LiteArgs) -> int:

@@ -113,7 +113,7 @@ def _copy_database(directory: Path, copied: Path, tell: Tell) -> None:
         raise place.CopiedError(directory)
     progress = CopyProgress()
     with check.opened_for_check(directory, is_alone=True) as connection:
-        page_copy.copy(connection, copied, progress, lambda: tell(progress.copied_bytes, progress.total_bytes))
+        page_copy.copy(connection, copied, progress, lambda _: tell(progress.copied_bytes, progress.total_bytes))
 
 
 def read_manifest(source: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Copying:
         self._asked_s = loop.time()
         self._progress = CopyProgress()
         self._task = loop.create_task(self._make(path, self._progress))
+        self._task.add_done_callback(_log_end)
         log.info("the database is being copied to %s", path)
 
     async def _make(self, path: Path, progress: CopyProgress) -> None:
@@ -73,6 +74,13 @@ class Copying:
 
     def cancel(self) -> None:
         self._progress.is_cancelled = True
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """Whoever asked for the copy may no longer ask how it ended."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    log.warning("the copy of the database was not made: %s", error)
 
 
 def _check_place(path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import Append, Histogram
-from s2cli.server.store.sqlite import chunks
+from s2cli.server.store.sqlite import chunks, page_copy
 from s2cli.server.store.sqlite.cleaner import Cleaner
 from s2cli.server.store.sqlite.disk import (
     LOOK_S,
@@ -37,7 +37,7 @@ from s2cli.server.store.sqlite.disk import (
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.operations import Operation, refuse, resolve_all, take_next
-from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy, copy
+from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 from s2cli.server.store.sqlite.write_log import WriteLog
@@ -158,33 +158,30 @@ class Writer:
             self._copy(self._copies.popleft())
 
     def _copy(self, item: PageCopy) -> None:
-        """Between two slices a turn is made as ever. What fails in it fails as ever: it only passes the copy."""
-        failure: BaseException | None = None
-
-        def between() -> None:
-            nonlocal failure
-            if self._stopping:
-                raise CancelledError("the server is shutting down")
-            try:
-                self._turn()
-            except BaseException as error:
-                failure = error
-                raise
-            self.busy_since_s = time.monotonic()
-
+        """Between two slices turns are made as ever, and what fails in them fails as ever."""
         self._is_copying = True
-        error: BaseException | None = None
         try:
-            copy(self._connection, item.path, item.progress, between)
-        except BaseException as refusal:  # noqa: BLE001 - whoever asked for it gets it
-            error = refusal
-        self._is_copying = False
-        if failure is not None:
+            error = page_copy.make(self._connection, item, self._between_slices)
+        except BaseException as failure:
             self._give_up(failure)
-            error = self._refusal()
+            self._tell(resolve, item.future, None, self._refusal())
+            raise
+        finally:
+            self._is_copying = False
         self._tell(resolve, item.future, None, error)
-        if failure is not None:
-            raise failure
+
+    def _between_slices(self, pause_s: float) -> None:
+        """A turn; if anybody waited for it, then what comes within so long is not kept waiting either."""
+        if self._stopping:
+            raise CancelledError("the server is shutting down")
+        end_s = time.monotonic() + pause_s
+        is_busy = self._queue.qsize() or self._lanes or self._operations
+        self._turn()
+        while is_busy and (left_s := end_s - time.monotonic()) > 0:
+            self.busy_since_s = None
+            if self._take_within(left_s):
+                self._turn()
+        self.busy_since_s = time.monotonic()
 
     def _take(self) -> None:
         """Sort what has come; waits for it if there is nothing else to do."""
