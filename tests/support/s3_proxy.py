@@ -141,7 +141,13 @@ async def _relay(request: Request, server: asyncio.StreamReader, client: asyncio
     head = await server.readuntil(END_OF_HEAD)
     status = int(head.split(b" ", 2)[1])
     headers = parse_request(b"- - -" + head[head.index(b"\r\n") :]).headers
-    write = client.write if client is not None else len
+
+    def write(data: bytes) -> None:
+        if client is not None:
+            if client.is_closing():
+                raise ResetError
+            client.write(data)
+
     write(head)
     if request.method == "HEAD" or status in (204, 304):
         return 0
