@@ -16,8 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Colours that can be read on dark terminals and on light ones.
-BOLD, RED, MAGENTA, CYAN = "1", "1;31", "1;35", "36"
+# They can be read on dark terminals and on light ones: yellow and cyan cannot on white, nor blue on black.
+BOLD, RED, MAGENTA = "1", "1;31", "1;35"
+
+# Words between blanks. Blanks in single quotes, as a shell has them, are part of a word.
+_WORDS = r"""(?:(?<![^\s=])'(?:[^']|'"'"')*'|\S)+"""
 
 # A reader of stderr that stands still must not hold up the data for longer.
 STDERR_WAIT_MS = 1000
@@ -157,7 +160,7 @@ def detail(text: str) -> None:
 
 def warn(text: str) -> None:
     """Something that `--quiet` does not silence."""
-    _tell(paint("warning:", MAGENTA, 2) + " " + printable(text))
+    _tell(printable(text), "warning:", MAGENTA)
 
 
 def confirm_deletion(what: str, *, name: str | None, yes: bool) -> bool:
@@ -176,7 +179,8 @@ def can_ask() -> bool:
 def confirm(question: str, *, name: str | None = None) -> bool:
     """Asks on the terminal before something is gone; `name` has to be typed where it is given. Says so where nothing
     is deleted."""
-    _write_stderr(printable(f"{question} " + ("[y/N] " if name is None else f"type {name} to continue: ")))
+    question += " [y/N]" if name is None else f" type {name} to continue:"
+    _write_stderr(_wrapped(printable(question)) + " ")
     data = b""
     while not data.endswith(b"\n") and (piece := os.read(0, 1024)):
         data += piece
@@ -188,18 +192,18 @@ def confirm(question: str, *, name: str | None = None) -> bool:
 
 
 def error(failure: S2Error) -> None:
-    """What failed and why, and below it what to type next: one line each, however long."""
+    """What failed and why, and below it what to type next."""
     if _json_errors:
         import json
 
         fields = {"code": _code_of(failure), "message": failure.message, "exit_code": failure.exit_code}
         if failure.hint:
             fields["hint"] = failure.hint
-        _tell(json.dumps({"error": fields}))
+        _tell(json.dumps({"error": fields}), wraps=False)
         return
-    _tell(paint("error:", RED, 2) + " " + printable(failure.message))
+    _tell(printable(failure.message), "error:", RED)
     if failure.hint:
-        _tell(paint("hint:", CYAN, 2) + " " + printable(failure.hint))
+        _tell(printable(failure.hint), "hint:", BOLD)
 
 
 def _code_of(failure: S2Error) -> str:
@@ -265,11 +269,39 @@ def terminal_width() -> int:
     return 80
 
 
-def _tell(line: str) -> None:
+def _tell(text: str, label: str = "", style: str = "", *, wraps: bool = True) -> None:
+    """One line, however long, with a label in that style before it."""
     global _status_lines
     before = _erased() if _status_lines else ""
     _status_lines = 0
+    line = f"{label} {text}" if label else text
+    if wraps:
+        line = _wrapped(line)
+    if label:
+        line = paint(label, style, 2) + line[len(label) :]
     _write_stderr(before + line + "\n")
+
+
+def _wrapped(line: str) -> str:
+    """The line for stderr. On a terminal that is narrower, blanks fill each row behind its last whole word. There is no
+    end of a line among them, so a command that is copied from the terminal is one line; what is quoted stays as it
+    is."""
+    if not _is_terminal(2) or os.environ.get("TERM") == "dumb" or _width(line) <= terminal_width():
+        return line
+    import re
+
+    width = terminal_width()
+    wrapped, column = "", 0
+    for word in re.findall(_WORDS, line):
+        size = _width(word)
+        if column:
+            # A row never ends with a word: that and the next one would be copied as one.
+            gap = 1 if column + 1 + size < width or size >= width else width - column
+            wrapped += " " * gap
+            column += gap
+        wrapped += word
+        column = (column + size) % width
+    return wrapped
 
 
 def _write_stderr(text: str) -> None:

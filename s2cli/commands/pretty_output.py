@@ -23,19 +23,10 @@ if TYPE_CHECKING:
     from s2cli.wire.s2_pb2 import SequencedRecord
 
 _LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:\s"]+')
-_STYLES = {
-    ",": "",
-    ":": "",
-    "{": "bold",
-    "}": "bold",
-    "[": "bold",
-    "]": "bold",
-    "true": "magenta",
-    "false": "magenta",
-    "null": "magenta",
-}
-_KEY, _STRING, _NUMBER, _PLACE, _NOTE = "blue", "green", "cyan", "dim", "magenta"
+_PUNCTUATION = "{}[],:"
+_KEY, _STRING, _NUMBER, _PLACE, _NOTE = "bold", "green", "magenta", "dim", "magenta"
 _INDENT = "  "
+_LEAST_WIDTH = 40  # of a folded body
 _OPENING, _CLOSING = ("{", "["), ("}", "]")
 
 
@@ -71,7 +62,8 @@ class PrettyFormat:
         text = Text.assemble(
             (f"{_local_time(record.timestamp)}  ", _PLACE), self._label, (f"{record.seq_num}  ", _PLACE)
         )
-        margin = " " * text.cell_len
+        # Where little room is left beside the place, lines that follow begin at the left.
+        margin = " " * text.cell_len if self._width - text.cell_len >= _LEAST_WIDTH else _INDENT
         if len(record.headers) == 1 and not record.headers[0].name:
             return text.append(escape_line(describe_command(record.headers[0].value, record.body)), style=_NOTE)
         try:
@@ -129,4 +121,4 @@ def _fold(text: str, width: int) -> Iterator[tuple[str, str]]:
 def _style(lexeme: str, following: str) -> str:
     if lexeme[0] == '"':
         return _KEY if following == ":" else _STRING
-    return _STYLES.get(lexeme, _NUMBER)
+    return "" if lexeme in _PUNCTUATION else _NUMBER

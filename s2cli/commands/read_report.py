@@ -154,7 +154,7 @@ class ReadReport:
         position, tail = self.position, self._session.tail
         if position is None or (tail is not None and position < tail):
             return ["waiting for the server"]
-        parts = [f"waiting for record {position}, the stream's next"]
+        parts = [f"waiting for record {position}", "the stream's next"]
         if self._first is None and position:
             parts.append("nothing before it was asked for (--from start)")
         elif self._writer.selection is not None and self._writer.selection.skipped:

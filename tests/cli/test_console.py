@@ -261,3 +261,51 @@ def test_a_row_that_is_wider_than_the_terminal_is_a_block_with_whole_cells(stdou
     table = console.Table(("NAME", "STATE"), show_headers=False)
     table.add([("another long name", "active")])
     assert stdout() == "another long name\n  active\n"
+
+
+def rows(text, width):
+    """What stands in the rows of a terminal."""
+    return [text[at : at + width] for at in range(0, len(text), width)]
+
+
+def test_no_word_breaks_at_the_edge_of_a_terminal_and_a_line_stays_one_line(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    console.notice("takes a live line away that may be there")
+    stderr()
+    console.notice("to resume: s2 append s2://basin/stream -H 'key=a value' -q")
+    text = stderr()
+    assert rows(text.removesuffix("\n"), 20) == [
+        "to resume: s2       ",
+        "append              ",
+        "s2://basin/stream   ",
+        "-H 'key=a value' -q",
+    ]
+    assert text.split() == "to resume: s2 append s2://basin/stream -H 'key=a value' -q".split()
+    configure(color="never")
+    console.error(UsageError("this is longer than a row is", hint="type less"))
+    assert stderr() == "error: this is      longer than a row   is\nhint: type less\n"
+
+
+def test_a_word_longer_than_a_row_begins_where_the_one_before_it_ends(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10")
+    console.notice("see s2://basin/stream or not")
+    assert stderr() == "see s2://basin/stream or not\n"
+
+
+def test_colour_takes_no_room_in_a_row(stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    console.warn("this is more than a row has")
+    assert stderr() == "\x1b[1;35mwarning:\x1b[0m this is    more than a row has\n"
+
+
+@pytest.mark.parametrize("where", ["a pipe", "a dumb terminal", "JSON"])
+def test_a_long_line_is_left_as_it_is(where, stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    if where == "a pipe":
+        terminals.discard(2)
+    if where == "a dumb terminal":
+        monkeypatch.setenv("TERM", "dumb")
+    if where == "JSON":
+        configure(json_errors=True)
+    console.error(UsageError("this is more than a row has"))
+    assert "this is more than a row has" in stderr()

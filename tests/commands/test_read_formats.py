@@ -301,10 +301,10 @@ def test_colour_and_highlighting_that_never_breaks_the_data(varied, env, columns
     """Time and number stand beside the body, JSON is folded where it is too long for a line, and nothing that a record
     holds drives the terminal."""
     said = on_a_terminal(["read", varied, "-o", "pretty"], {**env, "TZ": "UTC"}, columns)
-    assert '\x1b[34m"level"\x1b[0m: \x1b[32m"error"\x1b[0m' in said
+    assert '\x1b[1m"level"\x1b[0m: \x1b[32m"error"\x1b[0m' in said
     plain = re.sub(r"\x1b\[[\d;]*m", "", said)
     assert "\x1b" not in plain
-    margin = " " * 28
+    margin = " " * 28 if columns > 40 else "  "
     json_lines = (FOLDED if columns < 200 else ONE_LINE).replace("\n", "\n" + margin)
     start = plain.partition("  3  new fencing token")[0]
     assert start.startswith(
@@ -321,7 +321,7 @@ def test_pretty_in_a_pipe_has_no_colour_and_no_folds_and_is_never_the_default(s2
     printed = s2("read", varied, "-o", "pretty", env={"TZ": "UTC"}).stdout.decode()
     assert "\x1b" not in printed
     assert f"1970-01-01 00:00:01.000  1  {ONE_LINE}\n" in printed
-    assert "\x1b[34m" in s2("read", varied, "-o", "pretty", "--color", "always").stdout.decode()
+    assert "\x1b[35m" in s2("read", varied, "-o", "pretty", "--color", "always").stdout.decode()
     assert on_a_terminal(["read", varied, "--from", "1", "-n", "1"], env, 80).startswith('{"level":"error","n":1.10,')
 
 

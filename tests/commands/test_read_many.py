@@ -206,6 +206,6 @@ def test_labels_are_coloured_and_aligned_on_a_terminal(app, env):
         assert process.wait(TIMEOUT_S) == 0
     os.close(ours)
     lines = said.decode().splitlines()
-    assert lines[0] == "\x1b[36mapp/a     \x1b[0m  a0"
-    assert lines[1] == "\x1b[32mapp/long/c\x1b[0m  c0"
-    assert lines[2] == "\x1b[33mapp/b     \x1b[0m  b0"
+    assert lines[0] == "\x1b[35mapp/a     \x1b[0m  a0"
+    assert lines[1] == "\x1b[31mapp/long/c\x1b[0m  c0"
+    assert lines[2] == "\x1b[32mapp/b     \x1b[0m  b0"

@@ -46,7 +46,8 @@ class Watcher:
         self.said = ""
 
     def until_says(self, words):
-        while words not in self.said:
+        # A line that is longer than a row is filled up with blanks.
+        while words not in re.sub(" +", " ", self.said):
             until_readable(self._terminal, self.said)
             self.said += os.read(self._terminal, 4096).decode()
 
