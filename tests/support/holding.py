@@ -1,9 +1,12 @@
-"""Has the thread of the engine that writes stand still, so that what is queued meanwhile is one group."""
+"""Holds appends back: before the engine gets them, or in its queue while the thread that writes stands still, so that
+what is queued meanwhile is one group."""
 
 import asyncio
 import threading
 
 from support.waiting import TIMEOUT_S
+
+from s2cli.errors import ApiError
 
 
 async def hold(store):
@@ -24,3 +27,39 @@ async def let_queue():
     for."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+class HeldStore:
+    """An engine that gets appends only when it is told to."""
+
+    def __init__(self, store):
+        self.__dict__.update(store=store, held=[], holding=threading.Event())
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def __setattr__(self, name, value):
+        setattr(self.store, name, value)
+
+    def append(self, append):
+        if self.holding.is_set():
+            self.held.append(append)
+        else:
+            self.store.append(append)
+
+    def release(self):
+        self.holding.clear()
+        self.hand_over()
+
+    def hand_over(self):
+        """What is held proceeds; what comes is held."""
+        while self.held:
+            self.store.append(self.held.pop(0))
+
+    def refuse(self):
+        """What is held fails."""
+        error = ApiError("storage", "the disk is full")
+        for append in self.held:
+            append.lane.broken = error
+        self.on_written(self.held[:], error)
+        self.held.clear()

@@ -1,18 +1,46 @@
-"""Finds the basin of a stream request: from its path, the `s2-basin` header, or the host (protocol sections 1.2 and
-16.2)."""
+"""Finds what a request is about: the names in its path, and the basin from its path, the `s2-basin` header, or the host
+(protocol sections 1.2 and 16.2)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from s2cli.errors import ApiError, BadValueError
-from s2cli.wire.names import check_basin_name
+from s2cli.wire.names import check_basin_name, check_stream_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s2cli.server.http.exchange import Exchange
 
-# The names that clients use are few, and each record request brings one: check each once.
+# The names that clients use are few, and each record request brings some: check each once.
 _known_basins: dict[bytes, str] = {}
+_known_streams: dict[bytes, str] = {}
+MAX_KNOWN_STREAMS = 4096
+
+
+def stream_name(segment: bytes) -> str:
+    """The name of a stream in this segment of a path. Raises ApiError."""
+    name = _known_streams.get(segment)
+    if name is None:
+        name = name_in_path(segment, check_stream_name)
+        if len(_known_streams) >= MAX_KNOWN_STREAMS:
+            _known_streams.clear()
+        _known_streams[segment] = name
+    return name
+
+
+def name_in_path(segment: bytes, check: Callable[[str], None]) -> str:
+    """The name in a segment of a path: percent-decoded once, and checked. Raises ApiError."""
+    try:
+        name = (unquote_to_bytes(segment) if b"%" in segment else segment).decode()
+        check(name)
+    except UnicodeDecodeError as error:
+        raise ApiError("bad_path", "the name in the path is not valid UTF-8") from error
+    except BadValueError as error:
+        raise ApiError("bad_path", error.message) from error
+    return name
 
 
 def basin_of(exchange: Exchange, base_domain: str | None, in_path: str | None = None) -> str:

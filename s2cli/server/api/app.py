@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from s2cli import __version__
-from s2cli.errors import ApiError, BadValueError, S2Error
-from s2cli.server.api.addressing import basin_of
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.api.addressing import basin_of, name_in_path, stream_name
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.introduction import introduction_error_response
 from s2cli.server.api.owner_handlers import serve_owner
@@ -17,6 +16,7 @@ from s2cli.server.api.prometheus import PATH as PROMETHEUS_PATH
 from s2cli.server.api.prometheus import answer_metrics
 from s2cli.server.api.request import Request
 from s2cli.server.api.routes import PARAMETERS, RECORD_ROUTES, STREAMS_PREFIX, find
+from s2cli.server.api.small_append import SmallAppends
 from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.client_log import CLIENT_LOG, REQUEST_LOG, quoted
 from s2cli.server.core.auth import ON_STREAM
@@ -26,12 +26,15 @@ from s2cli.server.http.cors import answer_preflight, is_preflight, permission
 from s2cli.server.http.exchange import DisconnectedError, encode_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from s2cli.server.api.request import Response, Route
     from s2cli.server.api.server import Server
     from s2cli.server.core.auth import Grant
     from s2cli.server.http.exchange import Application, Exchange
 
     Methods = dict[str, Route]
+    Answer = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 log = logging.getLogger(CLIENT_LOG)
 
@@ -95,7 +98,12 @@ def application(server: Server, *, is_private: bool = False) -> Application:
             # Raises, and so ends the exchange as broken, if the response has begun.
             exchange.answer_json(*failure)
 
-    return _logged(answer) if server.logs_requests else answer
+    if server.logs_requests:
+        return _logged(answer)
+    if auth is not None:
+        return answer
+    small_appends = SmallAppends(server, host_names)
+    return lambda exchange: None if small_appends.take(exchange) else answer(exchange)
 
 
 def _failure(exchange: Exchange, error: Exception) -> Response:
@@ -109,7 +117,7 @@ def _failure(exchange: Exchange, error: Exception) -> Response:
     return error_response(error)
 
 
-def _logged(answer: Application) -> Application:
+def _logged(answer: Answer) -> Application:
     """Logs each request when it has ended, a session too. Headers, bodies and the query are left out: they may be
     secret."""
     requests = logging.getLogger(REQUEST_LOG)
@@ -146,7 +154,7 @@ async def _serve_records(
     if server.draining:
         raise await server.refuse()
     started_s = server.now()
-    stream = _stream_name(segment)
+    stream = stream_name(segment)
     assert route.records is not None
     try:
         basin = basin_of(exchange, server.base_domain, basin)
@@ -184,7 +192,7 @@ async def _control(server: Server, exchange: Exchange, path: bytes, *, is_privat
         return
     try:
         if route.records is not None:
-            basin = _name(found[0][1], "basin")
+            basin = name_in_path(found[0][1], PARAMETERS["basin"])
             await _serve_records(server, exchange, methods, found[1][1], basin)
         else:
             await _serve_control(server, exchange, route, found)
@@ -200,7 +208,7 @@ async def _serve_control(server: Server, exchange: Exchange, route: Route, found
     if server.draining:
         raise await server.refuse()
     started_s = server.now()
-    names = [_name(segment, parameter) for parameter, segment in found]
+    names = [name_in_path(segment, PARAMETERS[parameter]) for parameter, segment in found]
     name = names.pop() if route.path[-1] == "}" else ""
     assert route.handler is not None
     request = Request(server, exchange, route.operation, route.body, name, names[0] if names else None)
@@ -282,33 +290,6 @@ def _answer_health(server: Server, exchange: Exchange, *, is_private: bool) -> N
     if is_private or server.auth is None:
         facts["doubtful_places"] = list(server.store.doubtful[:MAX_DOUBTFUL_PLACES])
     exchange.answer_json(status, encode_json(facts))
-
-
-# The names of streams that were found to be valid: each record request brings one.
-_known_streams: dict[bytes, str] = {}
-MAX_KNOWN_STREAMS = 4096
-
-
-def _stream_name(segment: bytes) -> str:
-    name = _known_streams.get(segment)
-    if name is None:
-        name = _name(segment, "stream")
-        if len(_known_streams) >= MAX_KNOWN_STREAMS:
-            _known_streams.clear()
-        _known_streams[segment] = name
-    return name
-
-
-def _name(segment: bytes, parameter: str) -> str:
-    """The name in a segment of a path: percent-decoded once, and checked."""
-    try:
-        name = (unquote_to_bytes(segment) if b"%" in segment else segment).decode()
-        PARAMETERS[parameter](name)
-    except UnicodeDecodeError as error:
-        raise ApiError("bad_path", "the name in the path is not valid UTF-8") from error
-    except BadValueError as error:
-        raise ApiError("bad_path", error.message) from error
-    return name
 
 
 def _answer_empty(exchange: Exchange, status: int, *headers: tuple[bytes, bytes]) -> None:

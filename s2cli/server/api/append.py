@@ -74,6 +74,11 @@ def _ack(media: Media, positions: Positions) -> tuple[bytes, bytes]:
     return JSON, _JSON_ACK % positions
 
 
+def json_ack(admitted: Admitted) -> bytes:
+    """The body of the answer to an append in JSON that is durable (protocol section 4.3)."""
+    return _JSON_ACK % _positions(admitted)
+
+
 async def append(server: Server, exchange: Exchange, basin: str, name: str) -> None:
     """Answer an append, as one call or as a session."""
     media = Media(exchange)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from s2cli.server.http.memory_budget import Share
 
     Headers = Iterable[tuple[bytes, bytes]]
-    Application = Callable[["Exchange"], Coroutine[Any, Any, None]]
+    # What is left to be done for an answer; None where nothing is, or somebody will answer later and call `returned`.
+    Application = Callable[["Exchange"], Coroutine[Any, Any, None] | None]
 
 # Protocol section 14.2. The host does not limit bodies, nor the time that one may stay open: both are ours.
 MAX_UNARY_BODY_BYTES = 2 * 1024 * 1024
@@ -142,14 +143,19 @@ class Exchange(ABC):
     # What the host says.
 
     def begin(self, loop: AbstractEventLoop, application: Application) -> None:
-        self._task = loop.create_task(application(self))
-        self._task.add_done_callback(self._returned)
+        # In the next turn of the loop: most bodies are here then.
+        loop.call_soon(self._begin, loop, application)
 
-    def _returned(self, task: Task[None]) -> None:
+    def _begin(self, loop: AbstractEventLoop, application: Application) -> None:
+        rest = application(self)
+        if rest is not None:
+            self._task = loop.create_task(rest)
+            self._task.add_done_callback(self._task_returned)
+
+    def _task_returned(self, task: Task[None]) -> None:
         if not task.cancelled():
             task.exception()  # seen: the application has logged it
-        if not self._is_over:
-            self._break_off()
+        self.returned()
 
     def take(self, data: bytes) -> None:
         """A part of the body has come."""
@@ -178,6 +184,11 @@ class Exchange(ABC):
         callback, self._on_disconnect = self._on_disconnect, None
         if callback is not None:
             callback()
+
+    def returned(self) -> None:
+        """The application is done with it."""
+        if not self._is_over:
+            self._break_off()
 
     # What it asks of the host.
 
@@ -208,6 +219,13 @@ class Exchange(ABC):
     def take_whole(self) -> bytes | None:
         """The whole body, where it has come with its head; else None, and nothing is taken."""
         return self._taken() if self.has_come else None
+
+    @property
+    def whole(self) -> bytes:
+        """What has come of the body and was not taken yet; it stays so."""
+        if len(self._parts) != 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
 
     async def read(self) -> bytes:
         """The next bytes of the body, at least one; b"" at its end, when the client has gone, and when `stop_reading`

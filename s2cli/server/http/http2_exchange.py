@@ -14,8 +14,6 @@ from s2cli.server.http.http2_head import encode_header, encode_status
 from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
-    from asyncio import Task
-
     from s2cli.server.http.connections import Connections
     from s2cli.server.http.exchange import Headers
     from s2cli.server.http.http2_flow import Sender
@@ -107,8 +105,8 @@ class Http2Exchange(Exchange):
         self.taken_mark = 0
         self.marked_s = math.inf
 
-    def _returned(self, task: Task[None]) -> None:
-        super()._returned(task)
+    def returned(self) -> None:
+        super().returned()
         self._connection.returned(self)
 
     # What the connection says.

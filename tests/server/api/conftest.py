@@ -3,6 +3,9 @@
 import json
 
 import pytest
+from support.holding import HeldStore
+
+from s2cli.server.store.sqlite.engine import SqliteStore
 
 JSON = {"content-type": "application/json"}
 
@@ -33,3 +36,20 @@ def get(shared_server, basin, stream):
         return shared_server.request("GET", f"{path}?{query}", headers=headers, basin=basin)
 
     return get
+
+
+@pytest.fixture
+def held(make_thread_server):
+    """A server with a basin and a stream, and its store, which has begun to hold."""
+    stores = []
+
+    async def open_store(path):
+        stores.append(HeldStore(await SqliteStore.open(path)))
+        return stores[0]
+
+    server = make_thread_server(open_store=open_store)
+    basin = server.create_basin()
+    server.create_stream(basin)
+    stores[0].holding.set()
+    yield server, basin, stores[0]
+    server.loop.call_soon_threadsafe(stores[0].release)

@@ -27,47 +27,6 @@ def test_a_body_that_never_comes_does_not_hold_the_others(shared_server, basin, 
         assert post({"records": [{}]}).status == 200
 
 
-class HeldStore:
-    """An engine that gets appends only when it is told to."""
-
-    def __init__(self, store):
-        self.__dict__.update(store=store, held=[], holding=threading.Event())
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    def __setattr__(self, name, value):
-        setattr(self.store, name, value)
-
-    def append(self, append):
-        if self.holding.is_set():
-            self.held.append(append)
-        else:
-            self.store.append(append)
-
-    def release(self):
-        self.holding.clear()
-        for append in self.held:
-            self.store.append(append)
-
-
-@pytest.fixture
-def held(make_thread_server):
-    """A server with a basin and a stream, and its store, which has begun to hold."""
-    stores = []
-
-    async def open_store(path):
-        stores.append(HeldStore(await SqliteStore.open(path)))
-        return stores[0]
-
-    server = make_thread_server(open_store=open_store)
-    basin = server.create_basin()
-    server.create_stream(basin)
-    stores[0].holding.set()
-    yield server, basin, stores[0]
-    server.loop.call_soon_threadsafe(stores[0].release)
-
-
 def test_a_refusal_waits_for_what_it_observed(held):
     server, basin, store = held
     answers = []

@@ -56,7 +56,7 @@ from s2cli.server.store.sqlite.writer import STALL_S, Writer
 
 # So many small appends of one turn of the loop are handed to the writer together: the thread is woken once for many. It
 # halves the group of 64 clients that wait for their acks: one half is written while the other is taken in.
-TOGETHER = 32
+TOGETHER = 16
 
 log = logging.getLogger("s2cli.server")
 
