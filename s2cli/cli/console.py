@@ -233,6 +233,15 @@ def status_block(lines: Sequence[Sequence[str]], separator: str) -> None:
     _status_lines = len(shown) if any(shown) else 0
 
 
+def begin_row(*, after_line: bool) -> None:
+    """After Ctrl-C: takes away the `^C` that the terminal shows. Where no whole line is before it, it stays and ends
+    its row."""
+    if after_line:
+        status("")
+    elif not _quiet and _is_terminal(1) and _is_terminal(2):
+        _write_stderr("\n")
+
+
 def _fitting(parts: Sequence[str], separator: str) -> str:
     """As many of them as fit into a line of the terminal."""
     line = ""

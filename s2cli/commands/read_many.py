@@ -304,6 +304,7 @@ class _MergedRead:
     def interrupted(self) -> None:
         """To be called if the read was interrupted. Says how to resume: from the time of the last record, the only
         position that all streams share."""
+        console.begin_row(after_line=self._ends_line)
         self._tell_amount()
         if self._last_ms is None:
             return

@@ -191,6 +191,7 @@ class ReadReport:
 
     def interrupted(self) -> None:
         """To be called instead of close() if the read was interrupted: says where, and how to resume."""
+        console.begin_row(after_line=self._writer.ends_line)
         self.close()
         command = self.resume_command()
         if command is not None:

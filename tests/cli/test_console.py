@@ -298,6 +298,17 @@ def test_colour_takes_no_room_in_a_row(stderr, terminals, monkeypatch):
     assert stderr() == "\x1b[1;35mwarning:\x1b[0m this is    more than a row has\n"
 
 
+def test_what_is_told_after_an_interrupt_begins_a_row(stderr, terminals):
+    console.begin_row(after_line=True)
+    assert stderr() == "\r\x1b[K"
+    console.begin_row(after_line=False)
+    assert stderr() == "\n"
+    terminals.clear()
+    for after_line in (True, False):
+        console.begin_row(after_line=after_line)
+    assert stderr() == ""
+
+
 @pytest.mark.parametrize("where", ["a pipe", "a dumb terminal", "JSON"])
 def test_a_long_line_is_left_as_it_is(where, stderr, terminals, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
