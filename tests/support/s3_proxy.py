@@ -119,7 +119,8 @@ class S3Proxy:
                     await client.drain()
                 finally:
                     counts.under_way -= 1
-        except (OSError, asyncio.IncompleteReadError, ResetError):
+        except (OSError, asyncio.IncompleteReadError, ResetError, asyncio.CancelledError):
+            # Cancelled is what is left when the proxy is closed.
             client.transport.abort()
         finally:
             self._clients.discard(client)
