@@ -303,9 +303,10 @@ def _wrapped(line: str) -> str:
     wrapped, column = "", 0
     for word in re.findall(_WORDS, line):
         size = _width(word)
-        if column:
+        if wrapped:
             # A row never ends with a word: that and the next one would be copied as one.
-            gap = 1 if column + 1 + size < width or size >= width else width - column
+            fits = column + 1 + size < width or size >= width or not column
+            gap = 1 if fits else width - column
             wrapped += " " * gap
             column += gap
         wrapped += word

@@ -290,6 +290,8 @@ def test_a_word_longer_than_a_row_begins_where_the_one_before_it_ends(stderr, te
     monkeypatch.setenv("COLUMNS", "10")
     console.notice("see s2://basin/stream or not")
     assert stderr() == "see s2://basin/stream or not\n"
+    console.notice("at s2://basin/stream not")  # it ends with its row
+    assert stderr() == "at s2://basin/stream not\n"
 
 
 def test_colour_takes_no_room_in_a_row(stderr, terminals, monkeypatch):

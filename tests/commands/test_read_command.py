@@ -133,7 +133,8 @@ def test_a_read_into_a_file_shows_how_far_it_is(uri, env, tmp_path, columns, to_
     options = ["-O", str(path)] if to_option else []
     with open(tmp_path / "stdout", "wb") as stdout:
         said = Terminal(columns).run(["read", uri, *options, "-n", "4"], stdout, {**env, "TERM": "xterm"})
-    live, closing = said.split("\r\x1b[K")[1:-1], said.split("\r\x1b[K")[-1]
+    *live, closing = said.split("\r\x1b[K")[1:]
+    closing = re.sub(" +", " ", closing)  # where it is longer than a row, blanks fill that up
     assert live
     assert live[0].startswith("100 %, 4 records")
     from rich.cells import cell_len

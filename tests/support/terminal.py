@@ -12,7 +12,8 @@ from support.waiting import TIMEOUT_S, until_readable
 
 
 def answered(arguments, answer, env):
-    """The code and the words of a command that is answered on a terminal."""
+    """The code and the words of a command that is answered on a terminal. Blanks that fill a row up behind a line are
+    taken out."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [sys.executable, "-m", "s2cli", *arguments], {**os.environ, **env})
@@ -27,7 +28,7 @@ def answered(arguments, answer, env):
     except OSError:
         pass  # the terminal ends with its process
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), re.sub(" +", " ", said.decode())
 
 
 class Watcher:
