@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ class Server:
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
         self.peak_bytes = 0
+        # When the attack ends: none of its connections waits for longer.
+        self.until_s = math.inf
 
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -48,7 +51,8 @@ class Server:
         return response.status
 
     def connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        left_s = max(0.1, self.until_s - time.monotonic())
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=min(60, left_s))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         return connection
 

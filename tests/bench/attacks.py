@@ -115,7 +115,9 @@ def half_bodies_h2(server: Server, until_s: float) -> Iterator[object]:
         with contextlib.suppress(OSError):
             connection.sendall(client.data_to_send())
             while client.remote_settings.initial_window_size <= 65535 or client.outbound_flow_control_window <= 65535:
-                client.receive_data(connection.recv(65536))
+                if not (data := connection.recv(65536)):
+                    raise ConnectionError("the server has ended the connection")
+                client.receive_data(data)
             for number in range(60):
                 stream = 1 + 2 * number
                 client.send_headers(stream, headers)
@@ -215,7 +217,7 @@ def run(s2: str, name: str, seconds: float, streams: int) -> None:
             beside.start()
             ready.wait(30)
             before_s = server.cpu_s()
-            until_s = time.monotonic() + seconds
+            server.until_s = until_s = time.monotonic() + seconds
             attack = ATTACKS[name](server, until_s)
             kept: list[object] = []
             while time.monotonic() < until_s:
@@ -223,6 +225,8 @@ def run(s2: str, name: str, seconds: float, streams: int) -> None:
                     for opened in attack:
                         kept.append(opened)
                         server.look()
+                        if time.monotonic() > until_s:
+                            break
                 except OSError:
                     pass  # it defends itself
                 server.look()

@@ -11,19 +11,24 @@ Ours is the `s2` beside this Python, or the one that S2 names. The two take turn
     c    acknowledgement of 500 single 100-byte appends in turn: JSON requests; one S2S session over HTTP/1.1
     d    one-record JSON appends on 64 connections for 5 s, to 1 and to 64 streams (by wrk, without it by asyncio)
     h    the same with a new stream in each request: POST, PUT, appends that create; appends to 1000 new streams
+    o16 o100 o1000 o100000    as b, but by the official client over h2c, to our server and to its own; from 1000 bytes
+         on also with the client on one core
+    p    the official Python SDK, to our server and to its own
     e    from a line written to append's stdin to the same line on a follower's stdout
     f    server memory after start and after 1 GB of 1000-byte records
     g    single small appends to one stream while a bulk append to another one runs, and what that costs the bulk
 
 Each row has its own server with empty data, in TMPDIR (3 GB). Figures are medians of --runs; "spread" is (highest -
-lowest) / median; "ratio" is above 1 where ours is better. Compare figures of one run only. All talk is with
-127.0.0.1, but the official server listens on all interfaces. --lock FILE is for machines where several measure.
+lowest) / median; "ratio" is above 1 where ours is better. Compare figures of one run only. Rows o need S2_PEER. All
+talk is with 127.0.0.1, but the official server listens on all interfaces. --lock FILE is for machines where several
+measure.
 """
 
 import argparse
 import asyncio
 import base64
 import contextlib
+import copy
 import fcntl
 import filecmp
 import itertools
@@ -107,6 +112,11 @@ class Server:
                 os.killpg(self.process.pid, number)  # a session of its own, so nobody else is in the group
                 self.process.wait(15)
 
+    def with_official_client(self) -> "Server":
+        other = copy.copy(self)
+        other.commands, other.binary = OFFICIAL, os.path.abspath(os.environ["S2_PEER"])
+        return other
+
     def command(self, name: str, count: int = 0) -> list[str]:
         fields = {"data": self.data, "port": self.port, "stream": f"{BASIN}/s0", "count": count}
         return [self.binary, *(word.format(**fields) for word in self.commands[name].split())]
@@ -123,11 +133,19 @@ class Server:
                 return
         raise RuntimeError("the server did not start")
 
-    def run(self, name: str, stdin=NOTHING, stdout=NOTHING, count: int = 0) -> tuple[float, float, float]:
-        """Run a client command to its end; return wall seconds, CPU seconds and peak MiB."""
+    def run(
+        self, name: str, stdin=NOTHING, stdout=NOTHING, count: int = 0, cpu: int | None = None
+    ) -> tuple[float, float, float]:
+        """Run a client command to its end, maybe on one core; return wall seconds, CPU seconds and peak MiB."""
         with open(stdin, "rb") as source, open(stdout, "wb") as target, open(self.work / "log", "ab") as log:
             start, peak_mib = time.perf_counter(), 0.0
-            client = subprocess.Popen(self.command(name, count), stdin=source, stdout=target, stderr=log, env=self.env)
+            client = subprocess.Popen(
+                [*([] if cpu is None else ["taskset", "-c", str(cpu)]), *self.command(name, count)],
+                stdin=source,
+                stdout=target,
+                stderr=log,
+                env=self.env,
+            )
         with open(os.pidfd_open(client.pid)) as end:
             while not select.select([end], [], [], 0.02)[0]:  # not ru_maxrss, which starts at this script's own size
                 peak_mib = self.memory_mib("VmHWM", client.pid) or peak_mib
@@ -199,6 +217,24 @@ def throughput(size: int, server: Server) -> Figures:
         yield f"{name} server CPU", "s", server_s
         yield f"{name} client peak memory", "MiB", client_mib
         yield f"{name} server peak memory", "MiB", server_mib
+
+
+def official_client(size: int, server: Server) -> Figures:
+    count, client = LINES[size] // 2, server.with_official_client()
+    source, target = write_lines(server.work / "input", size, count), server.work / "output"
+    for name, stdin, stdout in ("append", source, NOTHING), ("read", NOTHING, target):
+        for cpu in [None, 0] if size >= 1000 else [None]:
+            figure = name if cpu is None else f"{name}, client on one core"
+            before_s, (wall_s, _, _) = server.cpu_s(), client.run(name, stdin, stdout, count, cpu)
+            yield figure, "records/s", count / wall_s
+            yield f"{figure}, server CPU", "s", server.cpu_s() - before_s
+    if not filecmp.cmp(source, target, shallow=False):
+        raise RuntimeError("what was read is not what was appended")
+
+
+def python_sdk(server: Server) -> Figures:
+    words = [sys.executable, Path(__file__).with_name("sdk_load.py"), str(server.port), BASIN, "s0", "s1"]
+    yield from json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def ack_latency(server: Server) -> Figures:
@@ -352,6 +388,8 @@ ROWS = {
     "c": ack_latency,
     "d": requests,
     "h": creations,
+    **{f"o{size}": partial(official_client, size) for size in LINES},
+    "p": python_sdk,
     "e": pipe_latency,
     "f": memory,
     "g": beside_bulk,
@@ -378,6 +416,8 @@ def main() -> None:
     parser.add_argument("--lock", default=os.devnull, metavar="FILE", help="hold a flock on this file during each row")
     args = parser.parse_args()
     rows = [row for row in ROWS if row.startswith(tuple(args.rows.split(",")))]
+    if not os.environ.get("S2_PEER"):
+        rows = [row for row in rows if not row.startswith("o")]
     ours = os.environ.get("S2") or str(Path(sys.executable).with_name("s2"))
     binaries = {"ours": ours} | ({"peer": peer} if (peer := os.environ.get("S2_PEER")) else {})
     if not rows or not all(map(shutil.which, binaries.values())):

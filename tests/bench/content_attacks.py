@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from functools import partial
 from http.client import HTTPConnection
 
-import h2.config
-import h2.connection
 import zstandard
 from attacked_server import BASIN, MIB, RECORDS, Server, head, repeatedly
+from hpack import Encoder
+from http2_attacks import END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, settings
 
 JSON = "content-type: application/json"
 PROTOBUF = "content-type: application/protobuf"
@@ -118,21 +118,16 @@ def appends(server: Server, until_s: float, record: bytes) -> Iterator[object]:
 
 def heads_h2(server: Server, until_s: float) -> Iterator[object]:
     """60 connections of HTTP/2 with 200 requests each, whose heads are 55 kB by reference to the table of headers."""
+    path = RECORDS.format("beside") + "?tail_offset=0&wait=60"
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
+    fields += [("s2-basin", BASIN), ("accept", "text/event-stream")] + [("x-a", "y" * 3900)] * 14
+    # The same bytes each time: the last of its headers has put all others out of the table.
+    block = Encoder().encode(fields, huffman=False)
+    heads = b"".join(frame(HEADERS, END_HEADERS | END_STREAM, stream, block) for stream in range(1, 400, 2))
     for _ in range(60):
         connection = server.connect()
-        connection.settimeout(2)
-        client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
-        client.initiate_connection()
         with contextlib.suppress(OSError):
-            connection.sendall(client.data_to_send())
-            while client.remote_settings.initial_window_size <= 65535:
-                client.receive_data(connection.recv(65536))
-            path = RECORDS.format("beside") + "?tail_offset=0&wait=60"
-            headers = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
-            headers += [("s2-basin", BASIN), ("accept", "text/event-stream")] + [("x-a", "y" * 3900)] * 14
-            for number in range(200):
-                client.send_headers(1 + 2 * number, headers, end_stream=True)
-            connection.sendall(client.data_to_send())
+            connection.sendall(PREFACE + settings() + heads)
         yield connection
 
 

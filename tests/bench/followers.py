@@ -1,10 +1,10 @@
 """How long a record takes to reach many followers of one stream: 1000 records/s of 100 bytes.
 
-    followers.py [--followers 50,200,500,1000] [--seconds 10] [--http2]
+    followers.py [--followers 50,200,500,1000] [--seconds 10] [--http 1,2] [--runs 3]
 
-Each follower is an S2S session over HTTP/1.1, or with --http2 a connection of HTTP/2 with one stream. Two processes
-share the followers, another one appends a record each millisecond whose body begins with the time. Beside them stands
-one follower that never reads.
+Each follower is an S2S session over HTTP/1.1, or a connection of HTTP/2 with one stream; where both are named they take
+turns, and the last lines are the medians. Two processes share the followers, another one appends a record each
+millisecond whose body begins with the time. Beside them stands one follower that never reads.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import tempfile
 import time
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 
 import h2.config
 import h2.connection
@@ -109,7 +110,8 @@ def append(port: int, records: int) -> None:
         raise SystemExit(f"the append ended with {acks[:200]!r}")
 
 
-def measure(followers: int, seconds: int, http2: bool) -> str:
+def measure(followers: int, seconds: int, http2: bool) -> list[float]:
+    """The figures of a row."""
     with tempfile.TemporaryDirectory(prefix="followers-") as work:
         words = [S2, "lite", "--data", work, "--port", "0"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -146,20 +148,33 @@ def measure(followers: int, seconds: int, http2: bool) -> str:
                 marks[part] = seconds_late * 1000
     p50, p99 = marks.values()
     longest = lateness[-1][0] * 1000
-    return f"| {followers} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {longest:.1f} | {lost} | {memory_mib:.0f} |"
+    return [rate, p50, p99, longest, lost, memory_mib]
+
+
+def print_row(followers: int, version: str, run: str, figures: list[float]) -> None:
+    cells = [f"{figure:.{digits}f}" for figure, digits in zip(figures, (0, 1, 1, 1, 0, 0), strict=True)]
+    print("|", " | ".join([str(followers), version, run, *cells]), "|", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--followers", default="50,200,500,1000", help="how many, one measurement each")
     parser.add_argument("--seconds", type=int, default=10, help="how long each lasts (10)")
-    parser.add_argument("--http2", action="store_true", help="over HTTP/2")
+    parser.add_argument("--http", default="1", choices=("1", "2", "1,2"), help="which versions (1)")
+    parser.add_argument("--runs", type=int, default=1, help="how often each is measured (1)")
     args = parser.parse_args()
-    print(
-        "| followers | records/s | p50 ms | p99 ms | max ms | lost | server peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|"
-    )
+    print("| followers | HTTP | run | records/s | p50 ms | p99 ms | max ms | lost | server peak MiB |")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    versions = args.http.split(",")
     for count in map(int, args.followers.split(",")):
-        print(measure(count, args.seconds, args.http2), flush=True)
+        rows: dict[str, list[list[float]]] = {version: [] for version in versions}
+        for run in range(args.runs):
+            for version in versions[:: 1 if run % 2 == 0 else -1]:
+                rows[version].append(measure(count, args.seconds, version == "2"))
+                print_row(count, version, str(run + 1), rows[version][-1])
+        if args.runs > 1:
+            for version, figures in rows.items():
+                print_row(count, version, "median", [median(some) for some in zip(*figures, strict=True)])
 
 
 if __name__ == "__main__":

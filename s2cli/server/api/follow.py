@@ -2,8 +2,8 @@
 
 A session scans the store page by page, in its task. At the tail it becomes a follower: the callback of the group that
 made new chunks durable sends them, the same bytes to all followers. If a client does not keep up, its session goes back
-to its task and scans again, from the chunks that the stream keeps in memory or from the store. So a slow reader holds
-at most a page, and nobody waits for it.
+to its task and scans again, from the chunks that the stream keeps in memory or from the store. A slow reader holds at
+most a page, and one that takes nothing only what the host has of it: its page is read again when there is room.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.framing import PIECE_BYTES, Cursor, Shared
 from s2cli.server.core.range_scan import Limits
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
+from s2cli.server.http.exchange import DisconnectedError
 from s2cli.wire.protobuf import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class ReadSession:
         # Whether chunks are sent as they are. What is made of large ones is made one at a time.
         self._sends_stored = not self._framer.expansion and seal is None and self._limits.unlimited
         self._loop = asyncio.get_running_loop()
+        # For a page; whether it is to be let go of.
+        self._has_room = self._is_asked = False
         self._live = False  # it is at the tail, and all before that is sent
         self._error: S2Error | None = None
         self._woken: Future[None] | None = None
@@ -91,6 +94,8 @@ class ReadSession:
         finally:
             self._server.off_drain(on_drain)
             self._stream.followers.unfollow(self)
+        if self._framer.is_cut:
+            return
         self._framer.flush()  # the end of a message whose beginning has filled the exchange
         last = self._framer.ending(self._error, (self._stream.tail_seq_num, self._stream.tail_timestamp))
         # An exchange that is left without an end is aborted.
@@ -115,38 +120,117 @@ class ReadSession:
             self.next_seq_num = max(self.next_seq_num, min(stream.trim_point, end))
             if self.next_seq_num >= end:
                 return
-            memory, share = self._memory, self._share
-            times = 1 + self._framer.expansion
-            page = self._remembered()
-            stored = not page
-            if stored:
-                await memory.reserve(share, RESERVED_BYTES * times)
-                page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
-                memory.keep(share, _size(page) * times)
-                if page and self.next_seq_num < min(stream.trim_point, page[0].first_seq_num):
-                    continue  # a trim has come since, and some of what it removes is deleted, in slices, by now
-            elif not self._sends_stored:
-                await memory.reserve(share, _size(page) * times)
-            # Without a page: trimmed up to the end.
-            cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
-            walk = self._walk(_size(page))
-            del page  # a client that does not read must not hold it as a whole
-            while True:
-                steps = self._message(cursor)
-                if not (in_one_go(steps) if walk is None else await walk(steps)):
-                    break
-                if self._exchange.is_blocked:
-                    await self._exchange.drained()
-                    if self._ended():
-                        return
-            self._framer.flush()
-            memory.keep(share, 0)
-            self.next_seq_num = cursor.next_seq_num
-            if self.next_seq_num >= end and self._may_follow:
-                # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
-                stream.followers.follow(self)
-            elif stored:
-                stream.followers.unfollow(self)
+            await self._take_room()
+            try:
+                await self._send_page(end)
+            finally:
+                self._leave_room()
+
+    async def _send_page(self, end: int) -> None:
+        """Sends the next page of what there is before `end`."""
+        stream, memory, share = self._stream, self._memory, self._share
+        times = 1 + self._framer.expansion
+        page = self._remembered()
+        stored = not page
+        if stored:
+            await memory.reserve(share, RESERVED_BYTES * times)
+            page = await self._server.store.read(stream.id, self.next_seq_num, end, PAGE_BYTES)
+            memory.keep(share, _size(page) * times)
+            if page and self.next_seq_num < min(stream.trim_point, page[0].first_seq_num):
+                return  # a trim has come since, and some of what it removes is deleted, in slices, by now
+        elif not self._sends_stored:
+            await memory.reserve(share, _size(page) * times)
+        # Without a page: trimmed up to the end.
+        cursor = Cursor(page, self.next_seq_num if page else end, self._limits)
+        walk = self._walk(_size(page))
+        del page  # a client that does not read must not hold it as a whole
+        self._framer.waits_for_room = not self._framer.expansion
+        is_kept = True
+        while is_kept:
+            began_seq_num = cursor.next_seq_num
+            steps = self._message(cursor)
+            if not (in_one_go(steps) if walk is None else await walk(steps)):
+                break
+            if self._exchange.is_blocked:
+                is_kept = await self._send_rest(cursor, began_seq_num)
+                if self._ended():
+                    return
+        self._framer.waits_for_room = False
+        self._framer.flush()
+        memory.keep(share, 0)
+        self.next_seq_num = cursor.next_seq_num
+        if self.next_seq_num >= end and self._may_follow:
+            # What comes from now on the stream remembers for us, so that no writer is too fast to be caught up.
+            stream.followers.follow(self)
+        elif stored:
+            stream.followers.unfollow(self)
+
+    async def _send_rest(self, cursor: Cursor, began_seq_num: int) -> bool:
+        """Sends the rest of the message that began there, but for less than a piece, and waits until there is room for
+        the next one. Returns False if the page was let go of meanwhile."""
+        exchange, framer, memory, share = self._exchange, self._framer, self._memory, self._share
+        page_bytes = share.reserved_bytes
+        is_kept = True
+        while exchange.is_blocked:
+            if self._has_room and cursor.is_whole and framer.can_let_go:
+                is_asked = await self._stall()
+                self._ended()
+                if is_asked:
+                    cursor.let_go()
+                    framer.let_go()
+                    self._leave_room()
+                    is_kept, page_bytes = False, 0
+            else:
+                self._leave_room()  # the budget alone counts what cannot be made again
+                await exchange.drained()
+                self._ended()
+            if framer.is_cut and not exchange.is_blocked:
+                await self._take_room()
+                if not framer.resume(await self._read_again(began_seq_num, cursor.next_seq_num)):
+                    raise DisconnectedError  # a trim has come since: the client is to ask again
+            framer.go_on()
+            memory.keep(share, page_bytes + framer.waiting_bytes)
+        memory.keep(share, page_bytes)
+        return is_kept
+
+    async def _take_room(self) -> None:
+        """Room for a page, where it can be let go of and read again."""
+        if not self._framer.expansion:
+            await self._server.pages.acquire()
+            self._has_room = True
+
+    def _leave_room(self) -> None:
+        if self._has_room:
+            self._has_room = False
+            self._server.pages.release()
+
+    async def _stall(self) -> bool:
+        """Waits until there is room for the client, or the page is to be let go of. Returns whether it is."""
+        self._is_asked = False
+        pages = self._server.pages
+        pages.stall(self._let_go)
+        try:
+            if not self._is_asked:
+                await self._exchange.drained()
+        finally:
+            pages.proceed(self._let_go)
+        return self._is_asked
+
+    def _let_go(self) -> None:
+        self._is_asked = True
+        self._exchange.wake()
+
+    async def _read_again(self, start: int, end: int) -> list[bytes]:
+        """The parts of the message with these records; fewer where they have been trimmed."""
+        await self._memory.reserve(self._share, RESERVED_BYTES)
+        parts: list[bytes] = []
+        while start < end:
+            page = await self._server.store.read(self._stream.id, start, end, PAGE_BYTES)
+            if not page or page[0].first_seq_num != start:
+                break
+            parts += [chunk.data for chunk in page]
+            start = page[-1].end_seq_num
+        return parts
 
     def _walk(self, size_bytes: int) -> Callable[[Steps[bool]], Awaitable[bool]] | None:
         """How messages of so many bytes are made and sent one at a time, among those of all readers; None for few."""

@@ -31,20 +31,27 @@ class Cursor:
     """Walks over chunks, message by message: small chunks share one, and limits cut the first and the last. It lets go
     of what it has given."""
 
-    __slots__ = ("_chunks", "_limits", "end_seq_num", "metered_bytes", "next_seq_num")
+    __slots__ = ("_chunks", "_limits", "end_seq_num", "is_whole", "metered_bytes", "next_seq_num")
 
     def __init__(self, chunks: Iterable[Chunk], next_seq_num: int, limits: Limits) -> None:
         self._chunks = deque(chunks)
         self._limits = limits
         self.next_seq_num = next_seq_num
         self.end_seq_num = next_seq_num  # behind the last record that was given: limits may have cut some off
-        self.metered_bytes = 0  # of the last message
+        # Of the last message, and whether it has all records of its chunks.
+        self.metered_bytes = 0
+        self.is_whole = False
+
+    def let_go(self) -> None:
+        """Drops what it has not given."""
+        self._chunks.clear()
 
     def message(self) -> Steps[list[bytes]]:
         """The parts of the next message; none at the end, and when the limits are reached. Raises ApiError where a
         sealed chunk cannot be opened, after all that comes before it."""
         parts: list[bytes] = []
         self.metered_bytes = 0
+        self.is_whole = True
         count = metered_bytes = size_bytes = 0
         while self._chunks and not self._limits.reached:
             chunk = self._chunks[0]
@@ -65,6 +72,7 @@ class Cursor:
                 raise
             self.next_seq_num = chunk.end_seq_num
             self._chunks.popleft()
+            self.is_whole = self.is_whole and part is chunk
             if part is not None:
                 parts.append(part.data)
                 self.end_seq_num = part.end_seq_num
@@ -75,13 +83,16 @@ class Cursor:
 class Framer(ABC):
     """Sends messages. Only whole ones are ever under way, so a session may end after any of them."""
 
-    __slots__ = ("_exchange", "_waiting", "_waiting_bytes", "expansion", "sends_shared")
+    __slots__ = ("_at", "_exchange", "_waiting", "_waiting_bytes", "expansion", "sends_shared", "waits_for_room")
 
     def __init__(self, exchange: Exchange) -> None:
         self.sends_shared = False  # whether what it would send is what a Shared holds
         self.expansion = 0  # how many times the size of a batch is made of it; 0 where it goes as it is
+        # Whether pieces are written only as far as there is room; the others wait for `go_on`.
+        self.waits_for_room = False
         self._exchange = exchange
         self._waiting: list[bytes] = []
+        self._at = 0  # where what is left of the first of them begins
         self._waiting_bytes = 0
 
     @abstractmethod
@@ -101,32 +112,73 @@ class Framer(ABC):
         self._waiting += message
         self._waiting_bytes += sum(map(len, message))
         if self._waiting_bytes >= PIECE_BYTES:
-            self.flush()
+            if self.waits_for_room:
+                self.go_on()
+            else:
+                self.flush()
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether a piece waits for room."""
+        return self._waiting_bytes >= PIECE_BYTES
+
+    def go_on(self) -> None:
+        """Writes the pieces that wait, as far as there is room."""
+        while self._waiting_bytes >= PIECE_BYTES and not self._exchange.is_blocked:
+            self._exchange.write(self._next_piece())
 
     def flush(self) -> None:
-        if not self._waiting_bytes:
-            return
+        """Writes all that waits."""
+        while self._waiting_bytes:
+            self._exchange.write(self._next_piece())
+
+    def _next_piece(self) -> bytes:
+        """Takes a piece out of what waits: a copy, so that what it is part of is let go of."""
         waiting, left_bytes = self._waiting, self._waiting_bytes
-        self._waiting, self._waiting_bytes = [], 0
         # A rest of less than half a piece goes with the last one.
         if left_bytes <= PIECE_BYTES + PIECE_BYTES // 2:
-            self._exchange.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
-            return
+            if self._at:
+                waiting[0] = waiting[0][self._at :]
+            self._waiting, self._at, self._waiting_bytes = [], 0, 0
+            return waiting[0] if len(waiting) == 1 else b"".join(waiting)
         if len(waiting) > MAX_PARTS:
-            waiting = [b"".join(waiting)]
-        # Each is copied out of its parts at once: a block of a megabyte that comes and goes between pieces that stay
-        # leaves holes.
+            waiting[:] = [b"".join(waiting)[self._at :]]
+            self._at = 0
         piece: list[memoryview] = []
         room_bytes = PIECE_BYTES
-        for part in waiting:
-            view = memoryview(part)
-            while len(view) > room_bytes and left_bytes > PIECE_BYTES + PIECE_BYTES // 2:
-                self._exchange.write(b"".join([*piece, view[:room_bytes]]))
-                view = view[room_bytes:]
-                piece, room_bytes, left_bytes = [], PIECE_BYTES, left_bytes - PIECE_BYTES
+        while room_bytes:
+            view = memoryview(waiting[0])[self._at : self._at + room_bytes]
             piece.append(view)
             room_bytes -= len(view)
-        self._exchange.write(b"".join(piece))
+            self._at += len(view)
+            if self._at == len(waiting[0]):
+                del waiting[0]
+                self._at = 0
+        self._waiting_bytes = left_bytes - PIECE_BYTES
+        return b"".join(piece)
+
+    @property
+    def can_let_go(self) -> bool:
+        """Whether what waits is of the last message, and can be made again from its parts."""
+        return False
+
+    def let_go(self) -> None:
+        """Drops what waits. Where that was a part of a message, nothing may be sent until `resume` has got it."""
+        self._waiting, self._at, self._waiting_bytes = [], 0, 0
+
+    def resume(self, parts: list[bytes]) -> bool:
+        """Takes up the rest of the message that was let go of. Returns False where these are not its parts: then the
+        session cannot go on."""
+        return False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a message was let go of whose beginning is sent."""
+        return False
 
 
 class Shared:
@@ -151,13 +203,16 @@ class Shared:
 class SessionFramer(Framer):
     """Messages as frames, compressed where the client wants that."""
 
-    __slots__ = ("_compression",)
+    __slots__ = ("_compression", "_dropped_bytes", "_message_bytes", "_tail")
 
     def __init__(self, exchange: Exchange, compression: str | None) -> None:
         super().__init__(exchange)
         self._compression = compression
         self.sends_shared = compression is None
         self.expansion = 0 if compression is None else 1
+        # Of the last message, and what of it was let go of.
+        self._message_bytes = self._dropped_bytes = 0
+        self._tail = b""
 
     def add(self, parts: list[bytes], metered_bytes: int, tail: tuple[int, int] | None = None) -> Steps[None]:
         self._add(parts, tail)
@@ -165,12 +220,34 @@ class SessionFramer(Framer):
         yield
 
     def _add(self, parts: list[bytes], tail: tuple[int, int] | None) -> None:
+        self._tail = b"" if tail is None else encode_tail(*tail)
         if tail is not None:
-            parts.append(encode_tail(*tail))
+            parts.append(self._tail)
         if self._compression is not None:
             self._queue([encode_frame(b"".join(parts), self._compression)])
         else:
-            self._queue([frame_header(sum(map(len, parts))), *parts])
+            header = frame_header(sum(map(len, parts)))
+            self._message_bytes = len(header) + sum(map(len, parts))
+            self._queue([header, *parts])
+
+    @property
+    def can_let_go(self) -> bool:
+        return self._compression is None and self._waiting_bytes <= self._message_bytes
+
+    def let_go(self) -> None:
+        self._dropped_bytes = self._waiting_bytes
+        super().let_go()
+
+    def resume(self, parts: list[bytes]) -> bool:
+        parts = [*parts, self._tail]
+        message = b"".join([frame_header(sum(map(len, parts))), *parts])
+        dropped_bytes, self._dropped_bytes = self._dropped_bytes, 0
+        self._waiting, self._waiting_bytes = [message[-dropped_bytes:]], dropped_bytes
+        return len(message) == self._message_bytes
+
+    @property
+    def is_cut(self) -> bool:
+        return self._dropped_bytes > 0
 
     def beat(self, tail: tuple[int, int]) -> None:
         self._add([], tail)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
+from s2cli.server.api.pages import Pages
 from s2cli.server.core.auth import Auth, Secrets
 from s2cli.server.core.cleanup import Cleanup
 from s2cli.server.core.copying import Copying
@@ -88,6 +89,7 @@ class Server:
         self.rendering = Turnstile()
         # Of what they get as it is stored: none of them waits for what is made for others.
         self.sending = Turnstile()
+        self.pages = Pages()
         self.memory = Memory(memory_limit_bytes)
         self.memory.elsewhere_bytes = self._bytes_of_streams
         self.meters = Meters(store, clock_ms)

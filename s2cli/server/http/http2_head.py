@@ -37,7 +37,8 @@ _PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_A_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NO_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
+_NO_VALUE = re.compile(rb"[\0\r\n]")
+_SPACES = frozenset((b" ", b"\t"))
 _NO_TARGET = re.compile(rb"[\0-\x20\x7f#]")
 
 # Our responses use no table: an encoder without one keeps nothing for a connection, and the same headers are always the
@@ -66,6 +67,9 @@ class Head(NamedTuple):
     headers: Headers
     length: int | None
     refusal: int
+
+
+_TOO_LARGE = Head("", b"", b"", [], None, 431)
 
 
 class Block(NamedTuple):
@@ -164,13 +168,13 @@ class HeadDecoder:
 
 
 def _request_of(headers: Headers, max_bytes: int, max_headers: int) -> Head:
+    if len(headers) > max_headers or sum([len(name) + len(value) + 32 for name, value in headers]) > max_bytes:
+        return _TOO_LARGE  # what is in it is not even looked at
     pseudo: dict[bytes, bytes] = {}
     fields: Headers = []
     length: int | None = None
-    size_bytes = 0
     for name, value in headers:
-        size_bytes += len(name) + len(value) + 32
-        if _NO_VALUE.search(value) is not None:
+        if _NO_VALUE.search(value) is not None or value[:1] in _SPACES or value[-1:] in _SPACES:
             raise MalformedError
         if name[:1] == b":":
             if fields or name not in _PSEUDO or name in pseudo:
@@ -194,8 +198,6 @@ def _request_of(headers: Headers, max_bytes: int, max_headers: int) -> Head:
         refusal = 400
     elif not pseudo.get(b":scheme") or not (target[:1] == b"/" or target == b"*") or _NO_TARGET.search(target):
         raise MalformedError
-    if size_bytes > max_bytes or len(headers) > max_headers:
-        refusal = 431
     if authority is not None:
         fields = _with_host(authority, fields)
     path, _, query = target.partition(b"?")
