@@ -32,6 +32,7 @@ ALLOWED = {
     "server/http": {"server/client_log", "wire", "errors"},
     "server/store": {"errors"},
     "server/store/sqlite": {"server/store", "wire", "private_files", "errors"},
+    "server/store/bucket": {"server/store", "errors"},
     "server/core": {"server/store", "server/client_log", "wire", "private_files", "errors"},
     "server/api": {"server/core", "server/store", "server/http", "server/client_log", "wire", "errors", "__init__"},
     "server": {"server/api", "server/core", "server/http", "server/store", "server/store/sqlite", "server/client_log"}
@@ -44,6 +45,8 @@ SEAMS = {
     "uvloop": {"server/process.py"},
     "prometheus_client": {"server/api/prometheus.py"},
     "sqlite3": {"server/store/sqlite/"},
+    "slatedb": {"server/store/bucket/binding.py"},
+    "obstore": {"server/store/bucket/objects.py"},
     "httpx": {"client/sse.py"},
     "httpx_sse": {"client/sse.py"},
     "h2": {"client/"},
@@ -91,8 +94,8 @@ NAMES = {name_of(path) for path in PACKAGE.rglob("*.py")}
 
 def room_of(module: str) -> str:
     parts = module.split(".")[1:]
-    if parts[:3] == ["server", "store", "sqlite"]:
-        return "server/store/sqlite"
+    if "/".join(parts[:3]) in ALLOWED:
+        return "/".join(parts[:3])
     if parts[:1] == ["server"]:
         return "/".join(parts[:2]) if "/".join(parts[:2]) in ALLOWED else "server"
     return parts[0] if parts else "__init__"

@@ -204,7 +204,7 @@ async def _append_once(
         await _admit(stream, batch, request, seal, reply)
         return await request.done
 
-    reply = await server.replies.once(grant, media.request_token, identify(exchange, basin, data), execute)
+    reply = await server.replies.once(grant, basin, media.request_token, identify(exchange, basin, data), execute)
     exchange.answer(reply.status, reply.content_type, reply.body, reply.headers)
 
 

@@ -218,7 +218,7 @@ class Request:
         basin = self.basin() if self._exchange.raw_path.startswith(b"/v1/streams") else ""
         body = await self._body()
         identity = identify(self._exchange, basin, body)
-        reply = await self.server.replies.once(self.grant, token, identity, execute)
+        reply = await self.server.replies.once(self.grant, basin, token, identity, execute)
         return reply.status, reply.body, reply.headers
 
     def reply(self, response: Response) -> Reply | None:

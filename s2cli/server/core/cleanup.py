@@ -57,6 +57,7 @@ class Cleanup:
         self._next_expiry_ms: int | None = None  # of an access token
         self._sooner = asyncio.Event()
         self._background = Background()
+        store.on_deleting = self._on_deleting
 
     async def start(self) -> None:
         """Takes up what was marked before the last process ended, and begins."""
@@ -66,6 +67,11 @@ class Cleanup:
 
     async def stop(self) -> None:
         await self._background.stop()
+
+    def _on_deleting(self) -> None:
+        """There are streams that others have marked, or this process before."""
+        self._others = True
+        self._changed.set()
 
     def stream_marked(self, row: StreamRow) -> None:
         """The stream is marked as deleted: see to the rest."""

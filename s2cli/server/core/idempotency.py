@@ -46,11 +46,16 @@ class Replies:
         self._running: dict[bytes, tuple[Identity, Future[Reply]]] = {}
 
     async def once(
-        self, grant: Grant | None, token: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]
+        self,
+        grant: Grant | None,
+        basin: str,
+        token: bytes,
+        request: Identity,
+        execute: Callable[[Draft], Awaitable[Reply]],
     ) -> Reply:
         """The reply to the request with that token and identity (see `identify`), executed unless it was, or is just
-        being. Raises `request_token_reused` where the token came with another request. Each bearer has request tokens
-        of his own."""
+        being. It is kept with the `basin` that the request writes to, "" for one that writes to the account. Raises
+        `request_token_reused` where the token came with another request. Each bearer has request tokens of his own."""
         key_before = hashlib.sha256(checked_token(token)).digest()
         key = key_before if grant is None else hashlib.sha256(bearer_prefix(grant) + token).digest()
         running = self._running.get(key)
@@ -61,7 +66,7 @@ class Replies:
         done: Future[Reply] = asyncio.get_running_loop().create_future()
         self._running[key] = request, done
         try:
-            reply = await self._found_or_executed(key, key_before, request, execute)
+            reply = await self._found_or_executed(basin, key, key_before, request, execute)
         except BaseException as error:
             done.set_exception(error if isinstance(error, S2Error) else ApiError("other", "internal error"))
             done.exception()  # seen, even if nobody else waits
@@ -72,19 +77,24 @@ class Replies:
         return reply
 
     async def _found_or_executed(
-        self, key: bytes, key_before: bytes, request: Identity, execute: Callable[[Draft], Awaitable[Reply]]
+        self,
+        basin: str,
+        key: bytes,
+        key_before: bytes,
+        request: Identity,
+        execute: Callable[[Draft], Awaitable[Reply]],
     ) -> Reply:
         store, now_ms = self._store, self._clock_ms()
-        reply = await store.get_reply(key, now_ms)
+        reply = await store.get_reply(basin, key, now_ms)
         if reply is None and key_before != key:
             # Stored when bearers shared their request tokens. That of another one is not the same request.
-            found = await store.get_reply(key_before, now_ms)
+            found = await store.get_reply(basin, key_before, now_ms)
             reply = found if found is not None and request.is_of(found.request) else None
         if reply is None:
             reply = await execute(Draft(key, request.digest, now_ms))
             if not reply.saved:
                 # Nothing was changed that it could have been written with.
-                await store.save_reply(reply)
+                await store.save_reply(basin, reply)
         elif not request.is_of(reply.request):
             raise _reused()
         return reply

@@ -76,6 +76,7 @@ class StreamRegistry:
         self._basins_deleted = 0
         store.on_written = self._on_written
         store.on_stall = self._on_stall
+        store.on_lost = self._on_lost
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -214,6 +215,14 @@ class StreamRegistry:
         for stream in list(self._known.values()):
             stream.on_stall()
         wake_all(self.context.room_waiters)
+
+    def _on_lost(self, basin: str, error: S2Error) -> None:
+        """Streams of the basin are loaded again, by whoever asks for them next."""
+        for key in [key for key in self._known if key[0] == basin]:
+            if (stream := self._known.pop(key, None)) is not None:
+                stream.end(Admission.LOST, error)
+        for key in [key for key in self._loading if key[0] == basin]:
+            self._mark_stale(key)
 
     def _on_written(self, group: Sequence[Append], error: S2Error | None) -> None:
         """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each

@@ -224,6 +224,10 @@ class Store(Protocol):
     # Why nothing is to be queued for now: what was has been waiting for long. `on_stall` is called when that begins.
     stall: str | None
     on_stall: Callable[[], None]
+    # Called with a basin of which nothing that is in memory counts any more, and why: another server may have it.
+    on_lost: Callable[[str, S2Error], None]
+    # Called when there are streams for deleting_streams() that nobody of this process has marked.
+    on_deleting: Callable[[], None]
 
     async def close(self) -> None:
         """Write what is queued, and let go of the directory."""
@@ -338,11 +342,11 @@ class Store(Protocol):
         """Remove some of those that have expired. Returns when the next one expires; None if none does."""
         ...
 
-    async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
-        """The reply with that key, if it is not too old."""
+    async def get_reply(self, basin: str, key: bytes, now_ms: int) -> Reply | None:
+        """The reply with that key to a write in the basin (""; to one of the account), if it is not too old."""
         ...
 
-    async def save_reply(self, reply: Reply) -> None: ...
+    async def save_reply(self, basin: str, reply: Reply) -> None: ...
 
     async def add_counts(self, points: Sequence[Point]) -> None:
         """Add these points to the metric series, all or none. The store itself reduces the series `stored` by what it

@@ -285,10 +285,10 @@ class Stored:
         self.replies = {}
         self.executed = []
 
-    async def get_reply(self, key, now_ms):
+    async def get_reply(self, basin, key, now_ms):
         return self.replies.get(key)
 
-    async def save_reply(self, reply):
+    async def save_reply(self, basin, reply):
         self.replies[reply.key] = reply
         reply.saved = True
 
@@ -297,7 +297,7 @@ class Stored:
             self.executed.append(request)
             return draft.reply(200, b"reply %d" % len(self.executed), [], None)
 
-        return Replies(self, lambda: 1).once(grant, token, Identity([request], None), execute)
+        return Replies(self, lambda: 1).once(grant, "basin", token, Identity([request], None), execute)
 
 
 def test_each_bearer_has_request_tokens_of_his_own():
@@ -345,7 +345,7 @@ def test_whoever_repeats_a_write_that_is_just_being_executed_is_told_of_its_fail
             raise error
 
         def once():
-            return asyncio.ensure_future(replies.once(None, b"token", Identity([b"write"], None), execute))
+            return asyncio.ensure_future(replies.once(None, "basin", b"token", Identity([b"write"], None), execute))
 
         first = once()
         await begun.wait()

@@ -69,6 +69,8 @@ class SqliteStore:
 
     on_written: OnWritten
     on_stall: Callable[[], None]
+    on_lost: Callable[[str, S2Error], None]
+    on_deleting: Callable[[], None]
     clock_ms: Callable[[], int]
     deletion_clock_ms: Callable[[], int]
 
@@ -253,7 +255,7 @@ class SqliteStore:
         (await self._inspection.hidden()).refuse_list(Kind.STREAM, (basin.encode(), first), (basin.encode(), beyond))
         return await self.ask(resource_rows.list_streams, basin, prefix, start_after, limit)
 
-    async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
+    async def get_reply(self, basin: str, key: bytes, now_ms: int) -> Reply | None:
         found = await self.ask(reply_rows.get, key, now_ms)
         if found is None:
             (await self._inspection.hidden()).refuse(Kind.REPLY, (key,))
@@ -347,7 +349,7 @@ class SqliteStore:
     async def expire_tokens(self, now_ms: int) -> int | None:
         return await self.change(resource_rows.expire_tokens, now_ms)
 
-    async def save_reply(self, reply: Reply) -> None:
+    async def save_reply(self, basin: str, reply: Reply) -> None:
         await self.change(reply_rows.save, reply, grows=True)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None = None) -> BasinRow | None:

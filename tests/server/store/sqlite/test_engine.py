@@ -1,5 +1,4 @@
 import asyncio
-import random
 import sqlite3
 
 import pytest
@@ -8,7 +7,7 @@ from support.sqlite_engine import with_engine
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
-from s2cli.server.store.interface import Append, BasinRow, Chunk, Lane, StreamRow, Tail
+from s2cli.server.store.interface import BasinRow, Lane, Tail
 from s2cli.server.store.sqlite import chunks as sqlite_chunks
 from s2cli.server.store.sqlite import cleaner as sqlite_cleaner
 from s2cli.server.store.sqlite import lanes, write_log
@@ -16,78 +15,6 @@ from s2cli.server.store.sqlite.engine import TOGETHER
 from s2cli.server.store.sqlite.schema import FILE_NAME
 
 MIB = 1024 * 1024
-
-
-def test_chunks_come_back_after_reopening(tmp_path):
-    async def write(engine):
-        lane = Lane(await engine.stream())
-        # One row, a small group, and a large one.
-        sizes = [10, *[20] * 30, *[50_000] * 20, MIB, 0, *[700] * 200]
-        data, first = [], 0
-        for size in sizes:
-            data.append(engine.append(lane, first, count=3, size=size))
-            first += 3
-            if size == 10:
-                await engine.wait(1)
-        await engine.wait(len(sizes))
-        assert all(error is None for _, error in engine.resolved)
-        assert [append.chunk.first_seq_num for append, _ in engine.resolved] == list(range(0, first, 3))
-        return data
-
-    async def read(engine):
-        assert await engine.store.tail(1) == Tail(len(written) * 3, 1000 + len(written) * 3 - 3)
-        chunks, first = [], 0
-        while page := await engine.store.read(1, first, len(written) * 3, 300_000):
-            assert sum(len(chunk.data) for chunk in page[:-1]) < 300_000
-            chunks += page
-            first = page[-1].end_seq_num
-        return chunks
-
-    written = with_engine(tmp_path, write)
-    chunks = with_engine(tmp_path, read)
-    assert [chunk.data for chunk in chunks] == written
-    assert [chunk.first_seq_num for chunk in chunks] == list(range(0, len(written) * 3, 3))
-    assert {chunk.count for chunk in chunks} == {3}
-    assert [chunk.last_timestamp for chunk in chunks] == [1000 + chunk.first_seq_num for chunk in chunks]
-
-
-def test_a_read_starts_with_the_chunk_that_holds_the_number(tmp_path):
-    async def run(engine):
-        lane = Lane(await engine.stream())
-        other = Lane(await engine.stream("other"))
-        for first in range(0, 50, 5):
-            engine.append(lane, first, count=5)
-            engine.append(other, first, count=5)
-        await engine.wait(20)
-        for first in range(50):
-            page = await engine.store.read(lane.stream_id, first, 50, MIB)
-            assert page[0].first_seq_num == first // 5 * 5
-            assert page[-1].end_seq_num == 50
-        assert (await engine.store.read(lane.stream_id, 0, 20, MIB))[-1].end_seq_num == 20
-        assert await engine.store.read(lane.stream_id, 50, 50, MIB) == []
-
-    with_engine(tmp_path, run)
-
-
-def test_timestamps_are_found_by_bisection(tmp_path):
-    async def run(engine):
-        lane = Lane(await engine.stream())
-        generator = random.Random(7)
-        # Gaps, equal ones, and those beyond 2^63, which SQLite sees as negative.
-        timestamps = sorted(
-            generator.choice([5, 100, 100 + generator.randrange(50), 2**63 + 7, 2**64 - 1]) for _ in range(60)
-        )
-        for number, timestamp in enumerate(timestamps):
-            engine.store.append(Append(lane, Chunk(number * 2, 2, 10, timestamp, b"x"), 0))
-        await engine.wait(60)
-        for wanted in {0, 2**62, 2**64 - 1, *timestamps, *[timestamp + 1 for timestamp in timestamps]}:
-            for first in (0, 30):
-                expected = next(
-                    (at * 2 for at, timestamp in enumerate(timestamps) if at * 2 >= first and timestamp >= wanted), None
-                )
-                assert await engine.store.find_timestamp(lane.stream_id, wanted, first, 120) == expected
-
-    with_engine(tmp_path, run)
 
 
 def test_small_appends_never_starve_a_bulk_load(tmp_path, monkeypatch):
@@ -194,24 +121,6 @@ def test_damage_is_noticed_when_read(tmp_path):
     with_engine(tmp_path, read)
 
 
-def test_an_emptied_stream_goes_on_where_it_was(tmp_path):
-    async def write(engine):
-        lane = Lane(await engine.stream())
-        engine.append(lane, 0, count=7)
-        engine.append(lane, 7, count=3, fencing_token="mine", trim_point=10)
-        await engine.wait(2)
-        while await engine.store.read(lane.stream_id, 0, 10, MIB):
-            pass
-
-    async def read(engine):
-        assert await engine.store.tail(1) == Tail(10, 1007)
-        row = await engine.store.get_stream("some-basin", "stream")
-        assert (row.fencing_token, row.trim_point) == ("mine", 10)
-
-    with_engine(tmp_path, write)
-    with_engine(tmp_path, read)
-
-
 def test_a_trim_that_was_cut_short_goes_on_after_a_restart(tmp_path, monkeypatch):
     async def write(engine):
         lane = Lane(await engine.stream())
@@ -299,43 +208,6 @@ def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
             slices += 1
         assert slices >= 4
         assert (await engine.store.tail(lane.stream_id))[:2] == (20, 1019)
-
-    with_engine(tmp_path, run)
-
-
-def test_rows_of_basins_and_streams(tmp_path):
-    async def run(engine):
-        store = engine.store
-        names = ["basin-a", "basin-b", "basin-ba", "basin-c", "other-a"]
-        for name in names:
-            assert await store.insert_basin(BasinRow(name, {"x": name}, 5, None, b"key")) is None
-        assert (await store.insert_basin(BasinRow("basin-b", {}, 6))).config == {"x": "basin-b"}
-        rows, more = await store.list_basins("basin-", "", 3)
-        assert ([row.name for row in rows], more) == (["basin-a", "basin-b", "basin-ba"], True)
-        rows, more = await store.list_basins("basin-", "basin-ba", 3)
-        assert ([row.name for row in rows], more) == (["basin-c"], False)
-        assert await store.list_basins("", "other-a", 3) == ([], False)
-        row = await store.get_basin("basin-a")
-        assert row == BasinRow("basin-a", {"x": "basin-a"}, 5, None, b"key")
-        row.deleted_at_ms = 9
-        await store.update_basin(row)
-        for name in ("\U0010ffff\U0010ffff", "\U0010ffff", "é", "a/b", "a"):
-            await store.insert_stream(StreamRow("basin-b", name, {"y": 1}, 7))
-        await store.insert_stream(StreamRow("basin-c", "a", {}, 7))
-        rows, more = await store.list_streams("basin-b", "", "", 10)
-        assert [row.name for row in rows] == ["a", "a/b", "é", "\U0010ffff", "\U0010ffff\U0010ffff"]
-        rows, more = await store.list_streams("basin-b", "\U0010ffff", "a", 10)
-        assert [row.name for row in rows] == ["\U0010ffff", "\U0010ffff\U0010ffff"]
-        stream = await store.get_stream("basin-b", "é")
-        stream.deleted_at_ms, stream.config = 11, {"y": 2}
-        await store.update_stream(stream)
-        assert await store.get_stream("basin-b", "é") == stream
-        assert await store.deleting_basins() == ["basin-a"]
-        assert await store.deleting_streams(5) == [stream]
-        await store.remove_stream(stream.id)
-        await store.remove_basin("basin-a")
-        assert (await store.deleting_basins(), await store.deleting_streams(5)) == ([], [])
-        assert await store.get_basin("basin-a") is None
 
     with_engine(tmp_path, run)
 

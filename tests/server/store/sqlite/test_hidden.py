@@ -35,7 +35,7 @@ def stored(tmp_path):
         for selector in TOKENS:
             await store.insert_token(TokenRow(f"id of {selector}", selector, b"hash", {}, False, None, None), 0)
         for key in KEYS:
-            await store.save_reply(Reply(key, b"request", 200, b"text/plain", b"", [], 1))
+            await store.save_reply("some-basin", Reply(key, b"request", 200, b"text/plain", b"", [], 1))
         await engine.wait(len(STREAMS))
 
     directory = tmp_path / "data"
@@ -86,7 +86,7 @@ def test_nothing_that_is_there_is_said_not_to_be(stored, name):
         found = [await outcome(store.get_basin(basin)) for basin in BASINS]
         found += [await outcome(store.get_stream(*stream)) for stream in STREAMS]
         found += [await outcome(store.get_token(selector)) for selector in TOKENS]
-        found += [await outcome(store.get_reply(key, 2)) for key in KEYS]
+        found += [await outcome(store.get_reply("some-basin", key, 2)) for key in KEYS]
         return found
 
     seen = set()

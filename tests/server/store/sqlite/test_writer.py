@@ -84,7 +84,7 @@ def changes(store, row):
     if isinstance(row, Point):
         return [lambda: store.add_counts([row, ROWS[Point]])]
     return [
-        lambda: store.save_reply(row),
+        lambda: store.save_reply("some-basin", row),
         lambda: store.insert_basin(BasinRow(f"basin-{id(row)}", {}, 1), row),
         lambda: store.insert_stream(StreamRow("some-basin", f"stream-{id(row)}", {}, 1), row),
         lambda: store.update_basin(ROWS[BasinRow], row),

@@ -1,0 +1,223 @@
+"""One database in the bucket: opened for writing, read, written, and lost.
+
+Whoever opens a database takes it from whoever had it: the former owner's writes fail from then on. A write that fails,
+for whatever reason, ends this opening of the database, because nobody knows what has become of it: who opens it again
+finds out. Reads may be of what was there a moment ago, until a write of ours has become durable behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from s2cli.errors import ApiError, S2Error
+from s2cli.server.store.bucket import binding
+
+# A store that has not answered for so long is said to be unreachable.
+UNREACHABLE_S = 10.0
+# How often an owner that writes nothing looks whether it still is one.
+POLL = "1s"
+
+DEFAULTS: Mapping[str, str] = {
+    # Each turn of the writer is flushed as a whole: nothing else is to be uploaded between.
+    "flush_interval": "null",
+    "manifest_poll_interval": f'"{POLL}"',
+    # So a stream of 10 GB takes less than 500 MiB.
+    "max_unflushed_bytes": str(256 * 1024 * 1024),
+    "l0_max_ssts": "32",
+    "l0_max_ssts_per_key": "32",
+    "compactor_options.poll_interval": '"500ms"',
+}
+CACHE_BYTES = 64 * 1024 * 1024
+
+
+class DatabaseLostError(ApiError):
+    """This opening of the database is over. `is_taken`: somebody else has opened it. What was being written may have
+    become durable, unless it was taken before."""
+
+    def __init__(self, reason: str, *, is_taken: bool = False) -> None:
+        super().__init__("unavailable", reason)
+        self.is_taken = is_taken
+
+
+@dataclass
+class Place:
+    """Where databases are: the root of the bucket for SlateDB, and its settings (dotted name -> JSON)."""
+
+    objects: Any
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, url: str, settings: Mapping[str, str] | None = None) -> Place:
+        """Raises S2Error for a URL that means nothing to SlateDB."""
+        library = binding.load()
+        try:
+            return cls(library.ObjectStore.resolve(url), settings or {})
+        except library.Error as error:
+            raise S2Error(f"cannot use {url}: {error.message}") from error
+
+
+class Database:
+    """An opening of a database. Made by `open`."""
+
+    def __init__(self, library: Any, database: Any) -> None:
+        self._library = library
+        self._database = database
+        self._flush = library.FlushOptions(flush_type=library.FlushType.WAL)
+        self._plainly = library.WriteOptions()
+        self._lost: DatabaseLostError | None = None
+
+    @classmethod
+    async def open(cls, place: Place, path: str) -> Database:
+        """Take the database at `path`, which is made if there is none. Raises ApiError."""
+        library = binding.load()
+        settings = library.Settings.default()
+        for name, value in {**DEFAULTS, **place.settings}.items():
+            settings.set(name, value)
+        builder = library.DbBuilder(path, place.objects)
+        builder.with_settings(settings)
+        builder.with_db_cache(
+            library.DbCache.new_moka_cache(
+                library.MokaCacheOptions(max_capacity=CACHE_BYTES, time_to_live=None, time_to_idle=None)
+            ),
+            1,
+        )
+        try:
+            async with _answering():
+                return cls(library, await builder.build())
+        except library.Error as error:
+            raise ApiError("unavailable", f"the basin cannot be opened in the bucket: {error.message}") from error
+
+    @staticmethod
+    async def delete(place: Place, path: str) -> None:
+        """Delete the database at `path`, which nobody has open, with everything in it. Raises ApiError."""
+        library = binding.load()
+        try:
+            async with _answering():
+                await library.AdminBuilder(path, place.objects).build().delete_db(True)
+        except library.Error as error:
+            raise ApiError("storage", f"cannot delete a basin's data from the bucket: {error.message}") from error
+
+    @property
+    def lost(self) -> DatabaseLostError | None:
+        """Why this opening is over; None while it is not known to be."""
+        if self._lost is None and (reason := self._database.status().close_reason) is not None:
+            self._lost = self._over(reason, "")
+        return self._lost
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The value, also one that is not durable yet. For the writer."""
+        async with self._reading():
+            value: bytes | None = await self._database.get(key)
+        return value
+
+    async def scan(
+        self, first: bytes, end: bytes, limit: int, *, is_descending: bool = False
+    ) -> list[tuple[bytes, bytes]]:
+        """At most `limit` keys from `first` on before `end`, and their values, also what is not durable yet: the first
+        ones, or the last ones in descending order. For the writer."""
+        found: list[tuple[bytes, bytes]] = []
+        if first >= end:  # an empty range is an error to the library
+            return found
+        async with self._reading():
+            level = self._library.DurabilityLevel.MEMORY
+            rows = await self._rows(first, end, level, is_descending=is_descending)
+            while len(found) < limit and (batch := await rows.next_batch(min(limit - len(found), 256))):
+                found += [(row.key, row.value) for row in batch]
+        return found
+
+    async def rows(self, first: bytes, end: bytes) -> Rows:
+        """What is durable between the keys."""
+        if first >= end:
+            return Rows(None, self._reading)
+        async with self._reading():
+            return Rows(await self._rows(first, end, self._library.DurabilityLevel.REMOTE), self._reading)
+
+    async def _rows(self, first: bytes, end: bytes, level: Any, *, is_descending: bool = False) -> Any:
+        library = self._library
+        order = library.IterationOrder.DESCENDING if is_descending else library.IterationOrder.ASCENDING
+        return await self._database.scan_with_options(
+            library.KeyRange(start=first, start_inclusive=True, end=end, end_inclusive=False),
+            library.ScanOptions(
+                durability_filter=level,
+                dirty=False,
+                read_ahead_bytes=1024 * 1024,
+                cache_blocks=True,
+                max_fetch_tasks=4,
+                order=order,
+            ),
+        )
+
+    async def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Make the changes durable, all or none; None deletes. It takes as long as the bucket does. Raises
+        DatabaseLostError: the opening is over then."""
+        if self._lost is not None:
+            raise self._lost
+        library = self._library
+        try:
+            batch = library.WriteBatch()
+            for key, value in changes.items():
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            await self._database.write_with_options(batch, self._plainly)
+            await self._database.flush_with_options(self._flush)
+        except library.Error as error:
+            self._lost = self._over(getattr(error, "reason", None), error.message)
+            raise self._lost from error
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        library = self._library
+        try:
+            async with _answering():
+                yield
+        except library.Error.Closed as error:
+            self._lost = self._lost or self._over(error.reason, error.message)
+            raise self._lost from error
+        except library.Error as error:
+            raise ApiError("storage", f"the bucket cannot be read: {error.message}") from error
+
+    def _over(self, reason: Any, message: str) -> DatabaseLostError:
+        if reason is self._library.CloseReason.FENCED:
+            return DatabaseLostError("another server has taken the basin", is_taken=True)
+        return DatabaseLostError(f"the basin is being opened again, after a failure: {message or reason.name}")
+
+    async def close(self) -> None:
+        """Let go of it. What was written is durable already."""
+        with contextlib.suppress(self._library.Error, TimeoutError):
+            async with asyncio.timeout(UNREACHABLE_S):
+                await self._database.shutdown_with_options(self._library.CloseOptions(flush_type=None))
+
+
+class Rows:
+    """Keys and values in order, as they are asked for; none without an `iterator`."""
+
+    def __init__(self, iterator: Any, reading: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._iterator = iterator
+        self._reading = reading
+
+    async def take(self, count: int) -> list[tuple[bytes, bytes]]:
+        """At most the next `count`, at least one until there are no more."""
+        if self._iterator is None:
+            return []
+        async with self._reading():
+            return [(row.key, row.value) for row in await self._iterator.next_batch(count)]
+
+
+@contextlib.asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(UNREACHABLE_S):
+            yield
+    except TimeoutError as error:
+        raise ApiError("unavailable", unreachable()) from error
+
+
+def unreachable() -> str:
+    return f"the bucket has not answered for {UNREACHABLE_S:.0f} s"

@@ -1,0 +1,103 @@
+"""Stores of both engines, for tests of what `Store` promises: each can be closed and opened again."""
+
+import asyncio
+import random
+
+from support.waiting import TIMEOUT_S
+
+from s2cli.server.store.interface import Append, BasinRow, Chunk, StreamRow
+from s2cli.server.store.sqlite.engine import SqliteStore
+
+BASIN = "some-basin"
+
+
+class SqliteStores:
+    """Stores in a directory, one after the other."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        directory.mkdir()
+
+    async def open(self):
+        return await SqliteStore.open(self._directory)
+
+
+class BucketStores:
+    """Stores in a bucket in memory. Two of them may be open at once: then they take basins from each other."""
+
+    def __init__(self, settings=None):
+        import obstore.store
+
+        from s2cli.server.store.bucket.database import Place
+
+        self._objects = obstore.store.MemoryStore()
+        self.place = Place.of("memory:///", settings)
+
+    async def open(self):
+        from s2cli.server.store.bucket.bucket_store import BucketStore
+        from s2cli.server.store.bucket.objects import Objects
+
+        return BucketStore(Objects(self._objects), self.place)
+
+
+STORES = {"sqlite": SqliteStores, "bucket": lambda _directory: BucketStores()}
+
+
+class Watched:
+    """A store, and what it has said of appends."""
+
+    def __init__(self, store):
+        self.store = store
+        self.resolved = []
+        self.lost = []
+        self._changed = asyncio.Event()
+        store.on_written = self._on_written
+        store.on_lost = lambda basin, error: self.lost.append((basin, error))
+        store.on_deleting = lambda: None
+
+    def _on_written(self, group, error):
+        self.resolved += [(append, error) for append in group]
+        self._changed.set()
+
+    async def stream(self, name="stream", basin=BASIN, config=None):
+        """The id of a new stream. Its basin is made if there is none."""
+        await self.store.insert_basin(BasinRow(basin, {}, 1))
+        row = StreamRow(basin, name, config or {}, 1)
+        assert await self.store.insert_stream(row) is None
+        return row.id
+
+    async def id_of(self, name="stream", basin=BASIN):
+        row = await self.store.get_stream(basin, name)
+        return row.id
+
+    def append(self, lane, first, count=1, size=10, expires_at_ms=0, **changes):
+        data = random.Random(first).randbytes(size)
+        append = Append(lane, Chunk(first, count, size, 1000 + first, data), expires_at_ms)
+        for name, value in changes.items():
+            setattr(append, name, value)
+        self.store.append(append)
+        return data
+
+    async def wait(self, count):
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(self.resolved) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    @property
+    def errors(self):
+        return [error for _, error in self.resolved]
+
+
+def with_store(stores, run):
+    """What `run(watched)` returns, of a store that is opened for it and closed behind it."""
+
+    async def main():
+        async with asyncio.timeout(TIMEOUT_S):
+            store = await stores.open()
+            try:
+                return await run(Watched(store))
+            finally:
+                await store.close()
+
+    return asyncio.run(main())
