@@ -92,11 +92,11 @@ class Counters:
         return json.loads(call(self._url, "GET", "/-/counts"))
 
 
-async def append(url: str, stream: int, body: bytes, until_s: float) -> list[float]:
+async def append(url: str, basin: str, stream: str, body: bytes, until_s: float) -> list[float]:
     """One append after the other until then. Returns how long each took, in seconds."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    head = f"POST /v1/streams/s{stream}/records HTTP/1.1\r\nhost: {parts.netloc}\r\ns2-basin: {BASIN}\r\n"
+    head = f"POST /v1/streams/{stream}/records HTTP/1.1\r\nhost: {parts.netloc}\r\ns2-basin: {basin}\r\n"
     request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
     took_s = []
     while (began_s := time.perf_counter()) < until_s:
@@ -110,13 +110,15 @@ async def append(url: str, stream: int, body: bytes, until_s: float) -> list[flo
     return took_s
 
 
-def measure_acks(url: str, seconds: float, streams: int, records: int) -> tuple[list[float], int, float]:
-    """Latencies, records and seconds of so many clients at once, each with a stream of its own."""
+def measure_acks(
+    url: str, seconds: float, streams: list[tuple[str, str]], records: int
+) -> tuple[list[float], int, float]:
+    """Latencies, records and seconds of a client for each of these streams (with its basin), all at once."""
     body = json.dumps({"records": [{"body": "x" * RECORD_BYTES}] * records}).encode()
 
     async def run() -> list[float]:
         until_s = time.perf_counter() + seconds
-        each = await asyncio.gather(*(append(url, stream, body, until_s) for stream in range(streams)))
+        each = await asyncio.gather(*(append(url, *stream, body, until_s) for stream in streams))
         return sorted(took_s for some in each for took_s in some)
 
     began_s = time.perf_counter()
@@ -150,7 +152,9 @@ def rows_at(url: str, counters: Counters, latency_ms: float, seconds: float, lin
         (f"{STREAMS} clients, 1 record", STREAMS, 1),
         (f"{STREAMS} clients, {BATCH_RECORDS} records", STREAMS, BATCH_RECORDS),
     ):
-        took_s, appended, elapsed_s = measure_acks(url, seconds, streams, records)
+        took_s, appended, elapsed_s = measure_acks(
+            url, seconds, [(BASIN, f"s{number}") for number in range(streams)], records
+        )
         yield row(load, appended, elapsed_s, took_s)
     yield row("append of lines", LINES, measure_lines(url, ["append", f"s2://{BASIN}/lines-{latency_ms:g}"], lines))
     words = ["read", f"s2://{BASIN}/lines-{latency_ms:g}", "--from", "0"]
@@ -178,8 +182,8 @@ def print_table(rows: list[Row]) -> None:
 
 
 @contextlib.contextmanager
-def started(command: str) -> Iterator[tuple[str, str]]:
-    """An S3 server, the proxy, and a server. Gives the URLs of the server and of the proxy."""
+def started(command: str, count: int = 1) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str], str]]:
+    """An S3 server, the proxy, and so many servers. Gives these, their URLs, and the URL of the proxy."""
     from support.ports import choose_port
     from support.s3_server import BUCKET, S3Server, environment
 
@@ -191,25 +195,27 @@ def started(command: str) -> Iterator[tuple[str, str]]:
         stack.callback(proxy.kill)
         assert proxy.stdout is not None
         proxy_url = proxy.stdout.readline().decode().strip()
-        port, holder = choose_port()
-        if holder is not None:
-            stack.enter_context(holder)
-        words = shlex.split(command.format(port=port, data=place / "data", bucket=BUCKET))
-        env = os.environ | environment(proxy_url) | {"HOME": str(place)}
-        log = stack.enter_context(open(place / "server.log", "wb"))
-        server = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        stack.callback(server.wait)
-        stack.callback(server.kill)
-        url = f"http://127.0.0.1:{port}"
-        deadline_s = time.monotonic() + START_S
-        while True:
-            with contextlib.suppress(OSError):
-                call(url, "GET", "/health")
-                break
-            if server.poll() is not None or time.monotonic() > deadline_s:
-                raise SystemExit((place / "server.log").read_text())
-            time.sleep(0.05)
-        yield url, proxy_url
+        servers, urls = [], []
+        for number in range(count):
+            port, holder = choose_port()
+            if holder is not None:
+                stack.enter_context(holder)
+            words = shlex.split(command.format(port=port, data=place / f"data-{number}", bucket=BUCKET))
+            env = os.environ | environment(proxy_url) | {"HOME": str(place)}
+            log = stack.enter_context(open(place / f"server-{number}.log", "w+"))
+            servers.append(subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+            stack.callback(servers[-1].wait)
+            stack.callback(servers[-1].kill)
+            urls.append(f"http://127.0.0.1:{port}")
+            deadline_s = time.monotonic() + START_S
+            while True:
+                with contextlib.suppress(OSError):
+                    call(urls[-1], "GET", "/health")
+                    break
+                if servers[-1].poll() is not None or time.monotonic() > deadline_s:
+                    raise SystemExit(Path(log.name).read_text())
+                time.sleep(0.05)
+        yield servers, urls, proxy_url
 
 
 def main() -> None:
@@ -222,10 +228,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        urls = (args.url, args.proxy) if args.url else stack.enter_context(started(args.server))
+        url, proxy_url = args.url, args.proxy
+        if url is None:
+            _, (url,), proxy_url = stack.enter_context(started(args.server))
         lines = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "lines"
         lines.write_bytes((b"x" * (RECORD_BYTES - 1) + b"y\n") * LINES)
-        url, counters = urls[0], Counters(urls[1])
+        counters = Counters(proxy_url)
         latencies = [float(latency) for latency in args.latencies.split(",")]
         json_type = {"content-type": "application/json"}
         call(url, "POST", "/v1/basins", {"basin": BASIN}, json_type)

@@ -3,68 +3,18 @@ directions. Not every machine that runs the tests has HAProxy: .ci/interop runs 
 missing."""
 
 import asyncio
-import http.client
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import s2_sdk
-from support.ports import choose_port
+from support.haproxy import HaProxy
 from support.waiting import TIMEOUT_S, until, until_readable
 
-EXAMPLE = Path(__file__).parent / "haproxy.cfg"
 DOMAIN = "s2.example.com"
 BASINS = [f"deployed-basin-{number}" for number in range(16)]
-
-
-class HaProxy:
-    """HAProxy with the example's configuration, where only the addresses are others."""
-
-    host = "127.0.0.1"
-
-    def __init__(self, place: Path, node_ports) -> None:
-        self.port, self._holder = choose_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._config = place / "haproxy.cfg"
-        text = EXAMPLE.read_text()
-        addresses = {"bind :8080": f"bind 127.0.0.1:{self.port}"}
-        addresses |= {f"127.0.0.1:808{number}": f"127.0.0.1:{port}" for number, port in enumerate(node_ports, 1)}
-        for example, address in addresses.items():
-            assert text.count(example) == 1, f"the example does not have {example!r} once"
-            text = text.replace(example, address)
-        self._config.write_text(text)
-        self._process = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(["haproxy", "-db", "-f", str(self._config)])
-        until(lambda: self._process.poll() is not None or self.request("GET", "/health") == 200)
-        assert self._process.poll() is None
-
-    def request(self, method, path, headers=None, body=None) -> int | None:
-        """The status of the answer; None without one."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
-        try:
-            connection.request(method, path, body=body, headers=headers or {})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-
-    def env(self) -> dict[str, str]:
-        return {"S2_ACCOUNT_ENDPOINT": self.url, "S2_BASIN_ENDPOINT": self.url, "S2_ACCESS_TOKEN": "ignored"}
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-        if self._holder is not None:
-            self._holder.close()
 
 
 @pytest.fixture

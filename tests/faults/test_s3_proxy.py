@@ -18,6 +18,7 @@ from support.s3_faults import (
     ERROR_AFTER,
     EXPIRED,
     FAILED_AFTER,
+    LIE,
     LOST_REPLY,
     NO_BUCKET,
     SILENT,
@@ -187,6 +188,14 @@ def test_a_conflict_with_ones_own_write(proxy, direct, prefix, fault):
     with pytest.raises((PreconditionError, AlreadyExistsError)):
         obstore.put(store, f"{prefix}b", b"new", mode="create")
     assert read(direct, f"{prefix}b") == b"new"
+
+
+def test_a_bucket_that_lies(proxy, direct, prefix):
+    proxy.fail(Rule(LIE))
+    store = connect(proxy.url)
+    obstore.put(store, f"{prefix}a", b"a")
+    assert not exists(store, f"{prefix}a")
+    assert not exists(direct, f"{prefix}a")
 
 
 def test_a_rule_is_for_some_kinds_and_some_paths(proxy, prefix):

@@ -14,6 +14,7 @@ EXPIRED = "expired"  # 403 ExpiredToken
 NO_BUCKET = "no-bucket"  # 404 NoSuchBucket
 SILENT = "silent"  # no answer, until the client gives up
 UNREACHABLE = "unreachable"  # the connection is reset
+LIE = "lie"  # 200 to a put, which is not stored
 # After the server has done what was asked.
 LOST_REPLY = "lost-reply"  # the connection is reset
 ERROR_AFTER = "error-after"  # 500 InternalError
@@ -28,8 +29,9 @@ ANSWERS = {
     CONFLICT_AFTER: (409, "ConditionalRequestConflict", "A conflicting operation is under way. Please try again."),
     FAILED_AFTER: (412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
 }
-BEFORE = (SLOW_DOWN, EXPIRED, NO_BUCKET, SILENT, UNREACHABLE)
+BEFORE = (SLOW_DOWN, EXPIRED, NO_BUCKET, SILENT, UNREACHABLE, LIE)
 AFTER = (LOST_REPLY, ERROR_AFTER, CONFLICT_AFTER, FAILED_AFTER)
+OF_PUTS = (LIE,)
 OF_CONDITIONAL_PUTS = (CONFLICT_AFTER, FAILED_AFTER)
 
 # The kinds of requests, as a bill has them; HEAD costs as much as GET, POST as much as PUT.
@@ -91,6 +93,7 @@ class Rule:
             self.times != 0
             and (not self.kinds or request.kind in self.kinds)
             and self.part in request.path
+            and (request.kind == "PUT" or self.fault not in OF_PUTS)
             and (request.is_conditional_put or self.fault not in OF_CONDITIONAL_PUTS)
         )
 

@@ -22,6 +22,7 @@ if __name__ == "__main__":
 from support.s3_faults import (
     AFTER,
     ANSWERS,
+    LIE,
     LOST_REPLY,
     SILENT,
     UNREACHABLE,
@@ -178,6 +179,9 @@ async def _fail(fault: str, request: Request, reader: asyncio.StreamReader, clie
         await reader.read(1)
     if fault in (SILENT, UNREACHABLE, LOST_REPLY):
         raise ResetError
+    if fault == LIE:
+        client.write(b'HTTP/1.1 200 -\r\netag: "lie"\r\ncontent-length: 0\r\n\r\n')
+        return
     status, code, message = ANSWERS[fault]
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
     client.write(_answer(status, "application/xml", b"" if request.method == "HEAD" else text.encode()))
