@@ -1,4 +1,4 @@
-"""What more servers on one bucket bring, behind HAProxy with the configuration of tests/deploy/: appends, acks, CPU, and
+"""What more servers on one bucket bring, behind HAProxy with the configuration of tests/deploy/: appends, acks, CPU,
 requests to the bucket. The clients, HAProxy and the S3 server run on the same machine.
 
     nodes.py [--nodes 1,3] [--basins 30] [--clients 60] [--latencies 0,50] [--seconds 8] [--server COMMAND]
