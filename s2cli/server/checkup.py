@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from s2cli.errors import NotFoundError
+from s2cli.errors import NotFoundError, S2Error, describe
 from s2cli.server.data_directory import lock_unless_served
 from s2cli.server.store.sqlite import check, loss, place
 from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
@@ -49,7 +49,10 @@ def check_directory(directory: Path, tell: Callable[[int, int], None]) -> Checku
         raise NotFoundError(f"there is no data in {directory}")
     with lock_unless_served(directory) as is_running:
         # Before SQLite opens the files, and drops what it cannot use. A running server has done this itself.
-        missing = loss.read(path) if is_running else loss.known(path, PAGE_BYTES)
+        try:
+            missing = loss.read(path) if is_running else loss.known(path, PAGE_BYTES)
+        except OSError as error:
+            raise S2Error(f"cannot read {error.filename or path}: {describe(error)}") from error
         lost_ends = {} if missing is None else missing.ends
         checkup = check_locked(directory, is_running=is_running, tell=tell, lost_ends=lost_ends)
         if missing is not None:

@@ -7,6 +7,9 @@ import sqlite3
 
 import pytest
 
+from s2cli.errors import S2Error
+from s2cli.server.store.sqlite.check import open_for_check
+
 DATABASE = "s2.db"
 
 
@@ -200,3 +203,15 @@ def test_a_moved_directory_is_no_copy(stopped, make_server, tmp_path):
     moved = tmp_path / "moved"
     directory.rename(moved)
     make_server(data=moved)
+
+
+def test_a_log_that_cannot_be_opened_is_not_damage(stopped, run_s2):
+    directory, _ = stopped
+    (directory / f"{DATABASE}-wal").mkdir()
+    done = run_s2("lite", "check", "--data", directory)
+    assert done.returncode == 1, done
+    assert b"s2.db-wal: it is not a regular file" in done.stderr
+    # As where there is no room for it.
+    with pytest.raises(S2Error, match="unable to open database file") as refused:
+        open_for_check(directory)
+    assert "is the disk full?" in refused.value.hint

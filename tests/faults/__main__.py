@@ -17,7 +17,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults import backups, disk_errors, engines, histories, network_faults, power_failures, process_faults
+from faults import (
+    backups,
+    disk_errors,
+    engines,
+    histories,
+    network_faults,
+    operator_faults,
+    power_failures,
+    process_faults,
+)
 from faults.run import Run
 from faults.tally import Tally, as_json, table
 
@@ -28,6 +37,7 @@ FAULTS = {
     **power_failures.FAULTS,
     **histories.FAULTS,
     **backups.FAULTS,
+    **operator_faults.FAULTS,
 }
 # The faults of the gate, each run once.
 QUICK = (
@@ -35,6 +45,7 @@ QUICK = (
     + ("I/O error, once", "I/O error, for ever", "disk full, for a while")
     + tuple(power_failures.FAULTS)
     + ("history: all of these",)
+    + ("start on a full disk", "restore and a power failure", "repair killed")
 )
 
 

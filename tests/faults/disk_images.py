@@ -121,18 +121,24 @@ class Disk:
             case Kind.UNLINK:
                 self._name(entry.path, None)
             case Kind.RENAME:
-                inode = self._names.get(entry.path)
-                self._name(entry.data.decode(), inode)
-                self._name(entry.path, None)
+                self._rename(entry.path, entry.data.decode())
             case Kind.MKDIR:
                 pass
 
     def _file(self, inode: int) -> _File:
         return self._files.setdefault(inode, _File())
 
-    def _name(self, path: str, inode: int | None) -> None:
-        self._pending_names.append((self._number, str(Path(path).parent), path, inode))
+    def _name(self, path: str, inode: int | None, directory: Path | None = None) -> None:
+        """`directory`: the one whose sync makes it durable, if that is not the parent."""
+        self._pending_names.append((self._number, str(directory or Path(path).parent), path, inode))
         _put(self._names, path, inode)
+
+    def _rename(self, before: str, after: str) -> None:
+        """Of a file; or of a directory, with everything in it."""
+        for path, inode in list(self._names.items()):
+            if path == before or path.startswith(f"{before}/"):
+                self._name(after + path.removeprefix(before), inode, Path(after).parent)
+                self._name(path, None, Path(before).parent)
 
     def _names_synced(self, directory: str, before: int) -> None:
         rest = []
@@ -178,11 +184,12 @@ class Disk:
             "cut off": lambda number: number <= edge,
         }.get(way, lambda number: dice.random() < 0.5)
         names = dict(self._durable_names)
-        # Names reach the disk in the order of their changes.
-        count = len(self._pending_names)
-        names_kept = {"dropped": 0, "kept": count}.get(way, dice.randint(0, count))
-        for _, _, path, inode in self._pending_names[:names_kept]:
-            _put(names, path, inode)
+        # Names reach the disk in the order of their changes, both names of a rename together.
+        name_edges = [0, *sorted({change[0] for change in self._pending_names})]
+        name_edge = {"dropped": name_edges[0], "kept": name_edges[-1]}.get(way, dice.choice(name_edges))
+        for number, _, path, inode in self._pending_names:
+            if number <= name_edge:
+                _put(names, path, inode)
         return {
             str(Path(path).relative_to(self._root)): (inode, self._content(self._files[inode], way, keeps, dice))
             for path, inode in sorted(names.items())
@@ -224,8 +231,8 @@ def _sectors(change: _Change) -> list[_Change]:
 
 
 class Stage:
-    """Puts images into a directory, in place of what is there. They are written into the files that exist: a server
-    knows their inodes, and would refuse a copy."""
+    """Puts images into a directory, in place of what is there. They are written into the files that were there, even if
+    these were removed meanwhile: a server knows their inodes, and would refuse a copy."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -235,12 +242,11 @@ class Stage:
     def set_up(self, image: Image) -> None:
         for name, (inode, content) in image.items():
             path, kept = self._root / name, self._shelf / str(inode)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            if kept.exists():
-                kept.rename(path)
-            else:
-                path.touch(0o600)
-            path.write_bytes(content)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not kept.exists():
+                kept.touch(0o600)
+            kept.write_bytes(content)
+            path.hardlink_to(kept)
 
     def clear(self) -> None:
         """Deletes everything in the directory."""

@@ -25,16 +25,17 @@ class DidNotStartError(Exception):
 
 
 class Server:
-    """A server of `command` on `data`, with `env` added to the environment. It keeps its port over restarts."""
+    """A server of `command` on `data`, with `env` added to the environment. It keeps its port over restarts. Its words
+    are kept in `log`, or in a file beside the data."""
 
     host = "127.0.0.1"
 
-    def __init__(self, command: str, data: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(self, command: str, data: Path, env: dict[str, str] | None = None, log: Path | None = None) -> None:
         self.data = data
         self.port, self._reserved = choose_port()
         self._words = [word.format(data=data, port=self.port) for word in shlex.split(command)]
         self._env = env or {}
-        self._log = data.with_name(data.name + ".log")
+        self._log = log or data.with_name(data.name + ".log")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

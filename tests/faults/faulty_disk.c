@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ struct control {
     uint64_t calls;         /* which kinds of calls go wrong, a sum of the above; 0: none */
     uint64_t skip;          /* so many of them pass first */
     uint64_t count;         /* and so many go wrong */
-    uint64_t error;         /* with this errno; 0: they hang until `calls` is 0 */
+    uint64_t error;         /* with this errno; 0: they hang until `calls` is 0; DEATH: they are not made any more */
     uint64_t failed;        /* so many did go wrong */
     uint64_t sync_delay_us; /* each sync takes at least so long */
     uint64_t lies;          /* 1: a sync does nothing, and succeeds */
@@ -51,6 +52,7 @@ struct entry {
 };
 
 #define MAGIC 0x4b534944
+#define DEATH UINT64_MAX /* the process is killed */
 #define MOST_FDS 65536
 
 struct file {
@@ -95,11 +97,18 @@ static int is_below(const char *path) {
     return control && !strncmp(path, directory, size) && (path[size] == '/' || !path[size]);
 }
 
-/* The path from the root, without links in its directory; 0 if it is none of ours. */
-static int find(const char *path, char *whole) {
+static struct file *file_of(int fd) {
+    return control && fd >= 0 && fd < MOST_FDS && files[fd].path ? &files[fd] : NULL;
+}
+
+/* The path from the root, without links in its directory; 0 if it is none of ours. `at`: the directory in which a
+   relative path begins. */
+static int find(int at, const char *path, char *whole) {
     char place[4096];
     if (!control || !path) return 0;
-    snprintf(place, sizeof place, "%s", path);
+    if (at == AT_FDCWD || *path == '/') snprintf(place, sizeof place, "%s", path);
+    else if (!file_of(at)) return 0;
+    else if ((size_t)snprintf(place, sizeof place, "%s/%s", files[at].path, path) >= sizeof place) return 0;
     char *slash = strrchr(place, '/');
     const char *name = slash ? slash + 1 : place;
     char parent[4096];
@@ -107,10 +116,6 @@ static int find(const char *path, char *whole) {
     if (!realpath(slash ? (*place ? place : "/") : ".", parent)) return 0;
     size_t size = snprintf(whole, 4096, "%s/%s", strcmp(parent, "/") ? parent : "", name);
     return size < 4096 && is_below(whole);
-}
-
-static struct file *file_of(int fd) {
-    return control && fd >= 0 && fd < MOST_FDS && files[fd].path ? &files[fd] : NULL;
 }
 
 static void forget(int fd) {
@@ -147,6 +152,10 @@ static int goes_wrong(int kind, const char *path) {
         while (control->calls & kind) usleep(2000);
         return 0;
     }
+    if (wrong && control->error == DEATH) {
+        kill(getpid(), SIGKILL);
+        pause();
+    }
     errno = wrong ? (int)control->error : errno;
     return wrong;
 }
@@ -171,7 +180,7 @@ static int opened(int fd, int existed, int flags) {
 
 static int open_any(int (*real)(int, const char *, int, ...), int at, const char *path, int flags, mode_t mode) {
     char whole[4096];
-    if ((at != AT_FDCWD && *path != '/') || !find(path, whole)) return real(at, path, flags, mode);
+    if (!find(at, path, whole)) return real(at, path, flags, mode);
     struct stat about;
     int existed = !lstat(whole, &about);
     if ((flags & O_CREAT) && !existed && goes_wrong(CREATE, whole)) return -1;
@@ -360,7 +369,7 @@ int fdatasync(int fd) { REAL(fdatasync); return sync_by(real, fd); }
 int unlinkat(int at, const char *path, int flags) {
     char whole[4096];
     REAL(unlinkat);
-    if ((at != AT_FDCWD && *path != '/') || !find(path, whole)) return real(at, path, flags);
+    if (!find(at, path, whole)) return real(at, path, flags);
     if (goes_wrong(REMOVE, whole)) return -1;
     pthread_mutex_lock(&lock);
     int result = real(at, path, flags);
@@ -375,7 +384,7 @@ int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
 int rename(const char *from, const char *to) {
     char whole_from[4096], whole_to[4096];
     REAL(rename);
-    if (!find(from, whole_from) || !find(to, whole_to)) return real(from, to);
+    if (!find(AT_FDCWD, from, whole_from) || !find(AT_FDCWD, to, whole_to)) return real(from, to);
     if (goes_wrong(REMOVE, whole_to)) return -1;
     pthread_mutex_lock(&lock);
     int result = real(from, to);
@@ -387,7 +396,7 @@ int rename(const char *from, const char *to) {
 int mkdir(const char *path, mode_t mode) {
     char whole[4096];
     REAL(mkdir);
-    if (!find(path, whole)) return real(path, mode);
+    if (!find(AT_FDCWD, path, whole)) return real(path, mode);
     if (goes_wrong(CREATE, whole)) return -1;
     pthread_mutex_lock(&lock);
     int result = real(path, mode);
@@ -399,7 +408,8 @@ int mkdir(const char *path, mode_t mode) {
 /* A disk without room says so to whoever asks. */
 
 static void without_room(struct statvfs *about) {
-    if (control && control->calls && control->error == ENOSPC) about->f_bavail = about->f_bfree = 0;
+    if (control && control->calls && control->failed && control->error == ENOSPC)
+        about->f_bavail = about->f_bfree = 0;
 }
 
 int statvfs(const char *path, struct statvfs *about) {

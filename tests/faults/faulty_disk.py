@@ -13,10 +13,11 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("faulty_disk.c")
 FOR_EVER = (1 << 64) - 1
+_DEATH = (1 << 64) - 1
 
 # calls, skip, count, error, failed, sync_delay_us, lies, suffix
 _CONTROL = struct.Struct("=7Q40s")
-_FAILED, _SYNC_DELAY, _LIES = 4 * 8, 5 * 8, 6 * 8
+_SKIP, _FAILED, _SYNC_DELAY, _LIES = 1 * 8, 4 * 8, 5 * 8, 6 * 8
 
 
 class Calls(IntFlag):
@@ -72,6 +73,20 @@ class FaultyDisk:
     ) -> None:
         """After `skip` more calls of these kinds, on files whose path ends with `suffix`, `count` of them fail."""
         self._steer(calls, skip, count, error, suffix)
+
+    def kill(self, calls: Calls, skip: int) -> None:
+        """After `skip` more calls of these kinds, whoever makes the next one is killed."""
+        self._steer(calls, skip, 1, _DEATH, "")
+
+    def count(self, calls: Calls) -> None:
+        """From now on calls of these kinds are counted."""
+        self._steer(calls, FOR_EVER, 0, 0, "")
+
+    @property
+    def counted(self) -> int:
+        """How many calls there were since `count`."""
+        left: int = struct.unpack_from("=Q", self._control, _SKIP)[0]
+        return FOR_EVER - left
 
     def hang(self, calls: Calls) -> None:
         """From now on calls of these kinds do not return, until heal()."""

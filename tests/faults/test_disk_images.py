@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import pytest
 from faults.disk_images import PAGE_BYTES, SECTOR_BYTES, WAYS, Disk, Stage, seal
@@ -155,6 +156,23 @@ def test_names_come_to_the_disk_in_their_order(named):
     for seed in range(60):
         for way in WAYS:
             assert "file" in named.disk.image(way, random.Random(seed))
+
+
+def test_a_directory_is_moved_with_all_that_is_in_it_or_not_at_all(tmp_path):
+    disk = Disk(tmp_path)
+    names = {"one": INODE, "two": INODE + 1}
+    for name, inode in names.items():
+        disk.apply(Entry(Kind.CREATE, inode, path=str(tmp_path / "old" / name)))
+    sync = Entry(Kind.SYNC_BEGIN, 0, 1, str(tmp_path / "old"), is_directory=True)
+    for entry in sync, replace(sync, kind=Kind.SYNC_END):
+        disk.apply(entry)
+    disk.apply(Entry(Kind.RENAME, path=str(tmp_path / "old"), data=str(tmp_path / "new").encode()))
+    found = {tuple(disk.image(way, random.Random(seed))) for way in WAYS for seed in range(60)}
+    assert found == {("old/one", "old/two"), ("new/one", "new/two")}
+    sync = Entry(Kind.SYNC_BEGIN, 0, 2, str(tmp_path), is_directory=True)
+    for entry in sync, replace(sync, kind=Kind.SYNC_END):
+        disk.apply(entry)
+    assert tuple(disk.image("dropped", random.Random(0))) == ("new/one", "new/two")
 
 
 def test_a_log_is_read_up_to_what_is_not_whole(tmp_path):

@@ -31,6 +31,12 @@ SLICE_ROWS = 1000
 MAX_PROBLEMS = 1000
 MAX_PAGE_PROBLEMS = 100
 
+# The write-ahead log or its index cannot be opened or made: that says nothing of the data.
+_NOT_OPENED = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
+    + (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
+)
+
 # Kinds of rows -> what a row is called, its columns, and which of them name it.
 _ROWS = {
     "basin": ("name", "config"),
@@ -66,16 +72,21 @@ class Findings:
 
 def open_for_check(directory: Path) -> sqlite3.Connection:
     """A connection that changes neither the database nor its write-ahead log, not even when it is closed. Raises
-    S2Error."""
+    S2Error, also where there is no room for the files that SQLite needs beside the database."""
     path = (directory / FILE_NAME).absolute()
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise S2Error(f"cannot open {path}: {error}") from error
-    # If the file is not a database, `walk` reports it.
-    with contextlib.suppress(sqlite3.DatabaseError):
-        for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0":
+    try:
+        for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0", "schema_version":
             connection.execute(f"PRAGMA {setting}").fetchall()
+    except sqlite3.DatabaseError as error:
+        # If the file is not a database, or cannot be read, `walk` reports it.
+        if error.sqlite_errorcode in _NOT_OPENED:
+            connection.close()
+            hint = f"SQLite must be able to write to files beside it in {directory}: is the disk full?"
+            raise S2Error(f"cannot open {path}: {error}", hint=hint) from error
     return connection
 
 
@@ -85,10 +96,12 @@ def opened_for_check(directory: Path, *, is_alone: bool) -> Iterator[sqlite3.Con
     empty write-ahead log and its index, which SQLite creates even for reading, are deleted at the end."""
     besides = [directory / f"{FILE_NAME}{suffix}" for suffix in ("-wal", "-shm")]
     made = [path for path in besides if not path.exists()] if is_alone else []
-    with contextlib.closing(open_for_check(directory)) as connection:
-        yield connection
-    for path in made:
-        path.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(open_for_check(directory)) as connection:
+            yield connection
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def walk(
@@ -346,7 +359,11 @@ def structure(connection: sqlite3.Connection, tell: Callable[[str], None]) -> No
 
 def main(directory: str) -> None:
     """Runs `structure`, and prints a line for each problem: for a process of its own."""
-    with contextlib.closing(open_for_check(Path(directory))) as connection:
+    try:
+        connection = open_for_check(Path(directory))
+    except S2Error as error:
+        sys.exit(f"error: {error}")
+    with contextlib.closing(connection):
         structure(connection, lambda line: print(line, flush=True))
 
 

@@ -109,4 +109,4 @@ def make_portable(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             place.forget(connection)
     except sqlite3.Error as error:
-        raise S2Error(f"the copy {path} is not a database: {error}") from error
+        raise S2Error(f"cannot complete {path}: {error}", hint="is the disk full?") from error

@@ -190,11 +190,22 @@ def open_writer(
     try:
         _prepare(connection, path, durable=durable)
     except BaseException as error:
-        connection.close()
+        _close_beside_log(connection, path)
         if isinstance(error, OSError | sqlite3.Error):
             raise S2Error(f"cannot open {path}: {error}") from error
         raise
     return connection
+
+
+def _close_beside_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Closes the connection, and leaves the write-ahead log: the mark may still ask for it. SQLite deletes the log with
+    the last connection, unless that one can only read."""
+    with contextlib.ExitStack() as reader:
+        with contextlib.suppress(sqlite3.Error):
+            last = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            reader.enter_context(contextlib.closing(last))
+            last.execute("PRAGMA schema_version").fetchall()
+        connection.close()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, durable: bool) -> None:

@@ -1,6 +1,7 @@
 """What files tell, before a database is opened, of records that are missing."""
 
 import asyncio
+import errno
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.interface import BasinRow
 from s2cli.server.store.sqlite import loss, mark, wal
 from s2cli.server.store.sqlite.engine import SqliteStore
-from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES
+from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
 
 FRAME_BYTES = wal.FRAME_HEADER_BYTES + PAGE_BYTES
 
@@ -42,6 +43,19 @@ def write(directory, count=10, prefix="basin"):
 def directory(tmp_path):
     write(tmp_path / "data")
     return tmp_path / "data"
+
+
+def test_a_start_that_finds_no_room_for_the_mark_is_no_loss(directory, monkeypatch):
+    def full(path, life):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mark, "begin", full)
+        with pytest.raises(S2Error, match="No space left"):
+            open_writer(directory, durable=True)
+    found, failure = names(directory)
+    assert failure is None
+    assert len(found) == 10
 
 
 def names(directory):
