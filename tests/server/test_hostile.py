@@ -156,7 +156,7 @@ def test_a_disk_too_full_to_give_pages_back_is_no_end(tmp_path, monkeypatch):
             monkeypatch.setattr(chunks, "vacuum", vacuum)
             row = StreamRow("some-basin", "stream", {}, 1)
             await store.insert_stream(row)
-            await store.remove_stream(row.id)
+            await store.remove_stream(row.id, row.uid)
             # Each change is followed by a turn of the thread's housekeeping.
             for number in range(20):
                 await store.insert_basin(BasinRow(f"basin-{number}", {}, 1))

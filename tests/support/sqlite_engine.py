@@ -42,6 +42,14 @@ class Engine:
         return await self.store.change(lambda connection: connection.execute(statement).fetchall())
 
 
+async def uid_of(store, stream_id):
+    """The uid of a stream, without which it is not removed."""
+    rows = await store.ask(
+        lambda connection: connection.execute("SELECT uid FROM stream WHERE id=?", (stream_id,)).fetchall()
+    )
+    return rows[0][0]
+
+
 def with_engine(tmp_path, run):
     """Runs `run(engine)` with the store in that directory, which is closed behind it."""
 

@@ -290,13 +290,13 @@ class Store(Protocol):
         """Mark some streams of the basin as deleted: those that were not, none where all were."""
         ...
 
-    async def remove_stream(self, stream_id: int, uid: bytes | None = None) -> None:
-        """Remove the row, and whatever chunks are left; the id may be given to a new stream from now on. With a `uid`
-        this does nothing to another stream, which has the id by now: the removal may have been made before, although an
-        error was raised."""
+    async def remove_stream(self, stream_id: int, uid: bytes | None) -> None:
+        """Remove the row, and whatever chunks are left; the id may be given to a new stream from now on. A stream with
+        another `uid`, which has the id by now, stays: the removal may have been made before, although an error was
+        raised."""
         ...
 
-    async def delete_chunks(self, stream_id: int, uid: bytes | None = None) -> bool:
+    async def delete_chunks(self, stream_id: int, uid: bytes | None) -> bool:
         """Delete a slice of the stream's chunks, as much as takes some milliseconds; True while more are left. `uid` is
         as for remove_stream()."""
         ...

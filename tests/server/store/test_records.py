@@ -154,14 +154,15 @@ def test_trimmed_chunks_go_and_the_stream_goes_on_where_it_was(stores):
 
 def test_a_change_comes_after_what_was_queued_for_its_stream(stores):
     async def run(watched):
-        lane = Lane(await watched.stream())
+        lane = Lane(await watched.stream("stream"))
+        uid = (await watched.store.get_stream(BASIN, "stream")).uid
         for first in range(20):
             watched.append(lane, first, size=MIB)
-        deletion = asyncio.ensure_future(watched.store.delete_chunks(lane.stream_id))
+        deletion = asyncio.ensure_future(watched.store.delete_chunks(lane.stream_id, uid))
         assert await deletion
         assert len(watched.resolved) == 20
         slices = 1
-        while await watched.store.delete_chunks(lane.stream_id):
+        while await watched.store.delete_chunks(lane.stream_id, uid):
             slices += 1
         assert slices >= 4
         assert (await watched.store.tail(lane.stream_id))[:2] == (20, 1019)

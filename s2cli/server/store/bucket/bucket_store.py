@@ -255,11 +255,11 @@ class BucketStore:
         rows = await opened.change(lambda changes: stream_table.mark_some(changes, basin, self.clock_ms(), limit))
         return [opened.outside(row) for row in rows]
 
-    async def remove_stream(self, stream_id: int, uid: bytes | None = None) -> None:
+    async def remove_stream(self, stream_id: int, uid: bytes | None) -> None:
         while await self._remove_some(stream_id, uid, with_row=True):
             pass
 
-    async def delete_chunks(self, stream_id: int, uid: bytes | None = None) -> bool:
+    async def delete_chunks(self, stream_id: int, uid: bytes | None) -> bool:
         return await self._remove_some(stream_id, uid, with_row=False)
 
     async def _remove_some(self, stream_id: int, uid: bytes | None, *, with_row: bool) -> bool:

@@ -164,7 +164,7 @@ class SqliteStore:
             self._failing_since_ms = self.clock_ms() - round(waited_s * 1000)
 
     def _check_stall(self) -> None:
-        """Ends what waits for a disk that does not answer, except appends, which may still become durable: whoever sent
+        """Ends what waits for a disk that does not answer; it may still be done later. Except for appends: whoever sent
         them has to know."""
         if not self._writer.is_stalled:
             if self.stall is not None:
@@ -321,6 +321,9 @@ class SqliteStore:
         that writes (see Operation). `reply` is saved in the same transaction, but only if `run` returns None: any other
         result says what prevented the change."""
 
+        if self.stall is not None:
+            raise ApiError("unavailable", self.stall, without_effect=True)
+
         def change(connection: sqlite3.Connection) -> Result:
             result = run(connection, *values)
             if reply is not None and result is None:
@@ -418,7 +421,7 @@ class SqliteStore:
             stream_id=row.id,
         )
 
-    async def remove_stream(self, stream_id: int, uid: bytes | None = None) -> None:
+    async def remove_stream(self, stream_id: int, uid: bytes | None) -> None:
         def run(connection: sqlite3.Connection) -> bool:
             if not resource_rows.is_stream(connection, stream_id, uid):
                 return False
@@ -434,7 +437,7 @@ class SqliteStore:
         while await self.change(run, stream_id=stream_id):
             pass
 
-    async def delete_chunks(self, stream_id: int, uid: bytes | None = None) -> bool:
+    async def delete_chunks(self, stream_id: int, uid: bytes | None) -> bool:
         def run(connection: sqlite3.Connection) -> bool:
             is_its_own = resource_rows.is_stream(connection, stream_id, uid)
             return is_its_own and chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM)

@@ -102,6 +102,7 @@ class Marker:
         self._named = False  # the mark on the disk names this log or an earlier one
         self._unsynced = False
         self._failed = False
+        self.log_pages = 0  # that are not in the database, when the mark was last written
         self._file = open_own(f"{path}{SUFFIX}", os.O_RDWR)
         self._page = mmap.mmap(self._file, SIZE_BYTES)
         # To be closed after SQLite has closed it: closing any descriptor of a file releases all locks on it.
@@ -147,6 +148,7 @@ class Marker:
         return Mark(state, frames, moved, self._life, index[_SALTS_AT : _SALTS_AT + 8], (total[0], total[1]))
 
     def _write(self, mark: Mark) -> None:
+        self.log_pages = mark.frames - mark.moved
         self._page[:] = _encode(mark)
         self._unsynced = True
 

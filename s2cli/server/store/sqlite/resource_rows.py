@@ -127,10 +127,9 @@ def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -
 
 
 def is_stream(connection: sqlite3.Connection, stream_id: int, uid: bytes | None) -> bool:
-    """Whether the stream with this id is the one with this uid; True where that is not known."""
-    return uid is None or bool(
-        connection.execute("SELECT 1 FROM stream WHERE id=? AND uid=?", (stream_id, uid)).fetchone()
-    )
+    """Whether the stream with this id is the one with this uid; None for one that was created before there were any:
+    each that has got its id since then has one."""
+    return bool(connection.execute("SELECT 1 FROM stream WHERE id=? AND uid IS ?", (stream_id, uid)).fetchone())
 
 
 def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:

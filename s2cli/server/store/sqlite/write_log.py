@@ -93,6 +93,12 @@ class WriteLog:
         if self._marker is not None:
             self._marker.note()
 
+    def operated(self) -> None:
+        """As changed(), for a transaction of operations: how much each writes depends on its names."""
+        self.changed()
+        if self._marker is not None:
+            self._log_bytes = max(self._log_bytes, self._marker.log_pages * PAGE_BYTES)
+
     def sync_mark(self) -> None:
         if self._marker is not None:
             self._marker.sync()

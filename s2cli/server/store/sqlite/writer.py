@@ -44,7 +44,7 @@ from s2cli.server.store.sqlite.write_log import WriteLog
 from s2cli.server.store.sqlite.writer_messages import Expire, Message, NoteTails, Stop, Trim
 
 IDLE_S = 0.01
-# About what an operation writes into the log, and how much of that is not in it yet.
+# About what operations write into the log together, and how much of that is not in it yet.
 OPERATION_PAGES = 16
 OPERATION_NEW_PAGES = 4
 
@@ -331,7 +331,7 @@ class Writer:
                     self._operations.extendleft(operations)  # they are refused with all others
                     raise
             else:
-                self._log.changed()
+                self._log.operated()
                 self._tell(resolve_all, operations, results)
                 return
         self._operations.extendleft(reversed(operations))
@@ -352,7 +352,7 @@ class Writer:
                 self._complaints.log("a change was refused", error)
             self._tell(refuse, [operation], not_written(error))
         else:
-            self._log.changed()
+            self._log.operated()
             if operation.stream_id is not None:
                 self._log.forget_end(operation.stream_id)
                 self._cleaner.vacuum()

@@ -3,7 +3,7 @@ import sqlite3
 
 import pytest
 from support.holding import hold
-from support.sqlite_engine import with_engine
+from support.sqlite_engine import uid_of, with_engine
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
@@ -181,8 +181,8 @@ def test_ids_of_removed_streams_are_used_again(tmp_path):
         for first in range(3):
             engine.append(lane, first)
         await engine.wait(3)
-        await store.remove_stream(2)
-        await store.remove_stream(3)
+        for number in 2, 3:
+            await store.remove_stream(number, await uid_of(store, number))
         assert [await engine.stream(name) for name in "efg"] == [2, 3, 5]
         assert await store.tail(2) == Tail(0, 0)
         assert await store.tail(6) is None
@@ -195,16 +195,17 @@ def test_ids_of_removed_streams_are_used_again(tmp_path):
 def test_deletion_goes_in_slices_and_after_what_is_queued(tmp_path):
     async def run(engine):
         lane = Lane(await engine.stream())
+        uid = await uid_of(engine.store, lane.stream_id)
         go_on = await hold(engine.store)
         for first in range(20):
             engine.append(lane, first, size=MIB)
-        deletion = asyncio.ensure_future(engine.store.delete_chunks(lane.stream_id))
+        deletion = asyncio.ensure_future(engine.store.delete_chunks(lane.stream_id, uid))
         await asyncio.sleep(0)
         await go_on()
         assert await deletion
         assert len(engine.resolved) == 20
         slices = 1
-        while await engine.store.delete_chunks(lane.stream_id):
+        while await engine.store.delete_chunks(lane.stream_id, uid):
             slices += 1
         assert slices >= 4
         assert (await engine.store.tail(lane.stream_id))[:2] == (20, 1019)

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 from support.holding import hold
-from support.sqlite_engine import with_engine
+from support.sqlite_engine import uid_of, with_engine
 from support.store_bench import with_bench
 from support.waiting import TIMEOUT_S
 
@@ -108,7 +108,7 @@ def test_without_ballast_only_what_makes_room_is_written(tmp_path, monkeypatch):
             for grows in engine.stream("another"), engine.store.insert_basin(BasinRow("another-basin", {}, 1)):
                 with pytest.raises(ApiError, match="disk is full"):
                     await grows
-            await engine.store.remove_stream(other.stream_id)
+            await engine.store.remove_stream(other.stream_id, await uid_of(engine.store, other.stream_id))
         engine.append(lane, 5)
         await engine.wait(8)
         assert engine.resolved[7][1] is None

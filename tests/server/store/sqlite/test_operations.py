@@ -1,15 +1,21 @@
 """Changes of the control plane that share a transaction: one sync for all of them, and none suffers from another."""
 
 import asyncio
+import random
 import sqlite3
 
 import pytest
 from support.holding import hold, let_queue
 from support.store_bench import with_bench
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import BasinRow, StreamRow
-from s2cli.server.store.sqlite import chunks, operations, resource_rows
+from s2cli.server.store.sqlite import chunks, operations, resource_rows, write_log
+from s2cli.server.store.sqlite.checksums import seal
+from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES
+
+GROUPS = 60
 
 
 def row(name):
@@ -50,6 +56,21 @@ def test_creations_that_come_at_once_share_transactions(tmp_path, transactions):
         stored, _ = await bench.store.list_streams("some-basin", "", "", 1000)
         assert [one.name for one in stored] == names
         assert len({one.id for one in stored}) == len({one.uid for one in stored}) == len(names)
+
+    with_bench(tmp_path, run)
+
+
+def test_creations_with_random_names_count_in_the_log_as_what_they_are(tmp_path, monkeypatch):
+    """Each of them writes to a page of its own: a group of them is many pages."""
+    dice = random.Random(1)
+
+    async def run(bench):
+        monkeypatch.setattr("s2cli.server.store.sqlite.writer.IDLE_S", TIMEOUT_S)
+        for _ in range(GROUPS):
+            names = [f"{dice.getrandbits(400):0100x}" for _ in range(operations.TOGETHER)]
+            await asyncio.gather(*(bench.store.insert_stream(row(name)) for name in names))
+        log_bytes = (tmp_path / f"{FILE_NAME}-wal").stat().st_size
+        assert log_bytes < write_log.CHECKPOINT_BYTES + 2 * operations.TOGETHER * PAGE_BYTES
 
     with_bench(tmp_path, run)
 
@@ -163,5 +184,62 @@ def test_ids_of_creations_that_were_rolled_back_are_given_again(tmp_path, monkey
         await create_at_once(bench.store, ["c"])
         stored, _ = await bench.store.list_streams("some-basin", "", "", 10)
         assert {one.name: one.id for one in stored} == {"a": 1, "b": 2, "c": 3}
+
+    with_bench(tmp_path, run)
+
+
+def test_a_removal_that_comes_again_leaves_the_stream_that_has_the_number_by_now(tmp_path):
+    """Also if the one that was removed is of a time when streams had no uid."""
+
+    async def run(bench):
+        store = bench.store
+        for before in None, b"u" * 16:
+            name = f"new-{before}"
+            lane = await bench.lane(name)
+            assert await bench.resolved(bench.append(lane, 0)) == [None]
+            assert await store.delete_chunks(lane.stream_id, before) is False
+            await store.remove_stream(lane.stream_id, before)
+            assert (await store.get_stream("some-basin", name)).id == lane.stream_id
+            assert len(await store.read(lane.stream_id, 0, 1, 1000)) == 1
+
+    with_bench(tmp_path, run)
+
+
+def test_a_stream_without_a_uid_is_removed(tmp_path):
+    def forget_uid(connection, stream_id):
+        connection.execute("UPDATE stream SET uid=NULL WHERE id=?", (stream_id,))
+        seal(connection, "stream", "id=?", (stream_id,))
+
+    async def run(bench):
+        old = row("old")
+        await bench.store.insert_stream(old)
+        await bench.store.change(forget_uid, old.id)
+        await bench.store.remove_stream(old.id, None)
+        assert await bench.store.get_stream("some-basin", "old") is None
+
+    with_bench(tmp_path, run)
+
+
+def test_only_what_was_waiting_when_the_disk_stalled_may_still_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("s2cli.server.store.sqlite.writer.STALL_S", 0.02)
+    monkeypatch.setattr("s2cli.server.store.sqlite.engine.LOOK_S", 0.01)
+
+    async def run(bench):
+        store = bench.store
+        go_on = await hold(store)
+        with pytest.raises(ApiError) as caught:
+            await store.insert_basin(BasinRow("caught-basin", {}, 1))
+        assert (caught.value.code, caught.value.without_effect) == ("unavailable", False)
+        with pytest.raises(ApiError) as refused:
+            await store.insert_basin(BasinRow("refused-basin", {}, 1))
+        assert (refused.value.code, refused.value.without_effect) == ("unavailable", True)
+        with pytest.raises(ApiError):
+            await go_on()
+        async with asyncio.timeout(TIMEOUT_S):
+            while store.stall is not None:
+                await asyncio.sleep(0.001)
+        await store.insert_basin(BasinRow("new-basin", {}, 1))
+        found, _ = await store.list_basins("", "", 10)
+        assert [one.name for one in found] == ["caught-basin", "new-basin"]
 
     with_bench(tmp_path, run)

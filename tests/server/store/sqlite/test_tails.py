@@ -1,5 +1,6 @@
 """Where streams end, as their rows say it: noted behind their appends, and never of another stream."""
 
+from support.sqlite_engine import uid_of
 from support.store_bench import with_bench
 
 
@@ -9,7 +10,7 @@ def test_a_new_stream_does_not_end_where_a_deleted_one_with_its_number_did(tmp_p
     async def delete_and_make(bench):
         old = await bench.lane("old")
         assert await bench.resolved(bench.append(old, 0), bench.append(old, 1)) == [None, None]
-        await bench.store.remove_stream(old.stream_id)
+        await bench.store.remove_stream(old.stream_id, await uid_of(bench.store, old.stream_id))
         ids.extend([old.stream_id, (await bench.lane("new")).stream_id])
 
     async def look(bench):

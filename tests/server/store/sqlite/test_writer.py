@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from support.holding import hold, let_queue
+from support.sqlite_engine import uid_of
 from support.store_bench import BIG, with_bench
 from support.waiting import TIMEOUT_S
 
@@ -265,7 +266,7 @@ def test_a_deletion_does_not_fail_for_its_metrics(tmp_path):
                 " FROM stream, (VALUES (0), (1))"
             )
         )
-        assert await bench.store.delete_chunks(lane.stream_id) is False
+        assert await bench.store.delete_chunks(lane.stream_id, await uid_of(bench.store, lane.stream_id)) is False
         count = "SELECT count(*) FROM chunk"
         assert await bench.store.ask(lambda connection: connection.execute(count).fetchone()) == (0,)
 
