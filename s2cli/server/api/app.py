@@ -21,7 +21,7 @@ from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.client_log import CLIENT_LOG, REQUEST_LOG, quoted
 from s2cli.server.core.auth import ON_STREAM
 from s2cli.server.http.authority import is_same_host, split_authority
-from s2cli.server.http.content_coding import encode_payload
+from s2cli.server.http.content_coding import THRESHOLD_BYTES, encode_payload
 from s2cli.server.http.cors import answer_preflight, is_preflight, permission
 from s2cli.server.http.exchange import DisconnectedError, encode_json
 
@@ -231,8 +231,10 @@ async def _serve_control(server: Server, exchange: Exchange, route: Route, found
     if not body:
         _answer_empty(exchange, status, *headers)
         return
-    body, coded = await encode_payload(exchange, body)
-    exchange.answer_json(status, body, [*headers, *coded])
+    if len(body) > THRESHOLD_BYTES:
+        body, coded = await encode_payload(exchange, body)
+        headers = [*headers, *coded]
+    exchange.answer_json(status, body, headers)
 
 
 def _is_get(exchange: Exchange) -> bool:

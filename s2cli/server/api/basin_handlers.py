@@ -11,6 +11,7 @@ from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.core.encryption import check_available
 from s2cli.server.core.resources import CREATED, NOOP
 from s2cli.server.core.scopes import list_within
+from s2cli.server.http.exchange import encode_json
 from s2cli.wire.configs import (
     STORAGE_CLASSES,
     SYSTEM_DEFAULTS,
@@ -61,7 +62,7 @@ async def create_basin(request: Request) -> Response:
     )
     if not is_new and (key is None or not key.made(row.request_key)):
         raise ApiError("resource_already_exists", f"basin `{name}` already exists")
-    return provisioned(CREATED if is_new else NOOP, _info(row), 201)
+    return provisioned(CREATED if is_new else NOOP, encode_json(_info(row)), 201)
 
 
 async def get_basin_config(request: Request) -> Response:
@@ -82,9 +83,9 @@ async def ensure_basin(request: Request) -> Response:
         config,
         lambda: request.permit("reconfigure-basin", request.name),
         request.confirm,
-        lambda outcome, row: request.reply(provisioned(outcome, _info(row))),
+        lambda outcome, row: request.reply(provisioned(outcome, encode_json(_info(row)))),
     )
-    return provisioned(outcome, _info(row))
+    return provisioned(outcome, encode_json(_info(row)))
 
 
 async def reconfigure_basin(request: Request) -> Response:
@@ -118,10 +119,10 @@ async def set_default_location(request: Request) -> Response:
     return json_response(200, _LOCATION)
 
 
-def provisioned(outcome: str, info: dict[str, Any], status: int | None = None) -> Response:
-    """What is answered where a basin or a stream was created, changed, or was as it should be."""
+def provisioned(outcome: str, info: bytes, status: int | None = None) -> Response:
+    """What is answered where a basin or a stream was created, changed, or was as it should be; `info` is JSON."""
     status = status or (201 if outcome == CREATED else 200)
-    return json_response(status, info, outcome.encode())
+    return status, info, [(b"s2-provision-result", outcome.encode())]
 
 
 def _config(value: object) -> dict[str, Any]:

@@ -255,6 +255,8 @@ class CreateKey:
 
 
 def is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":
+        return True
     media_type = content_type.split(b";", 1)[0].strip().lower()
     return media_type == b"application/json" or (
         media_type.startswith(b"application/") and media_type.endswith(b"+json")
@@ -287,6 +289,5 @@ def checked_config(parse: Callable[[object], dict[str, Any]], value: object) -> 
         raise ApiError("invalid", error.message) from error
 
 
-def json_response(status: int, value: object, provision_result: bytes | None = None) -> Response:
-    headers = [] if provision_result is None else [(b"s2-provision-result", provision_result)]
-    return status, encode_json(value), headers
+def json_response(status: int, value: object) -> Response:
+    return status, encode_json(value), []

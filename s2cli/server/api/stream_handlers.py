@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING
 
 from s2cli.errors import ApiError
 from s2cli.server.api.basin_handlers import ACCEPTED, provisioned
@@ -11,6 +12,7 @@ from s2cli.server.api.request import Request, checked_config, json_response, str
 from s2cli.server.api.timestamps import rfc3339
 from s2cli.server.core.resources import CREATED, NOOP
 from s2cli.server.core.scopes import list_within
+from s2cli.server.http.exchange import encode_json
 from s2cli.wire.configs import parse_stream_config, patch_stream_layer
 from s2cli.wire.names import check_stream_name, check_stream_prefix
 
@@ -31,7 +33,8 @@ async def list_streams(request: Request) -> Response:
     rows, has_more = await list_within(
         allowed, prefix, lambda prefix: store.list_streams(basin, prefix, start_after, limit), lambda row: row.name
     )
-    return json_response(200, {"streams": [_info(request, row) for row in rows], "has_more": has_more})
+    infos = b",".join([_info(request, row) for row in rows])
+    return 200, b'{"streams":[%b],"has_more":%b}' % (infos, encode_json(has_more)), []
 
 
 async def create_stream(request: Request) -> Response:
@@ -91,10 +94,11 @@ async def delete_stream(request: Request) -> Response:
     return ACCEPTED
 
 
-def _info(request: Request, row: StreamRow) -> dict[str, Any]:
-    return {
-        "name": request.shown_name(row.name),
-        "created_at": rfc3339(row.created_at_ms),
-        "deleted_at": rfc3339(row.deleted_at_ms),
-        "cipher": row.cipher,
-    }
+def _info(request: Request, row: StreamRow) -> bytes:
+    """The JSON that says what a stream is. Without an encoder, which takes five times as long: thousands are created or
+    listed in a second."""
+    deleted_at = "null" if row.deleted_at_ms is None else f'"{rfc3339(row.deleted_at_ms)}"'
+    cipher = "null" if row.cipher is None else f'"{row.cipher}"'
+    name = encode_basestring_ascii(request.shown_name(row.name))
+    created_at = rfc3339(row.created_at_ms)
+    return f'{{"name":{name},"created_at":"{created_at}","deleted_at":{deleted_at},"cipher":{cipher}}}'.encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from s2cli.errors import ApiError
 
@@ -58,6 +59,10 @@ def rfc3339(time_ms: int | None) -> str | None:
     """A time as the API writes it, with milliseconds."""
     if time_ms is None:
         return None
-    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"
+
+
+@lru_cache(256)
+def _second(seconds: int) -> str:
     # strftime takes four times as long, and a page of a list has 2000 times.
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

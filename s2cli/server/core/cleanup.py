@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from s2cli.server.core.background import Background, attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from s2cli.server.core.registry import StreamRegistry
     from s2cli.server.store.interface import BasinRow, Store, StreamRow
@@ -87,18 +87,16 @@ class Cleanup:
             self._basins.append(row.name)
         self._changed.set()
 
-    @contextlib.contextmanager
-    def creating_in(self, basin: str) -> Iterator[None]:
-        """Around the creation of a stream, from before its basin is checked. A basin that is marked as deleted is
-        searched for streams only after every creation that may still have seen it unmarked has ended."""
+    def begin_creation(self, basin: str) -> None:
+        """Before the basin is checked in which a stream is to be created. A basin that is marked as deleted is searched
+        for streams only after every creation that may still have seen it unmarked has ended."""
         self._creating[basin] += 1
-        try:
-            yield
-        finally:
-            self._creating[basin] -= 1
-            if not self._creating[basin]:
-                del self._creating[basin]
-                self._changed.set()
+
+    def end_creation(self, basin: str) -> None:
+        self._creating[basin] -= 1
+        if not self._creating[basin]:
+            del self._creating[basin]
+            self._changed.set()
 
     def token_expires(self, at_ms: int) -> None:
         """There is an access token that expires then. It is worth nothing from then on; here its row goes."""

@@ -54,6 +54,8 @@ class Resources:
         self._cleanup = cleanup
         self._changing = changing
         streams.resources = self
+        # The defaults of the basin in which a stream was last created, and what they resolve to.
+        self._last_defaults: tuple[Layer, Config] | None = None
 
     async def create_basin(
         self, name: str, config: Config, confirm: Confirm, request_key: bytes | None = None
@@ -144,19 +146,30 @@ class Resources:
     ) -> tuple[StreamRow, bool]:
         """The new stream and True, or the one that has the name already and False. Raises what `active_basin` does,
         and `stream_deletion_pending`."""
-        # Held until the row is written: the removal of a basin waits for the streams that are on their way into it.
-        with self._cleanup.creating_in(basin):
+        # Until the row is written: the removal of a basin waits for the streams that are on their way into it.
+        self._cleanup.begin_creation(basin)
+        try:
             of_basin = (await self.active_basin(basin)).config
-            config = resolve_stream_config(layer, of_basin["default_stream_config"])
+            config = self._resolved(layer, of_basin["default_stream_config"])
             row = StreamRow(basin, name, config, self._clock_ms(), of_basin["stream_cipher"], request_key=request_key)
             reply = reply_of(CREATED, row)
             confirm()
             existing = await self._store.insert_stream(row, reply)
+        finally:
+            self._cleanup.end_creation(basin)
         self._streams.created(row)
         if existing is None:
             return row, True
         _refuse_deleting_stream(existing)
         return existing, False
+
+    def _resolved(self, layer: Layer, defaults: Layer) -> Config:
+        """The config of a new stream. Those that ask for nothing of their own share it."""
+        if layer:
+            return resolve_stream_config(layer, defaults)
+        if self._last_defaults is None or self._last_defaults[0] is not defaults:
+            self._last_defaults = defaults, resolve_stream_config(layer, defaults)
+        return self._last_defaults[1]
 
     async def ensure_stream(
         self,

@@ -7,9 +7,12 @@ everything. Two older kinds are still read: 1 covers all columns in one, 0 cover
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import count
 from typing import Any
 from zlib import crc32
 
@@ -113,16 +116,26 @@ def change_sealed(
 ) -> bool:
     """Change the row with that key, as the SET clause `changes` says with `values`, and set its checksum; returns
     whether that was done. A damaged row stays as it is: with a new checksum nobody could tell the damage any more."""
-    key_column, *_ = SEALED[table].split(", ")
-    changed = connection.execute(
-        f"UPDATE {table} SET {changes} WHERE {key_column}=? AND {condition}"  # noqa: S608
-        f" AND crc IS row_checksum({SEALED[table]})",
-        (*values, key, *condition_values),
+    return connection.execute(_change(table, changes, condition), (*values, key, *condition_values)).rowcount > 0
+
+
+@lru_cache(64)
+def _change(table: str, changes: str, condition: str) -> str:
+    """The statement of `change_sealed`. One for both, the change and the new checksum: that is over the columns as they
+    are now, but for those that change."""
+    numbers = count(1)
+    set_clause = _numbered(changes, numbers)
+    changed = dict(one.split("=", 1) for one in re.split(r", (?=\w+=)", set_clause))
+    columns = SEALED[table].split(", ")
+    new = ", ".join(changed.get(column, column) for column in columns)
+    return (
+        f"UPDATE {table} SET {set_clause}, crc=row_checksum({new}) WHERE {columns[0]}=?{next(numbers)}"  # noqa: S608
+        f" AND {_numbered(condition, numbers)} AND crc IS row_checksum({SEALED[table]})"
     )
-    if changed.rowcount == 0:
-        return False
-    seal(connection, table, f"{key_column}=?", (key,))
-    return True
+
+
+def _numbered(text: str, numbers: Iterator[int]) -> str:
+    return re.sub(r"\?", lambda _: f"?{next(numbers)}", text)
 
 
 def insert_sealed(
@@ -130,13 +143,16 @@ def insert_sealed(
 ) -> bool:
     """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
     with. Returns False if `unless` is given and a row has the same values in these columns: nothing is changed then."""
-    places = ",".join("?" * (len(values) + 1))
-    conflict = "" if unless is None else f" ON CONFLICT({unless}) DO NOTHING"
-    inserted = connection.execute(
-        f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places}){conflict}",
-        (*values, row_checksum(*values)),
-    )
+    inserted = connection.execute(_insert(table, unless), (*values, row_checksum(*values)))
     return inserted.rowcount > 0
+
+
+@lru_cache(64)
+def _insert(table: str, unless: str | None) -> str:
+    """The statement of `insert_sealed`."""
+    places = ",".join("?" * (SEALED[table].count(",") + 2))
+    conflict = "" if unless is None else f" ON CONFLICT({unless}) DO NOTHING"
+    return f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places}){conflict}"
 
 
 def register(connection: sqlite3.Connection) -> None:

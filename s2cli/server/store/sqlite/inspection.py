@@ -42,6 +42,8 @@ class Inspection:
 
     async def hidden(self) -> Hidden:
         """Waits until all names were checked."""
+        if self._names.done():
+            return self._names.result()
         return await asyncio.shield(self._names)
 
     async def _look_at_names(self) -> Hidden:

@@ -86,10 +86,12 @@ def list_streams(
 
 def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
     """`lowest_id`: no id below it is free, but for those that were given in transactions that were rolled back."""
-    (behind_last,) = connection.execute(
-        "SELECT coalesce(max(id), 0) + 1 FROM stream WHERE id < ?", (lowest_id,)
-    ).fetchone()
-    stream_id = _free_id(connection, behind_last)
+    stream_id = lowest_id
+    if not _is_behind_last(connection, lowest_id):
+        (behind_last,) = connection.execute(
+            "SELECT coalesce(max(id), 0) + 1 FROM stream WHERE id < ?", (lowest_id,)
+        ).fetchone()
+        stream_id = _free_id(connection, behind_last)
     uid = os.urandom(UID_BYTES)
     if stream_id >= MAX_STREAMS:
         if (present := get_stream(connection, row.basin, row.name)) is not None:
@@ -99,7 +101,7 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
         stream_id,
         row.basin.encode(),
         row.name.encode(),
-        json.dumps(row.config),
+        _config_text(row.config),
         row.cipher,
         row.created_at_ms,
         row.deleted_at_ms,
@@ -170,6 +172,17 @@ def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamR
         (limit,),
     )
     return [_stream_row(row) for row in rows if is_whole(row[1], row[2:])]
+
+
+def _is_behind_last(connection: sqlite3.Connection, stream_id: int) -> bool:
+    """Whether the id is free, has no records, and stands right behind one that is taken: so it is mostly, as many are
+    created one after the other."""
+    row = connection.execute(
+        "SELECT 1 FROM stream WHERE id=? AND NOT EXISTS(SELECT 1 FROM stream WHERE id=?)"
+        " AND NOT EXISTS(SELECT 1 FROM chunk WHERE id >= ? AND id < ?)",
+        (stream_id - 1, stream_id, chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)),
+    ).fetchone()
+    return row is not None
 
 
 def _free_id(connection: sqlite3.Connection, lowest_id: int) -> int:
@@ -314,6 +327,17 @@ def _stream_row(row: tuple[Any, ...], asked: str | None = None) -> StreamRow:
         keep_ms=keep_ms,
         uid=uid,
     )
+
+
+# The config that was last written, and its text: that of many new streams is the same one.
+_last_written: tuple[dict[str, Any], str] = {}, "{}"
+
+
+def _config_text(config: dict[str, Any]) -> str:
+    global _last_written
+    if _last_written[0] is not config:
+        _last_written = config, json.dumps(config)
+    return _last_written[1]
 
 
 @lru_cache(1000)

@@ -47,7 +47,7 @@ def test_a_large_group_goes_through_few_statements(connection, sizes, inserts):
 
 @pytest.mark.parametrize("change", [{"fencing_token": "token"}, {"trim_point": 1}])
 def test_what_changes_the_row_of_the_stream_is_written_together_with_it(connection, change):
-    assert words(connection, group(1, **change)) == ["BEGIN", "INSERT", "UPDATE", "UPDATE", "COMMIT"]
+    assert words(connection, group(1, **change)) == ["BEGIN", "INSERT", "UPDATE", "COMMIT"]
 
 
 def test_where_a_stream_goes_on_is_written_with_the_deletion_of_its_last_chunk_alone(connection):
