@@ -80,6 +80,25 @@ def continuations() -> Iterator[bytes]:
         yield frame(CONTINUATION, 0, 1, b"") * FRAMES
 
 
+def malformed_blocks() -> Iterator[bytes]:
+    """Each ends its connection: it refers to what is in no table."""
+    yield frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\xff" * 2000)
+
+
+def malformed_heads() -> Iterator[bytes]:
+    """Each ends its stream: there is no path."""
+    encoder = Encoder()
+    for stream in range(1, 2 * STREAMS, 2):
+        yield frame(HEADERS, END_HEADERS | END_STREAM, stream, encoder.encode(READ[:3]))
+
+
+def overruns() -> Iterator[bytes]:
+    """More of a body than its window lets through, while its stream is not there to take it."""
+    yield frame(HEADERS, END_HEADERS, 1, Encoder().encode(APPEND))
+    while True:
+        yield frame(DATA, 0, 1, b"\0\x0f\xff\xff" + bytes(16380)) * 16
+
+
 def attack(writes: Callable[[], Iterator[bytes]], server: Server, until_s: float) -> Iterator[object]:
     def send() -> None:
         while time.monotonic() < until_s:
@@ -113,6 +132,16 @@ def unread(server: Server, until_s: float) -> Iterator[object]:
         yield connection
 
 
+def half_open(server: Server, until_s: float) -> Iterator[object]:
+    """4000 connections that have sent half of a preface, one without settings, half of a head, or no request."""
+    head = frame(HEADERS, 0, 1, Encoder().encode(READ))
+    begins = (PREFACE[:10], PREFACE, PREFACE + settings() + head, PREFACE + settings())
+    for number in range(4000):
+        connection = server.connect()
+        connection.sendall(begins[number % len(begins)])
+        yield connection
+
+
 FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "h2-resets": resets,
     "h2-slow-resets": slow_resets,
@@ -123,6 +152,9 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "h2-priorities": repeated(frame(PRIORITY, 0, 3, bytes(5))),
     "h2-empty-data": repeated(frame(DATA, 0, 1), opened=True),
     "h2-byte-data": repeated(frame(DATA, 0, 1, b"\0"), opened=True),
+    "h2-malformed": malformed_blocks,
+    "h2-no-path": malformed_heads,
+    "h2-overruns": overruns,
     "h2-windows": repeated(frame(WINDOW_UPDATE, 0, 0, (1).to_bytes(4, "big"))),
 }
 
@@ -131,4 +163,4 @@ def flood(writes: Callable[[], Iterator[bytes]]) -> Callable[[Server, float], It
     return lambda server, until_s: attack(writes, server, until_s)
 
 
-ATTACKS = {"h2-unread": unread, **{name: flood(writes) for name, writes in FLOODS.items()}}
+ATTACKS = {"h2-unread": unread, "h2-half-open": half_open, **{name: flood(writes) for name, writes in FLOODS.items()}}
