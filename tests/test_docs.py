@@ -89,7 +89,7 @@ def test_every_block_is_run_by_somebody():
 
 def test_the_blocks_for_the_profile_local(home):
     done = run("\n".join(blocks("")), home)
-    assert done.stdout.startswith("one\ntwo\nthree\ntwo\nthree\n3 @ ")
+    assert done.stdout.startswith("one\ntwo\nthree\ntwo\nthree\none\n3 @ ")
     assert "three\nfour\n" in done.stdout  # the follower
     assert "shop-basin/orders\n" in done.stdout
     assert (home / "s2.bash").stat().st_size > 0

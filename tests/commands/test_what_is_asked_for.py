@@ -5,60 +5,10 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from support.terminal import Watcher
 from support.waiting import TIMEOUT_S, until
-
-BIN = Path(sys.executable).parent
-
-
-@pytest.fixture
-def there(shared_server, basin, home):
-    """The environment of a shell in which `s2` is installed; $B is a basin that makes its streams."""
-    shared_server.create_basin(basin, create_stream_on_append=True)
-    path = f"{BIN}:{os.environ['PATH']}"
-    return {**os.environ, **shared_server.env(), "PATH": path, "B": f"s2://{basin}", "HOME": str(home)}
-
-
-@pytest.fixture
-def basin(unique_basin):
-    return unique_basin()
-
-
-@pytest.fixture
-def sh(there, tmp_path):
-    """Runs a script: what it wrote on stdout and on stderr."""
-
-    def run(script, *, code=0, stdin=b""):
-        done = subprocess.run(
-            ["bash", "-c", script], env=there, cwd=tmp_path, input=stdin, capture_output=True, timeout=TIMEOUT_S
-        )
-        assert done.returncode == code, done
-        return done.stdout, done.stderr.decode()
-
-    return run
-
-
-@pytest.fixture
-def start(there, tmp_path):
-    """Starts a command that does not end; it is gone after the test."""
-    running = []
-
-    def start(*words):
-        words = [str(BIN / "s2"), *(word.replace("$B", there["B"]) for word in words)]
-        running.append(
-            subprocess.Popen(words, env=there, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-        )
-        return running[-1]
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 def said(process):
@@ -115,9 +65,9 @@ def test_range_from_start_to_end(sh):
     ]  # fmt: skip
 
 
-def test_last_n_then_follow(sh, start):
+def test_last_n_then_follow(sh, start_command):
     sh("seq 5 | s2 append $B/a")
-    process = start("tail", "-n", "2", "-f", "$B/a")
+    process = start_command("tail", "-n", "2", "-f", "$B/a")
     assert [process.stdout.readline() for _ in range(2)] == [b"4\n", b"5\n"]
     sh("echo 6 | s2 append $B/a")
     # Flush at once when piped: nothing else comes that would push it.
@@ -171,12 +121,12 @@ def test_several_streams_at_once_ordered_by_time_and_labelled(sh):
     assert sh("s2 read $B/app/'*'")[0] == b"app/web\tweb 1\napp/db\tdb 2\napp/web\tweb 3\napp/db\tdb 4\n"
 
 
-def test_lag_rate_and_progress_while_catching_up(sh, there, start):
+def test_lag_rate_and_progress_while_catching_up(sh, there, start_command):
     sh("seq 5 | s2 append $B/a")
     assert re.fullmatch(
         r"s2://\S+: 5 records read to out \(10 B, \S+ s, \d+ records/s\)\n", sh("s2 read $B/a -O out")[1]
     )
-    process = start("read", "--follow", "$B/a")
+    process = start_command("read", "--follow", "$B/a")
     assert [process.stdout.readline() for _ in range(5)][-1] == b"5\n"
     process.send_signal(signal.SIGUSR1)
     status = process.stderr.readline().decode()
@@ -250,9 +200,9 @@ def test_a_failure_and_a_count_when_delivery_is_incomplete(sh):
     assert '"mine", and "other" was given\n' in err
 
 
-def test_resume_an_interrupted_load_without_duplicates(sh, start):
+def test_resume_an_interrupted_load_without_duplicates(sh, start_command):
     sh("seq 100000 > load")
-    process = start("append", "$B/a", "--state", "load", "load", "--rate", "20000/s")
+    process = start_command("append", "$B/a", "--state", "load", "load", "--rate", "20000/s")
     until(lambda: sh("s2 read $B/a -n 1 || true")[0])
     process.kill()
     process.wait()
@@ -327,11 +277,9 @@ def test_a_pipe_to_head_ends_quietly(sh):
     assert sh("set -o pipefail; s2 read $B/a | head -n 1") == (b"1\n", "")
 
 
-def test_ctrl_c_gives_130_and_says_what_was_durable(sh, there, tmp_path):
+def test_ctrl_c_gives_130_and_says_what_was_durable(sh, start_command, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    process = subprocess.Popen(
-        [str(BIN / "s2"), "append", f"{there['B']}/a", "pipe"], env=there, cwd=tmp_path, stderr=subprocess.PIPE
-    )
+    process = start_command("append", "$B/a", "pipe")
     with open(tmp_path / "pipe", "wb", buffering=0) as pipe:
         pipe.write(b"1\n")
         until(lambda: sh("s2 read $B/a || true")[0] == b"1\n")
