@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults import (
     backups,
+    bucket_faults,
     disk_errors,
     engines,
     histories,
@@ -38,13 +39,14 @@ FAULTS = {
     **histories.FAULTS,
     **backups.FAULTS,
     **operator_faults.FAULTS,
+    **bucket_faults.FAULTS,
 }
 # The faults of the gate, each run once.
 QUICK = (
     ("connections cut", "reset in an answer", "server killed", "client killed")
     + ("I/O error, once", "I/O error, for ever", "disk full, for a while")
     + tuple(power_failures.FAULTS)
-    + ("history: all of these",)
+    + ("history: all of these", "bucket: replies lost", "bucket: node killed", "bucket: node stopped")
     + ("start on a full disk", "restore and a power failure", "repair killed")
 )
 
@@ -59,7 +61,8 @@ def main() -> int:
     tallies: dict[str, Tally] = {}
     for name, seed in _plan(options):
         began_s = time.monotonic()
-        run = Run(seed, options.engine, place / f"{seed}-{re.sub('[^a-z]+', '-', name.lower())}", options.images)
+        directory = place / f"{seed}-{re.sub('[^a-z]+', '-', name.lower())}"
+        run = Run(seed, options.engine, options.bucket_engine, directory, options.images)
         tally = _run(FAULTS[name], run)
         tallies.setdefault(name, Tally())
         tallies[name] += tally
@@ -70,7 +73,7 @@ def main() -> int:
     print(as_json(tallies) if options.json else table(tallies))
     whole = all(tally.is_clean for tally in tallies.values())
     if options.quick:
-        whole &= _notices_a_lying_disk(options, place)
+        whole &= _notices_lies(options, place)
     if whole and not options.keep:
         shutil.rmtree(place)
     elif not whole:
@@ -87,6 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first run; each further one has the next")
     parser.add_argument("--images", type=int, help="power failures of each load; default 8, with --quick 4")
     parser.add_argument("--engine", default=engines.OWN, help="starts a server; has {data} and {port}")
+    parser.add_argument("--bucket-engine", default=engines.OWN_ON_BUCKET, help="has {bucket}, {prefix} and {port}")
     parser.add_argument("--keep", metavar="DIR", help="where all files of the runs stay")
     parser.add_argument("--json", action="store_true", help="the table as JSON, with what was found")
     parser.add_argument("--list", action="store_true", help="the names of all faults")
@@ -127,15 +131,19 @@ def _run(fault: Callable[[Run], Tally], run: Run) -> Tally:
     return tally
 
 
-def _notices_a_lying_disk(options: argparse.Namespace, place: Path) -> bool:
-    """Whether the harness has found losses where there must be some: on a disk that lies."""
-    run = Run(1, options.engine, place / "lying-disk", options.images)
-    run.place.mkdir()
-    with run.ends:
-        tally = power_failures.on_a_disk_that_lies(run)
-    shutil.rmtree(run.place)
-    print(f"on a disk that lies, as expected: {tally.lost} of {tally.acked} lost", file=sys.stderr)
-    return tally.lost > 0
+def _notices_lies(options: argparse.Namespace, place: Path) -> bool:
+    """Whether the harness has found losses where there must be some: on a disk and on a bucket that lie."""
+    lies = {"disk": power_failures.on_a_disk_that_lies, "bucket": bucket_faults.on_a_bucket_that_lies}
+    noticed = True
+    for what, fault in lies.items():
+        run = Run(1, options.engine, options.bucket_engine, place / f"lying-{what}", options.images)
+        run.place.mkdir()
+        with run.ends:
+            tally = fault(run)
+        shutil.rmtree(run.place)
+        print(f"on a {what} that lies, as expected: {tally.lost} of {tally.acked} lost", file=sys.stderr)
+        noticed &= tally.lost > 0
+    return noticed
 
 
 if __name__ == "__main__":

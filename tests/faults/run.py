@@ -10,12 +10,13 @@ from faults.engines import Server
 
 @dataclass
 class Run:
-    """`engine`: the command line that starts a server. `place`: an empty directory for this run alone. `images`: how
-    many power failures are tried on one load. `dice`: makes all choices. `ends`: closes what must not outlive the
-    run."""
+    """`engine`: the command line that starts a server, `bucket_engine`: one on a bucket. `place`: an empty directory
+    for this run alone. `images`: how many power failures are tried on one load. `dice`: makes all choices. `ends`:
+    closes what must not outlive the run."""
 
     seed: int
     engine: str
+    bucket_engine: str
     place: Path
     images: int
     dice: random.Random = field(init=False)
