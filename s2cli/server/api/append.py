@@ -14,6 +14,7 @@ from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
 from s2cli.server.api.request_body import decode_body, identify
 from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
+from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.bodies import ContentError
 from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
 from s2cli.wire.protobuf import encode_ack
@@ -362,6 +363,8 @@ class _Session:
         turnstile, memory = self._server.turnstile, self._server.memory
         try:
             if frame.encoding is None:
+                if len(frame.message) <= LARGE_BYTES:
+                    return in_one_go(proto_steps(frame.message))  # as the turnstile would have it: most are so
                 _, batch = await turnstile.decode(frame.message, None, MAX_MESSAGE_BYTES, proto_steps)
                 return batch
             # The message, and the batch that is made of it.

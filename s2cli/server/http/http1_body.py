@@ -7,8 +7,6 @@ never what the bytes mean: if it is wrong, the input is parsed in smaller or lar
 
 from __future__ import annotations
 
-import string
-
 # What is given to the parser at once where the end may be near, and between bodies: not more requests than fit in it
 # wait for the answer to the first.
 SMALL_PIECE_BYTES = 2048
@@ -16,9 +14,8 @@ SMALL_PIECE_BYTES = 2048
 MAX_CHUNKS = 1000
 # Of the line before a chunk, which has its size.
 MAX_LINE_BYTES = 64
-_MAX_SIZE_DIGITS = 15
-
-_HEX_DIGITS = string.hexdigits.encode()
+# Of what is taken for a size.
+_MAX_CHUNK_BYTES = 1 << 60
 
 
 class FixedBody:
@@ -82,7 +79,10 @@ def body_begun_in(head: bytes, length: int | None, taken_bytes: int) -> FixedBod
 
 def _size(line: bytes) -> int | None:
     """What a line says of the size of its chunk; None where it is not plain."""
-    digits = line.rstrip(b"\r").partition(b";")[0].strip(b" \t")
-    if not digits or len(digits) > _MAX_SIZE_DIGITS or digits.strip(_HEX_DIGITS):
+    if b";" in line:
+        line = line.partition(b";")[0]
+    try:
+        size = int(line, 16)
+    except ValueError:
         return None
-    return int(digits, 16)
+    return size if 0 <= size <= _MAX_CHUNK_BYTES else None

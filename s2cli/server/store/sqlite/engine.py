@@ -199,7 +199,11 @@ class SqliteStore:
 
     def append(self, append: Append) -> None:
         self._arrived.append(append)
-        if len(self._arrived) == TOGETHER or len(append.chunk.data) > SMALL_LANE_BYTES:
+        if (
+            len(self._arrived) == TOGETHER
+            or len(append.chunk.data) > SMALL_LANE_BYTES
+            or self._writer.busy_since_s is None
+        ):
             self._hand_over()
         elif len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)

@@ -31,10 +31,8 @@ _CRC = struct.Struct(">I")
 SIZE_BYTES = _BODY.size + _CRC.size
 
 # The head of the index of the log, the file -shm, in the order of bytes of this machine (sqlite.org/walformat.html):
-# frames at 16, checksum at 24, salts at 32; and behind two of these heads, how many frames are in the database.
-_INDEX_BYTES = 100
-_FRAMES_AT, _SUM_AT, _SALTS_AT, _MOVED_AT = 16, 24, 32, 96
-_NUMBER, _SUM = struct.Struct("=I"), struct.Struct("=II")
+# frames at 16, checksum at 24, salts at 32; and behind two of these heads, at 96, how many frames are in the database.
+_INDEX = struct.Struct("=16xI4xII8s56xI")
 
 
 class DamagedMarkError(Exception):
@@ -134,18 +132,16 @@ class Marker:
 
     def _look(self, state: int) -> Mark:
         if self._index is None:
-            if os.fstat(self._index_file).st_size < _INDEX_BYTES:
+            if os.fstat(self._index_file).st_size < _INDEX.size:
                 return Mark(state, life=self._life)
             try:
-                self._index = mmap.mmap(self._index_file, _INDEX_BYTES, prot=mmap.PROT_READ)
+                self._index = mmap.mmap(self._index_file, _INDEX.size, prot=mmap.PROT_READ)
             except OSError as error:
                 # The transaction is durable all the same: whoever waits for it must be told.
                 self._complain(error)
                 return Mark(state, life=self._life)
-        index = self._index[:]
-        (frames,), (moved,) = _NUMBER.unpack_from(index, _FRAMES_AT), _NUMBER.unpack_from(index, _MOVED_AT)
-        total = _SUM.unpack_from(index, _SUM_AT)
-        return Mark(state, frames, moved, self._life, index[_SALTS_AT : _SALTS_AT + 8], (total[0], total[1]))
+        frames, sum_1, sum_2, salts, moved = _INDEX.unpack_from(self._index)
+        return Mark(state, frames, moved, self._life, salts, (sum_1, sum_2))
 
     def _write(self, mark: Mark) -> None:
         self.log_pages = mark.frames - mark.moved

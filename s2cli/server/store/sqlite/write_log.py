@@ -80,9 +80,8 @@ class WriteLog:
         self.grow(size_bytes + (last_pages + COMMON_PAGES) * PAGE_BYTES, size_bytes)
         return self._ends if self.is_large else None
 
-    def committed(self, group: list[Append], *, with_tails: bool) -> None:
-        """Notes that the group is durable, and whether tails were in it. To be called before anybody is told."""
-        self.changed()
+    def note_ends(self, group: list[Append], *, with_tails: bool) -> None:
+        """Notes where the streams of a group end that is durable, and whether tails were in it."""
         if with_tails:
             self._ends.clear()
         else:

@@ -273,9 +273,10 @@ class Writer:
                 self._commit_apart(group, behind, error)
             return
         self._room.found()
-        self._log.committed(group, with_tails=tails is not None)
+        self._log.changed()
         self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
+        self._log.note_ends(group, with_tails=tails is not None)
         for append in group:
             if append.trim_point is not None:
                 self._cleaner.trim([(append.lane.stream_id, append.trim_point)])
