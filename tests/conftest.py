@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 from support.clock import Clock
 from support.ports import choose_port
+from support.stores import BucketStores
 from support.waiting import TIMEOUT_S, until_readable
 
 # How long an example takes, or to make one up, says more about the machine than about the code.
@@ -29,6 +30,10 @@ hypothesis.settings.load_profile("s2")
 
 # A shell starts what is to run in the background with SIGINT ignored, and the commands of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The engine of servers that keep their data in memory: "sqlite", or "bucket" for that on a bucket.
+ENGINE = os.environ.get("ENGINE_OF_TESTS", "sqlite")
+ON_BUCKET = Path(__file__).parent / "support/lite_on_bucket.py"
 
 _names = itertools.count()
 
@@ -132,10 +137,16 @@ class LiteProcess(Endpoint):
         if not self.port:
             # Its own also between two starts.
             self.port, self._reserved = choose_port()
-        command = [sys.executable, "-P", "-m", "s2cli.commands.lite", "--host", self.host, "--port", str(self.port)]
+        program = [sys.executable, "-P", "-m", "s2cli.commands.lite"]
+        if self.data is None and ENGINE == "bucket":
+            program = [sys.executable, str(ON_BUCKET)]
+        command = [*program, "--host", self.host, "--port", str(self.port)]
         command += ["--memory"] if self.data is None else ["--data", str(self.data)]
         self._kill()
-        self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.PIPE, bufsize=0)
+        environment = (
+            {**os.environ, "PYTHONPATH": str(Path(__file__).parent)} if program[1:2] == [str(ON_BUCKET)] else None
+        )
+        self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.PIPE, bufsize=0, env=environment)
         said = read_lines(self.process.stdout, 3)
         assert re.fullmatch(rb"export S2_ACCOUNT_ENDPOINT=http://.*:%d" % self.port, said[0]), said
         return self
@@ -243,6 +254,9 @@ class LiteThread(Endpoint):
         options = Options(data=data, port=self.port, root_token=self._root_token)
         if self._open_store is not None:
             options.open_store = self._open_store
+        elif self._data is None and ENGINE == "bucket":
+            stores = BucketStores()
+            options.open_store = lambda _directory: stores.open()
         if self._memory_limit_bytes is not None:
             options.memory_limit_bytes = self._memory_limit_bytes
         await serve(options, self._on_ready, self._stopped)

@@ -23,7 +23,7 @@ class FakeStore:
         self.queued = []
         self.stored = []
         self.on_load = None
-        self.stall = None
+        self.stall = self.confirm = None
 
     async def get_stream(self, basin, name):
         await asyncio.sleep(0)

@@ -145,6 +145,7 @@ async def _admit(
         stream.admit(batch, owner, seal, reply)
     except (SeqNumMismatchError, FencingTokenMismatchError):
         await stream.until_durable(stream.next_seq_num)
+        await stream.confirm()
         raise
 
 

@@ -273,9 +273,8 @@ class ReadSession:
             return False
         self._stream.followers.follow(self)
         self._live = True
-        self._beat()
         beaten_s = self._sent_s = self._loop.time()
-        pause_s = _pause_s()
+        pause_s = 0.0  # where the tail is, it says at once
         try:
             while self._live and not self._ended():
                 # Batches move both times without touching a timer.
@@ -285,6 +284,7 @@ class ReadSession:
                 if self._wait_s is not None and now_s >= end_s:
                     return False
                 if now_s >= beat_s:
+                    await self._stream.confirm()
                     self._beat()
                     beaten_s, pause_s = now_s, _pause_s()
                 else:

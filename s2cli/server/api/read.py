@@ -51,6 +51,7 @@ async def tail(server: Server, exchange: Exchange, basin: str, name: str) -> Non
     grant: Grant | None = exchange.grant
     stream = server.streams.find(basin, name) or await server.streams.open(basin, name, "read", grant)
     stream.meter.tail_checks += 1
+    await stream.confirm()
     exchange.answer_json(200, b'{"tail":{"seq_num":%d,"timestamp":%d}}' % (stream.tail_seq_num, stream.tail_timestamp))
 
 
@@ -80,6 +81,8 @@ async def _read_one(server: Server, exchange: Exchange, basin: str, name: str, m
                 await memory.reserve(share, _size(arrived) * times)
                 chunks = await _take_arrived(server, arrived, limits)
                 tail = (stream.tail_seq_num, stream.tail_timestamp) if chunks else None
+        if query.start == "tail_offset" or not chunks or chunks[-1].end_seq_num >= stream.tail_seq_num:
+            await stream.confirm()  # what it says rests on where the stream ends
         if grant is not None:
             grant.check_valid(server.clock_ms())
         if media.wants_protobuf:
@@ -244,6 +247,7 @@ async def _read_session(server: Server, exchange: Exchange, basin: str, name: st
             if error.code != "decryption_failed":
                 raise
             refusal = error
+    await stream.confirm()
 
     framer: Framer
     if media.is_session:

@@ -56,6 +56,16 @@ async def find_start(
 ) -> int:
     """The sequence number that the read starts at. Raises RangeNotSatisfiableError, and ApiError `decryption_failed`
     where it takes a look into a sealed chunk."""
+    try:
+        return await _find_start(store, stream, query, turnstile, seal, may_follow=may_follow)
+    except RangeNotSatisfiableError:
+        await stream.confirm()
+        raise
+
+
+async def _find_start(
+    store: Store, stream: Stream, query: ReadQuery, turnstile: Turnstile, seal: Seal | None, *, may_follow: bool
+) -> int:
     tail_seq_num, tail_timestamp = stream.tail_seq_num, stream.tail_timestamp
     beyond = RangeNotSatisfiableError(tail_seq_num, tail_timestamp)
     value = query.start_value

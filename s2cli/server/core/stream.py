@@ -287,6 +287,12 @@ class Stream:
             self._durable_waiters.append((seq_num, waiter))
             await waiter
 
+    async def confirm(self) -> None:
+        """Wait until it is certain that what was known of the stream at the time of the call was not old: another
+        server may have taken it. Raises ApiError if that cannot be said."""
+        if (confirm := self._context.store.confirm) is not None:
+            await confirm(self.id)
+
     # What the registry calls, once the store has spoken.
 
     def on_durable(self, admitted: Admitted) -> None:

@@ -229,6 +229,13 @@ class Store(Protocol):
     # Called when there are streams for deleting_streams() that nobody of this process has marked.
     on_deleting: Callable[[], None]
 
+    @property
+    def confirm(self) -> Callable[[int], Awaitable[None]] | None:
+        """Called with the id of a stream, returns when it is certain that nobody else had it at the time of the call;
+        raises ApiError where that cannot be said. None for a store that nobody else can write to. What is answered from
+        memory, and not with a write of its own, is confirmed so."""
+        ...
+
     async def close(self) -> None:
         """Write what is queued, and let go of the directory."""
         ...

@@ -169,6 +169,7 @@ def test_quota_exhausted(make_thread_server, monkeypatch):
     server = make_thread_server()
     basin = server.create_basin()
     monkeypatch.setattr("s2cli.server.store.sqlite.resource_rows.MAX_STREAMS", 1)
+    monkeypatch.setattr("s2cli.server.store.bucket.stream_table.MAX_ID", 0)
     answer = server.request("POST", "/v1/streams", basin=basin, json_body={"stream": "s"})
     assert_error(answer, "quota_exhausted")
 

@@ -131,6 +131,12 @@ class BucketStore:
             return None, missing
         return basin, await basin.change(run, reply=reply)
 
+    async def confirm(self, stream_id: int) -> None:
+        async def nothing(_changes: Changes) -> None:
+            return None
+
+        await self._openings.of(stream_id).change(nothing)
+
     # Records.
 
     def append(self, append: Append) -> None:

@@ -73,6 +73,7 @@ class SqliteStore:
     on_deleting: Callable[[], None]
     clock_ms: Callable[[], int]
     deletion_clock_ms: Callable[[], int]
+    confirm: None = None  # nobody else can write
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
         self._directory = directory
