@@ -122,7 +122,7 @@ def test_expiry_goes_on_after_a_crash_in_the_middle_of_it(make_server, root_file
     with database:
         for at in range(30_000):
             row = (b"expired-%05d" % at, str(at), b"", "{}", 0, "1970-01-01T00:00:00Z", at + 1)
-            insert_sealed(database, "token", row)
+            insert_sealed(database, "token", [row])
     database.close()
 
     def expired_rows():

@@ -7,12 +7,12 @@ everything. Two older kinds are still read: 1 covers all columns in one, 0 cover
 
 from __future__ import annotations
 
+import itertools
 import re
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import count
 from typing import Any
 from zlib import crc32
 
@@ -123,7 +123,7 @@ def change_sealed(
 def _change(table: str, changes: str, condition: str) -> str:
     """The statement of `change_sealed`. One for both, the change and the new checksum: that is over the columns as they
     are now, but for those that change."""
-    numbers = count(1)
+    numbers = itertools.count(1)
     set_clause = _numbered(changes, numbers)
     changed = dict(one.split("=", 1) for one in re.split(r", (?=\w+=)", set_clause))
     columns = SEALED[table].split(", ")
@@ -139,20 +139,21 @@ def _numbered(text: str, numbers: Iterator[int]) -> str:
 
 
 def insert_sealed(
-    connection: sqlite3.Connection, table: str, values: Sequence[Any], *, unless: str | None = None
-) -> bool:
-    """Insert a row with its checksum. `values`: of the columns that SEALED lists, with the types that they are stored
-    with. Returns False if `unless` is given and a row has the same values in these columns: nothing is changed then."""
-    inserted = connection.execute(_insert(table, unless), (*values, row_checksum(*values)))
-    return inserted.rowcount > 0
+    connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[Any]], *, unless: str | None = None
+) -> int:
+    """Insert rows with their checksums; returns how many. `rows`: values of the columns that SEALED lists, with the
+    types that they are stored with. If `unless` is given, a row is left out whose values in these columns are there."""
+    values = [value for row in rows for value in (*row, row_checksum(*row))]
+    return connection.execute(_insert(table, len(rows), unless), values).rowcount
 
 
 @lru_cache(64)
-def _insert(table: str, unless: str | None) -> str:
+def _insert(table: str, count: int, unless: str | None) -> str:
     """The statement of `insert_sealed`."""
-    places = ",".join("?" * (SEALED[table].count(",") + 2))
+    row = ",".join("?" * (SEALED[table].count(",") + 2))
+    rows = ",".join([f"({row})"] * count)
     conflict = "" if unless is None else f" ON CONFLICT({unless}) DO NOTHING"
-    return f"INSERT INTO {table}({SEALED[table]}, crc) VALUES({places}){conflict}"
+    return f"INSERT INTO {table}({SEALED[table]}, crc) VALUES{rows}{conflict}"
 
 
 def register(connection: sqlite3.Connection) -> None:

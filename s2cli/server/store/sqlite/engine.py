@@ -48,7 +48,7 @@ from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.known_basins import KnownBasins
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES
 from s2cli.server.store.sqlite.mark import Marker
-from s2cli.server.store.sqlite.operations import Operation
+from s2cli.server.store.sqlite.operations import Operation, Together
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
 from s2cli.server.store.sqlite.schema import FILE_NAME, open_reader, open_writer
@@ -321,6 +321,7 @@ class SqliteStore:
         reply: Reply | None = None,
         grows: bool = False,
         made: Callable[[], None] | None = None,
+        together: Together | None = None,
     ) -> Result:
         """What `run` returns, or raises, called with the connection and these values in a transaction of the thread
         that writes (see Operation). `reply` is saved in the same transaction, but only if `run` returns None: any other
@@ -335,13 +336,12 @@ class SqliteStore:
                 reply_rows.save(connection, reply)
             return result
 
-        future: Future[Any] = self._loop.create_future()
+        future: Future[Result] = self._loop.create_future()
         self._changes.add(future)
         self._hand_over()
-        self._writer.put(Operation(change, future, stream_id, grows=grows, made=made))
+        self._writer.put(Operation(change, future, stream_id, grows=grows, made=made, together=together))
         try:
-            result: Result = await future
-            return result
+            return await future
         finally:
             self._changes.discard(future)
 
@@ -388,15 +388,16 @@ class SqliteStore:
         await self.change(resource_rows.remove_basin, name, made=self._basins.changed)
 
     async def insert_stream(self, row: StreamRow, reply: Reply | None = None) -> StreamRow | None:
-        def run(connection: sqlite3.Connection) -> StreamRow | None:
-            present = resource_rows.insert_stream(connection, row, self._lowest_free_id)
-            if present is None:
-                self._lowest_free_id = row.id + 1
-            return present
-
         self._refuse_new()
         (await self._inspection.hidden()).refuse(Kind.STREAM, (row.basin.encode(), row.name.encode()))
-        return await self.change(run, reply=reply, grows=True)
+        together = Together(self._insert_streams, row) if reply is None else None
+        return await self.change(
+            lambda connection: self._insert_streams(connection, [row])[0], reply=reply, grows=True, together=together
+        )
+
+    def _insert_streams(self, connection: sqlite3.Connection, rows: list[StreamRow]) -> list[StreamRow | None]:
+        present, self._lowest_free_id = resource_rows.insert_streams(connection, rows, self._lowest_free_id)
+        return present
 
     async def update_stream(
         self, row: StreamRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None

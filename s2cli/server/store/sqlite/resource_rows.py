@@ -20,6 +20,8 @@ from s2cli.server.store.sqlite.schema import to_unsigned
 log = logging.getLogger("s2cli.server")
 
 UID_BYTES = 16
+# Each has 18 values, and some versions of SQLite take no more than 999.
+STREAMS_IN_A_STATEMENT = 50
 # What one look takes in at most; others wait meanwhile.
 BASINS_IN_A_ROW = 2000
 # How many tokens one page of a list reads, and one transaction removes.
@@ -52,7 +54,7 @@ def insert_basin(connection: sqlite3.Connection, row: BasinRow) -> BasinRow | No
     if (present := get_basin(connection, row.name)) is not None:
         return present
     values = (row.name.encode(), json.dumps(row.config), row.created_at_ms, row.deleted_at_ms, row.request_key)
-    insert_sealed(connection, "basin", values)
+    insert_sealed(connection, "basin", [values])
     return None
 
 
@@ -85,19 +87,63 @@ def list_streams(
 
 
 def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
-    """`lowest_id`: no id below it is free, but for those that were given in transactions that were rolled back."""
+    """The stream that has the name already; None, and `row` has an id, if it was inserted. `lowest_id`: no id below it
+    is free, but for those that were given in transactions that were rolled back."""
     stream_id = lowest_id
-    if not _is_behind_last(connection, lowest_id):
+    if not _are_behind_last(connection, lowest_id, 1):
         (behind_last,) = connection.execute(
             "SELECT coalesce(max(id), 0) + 1 FROM stream WHERE id < ?", (lowest_id,)
         ).fetchone()
         stream_id = _free_id(connection, behind_last)
-    uid = os.urandom(UID_BYTES)
     if stream_id >= MAX_STREAMS:
         if (present := get_stream(connection, row.basin, row.name)) is not None:
             return present
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
-    values = (
+    values = _new_values(row, stream_id)
+    # Mostly the name is free: nothing is looked up before.
+    if insert_sealed(connection, "stream", [values], unless="basin, name"):
+        row.id, row.uid = stream_id, values[-1]
+        return None
+    return get_stream(connection, row.basin, row.name)
+
+
+def insert_streams(
+    connection: sqlite3.Connection, rows: list[StreamRow], lowest_id: int
+) -> tuple[list[StreamRow | None], int]:
+    """What `insert_stream` returns of each, and the next `lowest_id`. With few statements, if no name is there
+    already."""
+    present: list[StreamRow | None] = []
+    for begin in range(0, len(rows), STREAMS_IN_A_STATEMENT):
+        some = rows[begin : begin + STREAMS_IN_A_STATEMENT]
+        if _insert_new(connection, some, lowest_id):
+            present += [None] * len(some)
+            lowest_id += len(some)
+            continue
+        for row in some:
+            present.append(insert_stream(connection, row, lowest_id))
+            lowest_id = max(lowest_id, row.id + 1)
+    return present, lowest_id
+
+
+def _insert_new(connection: sqlite3.Connection, rows: list[StreamRow], lowest_id: int) -> bool:
+    """Inserts all of them, or none if a name is there already or an id is not free."""
+    beyond_id = lowest_id + len(rows)
+    if len(rows) == 1 or beyond_id > MAX_STREAMS or not _are_behind_last(connection, lowest_id, len(rows)):
+        return False
+    values = [_new_values(row, stream_id) for stream_id, row in enumerate(rows, lowest_id)]
+    count = insert_sealed(connection, "stream", values, unless="basin, name")
+    if count < len(rows):
+        if count:  # what is there already must take no id
+            connection.execute("DELETE FROM stream WHERE id >= ? AND id < ?", (lowest_id, beyond_id))
+        return False
+    for row, (stream_id, *_, uid) in zip(rows, values, strict=True):
+        row.id, row.uid = stream_id, uid
+    return True
+
+
+def _new_values(row: StreamRow, stream_id: int) -> tuple[Any, ...]:
+    """The columns of a stream in which nothing is yet, with a new uid, the last of them."""
+    return (
         stream_id,
         row.basin.encode(),
         row.name.encode(),
@@ -106,15 +152,10 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
         row.created_at_ms,
         row.deleted_at_ms,
         row.request_key,
-        *(0, "", 0, 0, None, 0),  # nothing is in it yet
+        *(0, "", 0, 0, None, 0),
         first_check_ms(row.config, row.created_at_ms),
-        uid,
+        os.urandom(UID_BYTES),
     )
-    # Mostly the name is free: nothing is looked up before.
-    if insert_sealed(connection, "stream", values, unless="basin, name"):
-        row.id, row.uid = stream_id, uid
-        return None
-    return get_stream(connection, row.basin, row.name)
 
 
 def update_stream(connection: sqlite3.Connection, row: StreamRow, now_ms: int) -> None:
@@ -174,13 +215,14 @@ def deleting_streams(connection: sqlite3.Connection, limit: int) -> list[StreamR
     return [_stream_row(row) for row in rows if is_whole(row[1], row[2:])]
 
 
-def _is_behind_last(connection: sqlite3.Connection, stream_id: int) -> bool:
-    """Whether the id is free, has no records, and stands right behind one that is taken: so it is mostly, as many are
-    created one after the other."""
+def _are_behind_last(connection: sqlite3.Connection, stream_id: int, count: int) -> bool:
+    """Whether so many ids from this one on are free, have no records, and stand right behind one that is taken: so it
+    is mostly, as many are created one after the other."""
+    beyond_id = stream_id + count
     row = connection.execute(
-        "SELECT 1 FROM stream WHERE id=? AND NOT EXISTS(SELECT 1 FROM stream WHERE id=?)"
+        "SELECT 1 FROM stream WHERE id=? AND NOT EXISTS(SELECT 1 FROM stream WHERE id >= ? AND id < ?)"
         " AND NOT EXISTS(SELECT 1 FROM chunk WHERE id >= ? AND id < ?)",
-        (stream_id - 1, stream_id, chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)),
+        (stream_id - 1, stream_id, beyond_id, chunk_id(stream_id, 0), chunk_id(beyond_id, 0)),
     ).fetchone()
     return row is not None
 

@@ -36,7 +36,7 @@ from s2cli.server.store.sqlite.disk import (
 )
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, has_trim
 from s2cli.server.store.sqlite.mark import Marker
-from s2cli.server.store.sqlite.operations import Operation, refuse, resolve_all, take_next
+from s2cli.server.store.sqlite.operations import Operation, refuse, resolve_all, run_together, take_next
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy
 from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
@@ -323,7 +323,7 @@ class Writer:
         self.busy_since_s = time.monotonic()
         if len(operations) > 1:
             try:
-                results = self._run_with_room(lambda one: [operation.run(one) for operation in operations], grows=True)
+                results = self._run_with_room(lambda one: run_together(one, operations), grows=True)
             except BaseException as error:
                 if is_of_the_moment(error):  # it is in the way of all of them, and each would wait for it
                     self._tell(refuse, operations, not_written(error))

@@ -168,15 +168,15 @@ def test_a_basin_whose_change_is_made_after_its_waiter_left_is_read_anew(tmp_pat
 
 
 def test_ids_of_creations_that_were_rolled_back_are_given_again(tmp_path, monkeypatch):
-    insert_stream = resource_rows.insert_stream
+    insert_sealed = resource_rows.insert_sealed
 
-    def refuse_bad(connection, row, lowest_id):
-        present = insert_stream(connection, row, lowest_id)
-        if row.name.startswith("bad"):
+    def refuse_bad(connection, table, rows, **options):
+        count = insert_sealed(connection, table, rows, **options)
+        if any(b"bad" in values[2] for values in rows if table == "stream"):
             raise ApiError("quota_exhausted", "no more of these")
-        return present
+        return count
 
-    monkeypatch.setattr(resource_rows, "insert_stream", refuse_bad)
+    monkeypatch.setattr(resource_rows, "insert_sealed", refuse_bad)
 
     async def run(bench):
         await create_at_once(bench.store, ["a", "bad-1", "b"])
@@ -184,6 +184,27 @@ def test_ids_of_creations_that_were_rolled_back_are_given_again(tmp_path, monkey
         await create_at_once(bench.store, ["c"])
         stored, _ = await bench.store.list_streams("some-basin", "", "", 10)
         assert {one.name: one.id for one in stored} == {"a": 1, "b": 2, "c": 3}
+
+    with_bench(tmp_path, run)
+
+
+def test_of_many_that_come_at_once_those_that_are_there_already_take_no_id(tmp_path):
+    """Also where one comes twice, and with more than one statement takes."""
+
+    async def run(bench):
+        store = bench.store
+        assert await create_at_once(store, ["a", "b"]) == [None, None]
+        got = await create_at_once(store, ["c", "a", "d", "d", "b", "e"])
+        assert [None if one is None else one.name for one in got] == [None, "a", None, "d", "b", None]
+        many = [f"stream-{number:03}" for number in range(operations.TOGETHER)]
+        got = await create_at_once(store, [*many[:-1], "a"])
+        assert [one for one in got if one is not None] == [got[-1]]
+        assert await create_at_once(store, ["f", "g"]) == [None, None]
+        stored, _ = await store.list_streams("some-basin", "", "", 1000)
+        assert sorted(one.id for one in stored) == list(range(1, len(stored) + 1))
+        assert [one.name for one in stored][:7] == list("abcdefg")
+        for one in stored:
+            assert await store.get_stream("some-basin", one.name) == one
 
     with_bench(tmp_path, run)
 
