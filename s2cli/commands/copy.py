@@ -35,7 +35,12 @@ def copy(args: CopyArgs) -> int:
     start = _position("--from", args.from_, now_ms)
     end = _position("--to", args.to, now_ms)
     settings = _settings(args, args.src_profile), _settings(args, args.dst_profile)
-    keys = settings[0].encryption_key(args.src_key_file), settings[1].encryption_key(args.dst_key_file)
+    if settings[0].target().server == settings[1].target().server:
+        _check_apart(source, target, args)
+    keys = (
+        settings[0].encryption_key(args.src_key_file, "--src-key-file"),
+        settings[1].encryption_key(args.dst_key_file, "--dst-key-file"),
+    )
     live = console.stderr_is_terminal()
 
     def new_copy(pair: Pair) -> StreamCopy:
@@ -72,6 +77,14 @@ def _parse(text: str) -> S2Uri:
 
 def _names_many(uri: S2Uri) -> bool:
     return uri.stream is None or uri.stream.endswith("/")
+
+
+def _check_apart(source: S2Uri, target: S2Uri, args: CopyArgs) -> None:
+    """Raises UsageError where the next run would copy what this one has copied."""
+    if str(source) == str(target):
+        raise UsageError(f"{args.source} cannot be copied to itself")
+    if _names_many(source) and target.basin == source.basin and (target.stream or "").startswith(source.stream or ""):
+        raise UsageError(f"{args.target} is part of {args.source}: the next run would copy the copies")
 
 
 def _position(option: str, text: str | None, now_ms: int) -> Position | None:

@@ -31,10 +31,7 @@ class CopyReport:
     @property
     def _next_seq_num(self) -> int:
         """The sequence number in the source at which the copy would resume."""
-        session, cursor = self._session, self._reading.cursor
-        if session.in_flight or cursor is None:
-            return session.next_line - 1
-        return max(session.next_line - 1, cursor) if self._reading.done else session.next_line - 1
+        return self._session.next_line - 1
 
     def show_progress(self) -> None:
         session = self._session

@@ -133,16 +133,17 @@ def checked_token(text: str, name: str) -> str:
     return token
 
 
-def encryption_key(path: str | None, environ: Mapping[str, str]) -> str | None:
-    """The key for encrypted streams, in Base64: from a file (also a pipe, /dev/fd/N, or `-` for standard input), else
-    S2_ENCRYPTION_KEY, else none. What can be read only once is remembered, since a command may open several streams."""
+def encryption_key(path: str | None, option: str, environ: Mapping[str, str]) -> str | None:
+    """The key for encrypted streams, in Base64: from the file of `option` (also a pipe, /dev/fd/N, or `-` for standard
+    input), else S2_ENCRYPTION_KEY, else none. What can be read only once is remembered, since a command may open
+    several streams."""
     if path is None:
         text = environ.get("S2_ENCRYPTION_KEY")
         return checked_key(text, "S2_ENCRYPTION_KEY") if text else None
     if path in _keys_from_pipes:
         return _keys_from_pipes[path]
     hint = "a key does not belong in a command line: put it in a file, or export S2_ENCRYPTION_KEY=…"
-    data = _read_secret(path, "-k, --encryption-key-file", hint, dash_is_stdin=True)
+    data = _read_secret(path, option, hint, dash_is_stdin=True)
     key = checked_key(data.decode("latin-1"), "the encryption key in the file")
     if not os.path.isfile(path):
         _keys_from_pipes[path] = key

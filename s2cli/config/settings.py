@@ -87,10 +87,10 @@ class Settings:
                 words += [option] if value is True else [option, shell_word(value)]
         return " ".join(words)
 
-    def encryption_key(self, path: str | None) -> str | None:
-        """The key for encrypted streams, in Base64, if one was given, in the file `path` or by the environment. Refuses
-        to send it in the clear."""
-        key = files.encryption_key(path, self._environ)
+    def encryption_key(self, path: str | None, option: str = "-k, --encryption-key-file") -> str | None:
+        """The key for encrypted streams, in Base64, if one was given, in the file `path` of that option or by the
+        environment. Refuses to send it in the clear."""
+        key = files.encryption_key(path, option, self._environ)
         target = self.target()
         if key is not None and target.socket_path is None:
             scheme, host, _ = endpoints.split_origin(target.basin_url)

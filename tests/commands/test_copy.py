@@ -47,6 +47,28 @@ def test_headers_times_and_any_bytes_are_kept(s2, source, basin):
     assert (account["copied"], account["next_source_seq_num"], account["outcome"]) == (0, 2504, "ok")
 
 
+def test_a_copy_that_has_not_begun_resumes_where_it_would_have_begun(s2, source, unique_basin):
+    result = s2("copy", source, f"s2://{unique_basin()}/copy", code=3)
+    assert b": 0 records copied (0 B, " in result.stderr
+    assert b"; the same command resumes at record 0\n" in result.stderr
+
+
+def test_nothing_is_copied_to_itself(s2, source, basin):
+    assert b"cannot be copied to itself" in s2("copy", source, source, code=2).stderr
+    assert b"cannot be copied to itself" in s2("copy", f"s2://{basin}/", f"s2://{basin}/", code=2).stderr
+    result = s2("copy", f"s2://{basin}/", f"s2://{basin}/copies/", code=2)
+    assert b"/copies/ is part of s2://" in result.stderr
+    assert b": the next run would copy the copies\n" in result.stderr
+    s2("copy", f"s2://{basin}/source", f"s2://{basin}/source/copy", "--create")  # another stream
+    assert len(records(s2, source)) == len(LINES)
+
+
+@pytest.mark.parametrize("option", ["--src-key-file", "--dst-key-file"])
+def test_a_key_file_that_cannot_be_read_is_told_by_its_option(s2, source, basin, option):
+    result = s2("copy", source, f"s2://{basin}/copy", option, "missing", code=2)
+    assert result.stderr.startswith(f"error: {option} needs a file, but ".encode())
+
+
 def test_a_copy_goes_on_where_it_ended(s2, source, basin):
     copy = f"s2://{basin}/copy"
     s2("copy", source, copy, "--create", "--to", "2")
