@@ -326,7 +326,6 @@ class SqliteStore:
         """What `run` returns, or raises, called with the connection and these values in a transaction of the thread
         that writes (see Operation). `reply` is saved in the same transaction, but only if `run` returns None: any other
         result says what prevented the change."""
-
         if self.stall is not None:
             raise ApiError("unavailable", self.stall, without_effect=True)
 
@@ -423,8 +422,7 @@ class SqliteStore:
 
     async def delete_if_empty(self, row: StreamRow) -> bool:
         return await self.change(
-            lambda connection: expiry.delete_if_empty(connection, row.id, self.deletion_clock_ms()),
-            stream_id=row.id,
+            lambda one: expiry.delete_if_empty(one, row.id, self.deletion_clock_ms()), stream_id=row.id
         )
 
     async def remove_stream(self, stream_id: int, uid: bytes | None) -> None:
