@@ -34,6 +34,9 @@ Run = Callable[[Changes], Awaitable[Result]]
 # What one turn takes at most.
 TURN_BYTES_OF_CHUNKS = 4 * 1024 * 1024
 TURN_OPERATIONS = 64
+# How long a turn waits for those who were answered by the last one: a share of what that took, but no longer than this.
+GATHERING_SHARE = 0.125
+MOST_GATHERING_S = 0.05
 ID_BITS = 32
 # A deletion that has failed is tried again after this time.
 RETRY_CLEANING_S = 5.0
@@ -80,6 +83,7 @@ class OpenBasin:
         self._queue: deque[Append | Operation] = deque()
         self._turn: list[Append | Operation] = []  # what is being written
         self._wake = asyncio.Event()
+        self._wanted = 1  # how many must be queued before the writer is woken
         self._clean = asyncio.Event()
         self._expire_ms: int | None = None
         self._closing = False
@@ -125,7 +129,7 @@ class OpenBasin:
         if self.lost is not None:
             if len(self._queue) == 1:
                 self._loop.call_soon(self._refuse_queued)
-        else:
+        elif len(self._queue) >= self._wanted:
             self._wake.set()
 
     async def _write_for_ever(self) -> None:
@@ -145,10 +149,25 @@ class OpenBasin:
                     log.exception("a write to the basin %s failed", self.name)
                 self.lose(DatabaseLostError(f"the basin is being opened again, after a failure: {error}"))
             else:
+                waited = len(self._turn) + len(self._queue)
                 self._turn = []
                 self._busy_since_s = None
-                self._took(time.monotonic() - began_s)
+                took_s = time.monotonic() - began_s
+                self._took(took_s)
                 tell()
+                await self._gather(waited, min(took_s * GATHERING_SHARE, MOST_GATHERING_S))
+
+    async def _gather(self, count: int, seconds: float) -> None:
+        """Wait until so many are queued, or for so long. Who was answered may well come again at once. Without this, the
+        first one takes a turn alone, the others wait for its end, and so on: everybody waits for two turns."""
+        if count == 1 or self._closing:
+            return
+        self._wake.clear()
+        self._wanted = count
+        if len(self._queue) < count:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
+        self._wanted = 1
 
     def _take(self) -> list[Append | Operation]:
         taken: list[Append | Operation] = []
