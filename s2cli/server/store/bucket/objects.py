@@ -16,9 +16,10 @@ NAMES_IN_A_PAGE = 1000
 
 
 class Objects:
-    """The objects of a bucket, or of what lies below a prefix of it. `store` is one of obstore's."""
+    """The objects of a bucket whose names begin with `prefix`, which is left out of names here. `store` is one of
+    obstore's."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, prefix: str = "") -> None:
         try:
             import obstore
         except ImportError as error:
@@ -26,12 +27,13 @@ class Objects:
         self._library = obstore
         self._errors: Any = obstore.exceptions
         self._store = store
+        self._prefix = prefix
 
     async def get(self, name: str) -> tuple[bytes, str] | None:
         """The object, and its version; None if there is none."""
         try:
             async with self._calling():
-                found = await self._library.get_async(self._store, name)
+                found = await self._library.get_async(self._store, self._prefix + name)
                 return bytes(await found.bytes_async()), found.meta["e_tag"] or ""
         except FileNotFoundError:
             return None
@@ -41,7 +43,7 @@ class Objects:
         again."""
         try:
             async with self._calling():
-                await self._library.put_async(self._store, name, data, mode="create")
+                await self._library.put_async(self._store, self._prefix + name, data, mode="create")
         except self._errors.AlreadyExistsError:
             return False
         return True
@@ -50,7 +52,7 @@ class Objects:
         """False if the object is not the one with this version any more. It may be this one, as for create()."""
         try:
             async with self._calling():
-                await self._library.put_async(self._store, name, data, mode={"e_tag": version})
+                await self._library.put_async(self._store, self._prefix + name, data, mode={"e_tag": version})
         except (self._errors.PreconditionError, self._errors.AlreadyExistsError, FileNotFoundError):
             return False
         return True
@@ -58,20 +60,21 @@ class Objects:
     async def put(self, name: str, data: bytes) -> None:
         """Write it, whatever was there."""
         async with self._calling():
-            await self._library.put_async(self._store, name, data)
+            await self._library.put_async(self._store, self._prefix + name, data)
 
     async def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             async with self._calling():
-                await self._library.delete_async(self._store, name)
+                await self._library.delete_async(self._store, self._prefix + name)
 
     async def names(self, prefix: str, start_after: str = "") -> AsyncIterator[tuple[str, int]]:
         """The names below `prefix` (a folder, with its slash) behind `start_after`, in order, and when each was last
-        written, in ms since 1970. Both are told without the prefix."""
+        written, in ms since 1970. They are told without the folder."""
+        folder = self._prefix + prefix
         pages = self._library.list(
             self._store,
-            prefix=prefix,
-            offset=prefix + start_after if start_after else None,
+            prefix=folder,
+            offset=folder + start_after if start_after else None,
             chunk_size=NAMES_IN_A_PAGE,
         )
         while True:
@@ -81,7 +84,7 @@ class Objects:
             except StopAsyncIteration:
                 return
             for found in page:
-                yield found["path"].removeprefix(prefix), int(found["last_modified"].timestamp() * 1000)
+                yield found["path"].removeprefix(folder), int(found["last_modified"].timestamp() * 1000)
 
     @contextlib.asynccontextmanager
     async def _calling(self) -> AsyncIterator[None]:

@@ -1,0 +1,169 @@
+"""The engine on an S3 server over HTTP: what the store promises, and who has a basin."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+
+import pytest
+from obstore import list as list_objects
+from support.s3_server import BUCKET, S3Server, connect, environment
+from support.stores import BASIN, Watched, with_store
+
+from s2cli.errors import ApiError
+from s2cli.server.store.bucket import bucket_store, database, open_basin
+from s2cli.server.store.bucket.bucket_store import BucketStore
+from s2cli.server.store.bucket.database import Place
+from s2cli.server.store.bucket.objects import Objects
+from s2cli.server.store.interface import BasinRow, Lane, Reply, StreamRow, Tail, TokenRow
+
+MIB = 1024 * 1024
+_places = itertools.count()
+
+
+class S3Stores:
+    """Stores below a prefix of a bucket of the server."""
+
+    def __init__(self, url):
+        self.prefix = f"engine-{os.getpid()}-{next(_places)}/"
+        self.bucket = connect(url, retries=5)
+        self._place = Place.of(f"s3://{BUCKET}/")
+
+    async def open(self):
+        return BucketStore(Objects(self.bucket, self.prefix), self._place, self.prefix)
+
+    def names(self):
+        """What of it is in the bucket, by its first folder."""
+        found = [
+            entry["path"].removeprefix(self.prefix) for page in list_objects(self.bucket, self.prefix) for entry in page
+        ]
+        return {name.split("/")[0] for name in found}
+
+
+@pytest.fixture
+def stores(s3_server, monkeypatch):
+    for name, value in environment(s3_server.url).items():
+        monkeypatch.setenv(name, value)
+    return S3Stores(s3_server.url)
+
+
+def test_records_rows_and_replies_come_back(stores):
+    reply = Reply(b"k" * 32, b"request", 200, b"text/plain", b"body", [], 50)
+
+    async def write(watched):
+        store = watched.store
+        lane = Lane(await watched.stream())
+        written = [watched.append(lane, first, size=size) for first, size in enumerate([0, 10, MIB, 1000])]
+        written.append(watched.append(lane, 4, fencing_token="mine", reply=reply))
+        await watched.wait(5)
+        assert watched.errors == [None] * 5
+        assert await store.insert_token(TokenRow("id", "0" * 16, b"hash", {}), 10)
+        basin = await store.get_basin(BASIN)
+        basin.config = {"x": 1}
+        await store.update_basin(basin)
+        return written
+
+    async def read(watched):
+        store = watched.store
+        stream_id = await watched.id_of()
+        assert await store.tail(stream_id) == Tail(5, 1004)
+        assert [chunk.data for chunk in await store.read(stream_id, 0, 5, 10 * MIB)] == written
+        assert await store.find_timestamp(stream_id, 1003, 0, 5) == 3
+        assert (await store.get_stream(BASIN, "stream")).fencing_token == "mine"
+        assert (await store.get_reply(BASIN, b"k" * 32, 60)).body == b"body"
+        assert (await store.get_token("0" * 16)).id == "id"
+        assert await store.remove_token("id", 10)
+        assert await store.list_tokens("", "", 5, 10) == ([], False)
+        assert await store.get_basin(BASIN) == BasinRow(BASIN, {"x": 1}, 1)
+        assert (await store.list_basins("", "", 5))[0] == [BasinRow(BASIN, {"x": 1}, 1)]
+
+    written = with_store(stores, write)
+    with_store(stores, read)
+    assert stores.names() == {"basins", "data", "tokens"}
+
+
+def test_a_basin_is_deleted_with_all_that_is_in_it(stores):
+    async def run(watched):
+        store = watched.store
+        lane = Lane(await watched.stream())
+        watched.append(lane, 0)
+        await watched.wait(1)
+        basin = await store.get_basin(BASIN)
+        basin.deleted_at_ms = 9
+        await store.update_basin(basin)
+        assert await store.deleting_basins() == [BASIN]
+        (row,) = await store.mark_streams(BASIN, 10)
+        await store.remove_stream(row.id, row.uid)
+        await store.remove_basin(BASIN)
+        assert await store.get_basin(BASIN) is None
+        assert await store.deleting_basins() == []
+        assert await store.insert_basin(BasinRow(BASIN, {}, 1)) is None
+        assert stores.names() == {"basins"}
+
+    with_store(stores, run)
+
+
+def test_of_two_servers_one_has_a_basin_and_nothing_is_acked_by_the_other(stores):
+    async def run(first):
+        other = await stores.open()
+        try:
+            second = Watched(other)
+            lane = Lane(await first.stream())
+            first.append(lane, 0)
+            await first.wait(1)
+            taken = Lane(await second.id_of())
+            first.append(lane, 1)
+            second.append(taken, 1, count=2)
+            await first.wait(2)
+            await second.wait(1)
+            assert [error and error.code for error in first.errors] == [None, "unavailable"]
+            assert second.errors == [None]
+            chunks = await other.read(taken.stream_id, 0, 3, 1000)
+            assert [chunk.count for chunk in chunks] == [1, 2]
+        finally:
+            await other.close()
+
+    with_store(stores, run)
+
+
+def test_of_two_servers_that_make_the_same_basin_one_makes_it(stores):
+    async def run(first):
+        other = await stores.open()
+        try:
+            for name in ("basin-1", "basin-2"):
+                assert await first.store.insert_basin(BasinRow(name, {"x": 1}, 1)) is None
+                assert (await other.insert_basin(BasinRow(name, {"x": 2}, 2))).config == {"x": 1}
+            assert await other.insert_stream(StreamRow("basin-1", "stream", {}, 1)) is None
+        finally:
+            await other.close()
+
+    with_store(stores, run)
+
+
+def test_what_was_sent_while_the_bucket_was_away_is_durable_when_it_is_back(tmp_path, monkeypatch):
+    for module in (bucket_store, database, open_basin):
+        monkeypatch.setattr(module, "UNREACHABLE_S", 0.5)
+    with contextlib.closing(S3Server(tmp_path / "s3")) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+
+        async def run(watched):
+            stalled = asyncio.Event()
+            watched.store.on_stall = stalled.set
+            lane = Lane(await watched.stream())
+            watched.append(lane, 0)
+            await watched.wait(1)
+            server.kill()
+            watched.append(lane, 1)
+            await stalled.wait()
+            with pytest.raises(ApiError) as caught:
+                await watched.store.get_basin("another-basin")
+            assert caught.value.code == "unavailable"
+            assert len(watched.resolved) == 1
+            await asyncio.to_thread(server.start)
+            await watched.wait(2)
+            assert watched.errors == [None, None]
+            assert (await watched.store.tail(lane.stream_id)).next_seq_num == 2
+
+        server.start()
+        with_store(S3Stores(server.url), run)
