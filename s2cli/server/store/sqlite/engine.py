@@ -31,16 +31,7 @@ from s2cli.server.store.interface import (
     Tail,
     TokenRow,
 )
-from s2cli.server.store.sqlite import (
-    chunks,
-    expiry,
-    life,
-    loss,
-    metric_rows,
-    reader,
-    reply_rows,
-    resource_rows,
-)
+from s2cli.server.store.sqlite import chunks, expiry, life, loss, metric_rows, reader, reply_rows, resource_rows
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.hidden import Kind
 from s2cli.server.store.sqlite.inspection import Inspection
