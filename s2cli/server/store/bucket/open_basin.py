@@ -158,8 +158,8 @@ class OpenBasin:
                 await self._gather(waited, min(took_s * GATHERING_SHARE, MOST_GATHERING_S))
 
     async def _gather(self, count: int, seconds: float) -> None:
-        """Wait until so many are queued, or for so long. Who was answered may well come again at once. Without this, the
-        first one takes a turn alone, the others wait for its end, and so on: everybody waits for two turns."""
+        """Wait until so many are queued, or for so long. Who was answered may well come again at once. Without this,
+        the first one takes a turn alone, the others wait for its end, and so on: everybody waits for two turns."""
         if count == 1 or self._closing:
             return
         self._wake.clear()
