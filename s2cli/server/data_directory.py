@@ -72,12 +72,15 @@ class LockedDirectory:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DirectoryInUseError(path, note) from error
             raise S2Error(f"cannot lock {path}: {describe(error)}") from error
-        self.write_note(b"")
         try:
+            self.write_note(b"")
             self.finish_restore()
         except OSError as error:
             os.close(self._file)
             raise S2Error(f"cannot finish the restore in {path}: {error.filename}: {describe(error)}") from error
+        except S2Error:
+            os.close(self._file)
+            raise
 
     def finish_restore(self) -> None:
         """Puts restored files into their place. It may be interrupted anywhere and called again: the log of the old
@@ -97,11 +100,15 @@ class LockedDirectory:
         sync_directory(self.path)
 
     def write_note(self, note: bytes) -> None:
-        """Write what clients need to know about the server into the LOCK file. It is valid while the lock is held."""
+        """Write what clients need to know about the server into the LOCK file. It is valid while the lock is held.
+        Raises S2Error."""
         if not note and not os.fstat(self._file).st_size:
             return  # whoever only tests the lock keeps the time of the last write
-        os.pwrite(self._file, note, 0)
-        os.ftruncate(self._file, len(note))
+        try:
+            os.pwrite(self._file, note, 0)
+            os.ftruncate(self._file, len(note))
+        except OSError as error:
+            raise S2Error(f"cannot write {self.path / LOCK_NAME}: {describe(error)}") from error
 
     @property
     def is_gone(self) -> bool:
@@ -110,7 +117,9 @@ class LockedDirectory:
 
     def release(self) -> None:
         """Release the lock. The file stays: if it were deleted, two servers could lock two files of that name."""
-        self.write_note(b"")
+        # A note that cannot be deleted is not valid any more: the lock is not held.
+        with contextlib.suppress(S2Error):
+            self.write_note(b"")
         os.close(self._file)
 
 

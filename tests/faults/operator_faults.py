@@ -178,12 +178,13 @@ class Start(Command):
 
     def run(self, env: dict[str, str], begin: Callable[[], None]) -> Outcome:
         self.server = self.scene.server(self.scene.data, env)
+        known = len(self.server.words())
         begin()
         try:
             self.server.start()
-        except DidNotStartError as error:
-            return Outcome(1, str(error))
-        return Outcome(None, self.server.words())
+        except DidNotStartError:
+            return Outcome(1, self.server.words()[known:])
+        return Outcome(None)
 
     def complete(self, expected: Contents | None) -> Contents | None:
         return self.scene.contents(self.scene.data)

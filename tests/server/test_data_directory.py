@@ -261,3 +261,18 @@ def test_the_names_of_a_new_directory_are_synced_up_to_one_that_was_there(tmp_pa
     synced.clear()
     LockedDirectory(tmp_path / "a" / "b").release()
     assert not synced
+
+
+def test_a_full_disk_is_told_and_leaves_no_lock(data, monkeypatch):
+    def full(descriptor, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    killed = LockedDirectory(data)
+    killed.write_note(b"of a server")
+    with monkeypatch.context() as patch:
+        patch.setattr(directory_module.os, "ftruncate", full)
+        killed.release()
+        with pytest.raises(S2Error, match="LOCK: no space left") as refused:
+            LockedDirectory(data)
+        assert not isinstance(refused.value, DirectoryInUseError)
+    LockedDirectory(data).release()

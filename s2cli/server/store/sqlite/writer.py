@@ -129,6 +129,7 @@ class Writer:
                 self._turn()
         except BaseException as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
             self._give_up(error)
+            self.busy_since_s = None
             self._refuse_everything()
         while not self._stopping:
             self._sort(self._queue.get())

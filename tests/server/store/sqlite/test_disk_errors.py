@@ -48,6 +48,27 @@ def test_an_error_of_the_disk_stops_writing_and_nobody_waits(tmp_path, monkeypat
     with_bench(tmp_path, run)
 
 
+def test_a_disk_that_has_failed_is_not_one_that_does_not_answer(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("s2cli.server.store.sqlite.writer.STALL_S", 0.05)
+    monkeypatch.setattr("s2cli.server.store.sqlite.engine.LOOK_S", 0.01)
+
+    def fail(connection, group, tails):
+        error = sqlite3.OperationalError("of the disk")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    async def run(bench):
+        lane = await bench.lane("stream")
+        monkeypatch.setattr(chunks, "insert", fail)
+        await bench.resolved(bench.append(lane, 0))
+        await asyncio.sleep(0.2)  # in which a stall would have been noticed
+        assert bench.store.stall is None
+        assert "of the disk" in bench.store.failure
+
+    with_bench(tmp_path, run)
+    assert "does not answer" not in caplog.text
+
+
 @pytest.fixture
 def silent_disk(monkeypatch):
     """`(stop, waits, go_on)`: from `stop()` on a commit does not return, until `go_on` is set; `waits` says that one is
