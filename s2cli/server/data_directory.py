@@ -108,7 +108,11 @@ class LockedDirectory:
             os.pwrite(self._file, note, 0)
             os.ftruncate(self._file, len(note))
         except OSError as error:
-            raise S2Error(f"cannot write {self.path / LOCK_NAME}: {describe(error)}") from error
+            hint = "the file ballast there is only for such a case: delete it, the server makes it again"
+            raise S2Error(
+                f"cannot write {self.path / LOCK_NAME}: {describe(error)}",
+                hint=hint if error.errno in (errno.ENOSPC, errno.EDQUOT) else None,
+            ) from error
 
     @property
     def is_gone(self) -> bool:

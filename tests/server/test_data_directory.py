@@ -275,4 +275,5 @@ def test_a_full_disk_is_told_and_leaves_no_lock(data, monkeypatch):
         with pytest.raises(S2Error, match="LOCK: no space left") as refused:
             LockedDirectory(data)
         assert not isinstance(refused.value, DirectoryInUseError)
+        assert "ballast" in refused.value.hint
     LockedDirectory(data).release()

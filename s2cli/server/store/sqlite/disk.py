@@ -9,6 +9,7 @@ disk is full, so that deletion, which must write first, is still possible.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -41,7 +42,9 @@ _OF_THE_MOMENT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether the error says that the disk is full."""
+    """Whether the error, of SQLite or of a file, says that the disk is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return _code(error) == sqlite3.SQLITE_FULL
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import datetime
+import errno
 import json
 import logging
 import os
@@ -245,11 +246,13 @@ def test_a_disk_that_is_full_from_the_start(tmp_path, monkeypatch):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN])
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN, None])
 def test_opening_may_take_the_room_that_is_kept_aside(tmp_path, monkeypatch, code):
-    """An upgrade writes, and so may the recovery after a crash."""
-    full = sqlite3.OperationalError("disk is full")
-    full.sqlite_errorcode = code
+    """An upgrade writes, and so may the recovery after a crash; the mark is written without SQLite."""
+    full: Exception = OSError(errno.ENOSPC, "disk is full")
+    if code is not None:
+        full = sqlite3.OperationalError("disk is full")
+        full.sqlite_errorcode = code
 
     def upgrade(connection, version):
         if (tmp_path / "ballast").exists():
