@@ -21,7 +21,7 @@ from s2cli.errors import ProtocolError, S2Error
 from s2cli.server.store.sqlite import doubt, gone, hidden
 from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
 from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of, stream_of
-from s2cli.server.store.sqlite.schema import FILE_NAME, to_unsigned
+from s2cli.server.store.sqlite.schema import FILE_NAME, lacks_files_beside, not_opened, to_unsigned
 from s2cli.wire.protobuf import MAX_BATCH_RECORDS, count_records
 
 # A slice ends after so many bytes or rows: some milliseconds.
@@ -30,12 +30,6 @@ SLICE_ROWS = 1000
 # A damaged database may have any number of problems: those beyond this are only counted.
 MAX_PROBLEMS = 1000
 MAX_PAGE_PROBLEMS = 100
-
-# The write-ahead log or its index cannot be opened or made: that says nothing of the data.
-_NOT_OPENED = frozenset(
-    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
-    + (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
-)
 
 # Kinds of rows -> what a row is called, its columns, and which of them name it.
 _ROWS = {
@@ -77,16 +71,15 @@ def open_for_check(directory: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
     except sqlite3.Error as error:
-        raise S2Error(f"cannot open {path}: {error}") from error
+        raise not_opened(path, error) from error
     try:
         for setting in "busy_timeout=1000", "cache_size=-2048", "mmap_size=0", "schema_version":
             connection.execute(f"PRAGMA {setting}").fetchall()
     except sqlite3.DatabaseError as error:
         # If the file is not a database, or cannot be read, `walk` reports it.
-        if error.sqlite_errorcode in _NOT_OPENED:
+        if lacks_files_beside(error):
             connection.close()
-            hint = f"SQLite must be able to write to files beside it in {directory}: is the disk full?"
-            raise S2Error(f"cannot open {path}: {error}", hint=hint) from error
+            raise not_opened(path, error) from error
     return connection
 
 

@@ -150,6 +150,12 @@ ALTER TABLE token ADD COLUMN crc INT;
     2: _TO_3,
 }
 
+# The write-ahead log or its index cannot be opened or made.
+_NOT_OPENED = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
+    + (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
+)
+
 
 def to_signed(timestamp: int) -> int:
     """An unsigned number of 64 bits as the signed one with the same bits."""
@@ -158,6 +164,18 @@ def to_signed(timestamp: int) -> int:
 
 def to_unsigned(value: int) -> int:
     return value if value >= 0 else value + (1 << 64)
+
+
+def lacks_files_beside(error: BaseException) -> bool:
+    """Whether SQLite could not open or make the files that it needs beside the database: that says nothing of the
+    data."""
+    return getattr(error, "sqlite_errorcode", None) in _NOT_OPENED
+
+
+def not_opened(path: Path, error: OSError | sqlite3.Error) -> S2Error:
+    """The error for whoever wanted to open the database at `path`."""
+    hint = f"SQLite must be able to write to files beside it in {path.parent}: is the disk full?"
+    return S2Error(f"cannot open {path}: {error}", hint=hint if lacks_files_beside(error) else None)
 
 
 def open_writer(
@@ -186,13 +204,13 @@ def open_writer(
     except OSError as error:
         raise S2Error(f"cannot open {error.filename or path}: {describe(error)}") from error
     except sqlite3.Error as error:
-        raise S2Error(f"cannot open {path}: {error}") from error
+        raise not_opened(path, error) from error
     try:
         _prepare(connection, path, durable=durable)
     except BaseException as error:
         _close_beside_log(connection, path)
         if isinstance(error, OSError | sqlite3.Error):
-            raise S2Error(f"cannot open {path}: {error}") from error
+            raise not_opened(path, error) from error
         raise
     return connection
 
