@@ -76,7 +76,8 @@ class MergeSource:
                 while len(self.pending) >= _MOST_PENDING:
                     self._changed.wait()
                 self.pending.extend(batch.records)
-            self._changed.notify_all()
+                # Before it blocks for the next of them: nobody else wakes whoever takes these.
+                self._changed.notify_all()
 
     @property
     def size(self) -> int | None:

@@ -1,9 +1,13 @@
 """Several reads become one in the order of their records' times, whoever is how fast."""
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import TIMEOUT_S
 
+from s2cli.client import merge_loop
 from s2cli.client.merge_loop import MergeLoop, MergeSource
 from s2cli.errors import S2Error
 from s2cli.wire.read_session import Delivered
@@ -59,6 +63,23 @@ def test_one_that_is_much_longer_waits_for_the_others_in_bounds():
     written = merge(source("long", long, 1000), source("short", [5, 19_999], 1))
     assert len(written) == 20_002
     assert [record[1] for record in written] == sorted(record[1] for record in written)
+
+
+def test_a_delivery_of_more_than_may_wait_wakes_whoever_takes_it(monkeypatch):
+    monkeypatch.setattr(merge_loop, "TICK_S", 3600.0)  # or it would be found at the next tick
+
+    def read(merged):
+        pieces = [
+            [SequencedRecord(seq_num=seq_num, timestamp=1) for seq_num in range(first, first + 1000)]
+            for first in range(0, 9000, 1000)
+        ]
+        merged.put([Delivered(piece[0].seq_num, None, piece) for piece in pieces])
+
+    written = []
+    merging = threading.Thread(target=lambda: written.extend(merge(MergeSource("a", read))), daemon=True)
+    merging.start()
+    merging.join(TIMEOUT_S)
+    assert len(written) == 9000
 
 
 def test_a_failure_ends_the_merge_or_the_one_stream():
