@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,17 +47,23 @@ class DatabaseLostError(ApiError):
 
 @dataclass
 class Place:
-    """Where databases are: the root of the bucket for SlateDB, and its settings (dotted name -> JSON)."""
+    """Where databases are: the root of the bucket for SlateDB, its settings (dotted name -> JSON), and the memory that
+    all databases of a server share for what they read. Each opening has a number of its own there."""
 
     objects: Any
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str]
+    cache: Any
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
     def of(cls, url: str, settings: Mapping[str, str] | None = None) -> Place:
         """Raises S2Error for a URL that means nothing to SlateDB."""
         library = binding.load()
         try:
-            return cls(library.ObjectStore.resolve(url), settings or {})
+            cache = library.DbCache.new_moka_cache(
+                library.MokaCacheOptions(max_capacity=CACHE_BYTES, time_to_live=None, time_to_idle=None)
+            )
+            return cls(library.ObjectStore.resolve(url), settings or {}, cache)
         except library.Error as error:
             raise S2Error(f"cannot use {url}: {error.message}") from error
 
@@ -80,12 +87,7 @@ class Database:
             settings.set(name, value)
         builder = library.DbBuilder(path, place.objects)
         builder.with_settings(settings)
-        builder.with_db_cache(
-            library.DbCache.new_moka_cache(
-                library.MokaCacheOptions(max_capacity=CACHE_BYTES, time_to_live=None, time_to_idle=None)
-            ),
-            1,
-        )
+        builder.with_db_cache(place.cache, next(place.numbers))
         try:
             async with _answering():
                 return cls(library, await builder.build())

@@ -192,3 +192,29 @@ def test_a_store_that_is_closed_while_the_bucket_does_not_answer_ends(monkeypatc
             assert [error.code for error in watched.errors] == ["unavailable"]
 
     asyncio.run(main())
+
+
+def test_basins_share_memory_for_what_they_read_and_nothing_else():
+    stores = BucketStores({"l0_sst_size_bytes": "4096"})  # so that it is read from tables
+    basins = ("basin-1", "basin-2", "basin-3")
+    written = {}
+
+    async def write(watched):
+        for number, basin in enumerate(basins):
+            lane = Lane(await watched.stream(basin=basin))
+            written[basin] = []
+            for first in range(30):
+                watched.append(lane, first, size=1000 + number)
+                await watched.wait(len(watched.resolved) + 1)
+            written[basin] = [append.chunk.data for append, _ in watched.resolved[-30:]]
+
+    async def read(watched):
+        for _ in range(3):
+            for basin in basins:
+                stream_id = await watched.id_of(basin=basin)
+                chunks = await watched.store.read(stream_id, 0, 30, 1 << 20)
+                assert [chunk.data for chunk in chunks] == written[basin]
+
+    with_store(stores, write)
+    with_store(stores, read)
+    assert len({data for every in written.values() for data in every}) == 90
