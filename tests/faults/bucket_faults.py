@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from faults.engines import Server
-from faults.load import RETRY_S, Load, ask, compare, post, read_stream
+from faults.load import RETRY_S, Load, UnreadableError, ask, compare, post, read_stream
 from faults.run import Run
 from faults.tally import Tally
 from support.s3_faults import (
@@ -86,13 +86,26 @@ def _run(run: Run, nodes: Nodes, fault: Callable[[Nodes, Load, Tally], None]) ->
     load.stop()
     tally.stall_s = load.longest_stall_s
     for ledger in load.ledgers:
-        tally += ledger.compare(read_stream(nodes, ledger.stream), float("inf"))
+        tally += ledger.compare(_read(nodes, ledger.stream), float("inf"))
     nodes.current.kill()
     nodes.current.start()
     cold = compare(nodes, load.ledgers)
     if not cold.is_clean:
         tally.complaints.append(f"a server that is started later finds {cold}")
     return tally
+
+
+def _read(nodes: Nodes, stream: str) -> list[tuple[int, bytes]]:
+    """All records of a stream, read as clients do it: again after a 503, where another server has come between. Raises
+    UnreadableError."""
+    end_s = time.monotonic() + AFTER_S
+    while True:
+        try:
+            return read_stream(nodes, stream)
+        except UnreadableError as error:
+            if error.status != 503 or time.monotonic() > end_s:
+                raise
+        time.sleep(RETRY_S)
 
 
 def _fail_some(*rules: Callable[[float], Rule]) -> Callable[[Run], Tally]:
