@@ -179,6 +179,9 @@ def test_limits_end_a_follower(shared_server, basin):
 def frozen(make_thread_server, monkeypatch):
     """A server whose time stands still, and its basin with a stream."""
     monkeypatch.setattr(followers, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no broadcast takes long
+    # What an engine waits for by itself does not stand still.
+    monkeypatch.setattr("s2cli.server.store.bucket.open_basin.GATHERING_SHARE", 0)
+    monkeypatch.setattr("s2cli.server.store.bucket.database.UNREACHABLE_S", 1e6)
     server = make_thread_server(frozen=True)
     basin = server.create_basin()
     server.create_stream(basin)
