@@ -48,9 +48,11 @@ def silent():
                 except OSError:
                     return
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
     for connection in taken:
         connection.close()
 
