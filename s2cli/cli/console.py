@@ -14,7 +14,7 @@ from s2cli.errors import S2Error, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
 # They can be read on dark terminals and on light ones: yellow and cyan cannot on white, nor blue on black.
 BOLD, RED, MAGENTA = "1", "1;31", "1;35"
@@ -330,12 +330,14 @@ def _write_stderr(text: str) -> None:
 
 class Table:
     """Rows for people on a terminal, tab-separated and uncut elsewhere. On a terminal they are aligned; a row that is
-    wider than the terminal becomes a block, with a line for each cell. Rows may come page by page."""
+    wider than the terminal becomes a block, with a line for each cell. Rows may come page by page. The cells of the
+    columns in `figures` are aligned to the right."""
 
-    def __init__(self, headers: Sequence[str], *, show_headers: bool = True) -> None:
+    def __init__(self, headers: Sequence[str], *, show_headers: bool = True, figures: Container[int] = ()) -> None:
         self._headers = list(headers) if show_headers else None
         self._aligned = stdout_is_terminal()
         self._widths = [0] * len(headers)
+        self._figures = figures
         self._has_begun = False
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
@@ -357,7 +359,10 @@ class Table:
     def _line(self, cells: Sequence[str]) -> str:
         if not self._aligned:
             return "\t".join(cells)
-        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, self._widths, strict=True)]
+        padded = []
+        for column, (cell, width) in enumerate(zip(cells, self._widths, strict=True)):
+            blanks = " " * (width - _width(cell))
+            padded.append(blanks + cell if column in self._figures else cell + blanks)
         return "  ".join(padded).rstrip()
 
     def _block(self, cells: Sequence[str]) -> str:

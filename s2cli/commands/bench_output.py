@@ -82,7 +82,8 @@ def print_run(run: Run) -> None:
         values = [latency.percentile_ms(percent) for latency in latencies]
         title = f"{name.replace('_', '.')} ms"
         rows.append((title, ["-" if value is None else f"{value:.2f}" for value in values]))
-    _print_table(["", *(title for title, _ in shown)], [[name, *cells] for name, cells in rows])
+    headers = ["", *(title for title, _ in shown)]
+    console.Table(headers, figures=range(1, len(headers))).add([name, *cells] for name, cells in rows)
 
 
 def checked_text(run: Run) -> str:
@@ -101,14 +102,4 @@ def print_differences(differences: Sequence[Difference]) -> None:
         verdict = "worse" if difference.is_worse else ""
         rows.append([difference.name, f"{difference.old:.2f}", f"{difference.new:.2f}", change, verdict])
     if rows:
-        _print_table(["FIGURE", "OLD", "NEW", "CHANGE", ""], rows)
-
-
-def _print_table(headers: list[str], rows: list[list[str]]) -> None:
-    """Prints a table. On a terminal its figures are aligned to the right."""
-    if console.stdout_is_terminal():
-        for column in range(1, len(headers)):
-            width = max(len(row[column]) for row in [headers, *rows])
-            for row in [headers, *rows]:
-                row[column] = row[column].rjust(width)
-    console.Table(headers).add(rows)
+        console.Table(["FIGURE", "OLD", "NEW", "CHANGE", ""], figures=range(1, 4)).add(rows)

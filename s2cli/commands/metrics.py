@@ -43,7 +43,8 @@ def print_metrics(args: AccountMetricsArgs | BasinMetricsArgs | StreamMetricsArg
     output = args.output or "table"
     if output == "table":
         rows = [row for metric in metrics for row in _rows(args.metric or "", metric)]
-        console.Table(HEADERS, show_headers=not args.no_headers).add(rows)
+        figures = () if any(series(metric)[0] == "label" for metric in metrics) else {HEADERS.index("VALUE")}
+        console.Table(HEADERS, show_headers=not args.no_headers, figures=figures).add(rows)
     elif output == "json":
         console.print_json(metrics, indent=2)
     elif output == "jsonl":

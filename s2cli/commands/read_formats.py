@@ -8,6 +8,7 @@ from s2cli.formats import text_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from s2cli.cli.read_args import PrintArgs
@@ -24,14 +25,19 @@ if TYPE_CHECKING:
 
 def choose_format(args: PrintArgs, stream: str, *, label: bytes | None = None) -> RecordFormat:
     """The format that the options ask for. `stream` is the URI of the stream; `label` is put before each line of text
-    if several streams are read. Raises UsageError for a template that is not valid."""
+    if several streams are read, and notices name the stream then. Raises UsageError for a template that is not
+    valid."""
+
+    def tell(text: str) -> None:
+        console.notice(text if label is None else f"{stream}: {text}")
+
     if args.template is not None:
         from s2cli.formats.record_template import Template
         from s2cli.values import parse_option
 
-        return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template))
+        return TemplateFormat(parse_option("--template", lambda text: Template(text, stream), args.template), tell)
     if args.format == "text" or args.jq is not None:  # the results of jq are the bodies
-        return TextFormat(_separator(args), label or b"" if not args.raw and args.jq is None else b"")
+        return TextFormat(_separator(args), tell, label or b"" if not args.raw and args.jq is None else b"")
     if args.format == "pretty":
         from s2cli.commands.pretty_output import PrettyFormat
 
@@ -53,12 +59,13 @@ def _separator(args: PrintArgs) -> bytes:
 
 
 class TextFormat:
-    """The bodies, each followed by the separator. Command records are left out, and told in a notice."""
+    """The bodies, each followed by the separator. Command records are left out; `tell` gets a line about each."""
 
     bodies_only = True
 
-    def __init__(self, separator: bytes, prefix: bytes = b"") -> None:
+    def __init__(self, separator: bytes, tell: Callable[[str], None], prefix: bytes) -> None:
         self._separator = separator
+        self._tell = tell
         self._prefix = prefix
 
     def format(self, batches: list[Delivered]) -> bytes:
@@ -71,7 +78,7 @@ class TextFormat:
             if bodies:
                 parts.append(self._lines(bodies))
                 bodies = []
-            records = text_output.without_commands(batch.records, console.notice)
+            records = text_output.without_commands(batch.records, self._tell)
             parts.append(self._lines([record.body for record in records]))
         if bodies:
             parts.append(self._lines(bodies))
@@ -84,18 +91,17 @@ class TextFormat:
 
 
 class TemplateFormat:
-    """Each record by the template. Command records are left out, and told in a notice."""
+    """Each record by the template. Command records are left out; `tell` gets a line about each."""
 
     bodies_only = False
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, tell: Callable[[str], None]) -> None:
         self._template = template
+        self._tell = tell
 
     def format(self, batches: list[Delivered]) -> bytes:
-        template, notice = self._template, console.notice
-        return b"".join(
-            template.format_records(text_output.without_commands(batch.records, notice)) for batch in batches
-        )
+        template, tell = self._template, self._tell
+        return b"".join(template.format_records(text_output.without_commands(batch.records, tell)) for batch in batches)
 
 
 class JsonFormat:

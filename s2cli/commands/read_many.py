@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 # Each stream takes a thread, a connection and up to a few MiB for records that wait for those of the others.
 MAX_STREAMS = 100
-# The colours of the labels, used in turn
-LABEL_STYLES = ("35", "32", "31", "36", "34", "1")
+# The colours of the labels, used in turn: those that can be read on dark terminals and on light ones
+LABEL_STYLES = ("35", "32", "31", "1")
 # How often to look for new streams.
 LIST_S = 1.0
 

@@ -249,6 +249,12 @@ def test_a_table_on_a_terminal_is_aligned_and_grows_with_its_pages(stdout, termi
     assert stdout() == "a    x\nbbb  y\nccccc  z\nd      w\n"
 
 
+def test_figures_on_a_terminal_are_aligned_to_the_right(stdout, terminals):
+    configure(color="never")
+    console.Table(("NAME", "VALUE", "UNIT"), figures={1}).add([("a", "1", "bytes"), ("b", "1234567", "")])
+    assert stdout() == "NAME    VALUE  UNIT\na           1  bytes\nb     1234567\n"
+
+
 def test_a_row_that_is_wider_than_the_terminal_is_a_block_with_whole_cells(stdout, terminals, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     configure(color="never")

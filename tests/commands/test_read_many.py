@@ -49,6 +49,13 @@ def test_several_streams_that_are_named(s2, app, basin):
     assert s2("read", f"s2://{basin}/o*", f"{app}b", "-t", r"%v\n").stdout == b"other\nb0\nb1\n"
 
 
+@pytest.mark.parametrize("options", [[], ["-t", r"%v\n"]])
+def test_a_command_record_is_told_with_its_stream(s2, app, options):
+    s2("fence", app + "b", "mine")
+    assert f'{app}b: new fencing token "mine" // 2 @ ' in s2("read", app + "*", *options).stderr.decode()
+    assert s2("read", app + "b", *options).stderr.startswith(b'new fencing token "mine" // 2 @ ')
+
+
 def test_labels_name_the_basin_where_there_are_several(s2, app, shared_server):
     other = shared_server.create_basin()
     fill(s2, f"s2://{other}/x", [(7, "x0")])
