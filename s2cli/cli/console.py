@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 # They can be read on dark terminals and on light ones: yellow and cyan cannot on white, nor blue on black.
 BOLD, RED, MAGENTA = "1", "1;31", "1;35"
 
-# Words between blanks. Blanks in single quotes, as a shell has them, are part of a word.
-_WORDS = r"""(?:(?<![^\s=])'(?:[^']|'"'"')*'|\S)+"""
+# Words between blanks. Blanks in single quotes, as a shell has them, and those between a number and its unit are part
+# of a word.
+_QUOTED = r"""(?<![^\s=])'(?:[^']|'"'"')*'"""
+_NUMBER = r"(?<![\d.])\d[\d.]* (?=(?:%|s|ms|B|[KMG]iB|[a-z]+/s)(?:\W|$))"
+_WORDS = rf"(?:{_QUOTED}|{_NUMBER}|\S)+"
 
 # A reader of stderr that stands still must not hold up the data for longer.
 STDERR_WAIT_MS = 1000

@@ -292,6 +292,14 @@ def test_no_word_breaks_at_the_edge_of_a_terminal_and_a_line_stays_one_line(stde
     assert stderr() == "error: this is      longer than a row   is\nhint: type less\n"
 
 
+@pytest.mark.parametrize("amount", ["(2.8 KiB,", "0.03 s)", "24 %", "12 MiB/s;", "9 records/s", "5 ms"])
+def test_a_number_and_its_unit_stay_in_one_row(amount, stderr, terminals, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    first = "x" * (18 - amount.index(" "))  # a row that has room for the number alone
+    console.notice(f"{first} {amount} in all")
+    assert rows(stderr(), 20)[:2] == [first.ljust(20), f"{amount} in all\n"]
+
+
 def test_a_word_longer_than_a_row_begins_where_the_one_before_it_ends(stderr, terminals, monkeypatch):
     monkeypatch.setenv("COLUMNS", "10")
     console.notice("see s2://basin/stream or not")
