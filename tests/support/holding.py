@@ -22,11 +22,13 @@ async def hold(store):
     return go_on
 
 
-async def let_queue():
-    """Lets what was begun come as far as the queue of that thread: some turns of the loop, and nothing else to wait
-    for."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+async def let_queue(store):
+    """Lets what was begun come as far as the queue of that thread. On its way it may ask the thread that reads, which
+    answers in order, a few times."""
+    for _ in range(5):
+        await store.ask(lambda _connection: None)
+        for _ in range(20):
+            await asyncio.sleep(0)
 
 
 class HeldStore:

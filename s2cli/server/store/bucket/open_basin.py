@@ -26,6 +26,7 @@ from s2cli.server.store.bucket import chunk_table, reply_table, retention
 from s2cli.server.store.bucket.changes import Changes
 from s2cli.server.store.bucket.database import UNREACHABLE_S, Database, DatabaseLostError, unreachable
 from s2cli.server.store.bucket.key_layout import FORMAT, FORMAT_KEY, OWNER_KEY
+from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Append, Reply, StreamRow
 
 Result = TypeVar("Result")
@@ -203,7 +204,7 @@ class OpenBasin:
                 if any(append.trim_point is not None for append in appends):
                     self._clean.set()
             for operation, result, error in outcomes:
-                _resolve(operation.future, result, error)
+                resolve(operation.future, result, error)
                 if error is None and operation.made is not None:
                     operation.made()
 
@@ -247,7 +248,7 @@ class OpenBasin:
             self._written(appends, self.lost)
         for item in refused:
             if isinstance(item, Operation):
-                _resolve(item.future, None, self.lost)
+                resolve(item.future, None, self.lost)
 
     def check(self) -> None:
         """To be called now and then: notices that somebody else has taken the basin, even if nothing is written, and
@@ -257,7 +258,7 @@ class OpenBasin:
         if self.is_stalled:
             for item in (*self._turn, *self._queue):
                 if isinstance(item, Operation):
-                    _resolve(item.future, None, ApiError("unavailable", unreachable()))
+                    resolve(item.future, None, ApiError("unavailable", unreachable()))
 
     @property
     def is_stalled(self) -> bool:
@@ -332,12 +333,3 @@ async def check_format(database: Database) -> None:
     if found is not None and int(found) > FORMAT:
         raise ApiError("storage", f"the basin was written by a newer version: format {int(found)}, not {FORMAT}")
     await database.write({FORMAT_KEY: b"%d" % FORMAT})
-
-
-def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)

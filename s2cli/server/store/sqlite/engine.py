@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from s2cli.errors import ApiError, S2Error
+from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import (
     MAX_SEQ_NUM,
     Append,
@@ -41,12 +42,12 @@ from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.operations import Operation, Together
 from s2cli.server.store.sqlite.page_copy import PageCopy
-from s2cli.server.store.sqlite.reader import Gate, Reader, resolve
+from s2cli.server.store.sqlite.reader import Gate, Reader
 from s2cli.server.store.sqlite.schema import FILE_NAME, open_reader, open_writer
 from s2cli.server.store.sqlite.writer import STALL_S, Writer
 
-# So many small appends of one turn of the loop are handed to the writer together: the thread is woken once for many. It
-# halves the group of 64 clients that wait for their acks: one half is written while the other is taken in.
+# So many small appends of one turn of the loop are handed to a busy writer together: one item in its queue for many.
+# With more of them all of 64 clients come to wait for the same group, and none is taken in while another is written.
 TOGETHER = 16
 
 log = logging.getLogger("s2cli.server")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from s2cli.server.store.futures import resolve
 from s2cli.server.store.sqlite.page_copy import PageCopy
-from s2cli.server.store.sqlite.reader import resolve
 
 # So many are made in one transaction: it takes some milliseconds.
 TOGETHER = 64

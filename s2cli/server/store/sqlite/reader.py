@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
 
 from s2cli.errors import ApiError
+from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Chunk, Tail
 from s2cli.server.store.sqlite import gone
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, complaint, is_whole
@@ -125,16 +126,6 @@ def call_on(loop: AbstractEventLoop, function: Callable[..., None], *arguments: 
     """Call the function in the loop, from another thread. Does nothing if the loop is closed."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
-
-
-def resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
-    """Give whoever waits the result or the error; for `call_on`."""
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
 
 
 def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:

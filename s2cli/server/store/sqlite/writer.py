@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
+from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Append, Histogram
 from s2cli.server.store.sqlite import chunks, page_copy
 from s2cli.server.store.sqlite.cleaner import Cleaner
@@ -38,7 +39,7 @@ from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES, Lanes, by_lane, ha
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.operations import Operation, refuse, resolve_all, run_together, take_next
 from s2cli.server.store.sqlite.page_copy import CancelledError, PageCopy
-from s2cli.server.store.sqlite.reader import Gate, call_on, resolve
+from s2cli.server.store.sqlite.reader import Gate, call_on
 from s2cli.server.store.sqlite.schema import PAGE_BYTES
 from s2cli.server.store.sqlite.write_log import WriteLog
 from s2cli.server.store.sqlite.writer_messages import Expire, Message, NoteTails, Stop, Trim

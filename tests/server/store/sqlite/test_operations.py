@@ -40,7 +40,7 @@ async def create_at_once(store, names):
     """What became of each."""
     go_on = await hold(store)
     waiting = [asyncio.ensure_future(store.insert_stream(row(name))) for name in names]
-    await let_queue()
+    await let_queue(store)
     await go_on()
     return await asyncio.gather(*waiting, return_exceptions=True)
 

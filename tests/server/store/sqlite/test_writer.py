@@ -233,7 +233,7 @@ def test_an_error_of_the_moment_fails_creations_that_came_at_once_as_a_whole(tmp
 
             begun = asyncio.ensure_future(bench.store.change(begin))
             waiting = [asyncio.ensure_future(bench.lane(name)) for name in "abc"]
-            await let_queue()
+            await let_queue(bench.store)
             came.set()
             await begun
             refused = await asyncio.gather(*waiting, return_exceptions=True)
