@@ -12,7 +12,7 @@ from s2cli.server.api.request import MAX_LIST_LIMIT
 from s2cli.server.api.routes import METRICS, READ, ROUTES
 from s2cli.server.core.cleanup import SWEEP_S
 from s2cli.server.core.encryption import CIPHERS, KEY_BYTES, MAX_KEY_CHARS
-from s2cli.server.core.stream import MAX_PENDING_BYTES, MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
+from s2cli.server.core.stream import MAX_PENDING_BYTES_CROWDED, MAX_PENDING_BYTES_TOTAL
 from s2cli.server.http import http2_connection
 from s2cli.server.http.content_coding import THRESHOLD_BYTES
 from s2cli.server.http.cors import REQUEST_HEADERS, RESPONSE_HEADERS
@@ -24,7 +24,9 @@ from s2cli.server.http.http2_flow import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_
 from s2cli.server.http.http2_frames import MAX_FRAME_BYTES
 from s2cli.server.http.http2_head import MAX_BLOCK_BYTES, MAX_BLOCK_FRAMES
 from s2cli.server.http.memory_budget import DEFAULT_LIMIT_BYTES
+from s2cli.server.store.bucket.bucket_store import BucketStore
 from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, MAX_SEQ_NUM, MAX_STREAMS
+from s2cli.server.store.sqlite.engine import SqliteStore
 from s2cli.wire import frames, names, protobuf, s2_pb2
 from s2cli.wire.configs import MAX_STORAGE_CLASS_BYTES, SYSTEM_DEFAULTS
 from s2cli.wire.names import OP_GROUPS
@@ -262,8 +264,9 @@ LIMITS = {
     "frames over HTTP/2 that carry nothing": f"{MAX_IDLE_FRAMES:,}, and {IDLE_FRAMES_PER_S} a second",
     "a client that takes nothing of an answer": f"{STALL_S / 3600:g} hour",
     "appends under way": (
-        f"{MAX_PENDING_BYTES // MIB} MiB a stream, {MAX_PENDING_BYTES_CROWDED // KIB} KiB while small appends go "
-        f"beside a bulk load, {MAX_PENDING_BYTES_TOTAL // MIB} MiB in all"
+        f"{SqliteStore.max_pending_bytes // MIB} MiB a stream, {BucketStore.max_pending_bytes // MIB} MiB on the way "
+        f"to a bucket, {MAX_PENDING_BYTES_CROWDED // KIB} KiB while small appends go beside a bulk load, "
+        f"{MAX_PENDING_BYTES_TOTAL // MIB} MiB in all"
     ),
     "remembered answers (section 16.5)": f"{MAX_REPLY_AGE_MS // 60_000} minutes, {MAX_REPLIES:,}",
 }

@@ -182,8 +182,8 @@ def print_table(rows: list[Row]) -> None:
 
 
 @contextlib.contextmanager
-def started(command: str, count: int = 1) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str], str]]:
-    """An S3 server, the proxy, and so many servers. Gives these, their URLs, and the URL of the proxy."""
+def started(commands: list[str]) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str], str]]:
+    """An S3 server, the proxy, and a server of each command. Gives these, their URLs, and the URL of the proxy."""
     from support.ports import choose_port
     from support.s3_server import BUCKET, S3Server, environment
 
@@ -196,7 +196,7 @@ def started(command: str, count: int = 1) -> Iterator[tuple[list[subprocess.Pope
         assert proxy.stdout is not None
         proxy_url = proxy.stdout.readline().decode().strip()
         servers, urls = [], []
-        for number in range(count):
+        for number, command in enumerate(commands):
             port, holder = choose_port()
             if holder is not None:
                 stack.enter_context(holder)
@@ -230,7 +230,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         url, proxy_url = args.url, args.proxy
         if url is None:
-            _, (url,), proxy_url = stack.enter_context(started(args.server))
+            _, (url,), proxy_url = stack.enter_context(started([args.server]))
         lines = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "lines"
         lines.write_bytes((b"x" * (RECORD_BYTES - 1) + b"y\n") * LINES)
         counters = Counters(proxy_url)

@@ -42,7 +42,7 @@ def main() -> None:
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     for count in map(int, args.nodes.split(",")):
         with contextlib.ExitStack() as stack:
-            servers, urls, proxy_url = stack.enter_context(started(args.server, count))
+            servers, urls, proxy_url = stack.enter_context(started([args.server] * count))
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             front = stack.enter_context(contextlib.closing(HaProxy(place, [urlsplit(url).port for url in urls])))
             front.start()

@@ -15,8 +15,13 @@ NOW_MS = 1_000_000
 U64 = (1 << 64) - 1
 
 
+MAX_PENDING_BYTES = 1024 * 1024
+
+
 class FakeStore:
     """A disk that becomes durable when it is told to."""
+
+    max_pending_bytes = MAX_PENDING_BYTES
 
     def __init__(self):
         self.rows = {}

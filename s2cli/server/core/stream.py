@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from s2cli.server.core.meters import Meters
     from s2cli.server.store.interface import Reply, Store
 
-# What one stream may have admitted that is not durable yet: beyond it no more of its appends are read. Without a bound
-# a small append waits behind all that a bulk one has in flight.
-MAX_PENDING_BYTES = 2 * 1024 * 1024
-# The same while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
+# What one stream may have admitted that is not durable yet is bounded by the store (`max_pending_bytes`): beyond it no
+# more of its appends are read. Without a bound a small append waits behind all that a bulk one has in flight. This is
+# the bound while small appends go beside it: they wait for what the writer has of it. Alone it would lose by that.
 MAX_PENDING_BYTES_CROWDED = 640 * 1024
 MAX_PENDING_BYTES_TOTAL = 32 * 1024 * 1024
 # A small batch need not queue behind large ones that wait for room: so much more is for these. The last of the
@@ -49,10 +48,20 @@ class StreamContext:
     """What all streams in memory share. `pending_bytes` are admitted and not durable, `recent_bytes` are durable and
     kept for followers; `room_waiters` wait until the former are fewer."""
 
-    __slots__ = ("_crowded_until_s", "clock_ms", "meters", "pending_bytes", "recent_bytes", "room_waiters", "store")
+    __slots__ = (
+        "_crowded_until_s",
+        "clock_ms",
+        "max_pending_bytes",
+        "meters",
+        "pending_bytes",
+        "recent_bytes",
+        "room_waiters",
+        "store",
+    )
 
     def __init__(self, store: Store, clock_ms: Callable[[], int], meters: Meters) -> None:
         self.store = store
+        self.max_pending_bytes = store.max_pending_bytes
         self.clock_ms = clock_ms
         self.meters = meters
         self.pending_bytes = 0
@@ -256,7 +265,7 @@ class Stream:
     def _is_full(self) -> bool:
         if self.pending_bytes < MAX_PENDING_BYTES_CROWDED:
             return False
-        return self.pending_bytes >= MAX_PENDING_BYTES or self._context.is_crowded
+        return self.pending_bytes >= self._context.max_pending_bytes or self._context.is_crowded
 
     def has_room_for(self, batch_bytes: int) -> bool:
         """Whether a batch of that metered size is admitted now: a small one does not wait behind bulk appends."""
@@ -264,7 +273,7 @@ class Stream:
             return True
         return (
             batch_bytes <= SMALL_BATCH_BYTES
-            and self.pending_bytes < MAX_PENDING_BYTES + MAX_PENDING_BYTES_SMALL
+            and self.pending_bytes < self._context.max_pending_bytes + MAX_PENDING_BYTES_SMALL
             and self._context.pending_bytes < MAX_PENDING_BYTES_TOTAL + MAX_PENDING_BYTES_SMALL
         )
 
@@ -321,7 +330,7 @@ class Stream:
                     self._durable_waiters.append((seq_num, waiter))
                 elif not waiter.done():
                     waiter.set_result(None)
-        if self._room_waiters and self.pending_bytes < MAX_PENDING_BYTES:
+        if self._room_waiters and self.pending_bytes < self._context.max_pending_bytes:
             wake_all(self._room_waiters)
 
     def end(self, admission: Admission, error: S2Error) -> None:

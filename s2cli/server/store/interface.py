@@ -218,6 +218,8 @@ class Store(Protocol):
     is saved in the transaction of the change, and not where nothing was changed."""
 
     on_written: OnWritten
+    # How much of one stream is to be queued at most, and not durable yet.
+    max_pending_bytes: int
     clock_ms: Callable[[], int]
     # The time by which what has expired is deleted, which may be behind the other one.
     deletion_clock_ms: Callable[[], int]

@@ -4,13 +4,12 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from support.stream_fakes import FakeOwner, batch, one_waiting_for_room, with_stream
+from support.stream_fakes import MAX_PENDING_BYTES, FakeOwner, batch, one_waiting_for_room, with_stream
 from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError
 from s2cli.server.core.stream import (
     CROWDED_S,
-    MAX_PENDING_BYTES,
     MAX_PENDING_BYTES_CROWDED,
     MAX_PENDING_BYTES_SMALL,
     MAX_PENDING_BYTES_TOTAL,

@@ -42,6 +42,9 @@ Result = TypeVar("Result")
 
 log = logging.getLogger("s2cli.server")
 
+# Of one stream, on the way to the bucket: what a client far away has in flight. An upload takes as long as the bucket
+# needs to answer, and brings so much the more.
+MAX_PENDING_BYTES = 8 * 1024 * 1024
 # How often it is looked whether the basins still are ours, and the bucket answers.
 LOOK_S = 0.5
 # How often old replies and metrics of the account are looked for.
@@ -54,6 +57,7 @@ class BucketStore:
     databases in it begin with. To be made in the running loop."""
 
     on_written: OnWritten
+    max_pending_bytes = MAX_PENDING_BYTES
     on_stall: Callable[[], None]
     on_lost: Callable[[str, S2Error], None]
     on_deleting: Callable[[], None]

@@ -33,10 +33,11 @@ Result = TypeVar("Result")
 Run = Callable[[Changes], Awaitable[Result]]
 
 # What one turn takes at most.
-TURN_BYTES_OF_CHUNKS = 4 * 1024 * 1024
+TURN_BYTES_OF_CHUNKS = 8 * 1024 * 1024
 TURN_OPERATIONS = 64
-# How long a turn waits for those who were answered by the last one: a share of what that took, but no longer than this.
-GATHERING_SHARE = 0.125
+# How long a turn waits at most for those who were answered by the last one: a share of what that took, but no longer
+# than this. It does not wait for more where none has come for a quarter of that time.
+GATHERING_SHARE = 0.5
 MOST_GATHERING_S = 0.05
 ID_BITS = 32
 # A deletion that has failed is tried again after this time.
@@ -140,6 +141,7 @@ class OpenBasin:
                 await self._wake.wait()
                 continue
             self._turn = self._take()
+            is_full = bool(self._queue)
             began_s = self._busy_since_s = time.monotonic()
             try:
                 tell = await self._write(self._turn)
@@ -150,24 +152,27 @@ class OpenBasin:
                     log.exception("a write to the basin %s failed", self.name)
                 self.lose(DatabaseLostError(f"the basin is being opened again, after a failure: {error}"))
             else:
-                waited = len(self._turn) + len(self._queue)
+                count = len(self._turn) + len(self._queue)
                 self._turn = []
                 self._busy_since_s = None
                 took_s = time.monotonic() - began_s
                 self._took(took_s)
                 tell()
-                await self._gather(waited, min(took_s * GATHERING_SHARE, MOST_GATHERING_S))
+                if count > 1 and not is_full:
+                    await self._gather(count, took_s)
 
-    async def _gather(self, count: int, seconds: float) -> None:
-        """Wait until so many are queued, or for so long. Who was answered may well come again at once. Without this,
+    async def _gather(self, count: int, took_s: float) -> None:
+        """Wait until so many are queued, or no more come. Who was answered may well come again at once. Without this,
         the first one takes a turn alone, the others wait for its end, and so on: everybody waits for two turns."""
-        if count == 1 or self._closing:
-            return
+        gathering_s = min(took_s * GATHERING_SHARE, MOST_GATHERING_S)
+        until_s = time.monotonic() + gathering_s
         self._wake.clear()
         self._wanted = count
-        if len(self._queue) < count:
+        queued = -1
+        while queued < len(self._queue) < count and time.monotonic() < until_s and not self._closing:
+            queued = len(self._queue)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), seconds)
+                await asyncio.wait_for(self._wake.wait(), gathering_s / 4)
         self._wanted = 1
 
     def _take(self) -> list[Append | Operation]:

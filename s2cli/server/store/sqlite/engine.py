@@ -49,6 +49,8 @@ from s2cli.server.store.sqlite.writer import STALL_S, Writer
 # So many small appends of one turn of the loop are handed to a busy writer together: one item in its queue for many.
 # With more of them all of 64 clients come to wait for the same group, and none is taken in while another is written.
 TOGETHER = 16
+# Of one stream, on the way to the disk: two groups of the writer are no faster than one and what comes meanwhile.
+MAX_PENDING_BYTES = 2 * 1024 * 1024
 
 log = logging.getLogger("s2cli.server")
 
@@ -60,6 +62,7 @@ class SqliteStore:
     """See `Store` for what the methods do. Made by `open`."""
 
     on_written: OnWritten
+    max_pending_bytes = MAX_PENDING_BYTES
     on_stall: Callable[[], None]
     on_lost: Callable[[str, S2Error], None]
     on_deleting: Callable[[], None]

@@ -12,10 +12,12 @@ from support.waiting import TIMEOUT_S
 from s2cli.server.store.bucket.bucket_store import BucketStore
 from s2cli.server.store.bucket.database import Place
 from s2cli.server.store.bucket.objects import Objects
+from s2cli.server.store.bucket.open_basin import TURN_BYTES_OF_CHUNKS
 from s2cli.server.store.interface import Lane
 
 CLIENTS = 8
 ROUNDS = 6
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -62,5 +64,36 @@ def test_those_who_append_again_and_again_share_turns(slow_bucket, tmp_path):
         await store.close()
         assert sum(turns) == CLIENTS * ROUNDS
         assert len(turns) <= ROUNDS + 2, turns
+
+    asyncio.run(main())
+
+
+def test_a_turn_takes_what_is_queued_up_to_a_bound(slow_bucket, tmp_path):
+    async def main():
+        store = BucketStore(Objects(connect(slow_bucket.url)), Place.of(f"s3://{BUCKET}"), f"{tmp_path.name}/")
+        watched = Watched(store)
+        lane = Lane(await watched.stream())
+        turns = []
+        finished = asyncio.Event()
+        count = TURN_BYTES_OF_CHUNKS // MIB + 4
+
+        def on_written(group, error):
+            assert error is None
+            turns.append([append.chunk.first_seq_num for append in group])
+            if sum(map(len, turns)) == count:
+                finished.set()
+
+        store.on_written = on_written
+        slow_bucket.latency_ms = 200
+        watched.append(lane, 0, size=MIB)
+        # The first turn has begun.
+        await asyncio.sleep(0)
+        for number in range(1, count):
+            watched.append(lane, number, size=MIB)
+        await asyncio.wait_for(finished.wait(), TIMEOUT_S)
+        slow_bucket.latency_ms = 0
+        await store.close()
+        largest = TURN_BYTES_OF_CHUNKS // MIB
+        assert turns == [[0], list(range(1, largest + 1)), list(range(largest + 1, count))]
 
     asyncio.run(main())
