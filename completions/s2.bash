@@ -40,7 +40,7 @@ _s2_flags() {
         "state list") echo "-0 --zero -o --output --no-headers" ;;
         "state show") echo "-o --output --no-headers" ;;
         "state reset") echo "-y --yes" ;;
-        "lite") echo "--data --memory --host --port --root-token-file --base-domain --init-file --no-auth --cors --allow-host --memory-limit --no-cors -y --yes -o --output" ;;
+        "lite") echo "--data --memory --bucket --bucket-cache --host --port --root-token-file --no-auth --allow-host --cors --no-cors --base-domain --init-file --memory-limit -y --yes -o --output" ;;
         "completion") echo "" ;;
         "records append") echo "-i --input --format --commands -0 --zero --delimiter --raw -H --header --timestamp-from --on-error --rate --dry-run --follow-file --exactly-once --state --create --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
         "records read") echo "--from --to -f --follow -n --count --state --speed --exec --parallel --exec-retries --dead-letter -o --output -O --output-file -k --encryption-key-file --transport --compression --skip-damaged --stream --max-outage --jq --format -t --template --parse-json --raw --delimiter -0 --zero --grep --grep-not -H --header --bytes --clamp --seq-num --timestamp --ago --tail-offset --until --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age" ;;
@@ -308,13 +308,15 @@ _s2_values() {
         "state list -o"|"state list --output") echo "table json jsonl name"; return ;;
         "state show -o"|"state show --output") echo "table json jsonl name"; return ;;
         "lite --data") echo "<dir>"; return ;;
+        "lite --bucket") echo "-"; return ;;
+        "lite --bucket-cache") echo "-"; return ;;
         "lite --host") echo "-"; return ;;
         "lite --port") echo "-"; return ;;
         "lite --root-token-file") echo "<file>"; return ;;
+        "lite --allow-host") echo "-"; return ;;
+        "lite --cors") echo "-"; return ;;
         "lite --base-domain") echo "-"; return ;;
         "lite --init-file") echo "<file>"; return ;;
-        "lite --cors") echo "-"; return ;;
-        "lite --allow-host") echo "-"; return ;;
         "lite --memory-limit") echo "-"; return ;;
         "lite -o"|"lite --output") echo "json jsonl"; return ;;
         "records append -i"|"records append --input") echo "<file>"; return ;;

@@ -2,7 +2,7 @@
 
 # The command that stands on the line so far.
 function __s2_command
-    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --jq -t --template --grep --grep-not -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines --src-profile --dst-profile --src-key-file --dst-key-file --record-size --target-mibps -d --duration -w --catchup-delay --streams --writers --readers --batch -c --compare --tolerance --plot -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --host --port --root-token-file --base-domain --init-file --cors --allow-host --memory-limit --create-stream-on-append --create-stream-on-read
+    set -l takers --profile --account-endpoint --basin-endpoint --access-token-file --ca-file --timeout --color -i --input --format --commands --delimiter -H --header --timestamp-from --on-error --rate --state --on-lost-ack --linger --inflight --transport --compression -o --output -m --match-seq-num -f --fencing-token -k --encryption-key-file --stream --max-outage --storage-class --retention-policy --timestamping-mode --timestamping-uncapped --delete-on-empty-min-age --from --to -n --count --speed --exec --parallel --exec-retries --dead-letter -O --output-file --jq -t --template --grep --grep-not -b --bytes -s --seq-num --timestamp --ago --tail-offset --until --lines --src-profile --dst-profile --src-key-file --dst-key-file --record-size --target-mibps -d --duration -w --catchup-delay --streams --writers --readers --batch -c --compare --tolerance --plot -p --prefix --start-after --limit --location --stream-cipher --request-token --unset --basins-prefix --basins-exact --streams-prefix --streams-exact --access-tokens-prefix --access-tokens-exact --op-group-perms --ops --expires-in --expires-at --interval --start-timestamp --start-ago --end-timestamp --end-ago --data --local-root --bucket --bucket-cache --host --port --root-token-file --allow-host --cors --base-domain --init-file --memory-limit --create-stream-on-append --create-stream-on-read
     set -l found
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -449,16 +449,18 @@ complete -c s2 -n '__s2_at state show' -l no-headers -d 'No header line above a 
 complete -c s2 -n '__s2_at state reset' -s y -l yes -d 'Do not ask'
 complete -c s2 -n '__s2_at lite' -l data -x -a '(__fish_complete_directories)' -d 'Keep the data in DIR [default: that of --local]'
 complete -c s2 -n '__s2_at lite' -l memory -d 'Delete the data when the server ends'
+complete -c s2 -n '__s2_at lite' -l bucket -x -d 'Keep the data in a bucket: s3://NAME or s3://NAME/PREFIX'
+complete -c s2 -n '__s2_at lite' -l bucket-cache -x -d 'Memory for what was read from the bucket [default: 64MiB]'
 complete -c s2 -n '__s2_at lite' -l host -x -d 'Listen on this address'
 complete -c s2 -n '__s2_at lite' -l port -x -d 'Listen on this port; 0 takes a free one'
 complete -c s2 -n '__s2_at lite' -l root-token-file -r -F -d 'Require access tokens; the one in FILE may do everything'
+complete -c s2 -n '__s2_at lite' -l no-auth -d 'No access tokens: whoever can reach it may do everything'
+complete -c s2 -n '__s2_at lite' -l allow-host -x -d 'Accept this host name too; .NAME includes its subdomains, * is any'
+complete -c s2 -n '__s2_at lite' -l cors -x -d 'Allow web pages from ORIGIN, or * from everywhere; those of this machine are always allowed'
+complete -c s2 -n '__s2_at lite' -l no-cors -d 'Allow no web pages'
 complete -c s2 -n '__s2_at lite' -l base-domain -x -d 'The host BASIN.DOMAIN names the basin of a request'
 complete -c s2 -n '__s2_at lite' -l init-file -r -F -d 'Create the basins and streams in this JSON file'
-complete -c s2 -n '__s2_at lite' -l no-auth -d 'No access tokens: whoever can reach it may do everything'
-complete -c s2 -n '__s2_at lite' -l cors -x -d 'Allow web pages from ORIGIN, or * from everywhere; those of this machine are always allowed'
-complete -c s2 -n '__s2_at lite' -l allow-host -x -d 'Accept this host name too; .NAME includes its subdomains, * is any'
 complete -c s2 -n '__s2_at lite' -l memory-limit -x -d 'Memory for slow readers and unfinished appends together [default: 256MiB]'
-complete -c s2 -n '__s2_at lite' -l no-cors -d 'Allow no web pages'
 complete -c s2 -n '__s2_at lite' -s y -l yes -d 'Do not ask'
 complete -c s2 -n '__s2_at lite' -s o -l output -x -a 'json jsonl' -d 'The result as one JSON object on stdout'
 complete -c s2 -n '__s2_at lite' -a 'status stop check repair backup restore trust-clock'

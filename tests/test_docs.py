@@ -26,7 +26,7 @@ MAP = (PACKAGE / "README.md").read_text()
 BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, re.DOTALL)
 # Marker -> who runs the blocks that have it. Those without are one script, top to bottom.
 IN_THE_GATE = {"quick start", "test command", "install"}
-HERE = {"", "cloud", "server", "client", "init file", "profiles", "root token", "tokens"}
+HERE = {"", "cloud", "server", "client", "init file", "profiles", "root token", "tokens", "bucket"}
 
 
 def blocks(marker: str, language: str = "sh") -> list[str]:
@@ -123,6 +123,27 @@ def test_the_blocks_for_access_tokens(home):
             assert "hello\n" in printed
             assert "root" in printed
             assert (home / "writer.token").stat().st_size > 20
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(TIMEOUT_S) == 0
+
+
+def test_the_block_for_a_bucket(home, s3_server):
+    from support.s3_server import ACCESS_KEY, SECRET_KEY
+
+    (script,) = blocks("bucket")
+    script = script.replace("http://127.0.0.1:8333", s3_server.url).replace("--port 8080", "--port 0")
+    for name, value in ("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY):
+        script = script.replace(f"{name}=…", f"{name}={value}")
+    *exports, command = script.splitlines()
+    words = ["bash", "-euc", "\n".join([*exports, f"exec {command}"])]
+    with subprocess.Popen(words, cwd=home, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            url = server.stdout.readline().strip().partition("=")[2]
+            endpoints = {"S2_ACCOUNT_ENDPOINT": url, "S2_BASIN_ENDPOINT": url}
+            script = "s2 create s2://on-a-bucket; echo hello | s2 append --create s2://on-a-bucket/greetings"
+            assert run(f"{script}; s2 read s2://on-a-bucket/greetings", home, **endpoints).stdout == "hello\n"
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(TIMEOUT_S) == 0

@@ -25,6 +25,7 @@ ALLOWED = {
     "config": {"client", "wire", "errors", "values", "endpoints"},
     "cli": {"config", "endpoints", "wire", "errors", "values", "escapes", "__init__"},
     "commands": {"cli", "bench", "client", "config", "formats", "wire", "server", "server/http", "endpoints", "escapes"}
+    | {"server/store/bucket"}
     | {"amounts", "errors", "values", "positions", "private_files", "__init__"},
     "main": {"cli", "errors", "__init__"},
     "__main__": {"main"},
@@ -36,6 +37,7 @@ ALLOWED = {
     "server/core": {"server/store", "server/client_log", "wire", "private_files", "errors"},
     "server/api": {"server/core", "server/store", "server/http", "server/client_log", "wire", "errors", "__init__"},
     "server": {"server/api", "server/core", "server/http", "server/store", "server/store/sqlite", "server/client_log"}
+    | {"server/store/bucket"}
     | {"wire", "values", "private_files", "errors", "__init__"},
 }
 # Library -> the only places that may know it.

@@ -177,6 +177,16 @@ ENVIRONMENT = {
     "S2_ROOT_TOKEN": "for s2 lite: the root token itself, instead of --root-token-file",
     "S2LITE_INIT_FILE": "for s2 lite: used if --init-file is not given",
     "S2_LITE_ALLOW_HOST": "for s2 lite: used if --allow-host is not given; comma-separated",
+    "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT": (
+        "for s2 lite --bucket: the address of the S3 server, if it is not Amazon's; the first that is set"
+    ),
+    "AWS_REGION, AWS_DEFAULT_REGION": "for s2 lite --bucket: the region of the bucket; us-east-1 if neither is set",
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY": "for s2 lite --bucket: who uses the bucket; with AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "for s2 lite --bucket: where the key is instead, in Kubernetes",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "for s2 lite --bucket: where the key is instead, in ECS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": (
+        "for s2 lite --bucket: the same; without any of these, the key is that of the machine, in EC2"
+    ),
     "S2_LITE_NETWORK_DATA=1": ("for s2 lite: allows data on a network file system; it must keep what it has confirmed"),
     "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, XDG_STATE_HOME": "where files are; see the list below",
     "S2_DEBUG=1": "shows the traceback of an unexpected error",

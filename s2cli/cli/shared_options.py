@@ -43,6 +43,8 @@ __all__ = [
 # (args.CommonArgs.help_has_headings).
 Heading = Literal[
     "Operands",
+    "Where the data is",
+    "Who may use it",
     "Options",
     "Which records are printed",
     "How records are printed",

@@ -100,7 +100,7 @@ _TOKEN = (("", "a token does not belong in a command line: --access-token-file F
 _ENDPOINT = (("", "--account-endpoint URL and --basin-endpoint URL"),)
 _ORDER = (("--from", "records come in the order of the stream; --from -N begins N before its end"),)
 _NO_ORDER = (("", "lists are in the order of names"),)
-_ONE_STORE = (("--data", "s2 lite keeps its data in a directory: --data DIR"),)
+_ONE_STORE = (("--bucket", "s2 lite keeps all of its data in one place: --data DIR or --bucket s3://NAME/PREFIX"),)
 _NO_TLS = (("--data", "s2 lite serves http:// alone: put a proxy for TLS before it"),)
 _NO_DASHBOARD = (("--data", "s2 lite has no dashboard"),)
 _NO_BOUND = (("--data", "s2 lite has one bound for all that waits in memory"),)
@@ -115,7 +115,6 @@ OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "--append-inflight-bytes": _NO_BOUND,
     "--before": _TO,
     "--begin": _FROM,
-    "--bucket": _ONE_STORE,
     "--count": _COUNT,
     "--debug": (("", "-v says more; S2_DEBUG=1 shows the traceback of a bug"),),
     "--desc": (*_ORDER, *_NO_ORDER),

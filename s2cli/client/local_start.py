@@ -243,12 +243,10 @@ def local_socket_path(directory: str) -> str:
     """Where the server of `directory` listens for its own user: in a directory that nobody else can enter. Raises
     S2Error if there is no such place."""
     # One user may have several data directories, as tests do.
-    name = f"lite-{hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:12]}.sock"
-    runtime, state = os.environ.get("XDG_RUNTIME_DIR", ""), os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(state):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    name = f"lite-{_short_hash(os.path.realpath(directory))}.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [os.path.join(runtime, "s2")] if os.path.isabs(runtime) else []
-    places += [os.path.join(state, "s2"), os.path.join(tempfile.gettempdir(), f"s2-{os.geteuid()}")]
+    places += [_state_dir(), os.path.join(tempfile.gettempdir(), f"s2-{os.geteuid()}")]
     reasons = []
     for place in places:
         path = os.path.join(place, name)
@@ -265,6 +263,57 @@ def local_socket_path(directory: str) -> str:
         f"there is no place for the socket of the local server ({'; '.join(reasons)})",
         hint="set XDG_RUNTIME_DIR to a short path of a directory of your own",
     )
+
+
+def _state_dir() -> str:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "s2")
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:12]
+
+
+def new_place_on(bucket: str) -> str:
+    """The directory in which clients of this machine find this process, once it is a server on the bucket with that
+    URL: it has a LOCK file, and nothing else. Those of processes that are gone are removed."""
+    places = _places_on(bucket)
+    for place in _listed(places):
+        with contextlib.suppress(OSError, S2Error):
+            if not _is_alive(os.path.basename(place)) and not is_locked(place):
+                os.unlink(os.path.join(place, LOCK_FILE))
+                os.rmdir(place)
+    return os.path.join(places, str(os.getpid()))
+
+
+def places_of_servers(bucket: str) -> list[str]:
+    """The directories of the servers of this machine that run on the bucket."""
+    return [place for place in _listed(_places_on(bucket)) if is_locked(place)]
+
+
+def _places_on(bucket: str) -> str:
+    return os.path.join(_state_dir(), "on-buckets", _short_hash(bucket))
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unusable(directory, error) from error
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _make_private(directory: str) -> None:

@@ -27,10 +27,22 @@ PLACEHOLDER_TOKEN = "ignored"  # noqa: S105  # no secret
 # The official name of what --init-file says.
 INIT_FILE_VARIABLE = "S2LITE_INIT_FILE"
 LEAST_MEMORY_LIMIT_BYTES = 16 * 1024 * 1024
+LEAST_CACHE_BYTES = 1024 * 1024
 ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
+# What to do with a bucket, where a command is about a directory.
+INSTEAD_ON_BUCKET = {
+    "check": "read the streams with s2 read, which checks each batch",
+    "repair": "a bucket has no log that could be lost: there is nothing to repair",
+    "backup": "copy streams to another bucket, or to a directory, with s2 copy",
+    "restore": "copy streams from another server with s2 copy",
+}
 
 
 def lite(args: LiteArgs) -> int:
+    if args.bucket is not None:
+        _check_bucket(args)
+    elif args.bucket_cache_bytes is not None:
+        raise UsageError("--bucket-cache is of no use without --bucket")
     if args.action in ("backup", "restore"):
         from s2cli.commands import lite_backup
 
@@ -58,6 +70,20 @@ def lite(args: LiteArgs) -> int:
     if args.action == "stop":
         return _stop(args)
     return _serve(args)
+
+
+def _check_bucket(args: LiteArgs) -> None:
+    """Raises UsageError for what makes no sense with a bucket."""
+    from s2cli.server.store.bucket.bucket_url import parse_bucket_url
+
+    args.bucket = str(parse_bucket_url(str(args.bucket)))
+    for flag in [flag for flag, given in (("--data", args.data is not None), ("--memory", args.memory)) if given]:
+        raise UsageError(f"--bucket and {flag} exclude each other: a server on a bucket keeps nothing on its machine")
+    if args.bucket_cache_bytes is not None and args.bucket_cache_bytes < LEAST_CACHE_BYTES:
+        raise UsageError("--bucket-cache must be at least 1MiB")
+    hint = INSTEAD_ON_BUCKET.get(args.action or "")
+    if hint is not None:
+        raise UsageError(f"s2 lite {args.action} is about a directory with data, not about a bucket", hint=hint)
 
 
 def _serve(args: LiteArgs) -> int:
@@ -97,6 +123,14 @@ def _serve(args: LiteArgs) -> int:
         options += ["--memory-limit", str(args.memory_limit_bytes)]
     if args.verbose:
         options += ["--verbose"]
+    if args.bucket is not None:
+        if args.bucket_cache_bytes is not None:
+            options += ["--bucket-cache", str(args.bucket_cache_bytes)]
+        # The server does without, if there is no place for them.
+        with contextlib.suppress(S2Error):
+            place = local_start.new_place_on(args.bucket)
+            options += ["--place", place, "--socket", local_start.local_socket_path(place)]
+        _replace_process([*options, "--bucket", args.bucket])
     if args.memory:
         _replace_process([*options, "--memory"])
     default = local.data_dir()
@@ -158,9 +192,16 @@ def _replace_process(options: list[str]) -> None:
 def _stop(args: LiteArgs) -> int:
     from s2cli.client import local_start
 
+    if args.bucket is not None:
+        stopped = [place for place in local_start.places_of_servers(args.bucket) if local_start.stop_server(place)]
+        for place in stopped:
+            console.notice(f"stopped the server of {place} on {args.bucket}")
+        if not stopped:
+            console.notice(f"no server was running on {args.bucket}")
+        return ExitCode.OK
     directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
-    stopped = local_start.stop_server(directory)
-    console.notice(f"stopped the server of {directory}" if stopped else f"no server was running for {directory}")
+    is_stopped = local_start.stop_server(directory)
+    console.notice(f"stopped the server of {directory}" if is_stopped else f"no server was running for {directory}")
     return ExitCode.OK
 
 
@@ -200,6 +241,12 @@ def _serve_attended(given: dict[str, str]) -> int:
     log_to_terminal(requests="--verbose" in given)
     host = given["--host"]
     data = given.get("--data")
+    bucket, cache_bytes = None, 0
+    if "--bucket" in given:
+        from s2cli.server.store.bucket.bucket_url import DEFAULT_CACHE_BYTES, parse_bucket_url
+
+        bucket = parse_bucket_url(given["--bucket"])
+        cache_bytes = int(given.get("--bucket-cache", DEFAULT_CACHE_BYTES))
     token_file = given.get("--root-token-file")
     root_token = find_root_token(token_file)
     initial = read_init_file(given["--init-file"]) if "--init-file" in given else []
@@ -212,7 +259,7 @@ def _serve_attended(given: dict[str, str]) -> int:
     def on_ready(origin: str | None) -> None:
         if "--start-lock" in given:
             os.close(int(given["--start-lock"]))
-        place = "memory" if data is None else data
+        place = bucket or data or "memory"
         # Whoever has closed stdout does not want to paste them.
         with contextlib.suppress(console.ClosedOutput):
             for name in ("S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT"):
@@ -223,6 +270,9 @@ def _serve_attended(given: dict[str, str]) -> int:
     cors = None if "--no-cors" in given else Cors(tuple(filter(None, given.get("--cors", "").split(","))))
     options = Options(
         data=data,
+        bucket=bucket,
+        cache_bytes=cache_bytes,
+        place=given.get("--place"),
         host=host,
         port=port,
         listener=listener,
@@ -236,7 +286,8 @@ def _serve_attended(given: dict[str, str]) -> int:
         memory_limit_bytes=int(given.get("--memory-limit", DEFAULT_LIMIT_BYTES)),
     )
     run(options, on_ready)
-    console.notice("ended; its data is deleted" if data is None else f"ended; everything acknowledged is in {data}")
+    kept = bucket or data
+    console.notice("ended; its data is deleted" if kept is None else f"ended; everything acknowledged is in {kept}")
     return ExitCode.OK
 
 

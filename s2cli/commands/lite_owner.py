@@ -42,11 +42,27 @@ def owner_client(directory: str) -> Iterator[ApiClient]:
 
 
 def trust_clock(args: LiteArgs) -> int:
-    from s2cli.client import api
-
+    if args.bucket is not None:
+        places = local_start.places_of_servers(args.bucket)
+        if not places:
+            raise no_server_on(args.bucket)
+        for place in places:
+            _trust_clock_of(args, place, {"bucket": args.bucket})
+        return ExitCode.OK
     directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
     if local.read_note(directory) is None or not local_start.is_locked(directory):
         raise NotFoundError(f"no server is running for {directory}")
+    _trust_clock_of(args, directory, {"data": directory})
+    return ExitCode.OK
+
+
+def no_server_on(bucket: str) -> NotFoundError:
+    return NotFoundError(f"no server of this user on this machine serves {bucket}")
+
+
+def _trust_clock_of(args: LiteArgs, directory: str, facts: dict[str, object]) -> None:
+    from s2cli.client import api
+
     with owner_client(directory) as client:
         try:
             ahead_ms = api.trust_clock(client)["was_ahead_ms"]
@@ -55,9 +71,8 @@ def trust_clock(args: LiteArgs) -> int:
                 raise error.reworded(f"the server of {directory} is of an older version") from error
             raise
     if args.output in ("json", "jsonl"):
-        console.print_json({"data": directory, "was_ahead_ms": ahead_ms})
+        console.print_json({**facts, "was_ahead_ms": ahead_ms})
     if isinstance(ahead_ms, int):
         console.done(f"the clock, {ahead_ms / DAY_MS:.1f} days ahead, is trusted: what has expired by it is deleted")
     else:
         console.notice("the clock is where it was expected")
-    return ExitCode.OK

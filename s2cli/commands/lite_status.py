@@ -7,6 +7,7 @@ import time
 
 from s2cli.cli import console
 from s2cli.client import local, local_start
+from s2cli.commands.lite_owner import no_server_on
 from s2cli.endpoints import split_origin
 from s2cli.errors import ExitCode, NotFoundError, S2Error
 
@@ -20,13 +21,33 @@ DAY_MS = 24 * 3600 * 1000
 
 
 def print_status(args: LiteArgs) -> int:
-    directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
-    note = local.read_note(directory)
-    if note is None or not local_start.is_locked(directory):
-        raise NotFoundError(f"no server is running for {directory}")
+    if args.bucket is None:
+        directory = local.data_dir() if args.data is None else os.path.abspath(args.data)
+        note = local.read_note(directory)
+        if note is None or not local_start.is_locked(directory):
+            raise NotFoundError(f"no server is running for {directory}")
+        return _print_status_of(args, directory, note)
+    servers = [
+        (place, note)
+        for place in local_start.places_of_servers(args.bucket)
+        if (note := local.read_note(place)) is not None
+    ]
+    if not servers:
+        raise no_server_on(args.bucket)
+    codes: list[int] = []
+    for place, note in servers:
+        if codes and args.output not in ("json", "jsonl"):
+            console.print_line("")
+        codes.append(_print_status_of(args, place, note))
+    return max(codes)
+
+
+def _print_status_of(args: LiteArgs, directory: str, note: dict[str, str]) -> int:
+    """Of one server. Returns the exit code."""
     health = _ask_health(note)
     facts = {
-        "data": directory,
+        "data": directory if args.bucket is None else None,
+        "bucket": note.get("bucket"),
         "pid": int(note["pid"]),
         "version": note["version"],
         "started_by": note["started"],

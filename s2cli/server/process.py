@@ -20,7 +20,8 @@ from s2cli.server import heap
 from s2cli.server.api.app import application
 from s2cli.server.api.server import Phase, Server
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.data_directory import LockedDirectory, lock_directory
+from s2cli.server.core.background import Background
+from s2cli.server.home import Home, move_in, move_into_bucket
 from s2cli.server.http.cors import Cors
 from s2cli.server.http.host import Host, address_of, listen_tcp, listen_unix
 from s2cli.server.http.host_names import HostNames
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from s2cli.server.init_file import InitialBasin
+    from s2cli.server.store.bucket.bucket_url import BucketUrl
     from s2cli.server.store.interface import Store
 
 log = logging.getLogger("s2cli.server")
@@ -55,13 +57,18 @@ WATCH_S = 5.0
 
 @dataclass(kw_only=True, slots=True)
 class Options:
-    """How to serve. `data` None means memory, `port` None no TCP, `idle_exit_s` None for ever, `cors` None no web
-    pages. A `listener` is one for `host` and `port` that listens already. With a `base_domain` requests to
-    BASIN.base-domain are about that basin; with a `root_token` every request needs a token, except those that come
-    through the socket file, which nobody else can open. Without one the server answers to its own names and
-    `allowed_hosts` alone (host_names.py). With `logs_requests` each request is a line in the log."""
+    """How to serve. `data` None means memory, unless there is a `bucket`; `port` None no TCP, `idle_exit_s` None for
+    ever, `cors` None no web pages. On a bucket, `cache_bytes` of memory are for what was read from it, and clients of
+    this machine find the server in the directory `place`. A `listener` is one for `host` and `port` that listens
+    already. With a `base_domain` requests to BASIN.base-domain are about that basin; with a
+    `root_token` every request needs a token, except those that come through the socket file, which nobody else can
+    open. Without one the server answers to its own names and `allowed_hosts` alone (host_names.py). With
+    `logs_requests` each request is a line in the log."""
 
     data: str | None
+    bucket: BucketUrl | None = None
+    cache_bytes: int = 0
+    place: str | None = None
     host: str = "127.0.0.1"
     port: int | None = 8080
     socket_path: str | None = None
@@ -116,15 +123,18 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
             listeners.append(options.listener or listen_tcp(options.host, options.port))
             stack.callback(listeners[0].close)
             origin = _origin(*address_of(listeners[0]))
-        directory = None if options.data is None else await lock_directory(options.data)
-        if directory is not None:
-            stack.callback(directory.release)
-        store = await options.open_store(None if directory is None else directory.path)
-        stack.push_async_callback(store.close)
+        if options.bucket is None:
+            home = await move_in(stack, options.data, options.socket_path, options.open_store)
+        else:
+            home = await move_into_bucket(
+                stack, options.bucket, options.cache_bytes, options.place, options.socket_path
+            )
         server = Server(
-            store,
-            directory=None if directory is None else directory.path,
-            last_used_ms=None if directory is None else directory.last_used_ms,
+            home.store,
+            directory=home.directory,
+            bucket=home.bucket,
+            last_used_ms=home.last_used_ms,
+            token_key=home.token_key,
             base_domain=options.base_domain,
             root_token=options.root_token,
             memory_limit_bytes=options.memory_limit_bytes,
@@ -141,22 +151,27 @@ async def serve(options: Options, on_ready: Callable[[str | None], None], stoppe
         stack.push_async_callback(server.streams.close)
         await server.cleanup.start()
         stack.push_async_callback(server.cleanup.stop)
+        background = Background()
+        background.start(home.keep_noting_use(server.deletion_clock))
+        stack.push_async_callback(background.stop)
         await ensure_initial(server.resources, options.initial)
-        if options.socket_path is not None:
+        if home.socket_path is not None:
             # Only now: the lock says that nobody else listens on it.
-            listeners.append(listen_unix(options.socket_path))
-            stack.callback(_remove_socket, options.socket_path, os.stat(options.socket_path).st_ino)
+            listeners.append(listen_unix(home.socket_path))
+            stack.callback(_remove_socket, home.socket_path, os.stat(home.socket_path).st_ino)
         hosts = [
             Host(application(server, is_private=listener.family == socket.AF_UNIX), listener, server.memory)
             for listener in listeners
         ]
         for host in hosts:
             host.start()
-        if directory is not None:
-            directory.write_note(encode_note(_note(options, origin)))
-        log.info("s2 %s serves %s", __version__, origin or options.socket_path)
+        if home.locked is not None:
+            home.locked.write_note(encode_note(_note(options, home, origin)))
+        log.info(
+            "s2 %s serves %s at %s", __version__, home.bucket or options.data or "memory", origin or home.socket_path
+        )
         on_ready(origin)
-        await _until_end(server, options, hosts, directory, stopped)
+        await _until_end(server, options, home, stopped)
         await _drain(server, hosts)
 
 
@@ -177,24 +192,22 @@ def _stop_on_signals() -> asyncio.Event:
     return stopped
 
 
-async def _until_end(
-    server: Server, options: Options, hosts: list[Host], directory: LockedDirectory | None, stopped: asyncio.Event
-) -> None:
-    socket_inode = None if options.socket_path is None else os.stat(options.socket_path).st_ino
+async def _until_end(server: Server, options: Options, home: Home, stopped: asyncio.Event) -> None:
+    socket_inode = None if home.socket_path is None else os.stat(home.socket_path).st_ino
     while not stopped.is_set():
         wait_s = WATCH_S if options.idle_exit_s is None else min(WATCH_S, options.idle_exit_s / 4)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), wait_s)
-        if directory is not None and directory.is_gone:
-            raise S2Error(f"the data directory {directory.path} was removed: appended records would be lost")
+        if home.is_gone:
+            raise S2Error(f"the data directory {home.directory} was removed: appended records would be lost")
         if options.idle_exit_s is None:
             continue
         if server.exchanges == 0 and server.now() - server.quiet_since >= options.idle_exit_s:
             log.info("stopping after %d s without a request", options.idle_exit_s)
             return
         # Nobody finds us any more, and nobody else can have the directory while we live.
-        if options.socket_path is not None and _inode(options.socket_path) != socket_inode:
-            log.warning("stopping: %s is gone", options.socket_path)
+        if home.socket_path is not None and _inode(home.socket_path) != socket_inode:
+            log.warning("stopping: %s is gone", home.socket_path)
             return
 
 
@@ -220,10 +233,12 @@ async def _drain(server: Server, hosts: list[Host]) -> None:
     server.enter(Phase.CLOSED)
 
 
-def _note(options: Options, origin: str | None) -> dict[str, str]:
+def _note(options: Options, home: Home, origin: str | None) -> dict[str, str]:
     note = {"version": __version__, "pid": str(os.getpid()), "started": options.started_by}
-    if options.socket_path is not None:
-        note["socket"] = options.socket_path
+    if home.bucket is not None:
+        note["bucket"] = home.bucket
+    if home.socket_path is not None:
+        note["socket"] = home.socket_path
     if origin is not None:
         note["url"] = origin
     return note

@@ -12,7 +12,8 @@ MAX_NOTE_BYTES = 4096
 
 
 def encode_note(fields: dict[str, str]) -> bytes:
-    """The text for these fields: `version`, `pid`, `socket` (a path), `url`, `started` ("user" or "itself")."""
+    """The text for these fields: `version`, `pid`, `socket` (a path), `url`, `bucket` (its URL), `started` ("user" or
+    "itself")."""
     lines = [f"{name} {value}\n" for name, value in fields.items()]
     return "".join([*lines, "end\n"]).encode("utf-8", "surrogateescape")
 

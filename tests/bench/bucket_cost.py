@@ -28,7 +28,7 @@ TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
 S2 = Path(sys.executable).with_name("s2")
-SERVER = f"{sys.executable} {TESTS}/support/lite_on_s3.py {{bucket}} bench --port {{port}}"
+SERVER = f"{S2} lite --bucket s3://{{bucket}}/bench --port {{port}}"
 BASIN = "bucket-cost-basin"
 STREAMS = 64
 RECORD_BYTES = 100

@@ -232,7 +232,7 @@ def test_the_options_of_every_day_come_first(run_s2):
 def test_prose_is_not_bold_and_headings_are():
     text = on_a_terminal(["--color", "always", "lite", "--help"], 80, {"NO_COLOR": "1"})
     bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text)
-    assert bold == ["Usage:", "Examples:", "Operands:", "Options:"]
+    assert bold == ["Usage:", "Examples:", "Operands:", "Where the data is:", "Who may use it:", "Options:"]
     from s2cli.cli import help_pages
 
     assert "\x1b" not in help_pages.prose("This line ends in a colon:\nand goes on.\n", 80)

@@ -90,7 +90,7 @@ POSITION = (
         (
             "lite --wal-bucket b",
             "s2 lite has no option --wal-bucket",
-            "s2 lite keeps its data in a directory: --data DIR",
+            "s2 lite keeps all of its data in one place: --data DIR or --bucket s3://NAME/PREFIX",
         ),
         (
             "lite --tls-self",

@@ -15,8 +15,7 @@ from support.ports import choose_port
 # `{data}` and `{port}` are filled in.
 OWN = f"{shlex.quote(sys.executable)} -P -m s2cli.commands.lite --host 127.0.0.1 --data {{data}} --port {{port}}"
 # Here `{bucket}` and `{prefix}` are filled in too.
-ON_S3 = Path(__file__).parents[1] / "support/lite_on_s3.py"
-OWN_ON_BUCKET = f"{shlex.quote(sys.executable)} {shlex.quote(str(ON_S3))} {{bucket}} {{prefix}} --port {{port}}"
+OWN_ON_BUCKET = f"{shlex.quote(sys.executable)} -P -m s2cli lite --bucket s3://{{bucket}}/{{prefix}} --port {{port}}"
 
 START_S = 60.0
 ANSWER_S = 20.0

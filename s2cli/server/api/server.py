@@ -45,7 +45,7 @@ class Phase(IntEnum):
 
 
 class Server:
-    """One server without its sockets."""
+    """One server without its sockets. It keeps its data in a `directory`, or in a `bucket`, whose URL this is."""
 
     def __init__(
         self,
@@ -53,11 +53,14 @@ class Server:
         *,
         directory: Path | None = None,
         last_used_ms: int | None = None,
+        bucket: str | None = None,
+        token_key: bytes | None = None,
         base_domain: str | None = None,
         root_token: str | None = None,
         memory_limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self.store = store
+        self.bucket = bucket
         self.base_domain = base_domain
         self.clock_ms: Callable[[], int] = wall_clock_ms
 
@@ -98,7 +101,7 @@ class Server:
         changing = asyncio.Lock()
         self.cleanup = Cleanup(store, self.deletion_clock, self.streams, changing)
         self.resources = Resources(store, clock_ms, self.streams, self.cleanup, changing)
-        self.secrets = Secrets(directory)
+        self.secrets = Secrets(directory, token_key)
         self.copying = Copying(store)
         # None where everybody may do everything.
         self.auth = None if root_token is None else Auth(store, clock_ms, self.secrets, root_token)

@@ -156,12 +156,12 @@ class Grant:
 
 
 class Secrets:
-    """New secrets, and the hashes that are kept of them. The key lies beside the database, which alone is of no use to
-    whoever reads or writes it; without a directory it ends with the process."""
+    """New secrets, and the hashes that are kept of them. The `key` of these, where it is not given, lies beside the
+    database, which alone is of no use to whoever reads or writes it; without a directory it ends with the process."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, key: bytes | None = None) -> None:
         self._directory = directory
-        self._key: bytes | None = None
+        self._key = key
 
     def new(self) -> tuple[str, str, bytes]:
         """A secret, its selector, and the hash of its verifier."""

@@ -56,14 +56,27 @@ class Place:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    def of(cls, url: str, settings: Mapping[str, str] | None = None) -> Place:
-        """Raises S2Error for a URL that means nothing to SlateDB."""
+    def of(
+        cls,
+        url: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        client: Mapping[str, str] | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> Place:
+        """The bucket at `url`, of s3:// or memory://. `client` are the settings of the client of S3 that are not to be
+        as the environment has them (bucket_url.py). Raises S2Error."""
         library = binding.load()
+        kinds = {"s3": library.ObjectStoreType.S3, "memory": library.ObjectStoreType.IN_MEMORY}
         try:
             cache = library.DbCache.new_moka_cache(
-                library.MokaCacheOptions(max_capacity=CACHE_BYTES, time_to_live=None, time_to_idle=None)
+                library.MokaCacheOptions(max_capacity=cache_bytes, time_to_live=None, time_to_idle=None)
             )
-            return cls(library.ObjectStore.resolve(url), settings or {}, cache)
+            builder = library.ObjectStoreBuilder.from_env(kinds[url.partition(":")[0]])
+            builder.with_url(url)
+            for name, value in (client or {}).items():
+                builder.with_config(name, value)
+            return cls(builder.build(), settings or {}, cache)
         except library.Error as error:
             raise S2Error(f"cannot use {url}: {error.message}") from error
 

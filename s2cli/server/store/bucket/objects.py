@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from s2cli.errors import ApiError, S2Error
@@ -13,6 +15,32 @@ from s2cli.server.store.bucket.database import UNREACHABLE_S, unreachable
 
 MISSING = "a store in a bucket needs the package obstore: pip install 's2cli[bucket]'"
 NAMES_IN_A_PAGE = 1000
+MOST_SAID = 400
+# Codes of S3 for which the library has no class of errors, or not where something is listed.
+NO_BUCKET = "NoSuchBucket"
+REFUSALS = ("AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
+# Of the settings of a client, those that are the connection's.
+OF_CONNECTION = ("timeout", "connect_timeout", "allow_http")
+
+
+class RefusedError(ApiError):
+    """The bucket refuses us, for this `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("storage", f"the bucket refuses us: {reason}")
+        self.reason = reason
+
+
+class UnusableError(ApiError):
+    """The bucket does not do what it was asked for, for this `reason`; it may do so later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("unavailable", f"the bucket cannot be used: {reason}")
+        self.reason = reason
+
+
+class NoBucketError(UnusableError):
+    """There is no such bucket."""
 
 
 class Objects:
@@ -28,6 +56,24 @@ class Objects:
         self._errors: Any = obstore.exceptions
         self._store = store
         self._prefix = prefix
+
+    @classmethod
+    def of(cls, url: str, prefix: str, settings: Mapping[str, str], *, retries: int | None = None) -> Objects:
+        """The objects of the bucket at `url` (bucket_url.py). A request that fails is sent again up to `retries` times,
+        by default for as long as it is waited for. Raises S2Error."""
+        try:
+            from obstore.exceptions import BaseError
+            from obstore.store import from_url
+        except ImportError as error:
+            raise S2Error(MISSING) from error
+        connection: Any = {name: settings[name] for name in OF_CONNECTION if name in settings}
+        config: Any = {name: value for name, value in settings.items() if name not in OF_CONNECTION}
+        retry: Any = None if retries is None else {"max_retries": retries, "retry_timeout": timedelta(seconds=30)}
+        try:
+            store = from_url(url, config=config, client_options=connection, retry_config=retry)
+        except BaseError as error:
+            raise S2Error(f"cannot use {url}: {_told(error)[1]}") from error
+        return cls(store, prefix)
 
     async def get(self, name: str) -> tuple[bytes, str] | None:
         """The object, and its version; None if there is none."""
@@ -95,12 +141,26 @@ class Objects:
         except TimeoutError as error:
             raise ApiError("unavailable", unreachable()) from error
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
-            raise ApiError("storage", f"the bucket refuses us: {_first_line(error)}") from error
+            raise RefusedError(_told(error)[1]) from error
         except (errors.AlreadyExistsError, errors.PreconditionError):
             raise
-        except errors.BaseError as error:
-            raise ApiError("unavailable", f"the bucket cannot be used: {_first_line(error)}") from error
+        except (FileNotFoundError, errors.BaseError) as error:
+            code, reason = _told(error)
+            if code == NO_BUCKET:
+                raise NoBucketError(reason) from error
+            if code in REFUSALS:
+                raise RefusedError(reason) from error
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise UnusableError(reason) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _told(error: Exception) -> tuple[str, str]:
+    """The code of S3's answer, empty where there was none; and what there is to say: with the code what the server has
+    said, else the first line of the library."""
+    text = str(error)
+    code, message = (
+        found[1] if (found := re.search(f"<{part}>([^<]+)</{part}>", text)) else "" for part in ("Code", "Message")
+    )
+    said = ": ".join(filter(None, (code, message)))
+    return code, (said or text.partition("\n")[0])[:MOST_SAID]
