@@ -72,6 +72,13 @@ def encode_terminal(status: int, body: bytes) -> bytes:
     return frame_header(len(body) + 2, TERMINAL) + status.to_bytes(2, "big") + body
 
 
+def only_message(data: bytes) -> bytes | None:
+    """The message in `data` if that is one whole frame without any flag, else None."""
+    if len(data) >= HEADER_BYTES and not data[3] and int.from_bytes(data[:3], "big") == len(data) - 3:
+        return data[HEADER_BYTES:]
+    return None
+
+
 class FrameReader:
     """Takes bytes in any pieces and gives the frames that are complete in them. With `inflates` False it leaves it to
     the caller to inflate their messages."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from s2cli.errors import FrameError
 from s2cli.wire import frames
-from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal
+from s2cli.wire.frames import FrameReader, encode_frame, encode_terminal, only_message
 
 MESSAGES = st.lists(
     st.tuples(
@@ -24,6 +24,17 @@ MESSAGES = st.lists(
 
 def as_tuples(read: list[frames.Frame]) -> list[tuple[bytes, int | None, bool]]:
     return [(frame.message, frame.status, frame.reconnect_advised) for frame in read]
+
+
+@given(MESSAGES, st.data())
+def test_the_only_message_is_that_of_one_whole_frame_without_flags(messages, data):
+    wire = b"".join(encode_frame(*message) for message in messages)
+    part = wire[: data.draw(st.sampled_from([len(wire), len(wire) // 2, len(wire) - 1]))]
+    reader = FrameReader(inflates=False)
+    read = reader.feed(part)
+    plain = len(read) == 1 and reader.at_boundary and not (read[0].encoding or read[0].reconnect_advised)
+    assert only_message(part) == (read[0].message if plain else None)
+    assert only_message(encode_terminal(500, b"{}")) is None
 
 
 @given(MESSAGES, st.data())

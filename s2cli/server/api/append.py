@@ -16,7 +16,14 @@ from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 from s2cli.wire.bodies import ContentError
-from s2cli.wire.frames import MAX_MESSAGE_BYTES, FrameReader, encode_terminal, frame_header, not_inflated
+from s2cli.wire.frames import (
+    MAX_MESSAGE_BYTES,
+    FrameReader,
+    encode_terminal,
+    frame_header,
+    not_inflated,
+    only_message,
+)
 from s2cli.wire.protobuf import encode_ack
 
 if TYPE_CHECKING:
@@ -242,6 +249,7 @@ class _Session:
         "_error",
         "_exchange",
         "_frame_expiry",
+        "_frames",
         "_grant",
         "_pending",
         "_seal",
@@ -259,6 +267,7 @@ class _Session:
         self._seal = seal
         self._grant = grant
         self._share = exchange.share
+        self._frames = FrameReader(inflates=False)
         self._begun_s: float | None = None  # when the frame began that is not complete
         self._frame_expiry: asyncio.TimerHandle | None = None
         self._acks: list[bytes] = []
@@ -308,15 +317,41 @@ class _Session:
             await asyncio.wait_for(self._exchange.finish(), PATIENCE_S)
 
     async def _take_inputs(self) -> None:
-        frames = FrameReader(inflates=False)
+        self._exchange.take_at_once = self._take_at_once
         try:
             # What a piece has brought is let go of before the next one is waited for.
-            while await self._take_piece(frames):
+            while await self._take_piece(self._frames):
                 pass
         except FrameError as error:
             raise ApiError("bad_frame", error.message) from error
-        if self._error is None and self._exchange.is_complete and not frames.at_boundary:
+        finally:
+            self._exchange.take_at_once = None
+        if self._error is None and self._exchange.is_complete and not self._frames.at_boundary:
             raise ApiError("bad_frame", "the body ends within a frame")
+
+    def _take_at_once(self, data: bytes) -> bool:
+        """Admits a small input that is the whole of what has come. Whatever would have to wait or is to be refused goes
+        the general way, as if nothing had been tried: so each error is said in one place."""
+        stream = self._stream
+        if (
+            len(data) > LARGE_BYTES
+            or self._error is not None
+            or self._share.reserved_bytes
+            or self._exchange.is_blocked
+            or not self._frames.at_boundary
+            or not stream.has_room
+            or (message := only_message(data)) is None
+        ):
+            return False
+        try:
+            batch = in_one_go(proto_steps(message))
+            if batch.commands:
+                return False
+            stream.admit(batch, self, self._seal)
+        except Exception:  # noqa: BLE001 - the general way finds it once more, and says it
+            return False
+        self._pending += 1
+        return True
 
     async def _take_piece(self, frames: FrameReader) -> bool:
         """Takes the inputs in the next piece of the body. Returns False if there was none, or no more can follow."""

@@ -91,6 +91,7 @@ class Exchange(ABC):
         "repeated",
         "share",
         "status",
+        "take_at_once",
         "untaken_bytes",
         "written_bytes",
     )
@@ -125,6 +126,10 @@ class Exchange(ABC):
         self._writer: Future[None] | None = None
         self._is_stopped = False
         self._disconnected = False
+        # While the application waits in `read`, this is shown each piece of the body first, and may take it there and
+        # then: that saves waking a task. Returns False for a piece that `read` is to return, as if nothing had been
+        # tried.
+        self.take_at_once: Callable[[bytes], bool] | None = None
         # What the application finds out of it: what it counts as, and who sent it: None where everybody may do
         # everything, else a Grant.
         self.operation = "other"
@@ -172,6 +177,8 @@ class Exchange(ABC):
     def deliver(self) -> None:
         """Wakes an application that waits for what has come."""
         if self._reader is not None:
+            if self.take_at_once is not None and len(self._parts) == 1 and self.take_at_once(self._parts[0]):
+                self._taken()
             if self._parts or self.has_come:
                 self._wake_reader()
         elif self._on_disconnect is not None:

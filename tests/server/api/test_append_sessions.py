@@ -57,19 +57,37 @@ def test_inputs_may_be_compressed(shared_server, basin, stream, compression, get
         (encode_terminal(500, b"{}"), 400, "bad_frame"),
     ],
 )
+@pytest.mark.parametrize("behind", [encode_frame(append_input(b"poisoned")), b""], ids=["followed", "alone"])
 def test_the_first_error_comes_after_all_acks_and_ends_the_session(
-    shared_server, basin, stream, get, bad, status, answer
+    shared_server, basin, stream, get, bad, status, answer, behind
 ):
     with open_append(shared_server, basin) as session:
         session.append(b"a")
         assert session.ack() == (0, 1, 1)
         session.append(b"b")
-        session.send_bytes(bad + encode_frame(append_input(b"poisoned")))
+        session.send_bytes(bad + behind)
         assert session.ack() == (1, 2, 2)
         found_status, found = session.terminal()
         assert found_status == status
         assert (found if isinstance(answer, dict) else found["code"]) == answer
     assert [record["body"] for record in get("seq_num=0").json()["records"]] == ["a", "b"]
+
+
+def test_inputs_that_come_alone_keep_their_order_with_those_that_come_in_pieces(shared_server, basin, stream, get):
+    """What is alone in its piece is admitted without waking the session's task, which has all others."""
+    with open_append(shared_server, basin) as session:
+        for number in range(0, 60, 3):
+            session.append(b"%d" % number)
+            two = encode_frame(append_input(b"%d" % (number + 1))) + encode_frame(append_input(b"%d" % (number + 2)))
+            session.send_bytes(two[:7])
+            session.send_bytes(two[7:])
+        assert [session.ack()[0] for _ in range(60)] == [*range(60)]
+        session.send(append_input(b"", match_seq_num=60, fencing_token=""))
+        assert session.ack() == (60, 61, 61)
+        session.half_close()
+        assert session.frame() is None
+    records = get("seq_num=0&count=100").json()["records"]
+    assert [record.get("body", "") for record in records] == [*map(str, range(60)), ""]
 
 
 def test_a_body_that_ends_within_a_frame(shared_server, basin, stream):

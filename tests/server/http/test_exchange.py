@@ -236,6 +236,42 @@ def test_every_byte_is_read_through_interruptions(with_host):
     assert with_host(application, talk) == b"".join(b"%d," % number for number in range(300))
 
 
+def test_a_piece_may_be_taken_without_waking_who_reads(with_host):
+    """Pieces that come while nobody waits, and those that are not wanted, are read as ever."""
+
+    async def application(exchange):
+        taken, read = [], []
+
+        def take(data):
+            if not data.startswith(b"short"):
+                return False
+            taken.append(data)
+            exchange.write(b"taken %b" % data)
+            return True
+
+        exchange.take_at_once = take
+        exchange.start(200, [])
+        exchange.write(b"begun")
+        while data := await exchange.read():
+            read.append(data)
+            exchange.write(b"read %b" % data)
+        await exchange.finish()
+        return taken, read
+
+    async def talk(client, result):
+        client.ask()
+        assert await client.head() == 200
+        await client.until(b"begun")
+        for data, how in (b"short 1", b"taken"), (b"long 2", b"read"), (b"short 3", b"taken"), (b"short 4", b"taken"):
+            client.send(data)
+            await client.drain()
+            await client.until(b"%b %b" % (how, data))
+        client.finish()
+        await client.until(client.END)
+
+    assert with_host(application, talk) == ([b"short 1", b"short 3", b"short 4"], [b"long 2"])
+
+
 def test_a_disconnect_is_no_end(with_host):
     async def application(exchange):
         got = await exchange.read()

@@ -13,6 +13,7 @@ import mmap
 import os
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -33,6 +34,10 @@ SIZE_BYTES = _BODY.size + _CRC.size
 # The head of the index of the log, the file -shm, in the order of bytes of this machine (sqlite.org/walformat.html):
 # frames at 16, checksum at 24, salts at 32; and behind two of these heads, at 96, how many frames are in the database.
 _INDEX = struct.Struct("=16xI4xII8s56xI")
+
+# The shortest time between two syncs for which nobody waits: else a stream that gets an append now and then would cost
+# two syncs for each.
+SYNC_PAUSE_S = 0.25
 
 
 class DamagedMarkError(Exception):
@@ -70,8 +75,14 @@ def read(path: Path) -> Mark | None:
     return Mark(state, frames, moved, life, salts, (total[0], total[1]))
 
 
-def _encode(mark: Mark) -> bytes:
-    body = _BODY.pack(_MAGIC, mark.state, mark.frames, mark.moved, mark.life, mark.salts, *mark.total)
+# As _INDEX has it: frames, both halves of the checksum, salts, and how many frames are in the database.
+_Position = tuple[int, int, int, bytes, int]
+_NOWHERE: _Position = (0, 0, 0, bytes(8), 0)
+
+
+def _encode(state: int, life: int, position: _Position = _NOWHERE) -> bytes:
+    frames, sum_1, sum_2, salts, moved = position
+    body = _BODY.pack(_MAGIC, state, frames, moved, life, salts, sum_1, sum_2)
     return body + _CRC.pack(crc32(body))
 
 
@@ -79,7 +90,7 @@ def begin(path: Path, life: int) -> None:
     """Writes a mark for a database that has everything, so that any log may be there from now on. Raises OSError."""
     descriptor = open_own(f"{path}{SUFFIX}", os.O_RDWR | os.O_CREAT)
     try:
-        os.pwrite(descriptor, _encode(Mark(OPENING, life=life)), 0)
+        os.pwrite(descriptor, _encode(OPENING, life), 0)
         os.ftruncate(descriptor, SIZE_BYTES)
         os.fsync(descriptor)
     finally:
@@ -99,6 +110,7 @@ class Marker:
         self._closed = False
         self._named = False  # the mark on the disk names this log or an earlier one
         self._unsynced = False
+        self._synced_s = -SYNC_PAUSE_S  # when that was done last, by time.monotonic()
         self._failed = False
         self.log_pages = 0  # that are not in the database, when the mark was last written
         self._file = open_own(f"{path}{SUFFIX}", os.O_RDWR)
@@ -109,8 +121,7 @@ class Marker:
 
     def note(self) -> None:
         """Notes that a transaction is durable."""
-        mark = self._look(OPEN)
-        self._write(mark)
+        self._write(OPEN, self._life, self._position())
         if not self._named:
             # Otherwise, after a power failure, this log could not be told from that of another database.
             self._named = True
@@ -119,33 +130,39 @@ class Marker:
     def moved(self) -> None:
         """Notes that a checkpoint is done."""
         if self._named:
-            self._write(self._look(OPEN))
+            self._write(OPEN, self._life, self._position())
             self.sync()
 
     def close_log(self, life: int) -> None:
         """Notes, after a checkpoint, that the log is about to be deleted, if all of it is in the database."""
-        mark = self._look(CLOSED)._replace(life=life)
-        if not mark.needs_log:
-            self._write(mark)
+        position = self._position()
+        frames, *_, moved = position
+        if frames <= moved:
+            self._write(CLOSED, life, position)
             self.sync()
             self._closed = True
 
-    def _look(self, state: int) -> Mark:
-        if self._index is None:
-            if os.fstat(self._index_file).st_size < _INDEX.size:
-                return Mark(state, life=self._life)
-            try:
-                self._index = mmap.mmap(self._index_file, _INDEX.size, prot=mmap.PROT_READ)
-            except OSError as error:
-                # The transaction is durable all the same: whoever waits for it must be told.
-                self._complain(error)
-                return Mark(state, life=self._life)
-        frames, sum_1, sum_2, salts, moved = _INDEX.unpack_from(self._index)
-        return Mark(state, frames, moved, self._life, salts, (sum_1, sum_2))
+    def _position(self) -> _Position:
+        """Where the log is now. From the mapping, without another object: this is done for each commit."""
+        if self._index is None and not self._map_index():
+            return _NOWHERE
+        position: _Position = _INDEX.unpack_from(self._index)  # type: ignore[arg-type]
+        return position
 
-    def _write(self, mark: Mark) -> None:
-        self.log_pages = mark.frames - mark.moved
-        self._page[:] = _encode(mark)
+    def _map_index(self) -> bool:
+        if os.fstat(self._index_file).st_size < _INDEX.size:
+            return False
+        try:
+            self._index = mmap.mmap(self._index_file, _INDEX.size, prot=mmap.PROT_READ)
+        except OSError as error:
+            # The transaction is durable all the same: whoever waits for it must be told.
+            self._complain(error)
+            return False
+        return True
+
+    def _write(self, state: int, life: int, position: _Position) -> None:
+        self._page[:] = _encode(state, life, position)
+        self.log_pages = position[0] - position[-1]
         self._unsynced = True
 
     def sync(self) -> None:
@@ -154,6 +171,7 @@ class Marker:
         if not self._unsynced:
             return
         self._unsynced = False
+        self._synced_s = time.monotonic()
         try:
             if sys.platform == "darwin":
                 self._page.flush()
@@ -172,10 +190,15 @@ class Marker:
     def is_unsynced(self) -> bool:
         return self._unsynced
 
+    @property
+    def sync_in_s(self) -> float:
+        """How long a sync for which nobody asks should wait still; at or below 0 if it need not."""
+        return self._synced_s + SYNC_PAUSE_S - time.monotonic()
+
     def close(self) -> None:
         """To be called when all connections are closed: SQLite then has deleted a log that is all in the database."""
         if not self._closed and not self._log_path.exists():
-            self._write(Mark(OPENING, life=self._life))
+            self._write(OPENING, self._life, _NOWHERE)
             self.sync()
         self._page.close()
         if self._index is not None:

@@ -56,6 +56,11 @@ class WriteLog:
         """Whether the mark was written since its last sync."""
         return self._marker is not None and self._marker.is_unsynced
 
+    @property
+    def sync_in_s(self) -> float:
+        """How long an idle writer should leave the mark unsynced still; at or below 0 if it need not."""
+        return 0.0 if self._marker is None else self._marker.sync_in_s
+
     def grow(self, log_bytes: int, copy_bytes: int) -> None:
         """Counts what is about to be written: about so many bytes, and so many of them into pages that the log does not
         have yet."""

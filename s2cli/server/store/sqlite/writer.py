@@ -209,7 +209,7 @@ class Writer:
             self._log.checkpoint()
             self.busy_since_s = None
         if self._log.is_unsynced:
-            if self._take_within(IDLE_S):
+            if self._take_within(max(IDLE_S, self._log.sync_in_s)):
                 return
             self.busy_since_s = time.monotonic()
             self._log.sync_mark()
