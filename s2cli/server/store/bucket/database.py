@@ -27,13 +27,19 @@ DEFAULTS: Mapping[str, str] = {
     # Each turn of the writer is flushed as a whole: nothing else is to be uploaded between.
     "flush_interval": "null",
     "manifest_poll_interval": f'"{POLL}"',
-    # So a stream of 10 GB takes less than 500 MiB.
-    "max_unflushed_bytes": str(256 * 1024 * 1024),
+    # What a bulk load may take of memory: what is written and not in a table yet, and the two tables that are being
+    # made of it; then what is being merged.
+    "max_unflushed_bytes": str(128 * 1024 * 1024),
+    "l0_sst_size_bytes": str(32 * 1024 * 1024),
+    "l0_flush_parallelism": "2",
+    "compactor_options.worker.max_subcompactions": "1",
     "l0_max_ssts": "32",
     "l0_max_ssts_per_key": "32",
     "compactor_options.poll_interval": '"500ms"',
 }
 CACHE_BYTES = 64 * 1024 * 1024
+# What is fetched ahead at once: of many rows, and where a few are looked for in all tables that may have them.
+READ_AHEAD_BYTES, FEW_BYTES = 1024 * 1024, 64 * 1024
 
 
 class DatabaseLostError(ApiError):
@@ -140,7 +146,7 @@ class Database:
             return found
         async with self._reading():
             level = self._library.DurabilityLevel.MEMORY
-            rows = await self._rows(first, end, level, is_descending=is_descending)
+            rows = await self._rows(first, end, level, is_descending=is_descending, read_ahead_bytes=FEW_BYTES)
             while len(found) < limit and (batch := await rows.next_batch(min(limit - len(found), 256))):
                 found += [(row.key, row.value) for row in batch]
         return found
@@ -152,7 +158,15 @@ class Database:
         async with self._reading():
             return Rows(await self._rows(first, end, self._library.DurabilityLevel.REMOTE), self._reading)
 
-    async def _rows(self, first: bytes, end: bytes, level: Any, *, is_descending: bool = False) -> Any:
+    async def _rows(
+        self,
+        first: bytes,
+        end: bytes,
+        level: Any,
+        *,
+        is_descending: bool = False,
+        read_ahead_bytes: int = READ_AHEAD_BYTES,
+    ) -> Any:
         library = self._library
         order = library.IterationOrder.DESCENDING if is_descending else library.IterationOrder.ASCENDING
         return await self._database.scan_with_options(
@@ -160,7 +174,7 @@ class Database:
             library.ScanOptions(
                 durability_filter=level,
                 dirty=False,
-                read_ahead_bytes=1024 * 1024,
+                read_ahead_bytes=read_ahead_bytes,
                 cache_blocks=True,
                 max_fetch_tasks=4,
                 order=order,
