@@ -102,7 +102,7 @@ def application(server: Server, *, is_private: bool = False) -> Application:
         return _logged(answer)
     if auth is not None:
         return answer
-    small_appends = SmallAppends(server, host_names)
+    small_appends = SmallAppends(server, host_names, answer)
     return lambda exchange: None if small_appends.take(exchange) else answer(exchange)
 
 

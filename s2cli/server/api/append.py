@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s2cli.errors import ApiError, FencingTokenMismatchError, FrameError, S2Error, SeqNumMismatchError
+from s2cli.server.api.acks import ack, positions
 from s2cli.server.api.append_body import proto_steps
 from s2cli.server.api.error_answers import error_response
-from s2cli.server.api.media import JSON, PROTOBUF, SESSION_HEADERS, Media
+from s2cli.server.api.media import SESSION_HEADERS, Media
 from s2cli.server.api.request_body import decode_body, identify
 from s2cli.server.core.batch import Batch
 from s2cli.server.core.encryption import seal_of
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from s2cli.wire.configs import Layer
     from s2cli.wire.frames import Frame
 
-    Positions = tuple[int, int, int, int, int, int]
-
 Result = TypeVar("Result")
 
 # A session that has failed ends when its client has stopped sending for the first time, or after the second.
@@ -56,35 +55,6 @@ FRAME_TIMEOUT_S = 30.0
 # Then others have a turn of the loop: what one piece of a body brings may take long, and many may come at once.
 INPUTS_IN_A_ROW = 8
 TURN_S = 0.0005
-
-_JSON_ACK = (
-    b'{"start":{"seq_num":%d,"timestamp":%d},"end":{"seq_num":%d,"timestamp":%d},"tail":{"seq_num":%d,"timestamp":%d}}'
-)
-
-
-def _positions(admitted: Admitted) -> Positions:
-    """Start, end and tail of an acknowledgement, each with its timestamp."""
-    chunk, stream = admitted.chunk, admitted.stream
-    return (
-        chunk.first_seq_num,
-        admitted.first_timestamp,
-        chunk.end_seq_num,
-        chunk.last_timestamp,
-        stream.tail_seq_num,
-        stream.tail_timestamp,
-    )
-
-
-def _ack(media: Media, positions: Positions) -> tuple[bytes, bytes]:
-    """The answer to a unary append: its content type, and its body."""
-    if media.wants_protobuf:
-        return PROTOBUF, encode_ack(*positions)
-    return JSON, _JSON_ACK % positions
-
-
-def json_ack(admitted: Admitted) -> bytes:
-    """The body of the answer to an append in JSON that is durable (protocol section 4.3)."""
-    return _JSON_ACK % _positions(admitted)
 
 
 async def append(server: Server, exchange: Exchange, basin: str, name: str) -> None:
@@ -120,14 +90,36 @@ async def _append_one(server: Server, exchange: Exchange, basin: str, name: str,
         await _append_once(server, exchange, (basin, name, layer), (data, batch), media)
         return
     del data  # whoever waits for room holds the batch alone
+
+    def answer(admitted: Admitted) -> bool:
+        exchange.answer(200, *ack(media, positions(admitted)))
+        return True
+
+    if server.streams.find(basin, name) is None and await _append_to_new(server, (basin, name, layer), batch, answer):
+        return
     stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
-
-    def answer(admitted: Admitted) -> None:
-        exchange.answer(200, *_ack(media, _positions(admitted)))
-
     request = _Request(answer)
     await _admit(stream, batch, request, seal)
     await request.done
+
+
+async def _append_to_new(
+    server: Server, target: tuple[str, str, Layer | None], batch: Batch, answer: Callable[[Admitted], bool]
+) -> bool:
+    """Whether the batch was appended to a stream that it has created."""
+    basin, name, layer = target
+    request = _Request(answer)
+
+    def on_present() -> None:
+        if not request.done.done():
+            request.done.set_result(False)
+
+    try:
+        if not server.streams.append_to_new(basin, name, layer or {}, batch, request, on_present):
+            return False
+    except S2Error:
+        return False  # what refuses it is told of the stream, which is created all the same
+    return await request.done
 
 
 async def _opened(
@@ -203,9 +195,9 @@ async def _append_once(
     async def execute(draft: Draft) -> Reply:
         def reply(admitted: Admitted) -> Reply:
             # It is written with the records: all that is known of the tail yet is that it is not before their end.
-            start, start_timestamp, end, end_timestamp, _, _ = _positions(admitted)
-            positions = start, start_timestamp, end, end_timestamp, end, end_timestamp
-            content_type, body = _ack(media, positions)
+            start, start_timestamp, end, end_timestamp, _, _ = positions(admitted)
+            written = start, start_timestamp, end, end_timestamp, end, end_timestamp
+            content_type, body = ack(media, written)
             return draft.reply(200, body, [], content_type)
 
         stream, seal = await _opened(server, basin, name, grant, layer, media, batch)
@@ -439,8 +431,8 @@ class _Session:
         if error is not None:
             self.end(error)
         else:
-            ack = encode_ack(*_positions(admitted))
-            self._acks.append(frame_header(len(ack), self._server.advice) + ack)
+            message = encode_ack(*positions(admitted))
+            self._acks.append(frame_header(len(message), self._server.advice) + message)
         return True
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""The short way of small appends: JSON, to a stream in memory, from clients that need no token.
+"""The short way of small appends: JSON, to a stream in memory or a new one, from clients that need no token.
 
 They are admitted and answered without a task, which saves a fifth of what an append costs. Whatever would have to wait
 or is to be refused goes the general way (append.py), as if nothing had been tried: so each error is said in one place.
@@ -6,16 +6,20 @@ or is to be refused goes the general way (append.py), as if nothing had been tri
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from s2cli.server.api.acks import json_ack
 from s2cli.server.api.addressing import basin_of, stream_name
-from s2cli.server.api.append import json_ack
 from s2cli.server.api.error_answers import error_response
 from s2cli.server.api.media import JSON
 from s2cli.server.api.routes import STREAMS_PREFIX
 from s2cli.server.core.turnstile import LARGE_BYTES, in_one_go
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
     from s2cli.errors import S2Error
     from s2cli.server.api.server import Server
     from s2cli.server.core.stream import Admitted
@@ -38,13 +42,17 @@ _SPECIAL = frozenset(
 
 
 class SmallAppends:
-    """For a server that asks for no tokens. `host_names` are None where any name is accepted."""
+    """For a server that asks for no tokens. `host_names` are None where any name is accepted; `answer` is the general
+    way."""
 
-    __slots__ = ("_host_names", "_server")
+    __slots__ = ("_answer", "_host_names", "_server")
 
-    def __init__(self, server: Server, host_names: HostNames | None) -> None:
+    def __init__(
+        self, server: Server, host_names: HostNames | None, answer: Callable[[Exchange], Coroutine[Any, Any, None]]
+    ) -> None:
         self._server = server
         self._host_names = host_names
+        self._answer = answer
 
     def take(self, exchange: Exchange) -> bool:
         """Admits the batch, and has it answered once it is durable. Returns False for a request that goes the general
@@ -71,18 +79,41 @@ class SmallAppends:
             if self._host_names is not None:
                 self._host_names.check(fields.get(b"host"))
             name = stream_name(path[len(STREAMS_PREFIX) : end])
-            stream = server.streams.find(basin_of(exchange, server.base_domain), name)
-            if stream is None or stream.cipher is not None or not stream.has_room:
+            basin = basin_of(exchange, server.base_domain)
+            stream = server.streams.find(basin, name)
+            if stream is None:
+                if not (server.streams.expects_new and self._append_to_new(basin, name, exchange, begun_s)):
+                    return False
+            elif stream.cipher is not None or not stream.has_room:
                 return False
-            batch = in_one_go(json_steps(exchange.whole))
-            stream.admit(batch, _Owner(server, exchange, begun_s))
+            else:
+                batch = in_one_go(json_steps(exchange.whole))
+                stream.admit(batch, _Owner(server, exchange, begun_s))
+                exchange.share.collected_bytes = exchange.untaken_bytes
+                exchange.take_whole()
         except Exception:  # noqa: BLE001 - the general way finds it once more, and says it
             return False
         exchange.operation = "append"
-        exchange.share.collected_bytes = exchange.untaken_bytes
-        exchange.take_whole()
         server.exchanges += 1
         return True
+
+    def _append_to_new(self, basin: str, name: str, exchange: Exchange, begun_s: float) -> bool:
+        """Whether the batch is on its way to a stream that it creates. If there is one of that name, the request goes
+        the general way after all."""
+        from s2cli.server.api.append_json import json_steps
+
+        server = self._server
+
+        def on_present() -> None:
+            exchange.begin(asyncio.get_running_loop(), self._answer_after_all)
+
+        batch = in_one_go(json_steps(exchange.whole))
+        owner = _CreatingOwner(server, exchange, begun_s)
+        return server.streams.append_to_new(basin, name, {}, batch, owner, on_present)
+
+    async def _answer_after_all(self, exchange: Exchange) -> None:
+        self._server.exchange_ended()  # it is counted once more
+        await self._answer(exchange)
 
 
 class _Owner:
@@ -111,3 +142,13 @@ class _Owner:
         return False
 
     def flush(self) -> None: ...
+
+
+class _CreatingOwner(_Owner):
+    """The owner of one that creates its stream. The body stays with the exchange until then."""
+
+    __slots__ = ()
+
+    def on_written(self, admitted: Admitted, error: S2Error | None) -> bool:
+        self._exchange.take_whole()
+        return super().on_written(admitted, error)

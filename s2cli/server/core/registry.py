@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from s2cli.server.core.auth import Grant
+    from s2cli.server.core.batch import Batch
     from s2cli.server.core.meters import Meters
     from s2cli.server.store.interface import Store
     from s2cli.wire.configs import Layer
@@ -38,19 +40,39 @@ log = logging.getLogger(CLIENT_LOG)
 # Streams that stay in memory while nobody uses them.
 MAX_IDLE_STREAMS = 1024
 
+_CREATES = attrgetter("creates")
+
 # The failure of one of a group is kept from the others, who would wait for ever.
 NOT_TOLD = "an append or a follower could not be told"
 
 
 class _Loading:
-    """A stream on its way into memory; `stale` if its row has changed meanwhile. Or one that is `closed` for now."""
+    """A stream on its way into memory; `stale` if its row has changed meanwhile. Or one that is `closed` for now, which
+    is looked up again then: where an append creates it, `on_present` is called if there was one of that name."""
 
-    __slots__ = ("closed", "done", "stale")
+    __slots__ = ("_done", "closed", "on_present", "stale")
 
-    def __init__(self, done: Future[Stream | None], *, closed: bool = False) -> None:
-        self.done = done
+    def __init__(self, *, closed: bool = False, on_present: Callable[[], None] | None = None) -> None:
         self.stale = False
         self.closed = closed
+        self.on_present = on_present
+        self._done: Future[Stream | None] | None = None  # somebody waits
+
+    @property
+    def done(self) -> Future[Stream | None]:
+        if self._done is None:
+            self._done = asyncio.get_running_loop().create_future()
+        return self._done
+
+    def end(self, stream: Stream | None = None, error: Exception | None = None) -> None:
+        """To be called once, when it is no more to be found."""
+        if self._done is None or self._done.done():
+            return
+        if error is None:
+            self._done.set_result(stream)
+        else:
+            self._done.set_exception(error)
+            self._done.exception()  # seen, even if nobody else waits
 
 
 class Creator(Protocol):
@@ -59,6 +81,10 @@ class Creator(Protocol):
     async def create_on_use(
         self, basin: str, name: str, use: str, layer: Layer, confirm: Callable[[], None]
     ) -> StreamRow | None: ...
+
+    def begin_creation(self, basin: str, name: str, layer: Layer) -> StreamRow | None: ...
+
+    def end_creation(self, basin: str) -> None: ...
 
     async def missing_stream(self, basin: str, name: str) -> ApiError: ...
 
@@ -74,6 +100,8 @@ class StreamRegistry:
         self._idle: deque[Stream] = deque()  # keeps them from being forgotten; the oldest first
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._basins_deleted = 0
+        # Whether an append to a stream that is not in memory most likely creates it: so it was the last time.
+        self.expects_new = False
         store.on_written = self._on_written
         store.on_stall = self._on_stall
         store.on_lost = self._on_lost
@@ -104,6 +132,7 @@ class StreamRegistry:
                 raise await self.resources.missing_stream(basin, name)
             basins_deleted = self._basins_deleted
             row = await self.resources.create_on_use(basin, name, create_on, layer or {}, confirm)
+            self.expects_new = row is not None
             if basins_deleted != self._basins_deleted:
                 continue  # it may have been this one, right before the stream was made
             if row is not None and not (self._known.get((basin, name)) or self._loading.get((basin, name))):
@@ -111,27 +140,80 @@ class StreamRegistry:
                 self._remember(stream)
                 return stream
 
+    def append_to_new(
+        self, basin: str, name: str, layer: Layer, batch: Batch, owner: Owner, on_present: Callable[[], None]
+    ) -> bool:
+        """Appends the batch to a stream that is not in memory and is created by it, both in one transaction, if that is
+        worth a try and nothing has to be waited for. Returns False if not, and raises what refuses the batch: then
+        nothing has happened. `owner` hears of it as with Stream.admit(), except where there was a stream of that name:
+        then `on_present` is called instead, and nothing was appended."""
+        key = basin, name
+        if not self.expects_new or key in self._loading or batch.commands:
+            return False
+        assert self.resources is not None
+        row = self.resources.begin_creation(basin, name, layer)
+        if row is None:
+            return False
+        stream = Stream(self.context, row, Lane(0), Tail(0, 0))
+        is_admitted = False
+        try:
+            if stream.has_room:
+                stream.admit(batch, owner, creates=row)
+                is_admitted = True
+        finally:
+            if not is_admitted:
+                self.resources.end_creation(basin)
+        if is_admitted:
+            self._loading[key] = _Loading(closed=True, on_present=on_present)
+        return is_admitted
+
+    def _on_created(self, admitted: Append, error: S2Error | None) -> bool:
+        """The store has spoken of a stream that was to be created. Returns False if there was one of that name."""
+        assert isinstance(admitted, Admitted)
+        stream, row = admitted.stream, admitted.creates
+        assert row is not None
+        loading = self._loading.pop(stream.key)
+        assert self.resources is not None
+        assert loading.on_present is not None
+        self.resources.end_creation(row.basin)
+        loading.end()
+        if error is not None:
+            return True
+        if not row.id:
+            self.expects_new = False
+            self.context.pending_bytes -= len(admitted.chunk.data)
+            loading.on_present()
+            return False
+        stream.on_created(row)
+        if loading.stale:  # its basin was deleted
+            stream.end(Admission.CLOSED, deletion_pending())
+        else:
+            self._remember(stream)
+        return True
+
     async def _load_once(self, basin: str, name: str) -> Stream | None:
         """The stream as it is stored; None where it is not there. Of several who want it, one loads it."""
         key = basin, name
         loading = self._loading.get(key)
         while loading is not None and loading.closed:
             await loading.done
+            if (stream := self.find(basin, name)) is not None:
+                return stream
             loading = self._loading.get(key)
-        if loading is None:
-            loading = self._loading[key] = _Loading(asyncio.get_running_loop().create_future())
-            try:
-                stream = await self._load(basin, name, loading)
-                if stream is not None:
-                    self._remember(stream)
-                loading.done.set_result(stream)
-            except BaseException as error:
-                loading.done.set_exception(error if isinstance(error, Exception) else ApiError("unavailable", "gone"))
-                loading.done.exception()  # seen, even if nobody else waits
-                raise
-            finally:
-                del self._loading[key]
-        return await loading.done
+        if loading is not None:
+            return await loading.done
+        loading = self._loading[key] = _Loading()
+        try:
+            stream = await self._load(basin, name, loading)
+            if stream is not None:
+                self._remember(stream)
+        except BaseException as error:
+            loading.end(error=error if isinstance(error, Exception) else ApiError("unavailable", "gone"))
+            raise
+        finally:
+            del self._loading[key]
+        loading.end(stream)
+        return stream
 
     async def _load(self, basin: str, name: str, loading: _Loading) -> Stream | None:
         store = self.context.store
@@ -163,14 +245,14 @@ class StreamRegistry:
         key = row.basin, row.name
         while (loading := self._loading.get(key)) is not None:
             await asyncio.wait([loading.done])
-        closing = self._loading[key] = _Loading(asyncio.get_running_loop().create_future(), closed=True)
+        closing = self._loading[key] = _Loading(closed=True)
         if (stream := self._known.pop(key, None)) is not None:
             stream.end(Admission.CLOSED, reloaded())
         try:
             yield
         finally:
             del self._loading[key]
-            closing.done.set_result(None)
+            closing.end()
 
     def created(self, row: StreamRow) -> None:
         """The stream is stored. A lookup that is under way may have found that it was not, and who made the stream may
@@ -229,6 +311,8 @@ class StreamRegistry:
         small append a turn of the loop."""
         touched: dict[Stream, None] = {}
         size_bytes = 0
+        if any(map(_CREATES, group)):
+            group = [append for append in group if append.creates is None or self._on_created(append, error)]
         for admitted in group:
             assert isinstance(admitted, Admitted)
             stream = admitted.stream

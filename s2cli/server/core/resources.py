@@ -263,6 +263,22 @@ class Resources:
         row, is_new = await self.create_stream(basin, name, layer, confirm)
         return row if is_new else None
 
+    def begin_creation(self, basin: str, name: str, layer: Layer) -> StreamRow | None:
+        """The row of a stream that an append may create, as it is to be stored; None where that cannot be said without
+        a wait, or the stream would be encrypted. Behind it, end_creation() is to be called once that is decided."""
+        row = self._store.known_basin(basin)
+        if row is None or row.deleted_at_ms is not None:
+            return None
+        config = row.config
+        if not config["create_stream_on_append"] or config["stream_cipher"] is not None:
+            return None
+        resolved = self._resolved(layer, config["default_stream_config"])
+        self._cleanup.begin_creation(basin)
+        return StreamRow(basin, name, resolved, self._clock_ms())
+
+    def end_creation(self, basin: str) -> None:
+        self._cleanup.end_creation(basin)
+
     async def missing_stream(self, basin: str, name: str) -> ApiError:
         """What to answer to a request for records where the stream is not there: it may be the basin that is missing
         (protocol section 13.6)."""

@@ -193,10 +193,12 @@ class Stream:
         owner: Owner,
         seal: Seal | None = None,
         reply: Callable[[Admitted], Reply] | None = None,
+        creates: StreamRow | None = None,
     ) -> None:
         """Give the batch its place and queue it for the disk; `owner` hears of it when it is durable. Raises what
         refuses it: then nothing has happened, but a reason of section 4.6 may stand on appends that are not durable
-        yet, so wait `until_durable` before saying it. `reply` makes the reply that becomes durable with the batch."""
+        yet, so wait `until_durable` before saying it. `reply` makes the reply that becomes durable with the batch.
+        `creates` is the row of the stream if it is created by this batch."""
         if self.admission is not _OPEN:
             assert self.failure is not None
             raise self.failure
@@ -236,6 +238,8 @@ class Stream:
             self._kept_ms = admitted.keep_ms = self._retention_ms
         if reply is not None:
             admitted.reply = reply(admitted)
+        if creates is not None:
+            admitted.creates = creates
         if batch.commands:
             self._obey(batch, first_seq_num, admitted)
         self.next_seq_num = end_seq_num
@@ -303,6 +307,10 @@ class Stream:
             await confirm(self.id)
 
     # What the registry calls, once the store has spoken.
+
+    def on_created(self, row: StreamRow) -> None:
+        """It is stored now, with this row."""
+        self.id, self.uid = row.id, row.uid
 
     def on_durable(self, admitted: Admitted) -> None:
         chunk = admitted.chunk

@@ -135,7 +135,8 @@ class Lane:
     lane: whatever is queued behind it fails too, since its sequence numbers would leave a gap, and the stream must be
     loaded again, with a new lane.
 
-    `queue` and `queued_bytes` belong to the engine; `broken`, the error that broke it, is for all to read.
+    `queue` and `queued_bytes` belong to the engine; `broken`, the error that broke it, is for all to read. `stream_id`
+    is 0 until the stream has an id (see `Append.creates`).
     """
 
     __slots__ = ("broken", "queue", "queued_bytes", "stream_id")
@@ -148,12 +149,13 @@ class Lane:
 
 
 class Append:
-    """One chunk on its way to the disk, with what becomes durable together with it: changes of the stream's row, and
-    the reply to the request."""
+    """One chunk on its way to the disk, with what becomes durable together with it: changes of the stream's row, or the
+    row itself, and the reply to the request."""
 
     __slots__ = (
         "arrived_at_ms",
         "chunk",
+        "creates",
         "expires_at_ms",
         "fencing_token",
         "keep_ms",
@@ -181,6 +183,9 @@ class Append:
         self.fencing_token = fencing_token
         self.trim_point = trim_point
         self.reply: Reply | None = None
+        # The stream that is created by this append, the first on its lane: once that is written, the row and the lane
+        # have its id; 0 says that there was a stream of that name, and nothing was written.
+        self.creates: StreamRow | None = None
 
 
 class Histogram:
@@ -259,6 +264,11 @@ class Store(Protocol):
         ...
 
     async def get_basin(self, name: str) -> BasinRow | None: ...
+
+    def known_basin(self, name: str) -> BasinRow | None:
+        """The basin, not to be changed, if it is known without a wait, and appends can create streams in it; always
+        None of an engine that does not do that."""
+        ...
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
         """At most `limit` basins in byte order, and whether more match."""
@@ -392,7 +402,8 @@ class Store(Protocol):
         ...
 
     def append(self, append: Append) -> None:
-        """Queue one chunk. `on_written` gets it later, durable or failed; also where this store has failed already."""
+        """Queue one chunk. `on_written` gets it later, durable or failed; also where this store has failed already.
+        With `creates` only where `known_basin` has found the basin in this turn of the loop."""
         ...
 
     async def tail(self, stream_id: int) -> Tail | None:

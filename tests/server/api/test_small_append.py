@@ -207,3 +207,146 @@ def test_a_failure_is_told(held, short_ways):
     status, body, _ = answers[0]
     assert (status, json.loads(body)["code"]) == (500, "storage")
     assert counted(server) == {200: 1, 500: 1}
+
+
+@pytest.fixture
+def creating(make_thread_server, short_ways):
+    """Appends to streams of a basin that creates them, where one was created before: `append(name, value, headers)`."""
+    server = make_thread_server()
+    config = {
+        "create_stream_on_append": True,
+        "default_stream_config": {"storage_class": "standard", "retention_policy": {"age": 1000}},
+    }
+    basin = server.create_basin(**config)
+
+    def append(name, value, headers=()):
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        return ask(server, request_of(basin, f"/v1/streams/{name}/records", body, headers))
+
+    def config_of(name):
+        return server.request("GET", f"/v1/streams/{name}", basin=basin).json()
+
+    def read(name):
+        answer = server.request("GET", f"/v1/streams/{name}/records?seq_num=0", basin=basin).json()
+        return [record.get("body") for record in answer["records"]]
+
+    append.server, append.basin, append.config_of, append.read = server, basin, config_of, read
+    assert append("first", {"records": [{}]})[0] == 200
+    short_ways.clear()
+    return append
+
+
+def test_what_creates_its_stream_is_answered_as_on_the_general_way(creating, short_ways):
+    value = {"records": [{"body": "x"}], "match_seq_num": 0, "fencing_token": ""}
+    short, general = creating("short", value), creating("general", value, GENERAL)
+    assert short_ways == [True, False]
+    assert short[0] == 200
+    assert without_times(short) == without_times(general)
+    assert creating.config_of("short") == creating.config_of("general") == creating.config_of("first")
+    assert creating.config_of("short")["storage_class"] == "standard"
+    for name in "short", "general":
+        assert creating(name, {"records": [{"body": "y"}]})[0] == 200
+        assert creating.read(name) == ["x", "y"]
+    assert counted(creating.server) == {200: 5}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"{",
+        {"records": []},
+        {"records": [{}], "match_seq_num": 7},
+        {"records": [{}], "fencing_token": "other"},
+    ],
+    ids=str,
+)
+def test_what_is_refused_of_a_new_stream_is_refused_as_on_the_general_way(creating, short_ways, value):
+    short, general = creating("short", value), creating("general", value, GENERAL)
+    assert short_ways == [False, False]
+    assert short == general
+    assert short[0] >= 400
+
+
+def test_commands_of_a_new_stream_count(creating):
+    fence = {"records": [{"headers": [["", "fence"]], "body": "token"}]}
+    assert creating("fenced", fence)[0] == 200
+    assert creating("fenced", {"records": [{}], "fencing_token": "other"})[0] == 412
+
+
+def test_a_stream_that_is_not_in_memory_is_found_after_all(creating, short_ways):
+    """It is taken for a new one; from then on it is looked for first."""
+    server = creating.server
+    server.create_stream(creating.basin, "present")
+    short_ways.clear()
+    assert creating("present", {"records": [{"body": "a"}]})[0] == 200
+    assert creating("present", {"records": [{"body": "b"}]})[0] == 200
+    assert creating("other", {"records": [{"body": "c"}]})[0] == 200
+    assert short_ways == [True, True, False]
+    assert creating.read("present") == ["a", "b"]
+    assert counted(server) == {200: 4}
+    assert server.request("GET", "/health").body == b"OK"
+
+
+def test_a_basin_that_does_not_create_streams_answers_so(creating, short_ways):
+    config = {"create_stream_on_append": False}
+    creating.server.request("PATCH", f"/v1/basins/{creating.basin}", json_body=config)
+    assert creating("new", {"records": [{}]})[0] == 404
+    creating.server.request("PATCH", f"/v1/basins/{creating.basin}", json_body={"create_stream_on_append": True})
+    assert creating("new", {"records": [{}]})[0] == 200
+    assert creating("newer", {"records": [{}]})[0] == 200
+    assert short_ways == [False, False, True]
+
+
+@pytest.mark.parametrize("headers", [(), tuple(GENERAL.items())], ids=["short", "general"])
+def test_many_who_create_one_stream_at_once_append_one_after_the_other(creating, headers):
+    start = threading.Barrier(16)
+    answers = []
+
+    def append(number):
+        start.wait()
+        answers.append(creating("busy", {"records": [{"body": str(number)}]}, headers))
+
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert [status for status, _, _ in answers] == [200] * 16
+    assert sorted(json.loads(body)["start"]["seq_num"] for _, body, _ in answers) == list(range(16))
+    assert sorted(map(int, creating.read("busy"))) == list(range(16))
+
+
+def test_a_failure_of_a_creation_is_told(held, short_ways):
+    server, basin, store = held
+    store.holding.clear()
+    server.request("PATCH", f"/v1/basins/{basin}", json_body={"create_stream_on_append": True})
+    assert ask(server, request_of(basin, "/v1/streams/one/records", b'{"records":[{}]}'))[0] == 200
+    store.holding.set()
+    answers = []
+    request = request_of(basin, "/v1/streams/two/records", b'{"records":[{}]}')
+    waiting = threading.Thread(target=lambda: answers.append(ask(server, request)))
+    waiting.start()
+    until(lambda: store.held)
+    assert short_ways[-1]
+    server.loop.call_soon_threadsafe(store.refuse)
+    waiting.join(TIMEOUT_S)
+    status, body, _ = answers[0]
+    assert (status, json.loads(body)["code"]) == (500, "storage")
+    store.holding.clear()
+    assert ask(server, request)[0] == 200
+    assert counted(server) == {200: 2, 500: 1}
+
+
+def test_a_client_that_leaves_while_its_stream_is_created_leaves_nothing_behind(held, short_ways):
+    server, basin, store = held
+    store.holding.clear()
+    server.request("PATCH", f"/v1/basins/{basin}", json_body={"create_stream_on_append": True})
+    assert ask(server, request_of(basin, "/v1/streams/one/records", b'{"records":[{}]}'))[0] == 200
+    store.holding.set()
+    with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(request_of(basin, "/v1/streams/two/records", b'{"records":[{"body":"of one who left"}]}'))
+        until(lambda: store.held)
+    assert short_ways[-1]
+    server.loop.call_soon_threadsafe(store.release)
+    until(lambda: counted(server) == {200: 2})
+    assert b"of one who left" in server.request("GET", "/v1/streams/two/records?seq_num=0", basin=basin).body

@@ -5,9 +5,9 @@ import gc
 
 import pytest
 from support.holding import hold
-from support.stream_fakes import FakeOwner, FakeServer, batch
+from support.stream_fakes import FakeOwner, FakeServer, batch, trim
 
-from s2cli.errors import ApiError
+from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.server import Server
 from s2cli.server.core import registry as registry_module
 from s2cli.server.store.interface import BasinRow
@@ -204,3 +204,159 @@ def test_a_basin_that_two_have_marked_is_searched_once(tmp_path):
 
 async def no_others():
     return []
+
+
+class Asked(FakeOwner):
+    """The owner of an append to a stream that is to be created, and whether there was one."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = asyncio.Event()
+        self.was_present = False
+
+    def on_written(self, admitted, error):
+        self.told.set()
+        return super().on_written(admitted, error)
+
+    def on_present(self):
+        self.was_present = True
+        self.told.set()
+
+    def append_to_new(self, server, name="stream", *records, **conditions):
+        found = batch(*records or (b"a",), **conditions)
+        return server.streams.append_to_new("basin", name, {}, found, self, self.on_present)
+
+
+def with_new(directory, run):
+    """`run(server)` where the last append was to a stream that it created."""
+
+    async def main(server):
+        await server.streams.open("basin", "first", "append")
+        assert server.streams.expects_new
+        return await run(server)
+
+    asyncio.run(with_basin(directory, main))
+
+
+def test_an_append_that_creates_its_stream_goes_ahead_of_those_that_wait_for_it(tmp_path):
+    async def run(server):
+        go_on = await hold(server.streams.context.store)
+        owner, other = Asked(), Asked()
+        assert owner.append_to_new(server)
+        assert not other.append_to_new(server)  # somebody is at it
+        opening = asyncio.ensure_future(server.streams.open("basin", "stream", "append"))
+        reading = asyncio.ensure_future(server.streams.open("basin", "stream", None))
+        await asyncio.sleep(0)
+        assert server.streams.find("basin", "stream") is None
+        await go_on()
+        stream = await opening
+        assert stream is await reading is server.streams.find("basin", "stream")
+        ((admitted, error),) = owner.resolved
+        assert (error, admitted.stream, admitted.chunk.first_seq_num) == (None, stream, 0)
+        row = await server.streams.context.store.get_stream("basin", "stream")
+        assert (stream.id, stream.uid, stream.lane.stream_id, stream.tail_seq_num) == (row.id, row.uid, row.id, 1)
+        stream.admit(batch(b"b"), other)
+        await other.told.wait()
+        assert [chunk.first_seq_num for chunk in await server.streams.context.store.read(row.id, 0, 9, 100)] == [0, 1]
+
+    with_new(tmp_path, run)
+
+
+def test_an_append_to_a_stream_that_is_there_after_all_is_not_made(tmp_path):
+    async def run(server):
+        go_on = await hold(server.streams.context.store)
+        making = asyncio.ensure_future(server.resources.create_stream("basin", "stream", {}, nothing))
+        owner = Asked()
+        await asyncio.sleep(0)
+        assert owner.append_to_new(server)
+        await go_on()
+        await owner.told.wait()
+        assert (owner.was_present, owner.resolved) == (True, [])
+        assert (await making)[1]
+        assert server.streams.context.pending_bytes == 0
+        assert not server.streams.expects_new
+        stream = await server.streams.open("basin", "stream", None)
+        assert (stream.next_seq_num, stream.tail_seq_num) == (0, 0)
+
+    with_new(tmp_path, run)
+
+
+def test_a_stream_created_by_an_append_behind_the_deletion_of_its_basin_is_not_open(tmp_path):
+    async def run(server):
+        go_on = await hold(server.streams.context.store)
+        deletion = asyncio.ensure_future(server.resources.delete_basin("basin", nothing, nothing))
+        await asyncio.sleep(0)
+        owner = Asked()
+        assert owner.append_to_new(server)
+        opening = asyncio.ensure_future(server.streams.open("basin", "stream", "append"))
+        await go_on()
+        await deletion
+        await owner.told.wait()
+        assert await code_of(opening) == "stream_deletion_pending"
+        ((admitted, _),) = owner.resolved
+        with pytest.raises(ApiError):
+            admitted.stream.admit(batch(b"b"), owner)
+
+    with_new(tmp_path, run)
+
+
+@pytest.mark.parametrize("conditions", [{"match_seq_num": 1}, {"fencing_token": "other"}], ids=str)
+def test_an_append_that_is_refused_creates_nothing(tmp_path, conditions):
+    async def run(server):
+        with pytest.raises(S2Error):
+            Asked().append_to_new(server, "stream", b"a", **conditions)
+        assert await server.streams.context.store.get_stream("basin", "stream") is None
+        owner = Asked()
+        assert owner.append_to_new(server, "stream", b"a", match_seq_num=0, fencing_token="")
+        await owner.told.wait()
+        assert len(owner.resolved) == 1
+        # Nobody is in the way of the removal of the basin.
+        await server.resources.delete_basin("basin", nothing, nothing)
+        await server.cleanup.start()
+        while await server.streams.context.store.get_basin("basin") is not None:
+            await asyncio.sleep(0)
+        await server.cleanup.stop()
+
+    with_new(tmp_path, run)
+
+
+def test_what_cannot_be_said_at_once_is_not_tried(tmp_path):
+    async def run(server):
+        owner = Asked()
+        assert not owner.append_to_new(server, "stream", trim(0))
+        config = {"default_stream_config": {}, "stream_cipher": "aes-256-gcm", "create_stream_on_append": True}
+        for change in {"create_stream_on_append": False}, {"stream_cipher": "aes-256-gcm"}:
+            await server.resources.reconfigure_basin(
+                "basin", lambda _, change=change: {**config, "stream_cipher": None, **change}, nothing, nothing
+            )
+            assert not owner.append_to_new(server)  # the basin was changed
+            await server.resources.basin("basin")
+            assert not owner.append_to_new(server)
+        await server.resources.reconfigure_basin("basin", lambda _: {**config, "stream_cipher": None}, nothing, nothing)
+        await server.resources.basin("basin")
+        server.streams.expects_new = False
+        assert not owner.append_to_new(server)
+        server.streams.expects_new = True
+        assert owner.append_to_new(server)
+        await owner.told.wait()
+
+    with_new(tmp_path, run)
+
+
+def test_a_stream_that_cannot_be_created_is_told_to_its_owner(tmp_path, monkeypatch):
+    async def run(server):
+        def refuse(*_):
+            raise ApiError("quota_exhausted", "no more of these")
+
+        owner = Asked()
+        with monkeypatch.context() as patch:
+            patch.setattr("s2cli.server.store.sqlite.resource_rows.insert_stream", refuse)
+            assert owner.append_to_new(server)
+            await owner.told.wait()
+        ((_, error),) = owner.resolved
+        assert error.code == "quota_exhausted"
+        assert server.streams.context.pending_bytes == 0
+        stream = await server.streams.open("basin", "stream", "append")
+        assert stream.tail_seq_num == 0
+
+    with_new(tmp_path, run)

@@ -176,6 +176,9 @@ class BucketStore:
         entry = await self._catalogue.basin(name)
         return None if entry is None else replace(entry.row)
 
+    def known_basin(self, name: str) -> None:
+        return None
+
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
         rows, has_more = await self._catalogue.list_basins(prefix, start_after, limit)
         return [replace(row) for row in rows], has_more

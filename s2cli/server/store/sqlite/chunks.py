@@ -68,22 +68,26 @@ def insert(connection: sqlite3.Connection, group: list[Append], tails: Ends | No
     ):
         connection.execute(_INSERTS[len(group)], _values(group))
     else:
-        in_transaction(connection, lambda connection: _insert_rows(connection, group, tails))
+        in_transaction(connection, lambda connection: insert_rows(connection, group, tails))
 
 
-def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Ends | None) -> None:
+def insert_rows(connection: sqlite3.Connection, group: list[Append], tails: Ends | None) -> None:
+    """`insert` in a transaction that has begun."""
     at = 0
     while at < len(group):
         for size in _SIZES:
             rows = group[at : at + size]
-            if size == 1 or (len(rows) == size and sum([len(append.chunk.data) for append in rows]) <= STATEMENT_BYTES):
-                connection.execute(_INSERTS[size], _values(rows))
-                at += size
+            is_all = len(rows) == len(group)
+            if size == 1 or (
+                (len(rows) == size or is_all) and sum([len(append.chunk.data) for append in rows]) <= STATEMENT_BYTES
+            ):
+                connection.execute(_INSERTS[len(rows)], _values(rows))
+                at += len(rows)
                 break
     for append in group:
-        if append.keep_ms is not None:
+        if append.keep_ms is not None and append.creates is None:
             first_id = chunk_id(append.lane.stream_id, append.chunk.end_seq_num - 1)
-            _begin_run(connection, first_id, append.keep_ms, append.expires_at_ms)
+            begin_runs(connection, [(first_id, append.keep_ms, append.expires_at_ms)])
             _change_stream(connection, append, "keep=?", append.keep_ms)
         if append.fencing_token is not None:
             _change_stream(connection, append, "fencing_token=?", append.fencing_token)
@@ -96,10 +100,13 @@ def _insert_rows(connection: sqlite3.Connection, group: list[Append], tails: End
         note_tails(connection, {**tails, **ends_of(group)})
 
 
-def _begin_run(connection: sqlite3.Connection, first_id: int, keep_ms: int, expires_at_ms: int) -> None:
-    """From the chunk with this id on the stream has another retention; 0 is for ever."""
-    due = expires_at_ms if keep_ms else None
-    connection.execute("INSERT OR REPLACE INTO run(id, keep, due) VALUES(?,?,?)", (first_id, keep_ms, due))
+def begin_runs(connection: sqlite3.Connection, runs: list[tuple[int, int, int]]) -> None:
+    """From the chunk with this id on its stream has another retention, 0 for ever; the chunk expires then."""
+    for at in range(0, len(runs), STATEMENT_ROWS):
+        some = runs[at : at + STATEMENT_ROWS]
+        values = [value for row_id, keep_ms, due in some for value in (row_id, keep_ms, due if keep_ms else None)]
+        rows = ",".join(["(?,?,?)"] * len(some))
+        connection.execute(f"INSERT OR REPLACE INTO run(id, keep, due) VALUES{rows}", values)
 
 
 def _change_stream(connection: sqlite3.Connection, append: Append, changes: str, *values: Any) -> None:
@@ -118,9 +125,11 @@ def _values(group: list[Append]) -> list[Any]:
 
 
 def ends_of(group: Iterable[Append]) -> Ends:
-    """Where the streams of a group end behind it."""
+    """Where the streams of a group end behind it; of those that it creates the rows say so."""
     return {
-        append.lane.stream_id: (append.chunk.end_seq_num, to_signed(append.chunk.last_timestamp)) for append in group
+        append.lane.stream_id: (append.chunk.end_seq_num, to_signed(append.chunk.last_timestamp))
+        for append in group
+        if append.creates is None
     }
 
 

@@ -36,13 +36,13 @@ from s2cli.server.store.sqlite import chunks, expiry, life, loss, metric_rows, r
 from s2cli.server.store.sqlite.disk import BALLAST_BYTES, LOOK_S, Ballast, Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.hidden import Kind
 from s2cli.server.store.sqlite.inspection import Inspection
-from s2cli.server.store.sqlite.keys import chunk_id
 from s2cli.server.store.sqlite.known_basins import KnownBasins
 from s2cli.server.store.sqlite.lanes import SMALL_LANE_BYTES
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.operations import Operation, Together
 from s2cli.server.store.sqlite.page_copy import PageCopy
 from s2cli.server.store.sqlite.reader import Gate, Reader
+from s2cli.server.store.sqlite.resource_rows import Beginning
 from s2cli.server.store.sqlite.schema import FILE_NAME, open_reader, open_writer
 from s2cli.server.store.sqlite.writer import STALL_S, Writer
 
@@ -90,7 +90,9 @@ class SqliteStore:
             connection = open_writer(directory, durable=not temporary)
         self.room = Room(connection, directory, ballast)
         self._marker = None if temporary else Marker(directory / FILE_NAME, life.read(connection))
-        self._writer = Writer(connection, loop, gate, self.room, self._group_written, self._marker)
+        self._writer = Writer(
+            connection, loop, gate, self.room, self._group_written, self._insert_streams, self._marker
+        )
         self._arrived: list[Append] = []  # in this turn of the loop
         self._basins = KnownBasins()
         self._reader = Reader(open_reader(directory), loop, gate)
@@ -238,6 +240,9 @@ class SqliteStore:
         if found is None:
             (await self._inspection.hidden()).refuse(Kind.BASIN, (name.encode(),))
         return found
+
+    def known_basin(self, name: str) -> BasinRow | None:
+        return self._basins.find(name) if self._inspection.all_found and self._loss is None else None
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
         first, beyond = resource_rows.names_within(prefix, start_after)
@@ -389,8 +394,10 @@ class SqliteStore:
             lambda connection: self._insert_streams(connection, [row])[0], reply=reply, grows=True, together=together
         )
 
-    def _insert_streams(self, connection: sqlite3.Connection, rows: list[StreamRow]) -> list[StreamRow | None]:
-        present, self._lowest_free_id = resource_rows.insert_streams(connection, rows, self._lowest_free_id)
+    def _insert_streams(
+        self, connection: sqlite3.Connection, rows: list[StreamRow], beginnings: Sequence[Beginning] = ()
+    ) -> list[StreamRow | None]:
+        present, self._lowest_free_id = resource_rows.insert_streams(connection, rows, self._lowest_free_id, beginnings)
         return present
 
     async def update_stream(
@@ -426,10 +433,7 @@ class SqliteStore:
                 return False
             if chunks.delete_slice(connection, stream_id, MAX_SEQ_NUM):
                 return True
-            connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
-            first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
-            connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
-            connection.execute("DELETE FROM gone WHERE id >= ? AND id < ?", (first, end))
+            resource_rows.remove_stream(connection, stream_id)
             self._lowest_free_id = min(self._lowest_free_id, stream_id)
             return False
 

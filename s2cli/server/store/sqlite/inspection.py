@@ -31,6 +31,7 @@ class Inspection:
 
     def __init__(self, reader: Reader, lost_ends: Mapping[int, int], note_tails: Callable[[set[int]], None]) -> None:
         self.places: list[str] = []
+        self.all_found = False  # all names were checked, and none is hidden
         self._reader = reader
         loop = asyncio.get_running_loop()
         self._names = loop.create_task(self._look_at_names())
@@ -50,6 +51,7 @@ class Inspection:
         found = await self._look(hidden.find)
         for place, problem in found.problems():
             self._note(place, problem)
+        self.all_found = not found
         return found
 
     async def _look_at_ends(self, lost_ends: Mapping[int, int], note_tails: Callable[[set[int]], None]) -> None:

@@ -16,6 +16,10 @@ class KnownBasins:
         self._rows: dict[str, BasinRow] = {}
         self._changes = 0
 
+    def find(self, name: str) -> BasinRow | None:
+        """The basin if it is in memory; the row is not to be changed."""
+        return self._rows.get(name)
+
     async def get(self, name: str, read: Callable[[], Awaitable[BasinRow | None]]) -> BasinRow | None:
         """The basin, from the disk if need be. The row is the caller's own."""
         if (known := self._rows.get(name)) is not None:

@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sqlite3
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_SEQ_NUM, MAX_STREAMS, BasinRow, StreamRow, TokenRow
@@ -86,7 +87,20 @@ def list_streams(
     return [_stream_row(row) for row in rows[:limit]], len(rows) > limit
 
 
-def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int) -> StreamRow | None:
+class Beginning(NamedTuple):
+    """What the row of a new stream says of the append that creates it, if one does: as it is stored."""
+
+    next_seq_num: int = 0
+    last_ts: int = 0
+    keep_ms: int | None = None
+
+
+EMPTY = Beginning()
+
+
+def insert_stream(
+    connection: sqlite3.Connection, row: StreamRow, lowest_id: int, beginning: Beginning = EMPTY
+) -> StreamRow | None:
     """The stream that has the name already; None, and `row` has an id, if it was inserted. `lowest_id`: no id below it
     is free, but for those that were given in transactions that were rolled back."""
     stream_id = lowest_id
@@ -99,7 +113,7 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
         if (present := get_stream(connection, row.basin, row.name)) is not None:
             return present
         raise ApiError("quota_exhausted", f"this server cannot hold more than {MAX_STREAMS - 1} streams")
-    values = _new_values(row, stream_id)
+    values = _new_values(row, stream_id, os.urandom(UID_BYTES), beginning)
     # Mostly the name is free: nothing is looked up before.
     if insert_sealed(connection, "stream", [values], unless="basin, name"):
         row.id, row.uid = stream_id, values[-1]
@@ -108,41 +122,46 @@ def insert_stream(connection: sqlite3.Connection, row: StreamRow, lowest_id: int
 
 
 def insert_streams(
-    connection: sqlite3.Connection, rows: list[StreamRow], lowest_id: int
+    connection: sqlite3.Connection, rows: list[StreamRow], lowest_id: int, beginnings: Sequence[Beginning] = ()
 ) -> tuple[list[StreamRow | None], int]:
-    """What `insert_stream` returns of each, and the next `lowest_id`. With few statements, if no name is there
-    already."""
+    """What `insert_stream` returns of each, and the next `lowest_id`. With few statements, if no name is there already.
+    Without `beginnings` all of them are empty."""
     present: list[StreamRow | None] = []
+    new = [*zip(rows, beginnings or [EMPTY] * len(rows), strict=True)]
     for begin in range(0, len(rows), STREAMS_IN_A_STATEMENT):
-        some = rows[begin : begin + STREAMS_IN_A_STATEMENT]
+        some = new[begin : begin + STREAMS_IN_A_STATEMENT]
         if _insert_new(connection, some, lowest_id):
             present += [None] * len(some)
             lowest_id += len(some)
             continue
-        for row in some:
-            present.append(insert_stream(connection, row, lowest_id))
+        for row, beginning in some:
+            present.append(insert_stream(connection, row, lowest_id, beginning))
             lowest_id = max(lowest_id, row.id + 1)
     return present, lowest_id
 
 
-def _insert_new(connection: sqlite3.Connection, rows: list[StreamRow], lowest_id: int) -> bool:
+def _insert_new(connection: sqlite3.Connection, rows: list[tuple[StreamRow, Beginning]], lowest_id: int) -> bool:
     """Inserts all of them, or none if a name is there already or an id is not free."""
     beyond_id = lowest_id + len(rows)
     if len(rows) == 1 or beyond_id > MAX_STREAMS or not _are_behind_last(connection, lowest_id, len(rows)):
         return False
-    values = [_new_values(row, stream_id) for stream_id, row in enumerate(rows, lowest_id)]
+    noise = os.urandom(UID_BYTES * len(rows))  # each call would give the interpreter's lock away
+    uids = [noise[at : at + UID_BYTES] for at in range(0, len(noise), UID_BYTES)]
+    values = [
+        _new_values(row, lowest_id + number, uids[number], beginning) for number, (row, beginning) in enumerate(rows)
+    ]
     count = insert_sealed(connection, "stream", values, unless="basin, name")
     if count < len(rows):
         if count:  # what is there already must take no id
             connection.execute("DELETE FROM stream WHERE id >= ? AND id < ?", (lowest_id, beyond_id))
         return False
-    for row, (stream_id, *_, uid) in zip(rows, values, strict=True):
+    for (row, _), (stream_id, *_, uid) in zip(rows, values, strict=True):
         row.id, row.uid = stream_id, uid
     return True
 
 
-def _new_values(row: StreamRow, stream_id: int) -> tuple[Any, ...]:
-    """The columns of a stream in which nothing is yet, with a new uid, the last of them."""
+def _new_values(row: StreamRow, stream_id: int, uid: bytes, beginning: Beginning) -> tuple[Any, ...]:
+    """The columns of a new stream; `uid` is the last of them."""
     return (
         stream_id,
         row.basin.encode(),
@@ -152,9 +171,9 @@ def _new_values(row: StreamRow, stream_id: int) -> tuple[Any, ...]:
         row.created_at_ms,
         row.deleted_at_ms,
         row.request_key,
-        *(0, "", 0, 0, None, 0),
+        *(0, "", beginning.next_seq_num, beginning.last_ts, beginning.keep_ms, 0),
         first_check_ms(row.config, row.created_at_ms),
-        os.urandom(UID_BYTES),
+        uid,
     )
 
 
@@ -173,6 +192,14 @@ def is_stream(connection: sqlite3.Connection, stream_id: int, uid: bytes | None)
     """Whether the stream with this id is the one with this uid; None for one that was created before there were any:
     each that has got its id since then has one."""
     return bool(connection.execute("SELECT 1 FROM stream WHERE id=? AND uid IS ?", (stream_id, uid)).fetchone())
+
+
+def remove_stream(connection: sqlite3.Connection, stream_id: int) -> None:
+    """Removes all that is left of a stream without chunks."""
+    connection.execute("DELETE FROM stream WHERE id=?", (stream_id,))
+    first, end = chunk_id(stream_id, 0), chunk_id(stream_id + 1, 0)
+    connection.execute("DELETE FROM run WHERE id >= ? AND id < ?", (first, end))
+    connection.execute("DELETE FROM gone WHERE id >= ? AND id < ?", (first, end))
 
 
 def mark_streams(connection: sqlite3.Connection, basin: str, now_ms: int, limit: int) -> list[StreamRow]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from s2cli.server.store.interface import Append
 from s2cli.server.store.sqlite import chunks, life
+from s2cli.server.store.sqlite.creations import creates_any
 from s2cli.server.store.sqlite.disk import Room, is_full, is_of_the_disk
 from s2cli.server.store.sqlite.mark import Marker
 from s2cli.server.store.sqlite.reader import Gate
@@ -21,6 +22,9 @@ IDLE_CHECKPOINT_BYTES = 2 * 1024 * 1024
 # the file grows, a start reads it, and it should stay in the page cache.
 LOG_BYTES_A_STREAM = 256 * 1024
 MOST_LOG_BYTES = 16 * 1024 * 1024
+# About what operations write into the log together, and how much of that is not in it yet.
+OPERATION_PAGES = 16
+OPERATION_NEW_PAGES = 4
 # What is written with nearly every transaction, and the same each time: the pages above the last ones, and of indexes.
 COMMON_PAGES = 2
 
@@ -67,6 +71,10 @@ class WriteLog:
         self._log_bytes += log_bytes
         self._copy_bytes += copy_bytes
 
+    def grow_by_operations(self) -> None:
+        """Counts operations that are about to be made together, or the creations of a group."""
+        self.grow(OPERATION_PAGES * PAGE_BYTES, OPERATION_NEW_PAGES * PAGE_BYTES)
+
     def note_grown(self, stream_ids: Iterable[int]) -> None:
         """Notes that the rows of these streams do not have their tails."""
         for stream_id in stream_ids:
@@ -80,8 +88,11 @@ class WriteLog:
     def due_tails(self, group: list[Append], size_bytes: int) -> chunks.Ends | None:
         """Counts a group of so many bytes that is about to be written. Returns the ends of other streams, which must be
         written with it together with those of its own, if a checkpoint follows; else None."""
-        # The last page of each stream is written as a whole; `_ends` counts those that the log does not have yet.
-        last_pages = len({append.lane for append in group})
+        # The last page of each stream is written as a whole; `_ends` counts those that the log does not have yet. New
+        # streams lie side by side.
+        last_pages = len({append.lane for append in group if append.creates is None})
+        if creates_any(group):
+            self.grow_by_operations()
         self.grow(size_bytes + (last_pages + COMMON_PAGES) * PAGE_BYTES, size_bytes)
         return self._ends if self.is_large else None
 
@@ -92,16 +103,22 @@ class WriteLog:
         else:
             self._ends.update(chunks.ends_of(group))
 
-    def changed(self) -> None:
-        """Notes that a transaction is durable. To be called before anybody is told."""
+    def changed(self, group: list[Append]) -> None:
+        """Notes that a group is durable. To be called before anybody is told."""
         if self._marker is not None:
             self._marker.note()
+            if creates_any(group):
+                self._look_at_size(self._marker)
 
     def operated(self) -> None:
-        """As changed(), for a transaction of operations: how much each writes depends on its names."""
-        self.changed()
+        """As changed(), for a transaction of operations."""
         if self._marker is not None:
-            self._log_bytes = max(self._log_bytes, self._marker.log_pages * PAGE_BYTES)
+            self._marker.note()
+            self._look_at_size(self._marker)
+
+    def _look_at_size(self, marker: Marker) -> None:
+        """How much a creation writes depends on its name."""
+        self._log_bytes = max(self._log_bytes, marker.log_pages * PAGE_BYTES)
 
     def sync_mark(self) -> None:
         if self._marker is not None:

@@ -24,8 +24,9 @@ from typing import Any
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Append, Histogram
-from s2cli.server.store.sqlite import chunks, page_copy
+from s2cli.server.store.sqlite import chunks, creations, page_copy
 from s2cli.server.store.sqlite.cleaner import Cleaner
+from s2cli.server.store.sqlite.creations import InsertStreams
 from s2cli.server.store.sqlite.disk import (
     LOOK_S,
     Complaints,
@@ -45,9 +46,6 @@ from s2cli.server.store.sqlite.write_log import WriteLog
 from s2cli.server.store.sqlite.writer_messages import Expire, Message, NoteTails, Stop, Trim
 
 IDLE_S = 0.01
-# About what operations write into the log together, and how much of that is not in it yet.
-OPERATION_PAGES = 16
-OPERATION_NEW_PAGES = 4
 
 # A disk that has not answered for so long is not waited for: what comes is refused, and a stop proceeds without it.
 STALL_S = 10.0
@@ -67,6 +65,7 @@ class Writer:
         gate: Gate,
         room: Room,
         on_written: Callable[[list[Append], S2Error | None], None],
+        insert_streams: InsertStreams,
         marker: Marker | None = None,
     ) -> None:
         self.failure: str | None = None  # for good: nothing is written any more
@@ -77,6 +76,7 @@ class Writer:
         self._loop = loop
         self._room = room
         self._on_written = on_written
+        self._insert_streams = insert_streams
         self._log = WriteLog(connection, gate, room, marker)
         self._queue: SimpleQueue[Message] = SimpleQueue()
         self._lanes = Lanes()
@@ -275,7 +275,7 @@ class Writer:
                 self._commit_apart(group, behind, error)
             return
         self._room.found()
-        self._log.changed()
+        self._log.changed(group)
         self._tell(self._on_written, group, None)
         self.commit_times.add(time.perf_counter() - started_s)
         self._log.note_ends(group, with_tails=tails is not None)
@@ -290,11 +290,11 @@ class Writer:
 
     def _insert(self, group: list[Append], tails: chunks.Ends | None) -> None:
         try:
-            chunks.insert(self._connection, group, tails)
+            creations.insert(self._connection, group, tails, self._insert_streams)
         except sqlite3.Error as error:
             if not (is_full(error) and has_trim(group) and self._room.make()):
                 raise
-            chunks.insert(self._connection, group, tails)
+            creations.insert(self._connection, group, tails, self._insert_streams)
 
     def _no_room(self, group: list[Append], behind: Sequence[Append]) -> None:
         """Refuse the group; but if it is of several streams, what is small may pass by itself."""
@@ -366,7 +366,7 @@ class Writer:
         if grows and not self._room.may_grow():
             self._room.lack()
             raise self._refusal()
-        self._log.grow(OPERATION_PAGES * PAGE_BYTES, OPERATION_NEW_PAGES * PAGE_BYTES)
+        self._log.grow_by_operations()
         while True:
             try:
                 return chunks.in_transaction(self._connection, run)

@@ -88,8 +88,8 @@ def test_of_two_with_one_name_the_second_gets_the_first(tmp_path):
 def test_one_that_fails_takes_none_with_it(tmp_path, monkeypatch, transactions):
     insert_stream = resource_rows.insert_stream
 
-    def refuse_bad(connection, row, lowest_id):
-        present = insert_stream(connection, row, lowest_id)
+    def refuse_bad(connection, row, lowest_id, *beginning):
+        present = insert_stream(connection, row, lowest_id, *beginning)
         if row.name == "bad":
             raise ApiError("quota_exhausted", "no more of these")
         if row.name == "worse":
@@ -115,13 +115,13 @@ def test_an_error_of_the_disk_is_not_tried_again(tmp_path, monkeypatch, transact
     insert_stream = resource_rows.insert_stream
     calls = []
 
-    def fail(connection, row, lowest_id):
+    def fail(connection, row, lowest_id, *beginning):
         calls.append(row.name)
         if len(calls) == fails_at:
             error = sqlite3.OperationalError("of the disk")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error
-        return insert_stream(connection, row, lowest_id)
+        return insert_stream(connection, row, lowest_id, *beginning)
 
     async def run(bench):
         monkeypatch.setattr(resource_rows, "insert_stream", fail)
