@@ -1,6 +1,8 @@
 """Stores of both engines, for tests of what `Store` promises: each can be closed and opened again."""
 
 import asyncio
+import contextlib
+import json
 import random
 
 from support.waiting import TIMEOUT_S
@@ -38,6 +40,19 @@ class BucketStores:
         from s2cli.server.store.bucket.objects import Objects
 
         return BucketStore(Objects(self._objects), self.place)
+
+    @contextlib.asynccontextmanager
+    async def database(self, basin=BASIN):
+        """The database of the basin, taken from whoever has it."""
+        from s2cli.server.store.bucket.database import Database
+        from s2cli.server.store.bucket.objects import Objects
+
+        entry, _ = await Objects(self._objects).get(f"basins/{basin}")
+        opened = await Database.open(self.place, f"data/{basin}/{json.loads(entry)['uid']}")
+        try:
+            yield opened
+        finally:
+            await opened.close()
 
 
 STORES = {"sqlite": SqliteStores, "bucket": lambda _directory: BucketStores()}

@@ -366,7 +366,7 @@ class Stream:
 def _doubtful(doubt: str, next_seq_num: int) -> ApiError:
     return ApiError(
         "storage",
-        f"no appends: {doubt}: stop the server and run `s2 lite repair`",
+        f"no appends: {doubt}",
         without_effect=True,
         damaged=(next_seq_num, MAX_SEQ_NUM - 1),
     )

@@ -121,8 +121,8 @@ class Chunk:
 
 
 class Tail(NamedTuple):
-    """Where a stream ends. `doubt` says why it may have had more records than that: until a repair nothing may be
-    appended, for a sequence number is never given twice."""
+    """Where a stream ends. `doubt` says why it may have had more records than that, and what to do: until then nothing
+    may be appended, for a sequence number is never given twice."""
 
     next_seq_num: int
     last_timestamp: int

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from s2cli.errors import ApiError, S2Error
-from s2cli.server.store.bucket import chunk_table, metric_table, reply_table, retention, run_table, stream_table
+from s2cli.server.store.bucket import (
+    chunk_reads,
+    chunk_table,
+    hole_table,
+    metric_table,
+    reply_table,
+    retention,
+    run_table,
+    stream_table,
+)
 from s2cli.server.store.bucket.account_metrics import AccountMetrics
 from s2cli.server.store.bucket.catalogue import Catalogue
 from s2cli.server.store.bucket.changes import Changes
@@ -136,10 +145,7 @@ class BucketStore:
         return basin, await basin.change(run, reply=reply)
 
     async def confirm(self, stream_id: int) -> None:
-        async def nothing(_changes: Changes) -> None:
-            return None
-
-        await self._openings.of(stream_id).change(nothing)
+        await self._openings.of(stream_id).confirm()
 
     # Records.
 
@@ -161,14 +167,18 @@ class BucketStore:
         return await basin.change(run)
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
-        opened = self._openings.of(stream_id).database
-        return await chunk_table.read(
-            opened, local_id(stream_id), first_seq_num, end_seq_num, max_bytes, self.clock_ms()
-        )
+        opened = self._openings.of(stream_id)
+        async with _owned(opened):
+            return await chunk_reads.read(
+                opened.database, local_id(stream_id), first_seq_num, end_seq_num, max_bytes, self.clock_ms()
+            )
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
-        opened = self._openings.of(stream_id).database
-        return await chunk_table.find_timestamp(opened, local_id(stream_id), timestamp, first_seq_num, end_seq_num)
+        opened = self._openings.of(stream_id)
+        async with _owned(opened):
+            return await chunk_reads.find_timestamp(
+                opened.database, local_id(stream_id), timestamp, first_seq_num, end_seq_num
+            )
 
     # Basins.
 
@@ -290,6 +300,7 @@ class BucketStore:
                 return True
             if with_row:
                 await run_table.remove(changes, stored.row.id)
+                await hole_table.remove(changes, stored.row.id)
                 stream_table.remove(changes, stored)
             return False
 
@@ -368,14 +379,11 @@ class BucketStore:
         return reply
 
     async def save_reply(self, basin: str, reply: Reply) -> None:
-        async def nothing(_changes: Changes) -> None:
-            return None
-
-        opened = None
-        if basin:
-            opened, _ = await self._in_basin(basin, nothing, None, reply)
+        opened = await self._openings.get(basin) if basin else None
         if opened is None:
             await self._catalogue.save_reply(reply)
+        else:
+            await opened.confirm(reply)
 
     # Metrics.
 
@@ -433,3 +441,15 @@ class BucketStore:
 
     async def copy(self, path: Path, progress: CopyProgress) -> None:
         raise ApiError("invalid", "what is in a bucket is copied by `s2 copy`, not by a backup")
+
+
+@contextlib.asynccontextmanager
+async def _owned(basin: OpenBasin) -> AsyncIterator[None]:
+    """That something is damaged or cannot be read is told of what is ours alone: a new owner deletes what it has no use
+    for."""
+    try:
+        yield
+    except ApiError as error:
+        if error.code == "storage":
+            await basin.confirm()
+        raise

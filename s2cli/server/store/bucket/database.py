@@ -51,6 +51,13 @@ class DatabaseLostError(ApiError):
         self.is_taken = is_taken
 
 
+class UnreadableError(ApiError):
+    """An object of the database is damaged or missing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("storage", f"what is in the bucket cannot be read: {reason}")
+
+
 @dataclass
 class Place:
     """Where databases are: the root of the bucket for SlateDB, its settings (dotted name -> JSON), and the memory that
@@ -110,6 +117,8 @@ class Database:
         try:
             async with _answering():
                 return cls(library, await builder.build())
+        except library.Error.Data as error:
+            raise UnreadableError(error.message) from error
         except library.Error as error:
             raise ApiError("unavailable", f"the basin cannot be opened in the bucket: {error.message}") from error
 
@@ -151,12 +160,13 @@ class Database:
                 found += [(row.key, row.value) for row in batch]
         return found
 
-    async def rows(self, first: bytes, end: bytes) -> Rows:
-        """What is durable between the keys."""
+    async def rows(self, first: bytes, end: bytes, *, read_ahead_bytes: int = READ_AHEAD_BYTES) -> Rows:
+        """What is durable between the keys. Raises UnreadableError for what is read ahead, too."""
         if first >= end:
             return Rows(None, self._reading)
         async with self._reading():
-            return Rows(await self._rows(first, end, self._library.DurabilityLevel.REMOTE), self._reading)
+            level = self._library.DurabilityLevel.REMOTE
+            return Rows(await self._rows(first, end, level, read_ahead_bytes=read_ahead_bytes), self._reading)
 
     async def _rows(
         self,
@@ -209,6 +219,8 @@ class Database:
         except library.Error.Closed as error:
             self._lost = self._lost or self._over(error.reason, error.message)
             raise self._lost from error
+        except library.Error.Data as error:
+            raise UnreadableError(error.message) from error
         except library.Error as error:
             raise ApiError("storage", f"the bucket cannot be read: {error.message}") from error
 

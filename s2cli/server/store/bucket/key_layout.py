@@ -14,6 +14,7 @@ bytes, the first one first, so that keys are in their order.
 | `e` due, id | a stream of which it is then to be seen whether it is empty |
 | `g` deleted at, id | a stream that is marked as deleted |
 | `d` id | a trim of which chunks may be left |
+| `h` id, first sequence number | where a hole (hole_table.py) ends, eight bytes |
 | `q` key | JSON: a reply |
 | `y` stored at, key | a reply, by its age |
 | `m` stream, NUL, series, NUL, hour | JSON: a value for each minute of that hour (metric_table.py) |
@@ -29,10 +30,11 @@ FORMAT_KEY = b"f"
 OWNER_KEY = b"o"
 NEXT_ID_KEY = b"n"
 STREAM, STREAM_BY_ID, CHUNK, RUN_OF_STREAM, RUN_DUE = b"s", b"i", b"c", b"r", b"x"
-LOOK, DELETING, TRIM, REPLY, REPLY_BY_AGE, METRIC = b"e", b"g", b"d", b"q", b"y", b"m"
+LOOK, DELETING, TRIM, HOLE, REPLY, REPLY_BY_AGE, METRIC = b"e", b"g", b"d", b"h", b"q", b"y", b"m"
 
-# What precedes the data of a chunk: records, metered bytes, last timestamp, when it expires (0: never), its kind.
-CHUNK_HEAD = struct.Struct(">IQQQB")
+# What precedes the data of a chunk: records, metered bytes, last timestamp, when it expires (0: never), its kind, and a
+# checksum of its key and all the rest (chunk_value.py).
+CHUNK_HEAD = struct.Struct(">IQQQBI")
 # A run: the retention in ms (0: for ever), and when the first of its chunks expires (0: never).
 RUN = struct.Struct(">QQ")
 

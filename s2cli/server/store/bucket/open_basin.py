@@ -126,6 +126,15 @@ class OpenBasin:
         self._put(Operation(run, future, reply, made))
         return await future
 
+    async def confirm(self, reply: Reply | None = None) -> None:
+        """Return when it is certain that the basin was ours after the call, with all that was queued before; see
+        Operation. Raises ApiError."""
+
+        async def nothing(_changes: Changes) -> None:
+            return None
+
+        await self.change(nothing, reply=reply)
+
     def _put(self, item: Append | Operation) -> None:
         self._queue.append(item)
         if self.lost is not None:

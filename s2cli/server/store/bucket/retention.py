@@ -6,11 +6,11 @@ Chunks carry the time at which they expire. It grows along a stream as long as t
 
 from __future__ import annotations
 
-from s2cli.server.store.bucket import chunk_table, stream_table
+from s2cli.server.store.bucket import chunk_table, hole_table, stream_table
 from s2cli.server.store.bucket.changes import Changes, Readable
+from s2cli.server.store.bucket.chunk_value import decode_chunk
 from s2cli.server.store.bucket.key_layout import (
     CHUNK,
-    CHUNK_HEAD,
     LOOK,
     RUN,
     RUN_DUE,
@@ -59,15 +59,25 @@ async def expire_slice(changes: Changes, basin: str, now_ms: int, minute_ms: int
     # Of an emptied run at the end of its stream: what comes will stay for so long. Any other one is over.
     due_ms = None if following else now_ms + keep_ms
     taken = size_bytes = last_ms = 0
-    for _, value in rows:
-        expires_at_ms = CHUNK_HEAD.unpack_from(value)[3]
+    hole: tuple[int, int] | None = None
+    for number, (key, value) in enumerate(rows, 1):
+        chunk, expires_at_ms, damage = decode_chunk(key, value)
+        if damage is not None:
+            continue  # it goes with the next one: when it expires nobody knows
         if expires_at_ms > now_ms or size_bytes >= chunk_table.SLICE_BYTES:
             due_ms = expires_at_ms
             break
-        taken, size_bytes, last_ms = taken + 1, size_bytes + len(value), expires_at_ms
+        taken, size_bytes, last_ms = number, size_bytes + len(value), expires_at_ms
+        hole = chunk.first_seq_num if hole is None else hole[0], chunk.end_seq_num
     else:
+        if hole is None:
+            taken = len(rows)
         if len(rows) == chunk_table.SLICE_ROWS:
             due_ms = now_ms
+        elif taken < len(rows):
+            due_ms = now_ms + keep_ms
+    if hole is not None:
+        await hole_table.add(changes, stream_id, *hole)
     await chunk_table.delete(changes, basin, stream_id, rows[:taken], last_ms - keep_ms, minute_ms)
     if due_ms is None:
         changes.delete(run_key)
@@ -122,7 +132,7 @@ async def _last_expiry(changes: Changes, row: StreamRow, now_ms: int) -> int | N
     end = numbered(CHUNK, row.id, MAX_SEQ_NUM)
     while rows := await changes.scan(first, end, LIVE_ROWS, is_descending=True):
         for key, value in rows:
-            expires_at_ms: int = CHUNK_HEAD.unpack_from(value)[3]
+            expires_at_ms = decode_chunk(key, value).expires_at_ms
             if not expires_at_ms or expires_at_ms > now_ms:
                 return expires_at_ms
             end = key

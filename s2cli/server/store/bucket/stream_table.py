@@ -42,15 +42,15 @@ class Stored:
         self.look_at_ms = look_at_ms
 
 
-async def get(changes: Changes, basin: str, name: str) -> Stored | None:
-    value = await changes.get(STREAM + name.encode())
+async def get(readable: Readable, basin: str, name: str) -> Stored | None:
+    value = await readable.get(STREAM + name.encode())
     return None if value is None else _decoded(basin, name, value)
 
 
-async def by_id(changes: Changes, basin: str, stream_id: int, uid: bytes | None = None) -> Stored | None:
+async def by_id(readable: Readable, basin: str, stream_id: int, uid: bytes | None = None) -> Stored | None:
     """The stream with this id, and with this uid if one is given."""
-    name = await changes.get(numbered(STREAM_BY_ID, stream_id))
-    found = None if name is None else await get(changes, basin, name.decode())
+    name = await readable.get(numbered(STREAM_BY_ID, stream_id))
+    found = None if name is None else await get(readable, basin, name.decode())
     return None if found is None or (uid is not None and found.row.uid != uid) else found
 
 

@@ -32,6 +32,8 @@ WAIT_S = 0.5
 EXPIRED_IN_A_ROW = 2000
 STREAMS_IN_A_ROW = 1000
 
+_REPAIR = " on disk: stop the server and run `s2 lite repair`"
+
 
 class Gate:
     """The gate is a lock between the thread that reads and the one that writes: it lets the reader's pages and the
@@ -146,12 +148,12 @@ def tail(connection: sqlite3.Connection, stream_id: int) -> Tail | None:
         end_seq_num = seq_num_of(last_id) + 1
         expires_at_ms = columns[5]
         if columns_complaint(connection, *columns) is not None:
-            doubt = f"the last records of the stream, up to sequence number {seq_num_of(last_id)}, are damaged on disk"
+            doubt = f"the last records of the stream, up to sequence number {seq_num_of(last_id)}, are damaged{_REPAIR}"
         if end_seq_num > next_seq_num:
             next_seq_num, last_timestamp = end_seq_num, timestamp
     gap = None if end_seq_num >= next_seq_num else gone.unexplained(connection, stream_id, end_seq_num, next_seq_num)
     if gap is not None:
-        doubt = f"the last records of the stream, from sequence number {gap[0]} on, are missing on disk"
+        doubt = f"the last records of the stream, from sequence number {gap[0]} on, are missing{_REPAIR}"
     return Tail(next_seq_num, to_unsigned(last_timestamp), doubt, expires_at_ms)
 
 

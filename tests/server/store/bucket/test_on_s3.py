@@ -6,6 +6,7 @@ import itertools
 import os
 
 import pytest
+from obstore import get, put
 from obstore import list as list_objects
 from support.s3_server import BUCKET, S3Server, connect, environment
 from support.stores import BASIN, Watched, with_store
@@ -24,10 +25,10 @@ _places = itertools.count()
 class S3Stores:
     """Stores below a prefix of a bucket of the server."""
 
-    def __init__(self, url):
+    def __init__(self, url, settings=None):
         self.prefix = f"engine-{os.getpid()}-{next(_places)}/"
         self.bucket = connect(url, retries=5)
-        self._place = Place.of(f"s3://{BUCKET}/")
+        self._place = Place.of(f"s3://{BUCKET}/", settings)
 
     async def open(self):
         return BucketStore(Objects(self.bucket, self.prefix), self._place, self.prefix)
@@ -167,3 +168,68 @@ def test_what_was_sent_while_the_bucket_was_away_is_durable_when_it_is_back(tmp_
 
         server.start()
         with_store(S3Stores(server.url), run)
+
+
+def flip(stores, folder):
+    """Changes a byte in the middle of the largest object of the databases that lies in that folder."""
+    found = [entry for page in list_objects(stores.bucket, stores.prefix) for entry in page]
+    largest = max((entry for entry in found if f"/{folder}/" in entry["path"]), key=lambda entry: entry["size"])
+    data = bytearray(get(stores.bucket, largest["path"]).bytes())
+    data[len(data) // 2] ^= 0xFF
+    put(stores.bucket, largest["path"], bytes(data))
+
+
+def has_tables(stores):
+    return any("/compacted/" in entry["path"] for page in list_objects(stores.bucket, stores.prefix) for entry in page)
+
+
+def test_a_table_that_is_damaged_in_the_bucket_costs_what_is_in_its_block(s3_server, stores):
+    stores = S3Stores(s3_server.url, {"l0_sst_size_bytes": "65536", "compactor_options.poll_interval": '"60s"'})
+    count = 200
+
+    async def write(watched):
+        lane = Lane(await watched.stream())
+        for first in range(count):
+            watched.append(lane, first, size=1000)
+        await watched.wait(count)
+        while not await asyncio.to_thread(has_tables, stores):
+            watched.append(lane, len(watched.resolved), size=1000)
+            await watched.wait(len(watched.resolved) + 1)
+        return len(watched.resolved)
+
+    async def read(watched):
+        stream_id = await watched.id_of()
+        found, damaged, first = [], [], 0
+        while first < end:
+            try:
+                page = await watched.store.read(stream_id, first, end, 10_000)
+            except ApiError as error:
+                assert error.code == "storage"
+                damaged.append(error.damaged)
+                first = error.damaged[1] + 1
+            else:
+                found += [chunk.first_seq_num for chunk in page]
+                first = page[-1].end_seq_num
+        ((first, last),) = damaged
+        assert found == [*range(first), *range(last + 1, end)]
+        assert last - first < 8  # a block has 4 KiB
+
+    end = with_store(stores, write)
+    flip(stores, "compacted")
+    with_store(stores, read)
+
+
+def test_a_log_that_is_damaged_in_the_bucket_is_told(stores):
+    async def write(watched):
+        lane = Lane(await watched.stream())
+        watched.append(lane, 0, size=MIB)
+        await watched.wait(1)
+
+    async def read(watched):
+        with pytest.raises(ApiError) as caught:
+            await watched.id_of()
+        assert caught.value.code == "storage"
+
+    with_store(stores, write)
+    flip(stores, "wal")
+    with_store(stores, read)
