@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from s2cli.errors import NotFoundError, S2Error, describe
 from s2cli.server.data_directory import lock_unless_served
+from s2cli.server.store.findings import Findings
 from s2cli.server.store.sqlite import check, loss, place
 from s2cli.server.store.sqlite.schema import FILE_NAME, PAGE_BYTES, open_writer
 
@@ -30,7 +31,7 @@ class Checkup:
     """The result of a check. `unchecked`: what could not be checked, and why; None if all was. `accepted`: the
     directory was a plain copy, and a server may use it from now on."""
 
-    def __init__(self, findings: check.Findings, *, is_running: bool) -> None:
+    def __init__(self, findings: Findings, *, is_running: bool) -> None:
         self.findings = findings
         self.is_running = is_running
         self.unchecked: str | None = None
@@ -73,7 +74,7 @@ def check_locked(
 ) -> Checkup:
     """As check_directory(), for a directory that the caller has locked or, if `is_running`, that a server runs on.
     `lost_ends`: stream id -> where the stream ended, by a part of the log that is lost."""
-    findings = check.Findings()
+    findings = Findings()
     checkup = Checkup(findings, is_running=is_running)
     size_bytes = (directory / FILE_NAME).stat().st_size
     told_s = 0.0
@@ -120,7 +121,7 @@ class _Structure:
             self._given_up = True
             self._child.kill()
 
-    def finish(self, findings: check.Findings, *, watched: bool) -> str | None:
+    def finish(self, findings: Findings, *, watched: bool) -> str | None:
         """Waits for the child and adds what it found. Returns why it could not check everything; None if it did."""
         while watched:
             try:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import os
 import random
 
 from support.waiting import TIMEOUT_S
@@ -11,6 +13,7 @@ from s2cli.server.store.interface import Append, BasinRow, Chunk, StreamRow
 from s2cli.server.store.sqlite.engine import SqliteStore
 
 BASIN = "some-basin"
+_places = itertools.count()
 
 
 class SqliteStores:
@@ -27,32 +30,58 @@ class SqliteStores:
 class BucketStores:
     """Stores in a bucket in memory. Two of them may be open at once: then they take basins from each other."""
 
+    prefix = ""
+
     def __init__(self, settings=None):
         import obstore.store
 
         from s2cli.server.store.bucket.database import Place
 
-        self._objects = obstore.store.MemoryStore()
+        self.bucket = obstore.store.MemoryStore()
         self.place = Place.of("memory:///", settings)
 
     async def open(self):
         from s2cli.server.store.bucket.bucket_store import BucketStore
+
+        return BucketStore(self.objects, self.place, self.prefix)
+
+    @property
+    def objects(self):
         from s2cli.server.store.bucket.objects import Objects
 
-        return BucketStore(Objects(self._objects), self.place)
+        return Objects(self.bucket, self.prefix)
 
     @contextlib.asynccontextmanager
     async def database(self, basin=BASIN):
         """The database of the basin, taken from whoever has it."""
         from s2cli.server.store.bucket.database import Database
-        from s2cli.server.store.bucket.objects import Objects
 
-        entry, _ = await Objects(self._objects).get(f"basins/{basin}")
-        opened = await Database.open(self.place, f"data/{basin}/{json.loads(entry)['uid']}")
+        entry, _ = await self.objects.get(f"basins/{basin}")
+        opened = await Database.open(self.place, f"{self.prefix}data/{basin}/{json.loads(entry)['uid']}")
         try:
             yield opened
         finally:
             await opened.close()
+
+
+class S3Stores(BucketStores):
+    """The same below a prefix of its own in the bucket of an S3 server at `url`, which the environment names too."""
+
+    def __init__(self, url, settings=None):
+        from support.s3_server import BUCKET, connect
+
+        from s2cli.server.store.bucket.database import Place
+
+        self.prefix = f"engine-{os.getpid()}-{next(_places)}/"
+        self.bucket = connect(url, retries=5)
+        self.place = Place.of(f"s3://{BUCKET}/", settings)
+
+    def names(self):
+        """The objects, without the prefix, and their sizes."""
+        import obstore
+
+        pages = obstore.list(self.bucket, self.prefix)
+        return {entry["path"].removeprefix(self.prefix): entry["size"] for page in pages for entry in page}
 
 
 STORES = {"sqlite": SqliteStores, "bucket": lambda _directory: BucketStores()}

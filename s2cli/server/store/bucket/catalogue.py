@@ -1,13 +1,5 @@
-"""What is in the bucket beside the basins' databases: basins and access tokens, each an object that any server reads
-and writes.
-
-| Object | JSON in it |
-|---|---|
-| `basins/NAME` | a basin; `uid` is part of its database's path; `replies` are the last ones that were stored with it |
-| `tokens/ID` (in hex) | an access token |
-| `selectors/SELECTOR` | the id of the token with that selector |
-| `deleting/NAME` | nothing: the basin may be marked as deleted |
-| `replies/KEY` (in hex) | a reply, or the name of the basin that has it |
+"""What is in the bucket beside the basins' databases: basins, access tokens, and replies to writes of these
+(catalogue_objects.py), which any server reads and writes.
 
 What is removed leaves its object, which says so: one that is deleted, and made again by somebody else, could be deleted
 once more by whoever comes late.
@@ -15,37 +7,32 @@ once more by whoever comes late.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 from s2cli.errors import ApiError
+from s2cli.server.store.bucket.catalogue_objects import (
+    Basin,
+    Members,
+    encode_basin,
+    encode_members,
+    encode_token,
+    has_expired,
+    keep_reply,
+    parse_basin,
+    parse_members,
+    parse_token,
+    token_name,
+)
 from s2cli.server.store.bucket.objects import Objects
 from s2cli.server.store.bucket.reply_table import decoded, encoded
 from s2cli.server.store.interface import MAX_REPLY_AGE_MS, BasinRow, Reply, TokenRow
 
-FORMAT = 1
 # How long a basin that was read is taken for what it is.
 FRESH_S = 1.0
 MAX_KNOWN = 1000
-# Replies that a basin's object keeps.
-MAX_REPLIES_OF_BASIN = 16
 ATTEMPTS = 10
-
-Members = dict[str, Any]
-
-
-class Basin:
-    """A basin as its object has it."""
-
-    __slots__ = ("replies", "row", "uid")
-
-    def __init__(self, row: BasinRow, uid: str, replies: Members) -> None:
-        self.row = row
-        self.uid = uid
-        self.replies = replies
 
 
 class Catalogue:
@@ -63,7 +50,7 @@ class Catalogue:
         if not fresh and (known := self._known.get(name)) is not None and time.monotonic() < known[0]:
             return known[1]
         found = await self._objects.get(f"basins/{name}")
-        basin = None if found is None else _basin(name, _parsed(found[0]))
+        basin = None if found is None else parse_basin(name, found[0])
         self._remember(name, basin)
         return basin
 
@@ -93,8 +80,8 @@ class Catalogue:
         """As `Store.insert_basin`."""
         basin = Basin(row, os.urandom(16).hex(), {})
         await self._point_to(reply, row.name)
-        _keep(basin, reply)
-        data = _basin_data(basin)
+        keep_reply(basin, reply)
+        data = encode_basin(basin)
         if not await self._objects.create(f"basins/{row.name}", data):
             present = await self._insert_over(basin, data)
             if present is not None:
@@ -113,7 +100,7 @@ class Catalogue:
                 if await self._objects.create(f"basins/{name}", data):
                     return None
                 continue
-            present = _basin(name, _parsed(found[0]))
+            present = parse_basin(name, found[0])
             if present is not None:
                 return None if present.uid == basin.uid else present
             if await self._objects.replace(f"basins/{name}", data, found[1]):
@@ -127,14 +114,14 @@ class Catalogue:
             await self._objects.put(f"deleting/{row.name}", b"")
         for _ in range(ATTEMPTS):
             found = await self._objects.get(f"basins/{row.name}")
-            basin = None if found is None else _basin(row.name, _parsed(found[0]))
+            basin = None if found is None else parse_basin(row.name, found[0])
             if found is None or basin is None:
                 return
             basin.row.config = row.config
             if basin.row.deleted_at_ms is None:
                 basin.row.deleted_at_ms = row.deleted_at_ms
-            _keep(basin, reply)
-            if await self._objects.replace(f"basins/{row.name}", _basin_data(basin), found[1]):
+            keep_reply(basin, reply)
+            if await self._objects.replace(f"basins/{row.name}", encode_basin(basin), found[1]):
                 self._remember(row.name, basin)
                 if reply is not None:
                     reply.saved = True
@@ -145,10 +132,10 @@ class Catalogue:
         """The basin's object says that it is gone, from now on."""
         for _ in range(ATTEMPTS):
             found = await self._objects.get(f"basins/{name}")
-            basin = None if found is None else _basin(name, _parsed(found[0]))
+            basin = None if found is None else parse_basin(name, found[0])
             if found is None or basin is None or basin.row.deleted_at_ms is None:
                 break
-            if await self._objects.replace(f"basins/{name}", _data({"removed": True}), found[1]):
+            if await self._objects.replace(f"basins/{name}", encode_members({"removed": True}), found[1]):
                 break
         else:
             raise _contended(name)
@@ -164,20 +151,20 @@ class Catalogue:
 
     async def _point_to(self, reply: Reply | None, basin: str) -> None:
         if reply is not None:
-            await self._objects.put(f"replies/{reply.key.hex()}", _data({"basin": basin}))
+            await self._objects.put(f"replies/{reply.key.hex()}", encode_members({"basin": basin}))
 
     async def get_reply(self, key: bytes, now_ms: int) -> Reply | None:
         found = await self._objects.get(f"replies/{key.hex()}")
         if found is None:
             return None
-        members: Members | None = _parsed(found[0])
+        members: Members | None = parse_members(found[0])
         if members is not None and "basin" in members:
             basin = await self.basin(members["basin"], fresh=True)
             members = None if basin is None else basin.replies.get(key.hex())
         return None if members is None else decoded(key, members, now_ms)
 
     async def save_reply(self, reply: Reply) -> None:
-        await self._objects.put(f"replies/{reply.key.hex()}", _data(encoded(reply)))
+        await self._objects.put(f"replies/{reply.key.hex()}", encode_members(encoded(reply)))
         reply.saved = True
 
     async def forget_replies(self) -> None:
@@ -190,12 +177,12 @@ class Catalogue:
 
     async def get_token(self, selector: str) -> TokenRow | None:
         found = await self._objects.get(f"selectors/{selector}")
-        row = None if found is None else await self._token(_parsed(found[0])["id"])
+        row = None if found is None else await self._token(parse_members(found[0])["id"])
         return None if row is None or row.selector != selector else row
 
     async def _token(self, token_id: str) -> TokenRow | None:
-        found = await self._objects.get(_token_name(token_id))
-        return None if found is None else _token(token_id, _parsed(found[0]))
+        found = await self._objects.get(token_name(token_id))
+        return None if found is None else parse_token(token_id, found[0])
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
         rows: list[TokenRow] = []
@@ -206,7 +193,7 @@ class Catalogue:
             if not name.startswith(first):
                 break
             row = await self._token(bytes.fromhex(name).decode())
-            if row is not None and not _has_expired(row, now_ms):
+            if row is not None and not has_expired(row, now_ms):
                 rows.append(row)
             if len(rows) > limit:
                 break
@@ -214,16 +201,16 @@ class Catalogue:
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
         """As `Store.insert_token`."""
-        await self._objects.put(f"selectors/{row.selector}", _data({"id": row.id}))
-        name, data = _token_name(row.id), _token_data(row)
+        await self._objects.put(f"selectors/{row.selector}", encode_members({"id": row.id}))
+        name, data = token_name(row.id), encode_token(row)
         for _ in range(ATTEMPTS):
             found = await self._objects.get(name)
             if found is None:
                 if await self._objects.create(name, data):
                     return True
                 continue
-            present = _token(row.id, _parsed(found[0]))
-            if present is not None and not _has_expired(present, now_ms):
+            present = parse_token(row.id, found[0])
+            if present is not None and not has_expired(present, now_ms):
                 return present.selector == row.selector
             if await self._objects.replace(name, data, found[1]):
                 return True
@@ -231,13 +218,13 @@ class Catalogue:
 
     async def remove_token(self, token_id: str, now_ms: int) -> bool:
         """As `Store.remove_token`."""
-        name = _token_name(token_id)
+        name = token_name(token_id)
         for attempt in range(ATTEMPTS):
             found = await self._objects.get(name)
-            row = None if found is None else _token(token_id, _parsed(found[0]))
-            if found is None or row is None or _has_expired(row, now_ms):
+            row = None if found is None else parse_token(token_id, found[0])
+            if found is None or row is None or has_expired(row, now_ms):
                 return attempt > 0  # it was there before: whoever removed it, it is gone
-            if await self._objects.replace(name, _data({"removed": True}), found[1]):
+            if await self._objects.replace(name, encode_members({"removed": True}), found[1]):
                 await self._objects.delete(f"selectors/{row.selector}")
                 return True
         raise _contended(token_id)
@@ -247,103 +234,14 @@ class Catalogue:
         next_ms: int | None = None
         async for name, _ in self._objects.names("tokens/"):
             found = await self._objects.get(f"tokens/{name}")
-            row = None if found is None else _token(bytes.fromhex(name).decode(), _parsed(found[0]))
+            row = None if found is None else parse_token(bytes.fromhex(name).decode(), found[0])
             if found is None or row is None or row.expires_at_ms is None:
                 continue
-            if not _has_expired(row, now_ms):
+            if not has_expired(row, now_ms):
                 next_ms = row.expires_at_ms if next_ms is None else min(next_ms, row.expires_at_ms)
-            elif await self._objects.replace(f"tokens/{name}", _data({"removed": True}), found[1]):
+            elif await self._objects.replace(f"tokens/{name}", encode_members({"removed": True}), found[1]):
                 await self._objects.delete(f"selectors/{row.selector}")
         return next_ms
-
-
-def _basin(name: str, members: Members) -> Basin | None:
-    """None for one that was removed."""
-    if members.get("removed"):
-        return None
-    key = members["request_key"]
-    row = BasinRow(
-        name,
-        members["config"],
-        members["created_at_ms"],
-        members["deleted_at_ms"],
-        None if key is None else bytes.fromhex(key),
-    )
-    return Basin(row, members["uid"], members["replies"])
-
-
-def _basin_data(basin: Basin) -> bytes:
-    row = basin.row
-    return _data(
-        {
-            "uid": basin.uid,
-            "config": row.config,
-            "created_at_ms": row.created_at_ms,
-            "deleted_at_ms": row.deleted_at_ms,
-            "request_key": None if row.request_key is None else row.request_key.hex(),
-            "replies": basin.replies,
-        }
-    )
-
-
-def _keep(basin: Basin, reply: Reply | None) -> None:
-    """Have the basin's object keep the reply with what it answers."""
-    if reply is not None:
-        basin.replies[reply.key.hex()] = encoded(reply)
-        for key in list(basin.replies)[:-MAX_REPLIES_OF_BASIN]:
-            del basin.replies[key]
-
-
-def _token_name(token_id: str) -> str:
-    return f"tokens/{token_id.encode().hex()}"
-
-
-def _token(token_id: str, members: Members) -> TokenRow | None:
-    """None for one that was removed."""
-    if members.get("removed"):
-        return None
-    return TokenRow(
-        token_id,
-        members["selector"],
-        bytes.fromhex(members["hash"]),
-        members["scope"],
-        members["auto_prefix_streams"],
-        members["expires_at"],
-        members["expires_at_ms"],
-    )
-
-
-def _token_data(row: TokenRow) -> bytes:
-    return _data(
-        {
-            "selector": row.selector,
-            "hash": row.hash.hex(),
-            "scope": row.scope,
-            "auto_prefix_streams": row.auto_prefix_streams,
-            "expires_at": row.expires_at,
-            "expires_at_ms": row.expires_at_ms,
-        }
-    )
-
-
-def _has_expired(row: TokenRow, now_ms: int) -> bool:
-    return row.expires_at_ms is not None and row.expires_at_ms <= now_ms
-
-
-def _data(members: Members) -> bytes:
-    return json.dumps({"format": FORMAT, **members}, separators=(",", ":")).encode()
-
-
-def _parsed(data: bytes) -> Members:
-    """Raises ApiError for an object that this version cannot use."""
-    try:
-        members: Members = json.loads(data)
-        known = members["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ApiError("storage", "an object in the bucket is damaged: it is not what a server has written") from error
-    if known > FORMAT:
-        raise ApiError("storage", f"an object in the bucket was written by a newer version: format {known}")
-    return members
 
 
 def _contended(name: str) -> ApiError:

@@ -4,7 +4,7 @@ missing is named, as far as it goes."""
 from __future__ import annotations
 
 from s2cli.server.store.bucket import hole_table
-from s2cli.server.store.bucket.chunk_value import StoredChunk, chunk_range, damaged, decode_chunk
+from s2cli.server.store.bucket.chunk_value import DamageError, StoredChunk, chunk_range, decode_chunk
 from s2cli.server.store.bucket.database import Database, Rows, UnreadableError
 from s2cli.server.store.interface import Chunk
 
@@ -31,7 +31,7 @@ async def read(
         page.gap = page.due, await _readable_from(database, stream_id, page.due, end_seq_num)
         page.damage = error.message
     if page.gap is not None and not page.chunks:  # what lies before the damage can be read
-        raise damaged(*page.gap, page.damage or "they are missing")
+        raise DamageError(*page.gap, page.damage or "they are missing")
     return page.chunks
 
 
@@ -128,7 +128,7 @@ async def find_timestamp(
         """The chunk that is there, or the next one."""
         found = await _first(database, stream_id, at, end_seq_num)
         if found is not None and found.damage is not None:
-            raise damaged(at, found.chunk.end_seq_num, found.damage)
+            raise DamageError(at, found.chunk.end_seq_num, found.damage)
         return None if found is None else found.chunk
 
     while low < high:
@@ -142,5 +142,5 @@ async def find_timestamp(
     # Whether what lies before it is older can be told of what is there alone.
     first = end_seq_num if chunk is None else chunk.first_seq_num
     if low < first and (gap := await hole_table.unexplained(database, stream_id, low, first)) is not None:
-        raise damaged(*gap, "they are missing")
+        raise DamageError(*gap, "they are missing")
     return None if chunk is None else first

@@ -43,12 +43,12 @@ async def put(changes: Changes, basin: str, stream_id: int, append: Append) -> N
     stream_table.put(changes, stored)
 
 
-async def tail(changes: Changes, stored: Stored) -> Tail:
+async def tail(readable: Readable, stored: Stored) -> Tail:
     """Where the stream ends."""
     row = stored.row
     next_seq_num, last_timestamp, expires_at_ms, end_seq_num = row.next_seq_num, row.last_timestamp, 0, 0
     doubt = None
-    if found := await changes.scan(*chunk_range(row.id, 0, MAX_SEQ_NUM), 1, is_descending=True):
+    if found := await readable.scan(*chunk_range(row.id, 0, MAX_SEQ_NUM), 1, is_descending=True):
         last = decode_chunk(*found[0])
         end_seq_num, expires_at_ms = last.chunk.end_seq_num, last.expires_at_ms
         if last.damage is not None:
@@ -56,7 +56,7 @@ async def tail(changes: Changes, stored: Stored) -> Tail:
         if end_seq_num > next_seq_num:
             next_seq_num, last_timestamp = end_seq_num, last.chunk.last_timestamp
     if end_seq_num < next_seq_num:  # what was behind it has gone
-        gap = await hole_table.unexplained(changes, row.id, end_seq_num, next_seq_num)
+        gap = await hole_table.unexplained(readable, row.id, end_seq_num, next_seq_num)
         if gap is not None:
             doubt = f"the last records of the stream, from sequence number {gap[0]} on, are missing{_NO_REPAIR}"
     return Tail(next_seq_num, last_timestamp, doubt, expires_at_ms)

@@ -52,12 +52,16 @@ def _checksum(key: bytes, head: bytes, data: bytes) -> int:
     return crc32(data, crc32(head[:-_CHECKSUM_BYTES], crc32(key)))
 
 
-def damaged(first_seq_num: int, end_seq_num: int, damage: str) -> ApiError:
-    """What is told to whoever asks for records of which the first are damaged or missing: those from `first_seq_num`
-    on before `end_seq_num`."""
-    last_seq_num = end_seq_num - 1
-    return ApiError(
-        "storage",
-        f"the records from sequence number {first_seq_num} to {last_seq_num} are damaged in the bucket: {damage}",
-        damaged=(first_seq_num, last_seq_num),
-    )
+class DamageError(ApiError):
+    """Records from `first_seq_num` on before `end_seq_num` are damaged or missing, which `reason` tells."""
+
+    def __init__(self, first_seq_num: int, end_seq_num: int, reason: str) -> None:
+        last_seq_num = end_seq_num - 1
+        super().__init__(
+            "storage",
+            f"the records from sequence number {first_seq_num} to {last_seq_num} are damaged in the bucket: {reason}",
+            damaged=(first_seq_num, last_seq_num),
+        )
+        self.first_seq_num = first_seq_num
+        self.last_seq_num = last_seq_num
+        self.reason = reason

@@ -115,7 +115,7 @@ class Database:
         builder.with_settings(settings)
         builder.with_db_cache(place.cache, next(place.numbers))
         try:
-            async with _answering():
+            async with answering():
                 return cls(library, await builder.build())
         except library.Error.Data as error:
             raise UnreadableError(error.message) from error
@@ -127,7 +127,7 @@ class Database:
         """Delete the database at `path`, which nobody has open, with everything in it. Raises ApiError."""
         library = binding.load()
         try:
-            async with _answering():
+            async with answering():
                 await library.AdminBuilder(path, place.objects).build().delete_db(True)
         except library.Error as error:
             raise ApiError("storage", f"cannot delete a basin's data from the bucket: {error.message}") from error
@@ -214,7 +214,7 @@ class Database:
     async def _reading(self) -> AsyncIterator[None]:
         library = self._library
         try:
-            async with _answering():
+            async with answering():
                 yield
         except library.Error.Closed as error:
             self._lost = self._lost or self._over(error.reason, error.message)
@@ -252,7 +252,7 @@ class Rows:
 
 
 @contextlib.asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
+async def answering() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(UNREACHABLE_S):
             yield

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import struct
 
-FORMAT = 1
-
 FORMAT_KEY = b"f"
 OWNER_KEY = b"o"
 NEXT_ID_KEY = b"n"

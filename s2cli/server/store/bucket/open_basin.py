@@ -23,9 +23,10 @@ from typing import Any, TypeVar
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.bucket import chunk_table, reply_table, retention
+from s2cli.server.store.bucket.bucket_format import FORMAT, NewerFormatError
 from s2cli.server.store.bucket.changes import Changes
 from s2cli.server.store.bucket.database import UNREACHABLE_S, Database, DatabaseLostError, unreachable
-from s2cli.server.store.bucket.key_layout import FORMAT, FORMAT_KEY, OWNER_KEY
+from s2cli.server.store.bucket.key_layout import FORMAT_KEY, OWNER_KEY
 from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Append, Reply, StreamRow
 
@@ -343,7 +344,12 @@ def local_id(stream_id: int) -> int:
 async def check_format(database: Database) -> None:
     """See that this version can use the database, and write down which one it is if it is new. That is the first write
     of an opening: when it is durable, the basin is ours. Raises ApiError."""
+    await refuse_newer(database)
+    await database.write({FORMAT_KEY: b"%d" % FORMAT})
+
+
+async def refuse_newer(database: Database) -> None:
+    """Raises NewerFormatError where a newer version has written the database."""
     found = await database.get(FORMAT_KEY)
     if found is not None and int(found) > FORMAT:
-        raise ApiError("storage", f"the basin was written by a newer version: format {int(found)}, not {FORMAT}")
-    await database.write({FORMAT_KEY: b"%d" % FORMAT})
+        raise NewerFormatError("the basin", int(found))

@@ -12,6 +12,7 @@ from typing import Any
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.bucket import stream_table
 from s2cli.server.store.bucket.catalogue import Catalogue
+from s2cli.server.store.bucket.catalogue_objects import database_path
 from s2cli.server.store.bucket.database import Database, DatabaseLostError, Place
 from s2cli.server.store.bucket.open_basin import ID_BITS, OpenBasin, check_format
 from s2cli.server.store.interface import Append
@@ -109,7 +110,7 @@ class Openings:
                 retry_after_ms=round(left_s * 1000),
                 without_effect=True,
             )
-        database = await Database.open(self._place, self._path(name, entry.uid))
+        database = await Database.open(self._place, database_path(self._prefix, name, entry.uid))
         try:
             await check_format(database)
             has_deleted = await stream_table.any_deleting(database)
@@ -123,9 +124,6 @@ class Openings:
         if has_deleted:
             self._tell_deleting()
         return basin
-
-    def _path(self, name: str, uid: str) -> str:
-        return f"{self._prefix}data/{name}/{uid}"
 
     def _lost(self, basin: OpenBasin, error: DatabaseLostError) -> None:
         """The opening is over: nobody gets at it any more, and what is in memory of it is worth nothing."""
@@ -158,7 +156,7 @@ class Openings:
         if basin is not None:
             self._forget(basin)
             await basin.close()
-        await Database.delete(self._place, self._path(name, entry.uid))
+        await Database.delete(self._place, database_path(self._prefix, name, entry.uid))
 
 
 def over() -> ApiError:

@@ -44,7 +44,7 @@ class Stored:
 
 async def get(readable: Readable, basin: str, name: str) -> Stored | None:
     value = await readable.get(STREAM + name.encode())
-    return None if value is None else _decoded(basin, name, value)
+    return None if value is None else decode_stream(basin, name, value)
 
 
 async def by_id(readable: Readable, basin: str, stream_id: int, uid: bytes | None = None) -> Stored | None:
@@ -59,7 +59,7 @@ async def listed(
 ) -> tuple[list[StreamRow], bool]:
     first, end = names_within(STREAM, prefix, start_after)
     rows = await changes.scan(first, end, limit + 1)
-    return [_decoded(basin, key[1:].decode(), value).row for key, value in rows[:limit]], len(rows) > limit
+    return [decode_stream(basin, key[1:].decode(), value).row for key, value in rows[:limit]], len(rows) > limit
 
 
 def names_within(letter: bytes, prefix: str, start_after: str) -> tuple[bytes, bytes]:
@@ -115,7 +115,7 @@ async def mark_some(changes: Changes, basin: str, now_ms: int, limit: int) -> li
     marked: list[StreamRow] = []
     while len(marked) < limit and (rows := await changes.scan(first, end, limit)):
         for key, value in rows:
-            stored = _decoded(basin, key[1:].decode(), value)
+            stored = decode_stream(basin, key[1:].decode(), value)
             if stored.row.deleted_at_ms is None and len(marked) < limit:
                 mark(changes, stored, now_ms)
                 marked.append(stored.row)
@@ -176,7 +176,8 @@ def put(changes: Changes, stored: Stored) -> None:
     changes.put(STREAM + row.name.encode(), json.dumps(members, separators=(",", ":")).encode())
 
 
-def _decoded(basin: str, name: str, value: bytes) -> Stored:
+def decode_stream(basin: str, name: str, value: bytes) -> Stored:
+    """The row under the stream's name."""
     members: dict[str, Any] = json.loads(value)
     written_ms, look_at_ms = members.pop("written_ms"), members.pop("look_at_ms")
     for member in "uid", "request_key":

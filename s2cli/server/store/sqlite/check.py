@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from s2cli.errors import ProtocolError, S2Error
+from s2cli.server.store.findings import MAX_PROBLEMS, Findings
 from s2cli.server.store.sqlite import doubt, gone, hidden
 from s2cli.server.store.sqlite.checksums import SEALED, complaint, is_whole
 from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of, stream_of
@@ -27,8 +28,6 @@ from s2cli.wire.protobuf import MAX_BATCH_RECORDS, count_records
 # A slice ends after so many bytes or rows: some milliseconds.
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_ROWS = 1000
-# A damaged database may have any number of problems: those beyond this are only counted.
-MAX_PROBLEMS = 1000
 MAX_PAGE_PROBLEMS = 100
 
 # Kinds of rows -> what a row is called, its columns, and which of them name it.
@@ -36,32 +35,6 @@ _ROWS = {
     "basin": ("name", "config"),
     "token": ("id", "scope"),
 }
-
-
-class Problem(NamedTuple):
-    """What is wrong at a place: a stream (`s2://basin/stream`), another row, or a file. `first` and `last`: the
-    sequence numbers of the records concerned; None where that is not known."""
-
-    place: str
-    problem: str
-    first: int | None = None
-    last: int | None = None
-
-
-class Findings:
-    """What a check has counted, and the problems that it found."""
-
-    def __init__(self) -> None:
-        self.basins = self.streams = self.tokens = self.batches = self.records = 0
-        self.checked_bytes = 0
-        self.problems: list[Problem] = []
-        self.more_problems = 0  # beyond MAX_PROBLEMS
-
-    def add(self, place: str, problem: str, first: int | None = None, last: int | None = None) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(place, problem, first, last))
-        else:
-            self.more_problems += 1
 
 
 def open_for_check(directory: Path) -> sqlite3.Connection:

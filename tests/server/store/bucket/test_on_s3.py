@@ -2,50 +2,21 @@
 
 import asyncio
 import contextlib
-import itertools
-import os
 
 import pytest
 from obstore import get, put
-from obstore import list as list_objects
-from support.s3_server import BUCKET, S3Server, connect, environment
-from support.stores import BASIN, Watched, with_store
+from support.s3_server import S3Server, environment
+from support.stores import BASIN, S3Stores, Watched, with_store
 
 from s2cli.errors import ApiError
 from s2cli.server.store.bucket import bucket_store, database, open_basin
-from s2cli.server.store.bucket.bucket_store import BucketStore
-from s2cli.server.store.bucket.database import Place
-from s2cli.server.store.bucket.objects import Objects
 from s2cli.server.store.interface import BasinRow, Lane, Reply, StreamRow, Tail, TokenRow
 
 MIB = 1024 * 1024
-_places = itertools.count()
 
 
-class S3Stores:
-    """Stores below a prefix of a bucket of the server."""
-
-    def __init__(self, url, settings=None):
-        self.prefix = f"engine-{os.getpid()}-{next(_places)}/"
-        self.bucket = connect(url, retries=5)
-        self._place = Place.of(f"s3://{BUCKET}/", settings)
-
-    async def open(self):
-        return BucketStore(Objects(self.bucket, self.prefix), self._place, self.prefix)
-
-    def names(self):
-        """What of it is in the bucket, by its first folder."""
-        found = [
-            entry["path"].removeprefix(self.prefix) for page in list_objects(self.bucket, self.prefix) for entry in page
-        ]
-        return {name.split("/")[0] for name in found}
-
-
-@pytest.fixture
-def stores(s3_server, monkeypatch):
-    for name, value in environment(s3_server.url).items():
-        monkeypatch.setenv(name, value)
-    return S3Stores(s3_server.url)
+def folders(stores):
+    return {name.split("/")[0] for name in stores.names()}
 
 
 def test_records_rows_and_replies_come_back(stores):
@@ -80,7 +51,7 @@ def test_records_rows_and_replies_come_back(stores):
 
     written = with_store(stores, write)
     with_store(stores, read)
-    assert stores.names() == {"basins", "data", "tokens"}
+    assert folders(stores) == {"basins", "data", "tokens"}
 
 
 def test_a_basin_is_deleted_with_all_that_is_in_it(stores):
@@ -99,7 +70,7 @@ def test_a_basin_is_deleted_with_all_that_is_in_it(stores):
         assert await store.get_basin(BASIN) is None
         assert await store.deleting_basins() == []
         assert await store.insert_basin(BasinRow(BASIN, {}, 1)) is None
-        assert stores.names() == {"basins"}
+        assert folders(stores) == {"basins"}
 
     with_store(stores, run)
 
@@ -172,15 +143,15 @@ def test_what_was_sent_while_the_bucket_was_away_is_durable_when_it_is_back(tmp_
 
 def flip(stores, folder):
     """Changes a byte in the middle of the largest object of the databases that lies in that folder."""
-    found = [entry for page in list_objects(stores.bucket, stores.prefix) for entry in page]
-    largest = max((entry for entry in found if f"/{folder}/" in entry["path"]), key=lambda entry: entry["size"])
-    data = bytearray(get(stores.bucket, largest["path"]).bytes())
+    sizes = {name: size for name, size in stores.names().items() if f"/{folder}/" in name}
+    name = stores.prefix + max(sizes, key=sizes.get)
+    data = bytearray(get(stores.bucket, name).bytes())
     data[len(data) // 2] ^= 0xFF
-    put(stores.bucket, largest["path"], bytes(data))
+    put(stores.bucket, name, bytes(data))
 
 
 def has_tables(stores):
-    return any("/compacted/" in entry["path"] for page in list_objects(stores.bucket, stores.prefix) for entry in page)
+    return any("/compacted/" in name for name in stores.names())
 
 
 def test_a_table_that_is_damaged_in_the_bucket_costs_what_is_in_its_block(s3_server, stores):
@@ -204,7 +175,6 @@ def test_a_table_that_is_damaged_in_the_bucket_costs_what_is_in_its_block(s3_ser
             try:
                 page = await watched.store.read(stream_id, first, end, 10_000)
             except ApiError as error:
-                assert error.code == "storage"
                 damaged.append(error.damaged)
                 first = error.damaged[1] + 1
             else:

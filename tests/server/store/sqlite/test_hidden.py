@@ -8,6 +8,7 @@ from support.sqlite_engine import with_engine
 from support.waiting import until_async
 
 from s2cli.errors import ApiError
+from s2cli.server.store.findings import Findings
 from s2cli.server.store.interface import BasinRow, Lane, Reply, StreamRow, TokenRow
 from s2cli.server.store.sqlite import check
 from s2cli.server.store.sqlite.resume import resume
@@ -137,7 +138,7 @@ def test_a_stream_that_is_hidden_is_not_made_anew(stored, caplog):
 def test_a_repair_finds_it_again(stored):
     hide_streams(stored)
     uri = "s2://" + "/".join(STREAMS[-1])
-    findings = check.Findings()
+    findings = Findings()
     with check.opened_for_check(stored, is_alone=True) as connection:
         for _ in check.walk(connection, findings):
             pass
