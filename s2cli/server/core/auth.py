@@ -2,7 +2,8 @@
 
 A secret is `s2_<selector>_<verifier>`: the selector finds the row, and the verifier is compared in constant time with
 the keyed hash in it. For a header that was seen before this costs one dictionary lookup. When a token is revoked or
-expires, the sessions that were opened with it end.
+expires, the sessions that were opened with it end. Where another server can revoke it, the store is asked again and
+again for the tokens that are used.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from s2cli.server.store.interface import TokenRow
 from s2cli.wire.names import check_stream_name
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Callable
     from pathlib import Path
 
@@ -40,6 +42,10 @@ ROOT_ID = "root"
 SELECTOR_CHARACTERS = 16
 # Headers whose tokens are known. A client brings the same one with each request.
 MAX_KNOWN = 1024
+# Where others use the store too: after the first time it is asked again for a token that is used, after the other one
+# nothing is allowed before it has answered.
+LOOK_S = 1.0
+MOST_S = 2.0
 # Clocks are set: so often a session with a token that expires checks the time again.
 EXPIRY_CHECK_S = 30.0
 
@@ -66,6 +72,7 @@ class Grant:
         "expires_at_ms",
         "id",
         "scope",
+        "seen_s",
         "selector",
         "stream_prefix",
     )
@@ -79,6 +86,7 @@ class Grant:
         # Of every name of a stream that he says and hears.
         self.stream_prefix = self.scope.streams.text if row.auto_prefix_streams else ""
         self.ended = False
+        self.seen_s = 0.0  # when the store was last asked for it, by the time of the loop
         self._on_end: list[OnEnd] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -121,6 +129,11 @@ class Grant:
         except BadValueError as error:
             raise ApiError("invalid", f"with the prefix of the access token: {error.message}") from error
         return name
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a session has been opened with it."""
+        return bool(self._on_end)
 
     def watch(self, on_end: OnEnd, clock_ms: Callable[[], int]) -> None:
         """Have a session told when the token is no longer valid, also at once if it has ended already."""
@@ -215,6 +228,10 @@ class Auth:
         self._known: dict[bytes, Grant] = {}
         self._by_id: WeakValueDictionary[str, Grant] = WeakValueDictionary()
         self._revocations = 0
+        # Whether another server may revoke a token.
+        self._is_shared = store.confirm is not None
+        self._looking: dict[str, Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def authenticate(self, value: bytes | None) -> Grant:
         """Who sends a request with that `authorization` header. Raises ApiError `authn`."""
@@ -223,8 +240,50 @@ class Auth:
         grant = self._known.get(value)
         if grant is None:
             grant = await self._find(value)
+        elif self._is_shared and grant is not self._root and not grant.ended:
+            await self._see(grant)
         grant.check_valid(self._clock_ms())
         return grant
+
+    async def _see(self, grant: Grant) -> None:
+        """Have the store asked whether the token is still there, if that was long ago. Raises ApiError where it has not
+        answered for too long."""
+        loop = asyncio.get_running_loop()
+        age_s = loop.time() - grant.seen_s
+        if age_s >= LOOK_S:
+            looking = self._look(grant)
+            if age_s >= MOST_S:
+                await asyncio.shield(looking)
+
+    def _look(self, grant: Grant) -> Task[None]:
+        looking = self._looking.get(grant.selector)
+        if looking is None:
+            looking = asyncio.get_running_loop().create_task(self._look_once(grant))
+            self._looking[grant.selector] = looking
+            looking.add_done_callback(lambda task: self._end_look(grant.selector, task))
+        return looking
+
+    async def _look_once(self, grant: Grant) -> None:
+        began_s = asyncio.get_running_loop().time()
+        if await self._store.get_token(grant.selector) is not None:
+            grant.seen_s = began_s
+        elif self._by_id.get(grant.id) is grant:
+            self.revoked(grant.id)
+        else:
+            grant.end()
+
+    def _end_look(self, selector: str, task: Task[None]) -> None:
+        del self._looking[selector]
+        if not task.cancelled():
+            task.exception()  # seen, even if nobody waits any more
+
+    def _look_at_sessions(self) -> None:
+        """Sessions ask for nothing: they are told."""
+        grants = list(self._by_id.values())
+        for grant in grants:
+            if grant.is_watched and asyncio.get_running_loop().time() - grant.seen_s >= LOOK_S:
+                self._look(grant)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S / 2, self._look_at_sessions) if grants else None
 
     async def _find(self, value: bytes) -> Grant:
         scheme, _, secret = value.decode("latin-1").partition(" ")
@@ -252,6 +311,7 @@ class Auth:
         selector, _, verifier = rest.partition("_")
         if len(selector) != SELECTOR_CHARACTERS:
             return None  # nothing to ask the store for
+        began_s = asyncio.get_running_loop().time()
         row = await self._store.get_token(selector)
         if row is None or not hmac.compare_digest(self._secrets.hash(verifier), row.hash):
             return None
@@ -259,6 +319,10 @@ class Auth:
         # One id may name several tokens, one after the other: a token that has expired leaves its own free.
         if grant is None or grant.selector != row.selector:
             grant = self._by_id[row.id] = Grant(row)
+        if self._is_shared:
+            grant.seen_s = began_s
+            if self._timer is None:
+                self._look_at_sessions()
         return grant
 
     def revoked(self, token_id: str) -> None:

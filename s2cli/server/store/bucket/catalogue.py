@@ -7,13 +7,16 @@ once more by whoever comes late.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from s2cli.errors import ApiError
 from s2cli.server.store.bucket.catalogue_objects import (
     Basin,
+    DamagedObjectError,
     Members,
     encode_basin,
     encode_members,
@@ -25,14 +28,22 @@ from s2cli.server.store.bucket.catalogue_objects import (
     parse_token,
     token_name,
 )
+from s2cli.server.store.bucket.known_objects import KnownObjects
 from s2cli.server.store.bucket.objects import Objects
 from s2cli.server.store.bucket.reply_table import decoded, encoded
 from s2cli.server.store.interface import MAX_REPLY_AGE_MS, BasinRow, Reply, TokenRow
 
 # How long a basin that was read is taken for what it is.
 FRESH_S = 1.0
+# Of which token a secret is never changes, but for that the token goes.
+SELECTOR_FRESH_S = 600.0
+GUESS_S = 10.0
 MAX_KNOWN = 1000
+# So many objects are read at once for a list.
+TOGETHER = 64
 ATTEMPTS = 10
+
+Row = TypeVar("Row")
 
 
 class Catalogue:
@@ -41,40 +52,53 @@ class Catalogue:
     def __init__(self, objects: Objects, clock_ms: Callable[[], int]) -> None:
         self._objects = objects
         self._clock_ms = clock_ms
-        self._known: dict[str, tuple[float, Basin]] = {}
+        # That there is no basin is not kept: another server may have just made it. A secret that is asked for before it
+        # was issued is a guess.
+        self._basins = KnownObjects(objects, "basins/", parse_basin, FRESH_S, 0.0, MAX_KNOWN)
+        self._tokens = KnownObjects(objects, "tokens/", _parse_token_of, 0.0, 0.0, MAX_KNOWN)
+        self._selectors = KnownObjects(objects, "selectors/", _parse_selector, SELECTOR_FRESH_S, GUESS_S, MAX_KNOWN)
 
     # Basins.
 
     async def basin(self, name: str, *, fresh: bool = False) -> Basin | None:
         """The basin; as it was at most a second ago, unless it is to be `fresh`."""
-        if not fresh and (known := self._known.get(name)) is not None and time.monotonic() < known[0]:
-            return known[1]
-        found = await self._objects.get(f"basins/{name}")
-        basin = None if found is None else parse_basin(name, found[0])
-        self._remember(name, basin)
-        return basin
-
-    def _remember(self, name: str, basin: Basin | None) -> None:
-        if basin is None:
-            self._known.pop(name, None)
-            return
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-        self._known[name] = time.monotonic() + FRESH_S, basin
+        return await self._basins.get(name, fresh=fresh)
 
     async def list_basins(self, prefix: str, start_after: str, limit: int) -> tuple[list[BasinRow], bool]:
-        rows: list[BasinRow] = []
-        async for name, _ in self._objects.names("basins/", start_after):
+        """As `Store.list_basins`."""
+
+        async def read(name: str) -> BasinRow | None:
+            basin = await self.basin(name)
+            return None if basin is None else basin.row
+
+        rows = await self._listed("basins/", prefix, start_after, limit + 1, read)
+        return rows[:limit], len(rows) > limit
+
+    async def _listed(
+        self, folder: str, prefix: str, start_after: str, most: int, read: Callable[[str], Awaitable[Row | None]]
+    ) -> list[Row]:
+        """What `read` makes of the first names with that prefix behind `start_after`; it may be called for more names
+        than needed."""
+        rows: list[Row] = []
+        names: list[str] = []
+
+        async def read_names() -> None:
+            found = await asyncio.gather(*[read(name) for name in names])
+            rows.extend(row for row in found if row is not None)
+            names.clear()
+
+        async for name, _ in self._objects.names(folder, start_after):
             if name < prefix:
                 continue
             if not name.startswith(prefix):
                 break
-            basin = await self.basin(name)
-            if basin is not None:
-                rows.append(basin.row)
-            if len(rows) > limit:
-                break
-        return rows[:limit], len(rows) > limit
+            names.append(name)
+            if len(names) >= min(TOGETHER, most - len(rows)):
+                await read_names()
+                if len(rows) >= most:
+                    break
+        await read_names()
+        return rows[:most]
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None) -> BasinRow | None:
         """As `Store.insert_basin`."""
@@ -86,7 +110,7 @@ class Catalogue:
             present = await self._insert_over(basin, data)
             if present is not None:
                 return present.row
-        self._remember(row.name, basin)
+        self._basins.changed(row.name, basin)
         if reply is not None:
             reply.saved = True
         return None
@@ -122,7 +146,7 @@ class Catalogue:
                 basin.row.deleted_at_ms = row.deleted_at_ms
             keep_reply(basin, reply)
             if await self._objects.replace(f"basins/{row.name}", encode_basin(basin), found[1]):
-                self._remember(row.name, basin)
+                self._basins.changed(row.name, basin)
                 if reply is not None:
                     reply.saved = True
                 return
@@ -139,13 +163,16 @@ class Catalogue:
                 break
         else:
             raise _contended(name)
-        self._remember(name, None)
+        self._basins.changed(name, None)
         await self._objects.delete(f"deleting/{name}")
 
     async def deleting_basins(self) -> list[str]:
-        names = [name async for name, _ in self._objects.names("deleting/")]
-        basins = [(name, await self.basin(name, fresh=True)) for name in names]
-        return [name for name, basin in basins if basin is not None and basin.row.deleted_at_ms is not None]
+
+        async def read(name: str) -> str | None:
+            basin = await self.basin(name, fresh=True)
+            return None if basin is None or basin.row.deleted_at_ms is None else name
+
+        return await self._listed("deleting/", "", "", sys.maxsize, read)
 
     # Replies.
 
@@ -176,32 +203,28 @@ class Catalogue:
     # Tokens.
 
     async def get_token(self, selector: str) -> TokenRow | None:
-        found = await self._objects.get(f"selectors/{selector}")
-        row = None if found is None else await self._token(parse_members(found[0])["id"])
+        """As `Store.get_token`: the token as it is at some time after the call."""
+        token_id = await self._selectors.get(selector)
+        row = None if token_id is None else await self._token(token_id)
         return None if row is None or row.selector != selector else row
 
     async def _token(self, token_id: str) -> TokenRow | None:
-        found = await self._objects.get(token_name(token_id))
-        return None if found is None else parse_token(token_id, found[0])
+        return await self._tokens.get(token_id.encode().hex(), fresh=True)
 
     async def list_tokens(self, prefix: str, start_after: str, limit: int, now_ms: int) -> tuple[list[TokenRow], bool]:
-        rows: list[TokenRow] = []
-        first = prefix.encode().hex()
-        async for name, _ in self._objects.names("tokens/", start_after.encode().hex()):
-            if name < first:
-                continue
-            if not name.startswith(first):
-                break
-            row = await self._token(bytes.fromhex(name).decode())
-            if row is not None and not has_expired(row, now_ms):
-                rows.append(row)
-            if len(rows) > limit:
-                break
+        """As `Store.list_tokens`."""
+
+        async def read(name: str) -> TokenRow | None:
+            row = await self._tokens.get(name, fresh=True)
+            return None if row is None or has_expired(row, now_ms) else row
+
+        rows = await self._listed("tokens/", prefix.encode().hex(), start_after.encode().hex(), limit + 1, read)
         return rows[:limit], len(rows) > limit
 
     async def insert_token(self, row: TokenRow, now_ms: int) -> bool:
         """As `Store.insert_token`."""
         await self._objects.put(f"selectors/{row.selector}", encode_members({"id": row.id}))
+        self._selectors.changed(row.selector, row.id)
         name, data = token_name(row.id), encode_token(row)
         for _ in range(ATTEMPTS):
             found = await self._objects.get(name)
@@ -242,6 +265,17 @@ class Catalogue:
             elif await self._objects.replace(f"tokens/{name}", encode_members({"removed": True}), found[1]):
                 await self._objects.delete(f"selectors/{row.selector}")
         return next_ms
+
+
+def _parse_token_of(name: str, data: bytes) -> TokenRow | None:
+    return parse_token(bytes.fromhex(name).decode(), data)
+
+
+def _parse_selector(_name: str, data: bytes) -> str:
+    token_id = parse_members(data).get("id")
+    if not isinstance(token_id, str):
+        raise DamagedObjectError
+    return token_id
 
 
 def _contended(name: str) -> ApiError:

@@ -8,13 +8,19 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
-from typing import Any
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.store.bucket.database import UNREACHABLE_S, unreachable
 
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
 MISSING = "a store in a bucket needs the package obstore: pip install 's2cli[bucket]'"
 NAMES_IN_A_PAGE = 1000
+# So many requests are on their way at once; others wait.
+MAX_REQUESTS = 64
 MOST_SAID = 400
 # Codes of S3 for which the library has no class of errors, or not where something is listed.
 NO_BUCKET = "NoSuchBucket"
@@ -43,6 +49,13 @@ class NoBucketError(UnusableError):
     """There is no such bucket."""
 
 
+class NotModified(Enum):
+    NOT_MODIFIED = auto()
+
+
+NOT_MODIFIED = NotModified.NOT_MODIFIED
+
+
 class Objects:
     """The objects of a bucket whose names begin with `prefix`, which is left out of names here. `store` is one of
     obstore's."""
@@ -56,6 +69,7 @@ class Objects:
         self._errors: Any = obstore.exceptions
         self._store = store
         self._prefix = prefix
+        self._places = asyncio.Semaphore(MAX_REQUESTS)
 
     @classmethod
     def of(cls, url: str, prefix: str, settings: Mapping[str, str], *, retries: int | None = None) -> Objects:
@@ -77,9 +91,19 @@ class Objects:
 
     async def get(self, name: str) -> tuple[bytes, str] | None:
         """The object, and its version; None if there is none."""
+        return await self._get(name, None)
+
+    async def get_changed(self, name: str, version: str) -> tuple[bytes, str] | NotModified | None:
+        """The same, or NOT_MODIFIED if it still is the one with that version; "" is none."""
+        try:
+            return await self._get(name, {"if_none_match": version} if version else None)
+        except self._errors.NotModifiedError:
+            return NOT_MODIFIED
+
+    async def _get(self, name: str, options: GetOptions | None) -> tuple[bytes, str] | None:
         try:
             async with self._calling():
-                found = await self._library.get_async(self._store, self._prefix + name)
+                found = await self._library.get_async(self._store, self._prefix + name, options=options)
                 return bytes(await found.bytes_async()), found.meta["e_tag"] or ""
         except FileNotFoundError:
             return None
@@ -136,13 +160,13 @@ class Objects:
     async def _calling(self) -> AsyncIterator[None]:
         errors = self._errors
         try:
-            async with asyncio.timeout(UNREACHABLE_S):
+            async with asyncio.timeout(UNREACHABLE_S), self._places:
                 yield
         except TimeoutError as error:
             raise ApiError("unavailable", unreachable()) from error
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
             raise RefusedError(_told(error)[1]) from error
-        except (errors.AlreadyExistsError, errors.PreconditionError):
+        except (errors.AlreadyExistsError, errors.PreconditionError, errors.NotModifiedError):
             raise
         except (FileNotFoundError, errors.BaseError) as error:
             code, reason = _told(error)
