@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -243,11 +244,15 @@ def test_a_kill_between_the_effect_and_the_answer_of_a_change(make_server, endpo
         server.stop()
 
 
+# Where an engine keeps replies.
+REPLIES = {"sqlite": "sqlite.reply_rows", "bucket": "bucket.reply_table"}
+
+
 def test_replies_are_bounded_in_time_and_number(make_thread_server, monkeypatch):
     server = make_thread_server()
     basin = server.create_basin()
     server.create_stream(basin)
-    replies = "s2cli.server.store.sqlite.reply_rows"
+    replies = f"s2cli.server.store.{REPLIES[os.environ.get('ENGINE_OF_TESTS', 'sqlite')]}"
     monkeypatch.setattr(f"{replies}.MAX_REPLIES", 3)
     for number in range(4):
         append(server, basin, token=f"token-{number}")

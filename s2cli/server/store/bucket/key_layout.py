@@ -16,7 +16,8 @@ bytes, the first one first, so that keys are in their order.
 | `d` id | a trim of which chunks may be left |
 | `h` id, first sequence number | where a hole (hole_table.py) ends, eight bytes |
 | `q` key | JSON: a reply |
-| `y` stored at, key | a reply, by its age |
+| `y` stored at, number, key | a reply, by its age |
+| `k` | how many replies there are, and the number of the next one, eight bytes each |
 | `m` stream, NUL, series, NUL, hour | JSON: a value for each minute of that hour (metric_table.py) |
 """
 
@@ -27,6 +28,7 @@ import struct
 FORMAT_KEY = b"f"
 OWNER_KEY = b"o"
 NEXT_ID_KEY = b"n"
+REPLY_COUNTERS_KEY = b"k"
 STREAM, STREAM_BY_ID, CHUNK, RUN_OF_STREAM, RUN_DUE = b"s", b"i", b"c", b"r", b"x"
 LOOK, DELETING, TRIM, HOLE, REPLY, REPLY_BY_AGE, METRIC = b"e", b"g", b"d", b"h", b"q", b"y", b"m"
 

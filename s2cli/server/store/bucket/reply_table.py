@@ -6,10 +6,18 @@ import json
 from typing import Any
 
 from s2cli.server.store.bucket.changes import Changes
-from s2cli.server.store.bucket.key_layout import REPLY, REPLY_BY_AGE, numbered
-from s2cli.server.store.interface import MAX_REPLY_AGE_MS, Reply
+from s2cli.server.store.bucket.key_layout import (
+    REPLY,
+    REPLY_BY_AGE,
+    REPLY_COUNTERS_KEY,
+    U64,
+    beyond,
+    numbered,
+    numbers_of,
+)
+from s2cli.server.store.interface import MAX_REPLIES, MAX_REPLY_AGE_MS, Reply
 
-# So many that are too old are forgotten with a new one.
+# So many that are too old, or too many, are forgotten with a new one.
 FORGOTTEN = 16
 
 
@@ -19,16 +27,41 @@ async def get(changes: Changes, key: bytes, now_ms: int) -> Reply | None:
 
 
 async def save(changes: Changes, reply: Reply) -> None:
-    changes.put(REPLY + reply.key, json.dumps(encoded(reply), separators=(",", ":")).encode())
-    changes.put(numbered(REPLY_BY_AGE, reply.stored_at_ms) + reply.key, b"")
-    old_ms = max(0, reply.stored_at_ms - MAX_REPLY_AGE_MS)
-    for aged, _ in await changes.scan(REPLY_BY_AGE, numbered(REPLY_BY_AGE, old_ms), FORGOTTEN):
+    """Keep the reply, and forget some that are too old, or too many."""
+    count, number = await _counters(changes)
+    present = await changes.get(REPLY + reply.key)
+    if present is None:
+        count += 1
+    else:
+        members = json.loads(present)
+        changes.delete(_by_age(members["stored_at_ms"], members["number"], reply.key))
+    members = {**encoded(reply), "number": number}
+    changes.put(REPLY + reply.key, json.dumps(members, separators=(",", ":")).encode())
+    changes.put(_by_age(reply.stored_at_ms, number, reply.key), b"")
+    for aged, _ in await changes.scan(REPLY_BY_AGE, beyond(REPLY_BY_AGE), FORGOTTEN):
+        stored_at_ms, _, key = _parts_by_age(aged)
+        if stored_at_ms > reply.stored_at_ms - MAX_REPLY_AGE_MS and count <= MAX_REPLIES:
+            break
         changes.delete(aged)
-        key = aged[9:]
-        # A later one may have the key by now.
-        if await get(changes, key, reply.stored_at_ms) is None:
-            changes.delete(REPLY + key)
+        changes.delete(REPLY + key)
+        count -= 1
+    changes.put(REPLY_COUNTERS_KEY, U64.pack(count) + U64.pack(number + 1))
     reply.saved = True
+
+
+async def _counters(changes: Changes) -> tuple[int, int]:
+    """How many replies there are, and the number of the next one."""
+    value = await changes.get(REPLY_COUNTERS_KEY)
+    return (0, 0) if value is None else (U64.unpack(value[:8])[0], U64.unpack(value[8:])[0])
+
+
+def _by_age(stored_at_ms: int, number: int, key: bytes) -> bytes:
+    return numbered(REPLY_BY_AGE, stored_at_ms, number) + key
+
+
+def _parts_by_age(aged: bytes) -> tuple[int, int, bytes]:
+    stored_at_ms, number = numbers_of(aged[:17])
+    return stored_at_ms, number, aged[17:]
 
 
 def encoded(reply: Reply) -> dict[str, Any]:
