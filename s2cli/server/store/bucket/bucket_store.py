@@ -168,14 +168,14 @@ class BucketStore:
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         opened = self._openings.of(stream_id)
-        async with _owned(opened):
+        async with opened.owned():
             return await chunk_reads.read(
                 opened.database, local_id(stream_id), first_seq_num, end_seq_num, max_bytes, self.clock_ms()
             )
 
     async def find_timestamp(self, stream_id: int, timestamp: int, first_seq_num: int, end_seq_num: int) -> int | None:
         opened = self._openings.of(stream_id)
-        async with _owned(opened):
+        async with opened.owned():
             return await chunk_reads.find_timestamp(
                 opened.database, local_id(stream_id), timestamp, first_seq_num, end_seq_num
             )
@@ -441,15 +441,3 @@ class BucketStore:
 
     async def copy(self, path: Path, progress: CopyProgress) -> None:
         raise ApiError("invalid", "what is in a bucket is copied by `s2 copy`, not by a backup")
-
-
-@contextlib.asynccontextmanager
-async def _owned(basin: OpenBasin) -> AsyncIterator[None]:
-    """That something is damaged or cannot be read is told of what is ours alone: a new owner deletes what it has no use
-    for."""
-    try:
-        yield
-    except ApiError as error:
-        if error.code == "storage":
-            await basin.confirm()
-        raise

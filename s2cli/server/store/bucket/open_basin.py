@@ -16,7 +16,7 @@ import logging
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -135,6 +135,17 @@ class OpenBasin:
             return None
 
         await self.change(nothing, reply=reply)
+
+    @contextlib.asynccontextmanager
+    async def owned(self) -> AsyncIterator[None]:
+        """Inside, an ApiError `storage` is raised of what is ours alone: that something is damaged or cannot be read. A
+        new owner deletes what it has no use for."""
+        try:
+            yield
+        except ApiError as error:
+            if error.code == "storage":
+                await self.confirm()
+            raise
 
     def _put(self, item: Append | Operation) -> None:
         self._queue.append(item)
