@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # What became of a resource, as the header `s2-provision-result` says it.
 CREATED, UPDATED, NOOP = "created", "updated", "noop"
+# A change is made again on what another server has made of the basin meanwhile.
+CHANGE_ATTEMPTS = 5
 
 
 def _no_reply(_outcome: str, _row: object) -> None:
@@ -95,10 +97,18 @@ class Resources:
         """The basin with the config that `change` makes of its own; only streams that are created later are
         concerned."""
         async with self._changing:
-            row = await self.active_basin(name)
-            row.config = change(row.config)
-            await self._update_basin(row, confirm, reply_of)
-            return row
+            for _ in range(CHANGE_ATTEMPTS):
+                row = await self.active_basin(name)
+                row.config = change(row.config)
+                try:
+                    await self._update_basin(row, confirm, reply_of)
+                except ApiError as error:
+                    if error.code != "transaction_conflict":
+                        raise
+                    conflict = error
+                else:
+                    return row
+            raise conflict
 
     async def delete_basin(self, name: str, confirm: Confirm, reply_of: BasinReply) -> None:
         """Marks the basin, and with it all its streams. These, and then it, are removed behind the requests."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -24,13 +24,15 @@ MAX_SEQ_NUM = 1 << 40
 
 @dataclass(slots=True)
 class BasinRow:
-    """A basin. `deleted_at_ms` is set from the DELETE until its streams are gone and the row is removed."""
+    """A basin. `deleted_at_ms` is set from the DELETE until its streams are gone and the row is removed. By `version` a
+    store that others change too knows whether they have changed the basin since it was read."""
 
     name: str
     config: dict[str, Any]
     created_at_ms: int
     deleted_at_ms: int | None = None
     request_key: bytes | None = None
+    version: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -282,7 +284,8 @@ class Store(Protocol):
         self, row: BasinRow, reply: Reply | None = None, made: Callable[[], None] = lambda: None
     ) -> None:
         """Write `config` and `deleted_at_ms`. `made` is called once that is durable, also where this was cancelled, or
-        raised because the disk did not answer for long."""
+        raised because the disk did not answer for long. Raises ApiError `transaction_conflict`, and changes nothing,
+        where another server has changed the basin since the row was read; then the next read says how."""
         ...
 
     async def remove_basin(self, name: str) -> None: ...

@@ -102,6 +102,7 @@ class Catalogue:
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None) -> BasinRow | None:
         """As `Store.insert_basin`."""
+        row.version = _new_version()
         basin = Basin(row, os.urandom(16).hex(), {})
         await self._point_to(reply, row.name)
         keep_reply(basin, reply)
@@ -132,7 +133,8 @@ class Catalogue:
         raise _contended(name)
 
     async def update_basin(self, row: BasinRow, reply: Reply | None) -> None:
-        """Write its config and its mark; a mark stays."""
+        """Write its config or its mark, which stays. As `Store.update_basin`."""
+        version = _new_version()
         await self._point_to(reply, row.name)
         if row.deleted_at_ms is not None:
             await self._objects.put(f"deleting/{row.name}", b"")
@@ -141,12 +143,20 @@ class Catalogue:
             basin = None if found is None else parse_basin(row.name, found[0])
             if found is None or basin is None:
                 return
-            basin.row.config = row.config
-            if basin.row.deleted_at_ms is None:
-                basin.row.deleted_at_ms = row.deleted_at_ms
+            is_ours = basin.row.version == version  # written before, and the reply was lost
+            if not is_ours and row.deleted_at_ms is not None:
+                basin.row.deleted_at_ms = basin.row.deleted_at_ms or row.deleted_at_ms
+            elif not is_ours:
+                if basin.row.version != row.version:
+                    self._basins.changed(row.name, basin)
+                    message = f"another server has changed basin `{row.name}` meanwhile"
+                    raise ApiError("transaction_conflict", message, without_effect=True)
+                basin.row.config = row.config
+            basin.row.version = version
             keep_reply(basin, reply)
-            if await self._objects.replace(f"basins/{row.name}", encode_basin(basin), found[1]):
+            if is_ours or await self._objects.replace(f"basins/{row.name}", encode_basin(basin), found[1]):
                 self._basins.changed(row.name, basin)
+                row.version = version
                 if reply is not None:
                     reply.saved = True
                 return
@@ -276,6 +286,10 @@ def _parse_selector(_name: str, data: bytes) -> str:
     if not isinstance(token_id, str):
         raise DamagedObjectError
     return token_id
+
+
+def _new_version() -> str:
+    return os.urandom(8).hex()
 
 
 def _contended(name: str) -> ApiError:

@@ -2,7 +2,8 @@
 
 | Object | JSON in it |
 |---|---|
-| `basins/NAME` | a basin; `uid` is part of its database's path; `replies` are the last ones that were stored with it |
+| `basins/NAME` | a basin; `uid` is part of its database's path, `version` is another one after each change of its |
+| | config or mark; `replies` are the last ones that were stored with it |
 | `tokens/ID` (in hex) | an access token |
 | `selectors/SELECTOR` | the id of the token with that selector |
 | `deleting/NAME` | nothing: the basin may be marked as deleted |
@@ -57,7 +58,12 @@ def parse_basin(name: str, data: bytes) -> Basin | None:
         key = members["request_key"]
         request_key = None if key is None else bytes.fromhex(key)
         row = BasinRow(
-            name, _as_object(members["config"]), members["created_at_ms"], members["deleted_at_ms"], request_key
+            name,
+            _as_object(members["config"]),
+            members["created_at_ms"],
+            members["deleted_at_ms"],
+            request_key,
+            members["version"],
         )
         return Basin(row, str(members["uid"]), _as_object(members["replies"]))
     except (ValueError, KeyError, TypeError) as error:
@@ -75,6 +81,7 @@ def encode_basin(basin: Basin) -> bytes:
     return encode_members(
         {
             "uid": basin.uid,
+            "version": row.version,
             "config": row.config,
             "created_at_ms": row.created_at_ms,
             "deleted_at_ms": row.deleted_at_ms,

@@ -155,3 +155,28 @@ def test_an_unknown_name_costs_one_request_and_a_guessed_token_no_second_one(cou
             assert_refused(ask(server, guess, "GET", "/v1/basins"), 401, "authn")
 
     assert requests_for(proxy, guess_often) == 1
+
+
+def test_no_change_of_a_config_is_lost_where_both_change_it(pair):
+    first, second = pair
+    path = f"/v1/basins/{BASIN}"
+    assert ask(first, ROOT, "POST", "/v1/basins", {"basin": BASIN}).status == 201
+    # Both know the basin as it was before.
+    assert ask(second, ROOT, "GET", path).status == 200
+    assert ask(first, ROOT, "PATCH", path, {"create_stream_on_append": True}).status == 200
+    assert ask(second, ROOT, "PATCH", path, {"create_stream_on_read": True}).status == 200
+    patch = {"default_stream_config": {"storage_class": "standard"}}
+    assert ask(first, ROOT, "PATCH", path, patch).status == 200
+    config = ask(first, ROOT, "GET", path).json()
+    assert (config["create_stream_on_append"], config["create_stream_on_read"]) == (True, True)
+    assert config["default_stream_config"]["storage_class"] == "standard"
+
+
+def test_a_basin_that_is_deleted_meanwhile_is_not_changed(pair):
+    first, second = pair
+    path = f"/v1/basins/{BASIN}"
+    assert ask(first, ROOT, "POST", "/v1/basins", {"basin": BASIN}).status == 201
+    assert ask(second, ROOT, "GET", path).status == 200
+    assert ask(first, ROOT, "DELETE", path).status == 202
+    answer = ask(second, ROOT, "PATCH", path, {"create_stream_on_append": True})
+    assert answer.json()["code"] in ("basin_deletion_pending", "basin_not_found"), answer
