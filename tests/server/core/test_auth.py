@@ -155,6 +155,8 @@ def test_a_revoked_token_stays_revoked_after_a_crash(make_server, root_file):
 class Tokens:
     """A store of tokens by selector; `asked` are those that it was asked for."""
 
+    confirm = None  # nobody else uses it
+
     def __init__(self):
         self.rows = {}
         self.asked = []

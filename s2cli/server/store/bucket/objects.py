@@ -30,10 +30,10 @@ OF_CONNECTION = ("timeout", "connect_timeout", "allow_http")
 
 
 class RefusedError(ApiError):
-    """The bucket refuses us, for this `reason`."""
+    """The bucket refuses us, for this `reason`. Credentials expire, and are renewed: it may do so no longer."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__("storage", f"the bucket refuses us: {reason}")
+        super().__init__("unavailable", f"the bucket refuses us: {reason}")
         self.reason = reason
 
 

@@ -120,7 +120,7 @@ def test_a_newer_format_is_refused(monkeypatch):
         await watched.stream()
 
     async def read(watched):
-        with pytest.raises(ApiError, match="newer version: format 2") as caught:
+        with pytest.raises(ApiError, match="newer version of s2: format 2") as caught:
             await watched.store.get_stream(BASIN, "stream")
         assert caught.value.code == "storage"
 
