@@ -147,7 +147,7 @@ class Catalogue:
             if not is_ours and row.deleted_at_ms is not None:
                 basin.row.deleted_at_ms = basin.row.deleted_at_ms or row.deleted_at_ms
             elif not is_ours:
-                if basin.row.version != row.version:
+                if row.version and basin.row.version != row.version:
                     self._basins.changed(row.name, basin)
                     message = f"another server has changed basin `{row.name}` meanwhile"
                     raise ApiError("transaction_conflict", message, without_effect=True)
