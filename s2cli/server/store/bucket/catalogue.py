@@ -141,17 +141,19 @@ class Catalogue:
         for _ in range(ATTEMPTS):
             found = await self._objects.get(f"basins/{row.name}")
             basin = None if found is None else parse_basin(row.name, found[0])
+            is_marking = row.deleted_at_ms is not None
+            is_ours = basin is not None and basin.row.version == version  # written before, and the reply was lost
+            is_as_read = not row.version or (basin is not None and basin.row.version == row.version)
+            if not (is_ours or is_as_read or is_marking):
+                self._basins.changed(row.name, basin)
+                message = f"another server has changed basin `{row.name}` meanwhile"
+                raise ApiError("transaction_conflict", message, without_effect=True)
             if found is None or basin is None:
                 return
-            is_ours = basin.row.version == version  # written before, and the reply was lost
-            if not is_ours and row.deleted_at_ms is not None:
-                basin.row.deleted_at_ms = basin.row.deleted_at_ms or row.deleted_at_ms
-            elif not is_ours:
-                if row.version and basin.row.version != row.version:
-                    self._basins.changed(row.name, basin)
-                    message = f"another server has changed basin `{row.name}` meanwhile"
-                    raise ApiError("transaction_conflict", message, without_effect=True)
+            if is_as_read:
                 basin.row.config = row.config
+            if is_marking and basin.row.deleted_at_ms is None:
+                basin.row.deleted_at_ms = row.deleted_at_ms
             basin.row.version = version
             keep_reply(basin, reply)
             if is_ours or await self._objects.replace(f"basins/{row.name}", encode_basin(basin), found[1]):
