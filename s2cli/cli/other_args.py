@@ -69,7 +69,7 @@ class LiteArgs(CommonArgs):
         int | None,
         option(
             "--bucket-cache SIZE",
-            "Memory for what was read from the bucket [default: 64MiB]",
+            "Memory for what was read from the bucket [default: 128MiB]",
             heading="Where the data is",
             parser=parse_size_bytes,
         ),

@@ -243,10 +243,11 @@ def _serve_attended(given: dict[str, str]) -> int:
     data = given.get("--data")
     bucket, cache_bytes = None, 0
     if "--bucket" in given:
-        from s2cli.server.store.bucket.bucket_url import DEFAULT_CACHE_BYTES, parse_bucket_url
+        from s2cli.server.store.bucket.bucket_url import parse_bucket_url
+        from s2cli.server.store.bucket.database import CACHE_BYTES
 
         bucket = parse_bucket_url(given["--bucket"])
-        cache_bytes = int(given.get("--bucket-cache", DEFAULT_CACHE_BYTES))
+        cache_bytes = int(given.get("--bucket-cache", CACHE_BYTES))
     token_file = given.get("--root-token-file")
     root_token = find_root_token(token_file)
     initial = read_init_file(given["--init-file"]) if "--init-file" in given else []

@@ -24,7 +24,6 @@ CREDENTIAL_VARIABLES = (
     ("AWS_CONTAINER_CREDENTIALS_FULL_URI",),
 )
 # For one request with its body, which may have 16 MiB.
-DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 REQUEST_TIMEOUT = "15s"
 CONNECT_TIMEOUT = "3s"
 

@@ -27,17 +27,24 @@ DEFAULTS: Mapping[str, str] = {
     # Each turn of the writer is flushed as a whole: nothing else is to be uploaded between.
     "flush_interval": "null",
     "manifest_poll_interval": f'"{POLL}"',
-    # What a bulk load may take of memory: what is written and not in a table yet, and the two tables that are being
-    # made of it; then what is being merged.
+    # What a bulk load takes of memory: what is written and not in a table yet, and the two tables that are being made
+    # of it; and of each table that is merged with others, what was fetched of it.
     "max_unflushed_bytes": str(128 * 1024 * 1024),
     "l0_sst_size_bytes": str(32 * 1024 * 1024),
     "l0_flush_parallelism": "2",
+    "compactor_options.max_concurrent_compactions": "2",
+    "compactor_options.worker.max_concurrent_compactions": "2",
     "compactor_options.worker.max_subcompactions": "1",
+    "compactor_options.worker.max_fetch_tasks": "2",
+    "compactor_options.worker.bytes_to_fetch": str(1024 * 1024),
     "l0_max_ssts": "32",
     "l0_max_ssts_per_key": "32",
     "compactor_options.poll_interval": '"500ms"',
 }
-CACHE_BYTES = 64 * 1024 * 1024
+# What was written to tables last is in the cache, and read again first: it is one that lets go of what was not used for
+# longest.
+CACHE_BYTES = 128 * 1024 * 1024
+CACHE_SHARDS = 4
 # What is fetched ahead at once: of many rows, and where a few are looked for in all tables that may have them.
 READ_AHEAD_BYTES, FEW_BYTES = 1024 * 1024, 64 * 1024
 
@@ -82,9 +89,8 @@ class Place:
         library = binding.load()
         kinds = {"s3": library.ObjectStoreType.S3, "memory": library.ObjectStoreType.IN_MEMORY}
         try:
-            cache = library.DbCache.new_moka_cache(
-                library.MokaCacheOptions(max_capacity=cache_bytes, time_to_live=None, time_to_idle=None)
-            )
+            options = library.FoyerCacheOptions(max_capacity=cache_bytes, shards=CACHE_SHARDS)
+            cache = library.DbCache.new_foyer_cache(options)
             builder = library.ObjectStoreBuilder.from_env(kinds[url.partition(":")[0]])
             builder.with_url(url)
             for name, value in (client or {}).items():
