@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from attacked_server import BASIN, RECORDS, Server
 from hpack import Encoder
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTIONS = 8
@@ -78,6 +78,20 @@ def continuations() -> Iterator[bytes]:
     yield frame(HEADERS, END_STREAM, 1, Encoder().encode(READ))
     while True:
         yield frame(CONTINUATION, 0, 1, b"") * FRAMES
+
+
+def behind_goaway() -> Iterator[bytes]:
+    """Requests on a connection that takes no more, since one of either side was to be the last: each is refused. One is
+    under way, so that the connection stays."""
+    yield frame(HEADERS, END_HEADERS, 1, Encoder().encode(APPEND)) + frame(GOAWAY, 0, 0, bytes(8))
+    encoder = Encoder()
+    encoder.encode(READ)
+    block = encoder.encode(READ)
+    yield frame(HEADERS, END_HEADERS | END_STREAM, 3, Encoder().encode(READ))
+    for begin in range(5, 2 * STREAMS, 100):
+        yield b"".join(
+            frame(HEADERS, END_HEADERS | END_STREAM, stream, block) for stream in range(begin, begin + 100, 2)
+        )
 
 
 def malformed_blocks() -> Iterator[bytes]:
@@ -152,6 +166,8 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "h2-priorities": repeated(frame(PRIORITY, 0, 3, bytes(5))),
     "h2-empty-data": repeated(frame(DATA, 0, 1), opened=True),
     "h2-byte-data": repeated(frame(DATA, 0, 1, b"\0"), opened=True),
+    "h2-goaway": behind_goaway,
+    "h2-goaways": repeated(frame(GOAWAY, 0, 0, bytes(8)), opened=True),
     "h2-malformed": malformed_blocks,
     "h2-no-path": malformed_heads,
     "h2-overruns": overruns,

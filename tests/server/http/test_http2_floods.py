@@ -16,6 +16,7 @@ from s2cli.server.http.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
     PADDED,
     PING,
@@ -77,6 +78,7 @@ FLOODS = {
     "one-byte-data": frame(DATA, 0, 1, b"x"),
     "window-of-connection": frame(WINDOW_UPDATE, 0, 0, WORD),
     "window-of-stream": frame(WINDOW_UPDATE, 0, 1, WORD),
+    "goaway": frame(GOAWAY, 0, 0, bytes(8)),
     "unknown": frame(0x77, 0, 0),
 }
 
@@ -182,6 +184,27 @@ def test_malformed_and_refused_requests_count_as_resets(served):
             client.ask(stream, ("Upper", "case"))
             if stream > 1500:
                 break
+    assert client.failure() is CALM
+    assert is_well(other)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_requests_behind_a_goaway_have_the_bound_of_resets(served, who):
+    """They are refused while the last one is under way; other clients go on."""
+    client, other = served(echo)
+    client.ask(1, pseudo=POST, ends=False)
+    client.until(HEADERS, 1)
+    if who == "client":
+        client.send(GOAWAY, 0, 0, bytes(8))
+    else:
+        (connection,) = (one for one in client.host.connections.open if is_of(client, one))
+        client.host.loop.call_soon_threadsafe(connection.end_soon)
+    client.until(GOAWAY)
+    client.ask(3)
+    assert client.reset_of(3) is ErrorCode.REFUSED_STREAM
+    block = client.block()  # from the table
+    wire = b"".join(frame(HEADERS, END_HEADERS | END_STREAM, stream, block) for stream in range(5, 2005, 2))
+    flood(client, wire, 1)
     assert client.failure() is CALM
     assert is_well(other)
 
