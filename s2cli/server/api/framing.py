@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PIECE_BYTES = 128 * 1024
 # Of a message; more are joined before they are cut into pieces, which is quicker then.
 MAX_PARTS = 32
+# Of a piece that is rather copied than sent in parts.
+COPIED_BYTES = 16 * 1024
 # What a tail at the end of a message may take.
 TAIL_BYTES = 32
 
@@ -129,22 +131,26 @@ class Framer(ABC):
     def go_on(self) -> None:
         """Writes the pieces that wait, as far as there is room."""
         while self._waiting_bytes >= PIECE_BYTES and not self._exchange.is_blocked:
-            self._exchange.write(self._next_piece())
+            self._write_piece()
 
     def flush(self) -> None:
         """Writes all that waits."""
         while self._waiting_bytes:
-            self._exchange.write(self._next_piece())
+            self._write_piece()
 
-    def _next_piece(self) -> bytes:
-        """Takes a piece out of what waits: a copy, so that what it is part of is let go of."""
+    def _write_piece(self) -> None:
+        """Writes a piece of what waits."""
         waiting, left_bytes = self._waiting, self._waiting_bytes
         # A rest of less than half a piece goes with the last one.
         if left_bytes <= PIECE_BYTES + PIECE_BYTES // 2:
             if self._at:
                 waiting[0] = waiting[0][self._at :]
             self._waiting, self._at, self._waiting_bytes = [], 0, 0
-            return waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            if left_bytes < COPIED_BYTES or len(waiting) > MAX_PARTS:
+                self._exchange.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            else:
+                self._exchange.write_parts(waiting, left_bytes)
+            return
         if len(waiting) > MAX_PARTS:
             waiting[:] = [b"".join(waiting)[self._at :]]
             self._at = 0
@@ -159,7 +165,7 @@ class Framer(ABC):
                 del waiting[0]
                 self._at = 0
         self._waiting_bytes = left_bytes - PIECE_BYTES
-        return b"".join(piece)
+        self._exchange.write_parts(piece, PIECE_BYTES)
 
     @property
     def can_let_go(self) -> bool:

@@ -324,9 +324,22 @@ class Exchange(ABC):
                 self.disconnect()
             self._ended()
 
+    def write_parts(self, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        """`write` of a piece in several parts, `size_bytes` in all. They are not copied, but for what has to wait."""
+        if self._is_over or self._is_bodiless or not self.status:
+            self._write(b"", is_end=False)
+            return
+        head, self._head = self._head, b""
+        self.written_bytes += size_bytes
+        self._send_parts(head, parts, size_bytes)
+
     @abstractmethod
     def _send(self, head: bytes, data: bytes, *, is_end: bool) -> None:
         """A piece on its way to the client, behind the head where there is one."""
+
+    @abstractmethod
+    def _send_parts(self, head: bytes, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        """The same, of a piece in parts that is not the last one."""
 
     @abstractmethod
     def _ended(self) -> None:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from s2cli.server.client_log import CLIENT_LOG
-from s2cli.server.http import http1_head
+from s2cli.server.http import http1_head, socket_writes
 from s2cli.server.http.connections import Receiver
 from s2cli.server.http.http1_body import MAX_CHUNKS, SMALL_PIECE_BYTES, ChunkedBody, FixedBody, body_begun_in
 from s2cli.server.http.http1_exchange import Http1Exchange
 from s2cli.server.http.http1_head import BAD_REQUEST, TOO_LARGE, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s2cli.server.http.connections import Connections
 
     Headers = list[tuple[bytes, bytes]]
@@ -375,6 +377,12 @@ class Connection(Receiver):
             # The transport keeps what it was given until the last byte of it is gone, and counts what is left.
             for at in range(0, len(data), WRITTEN_BYTES):
                 self.transport.write(data[at : at + WRITTEN_BYTES])
+
+    def write_parts(self, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        if self.state is not _CLOSED:
+            self.written_bytes += size_bytes
+            self.memory.spend(size_bytes)
+            socket_writes.write(self.transport, parts, size_bytes)
 
     # What the budget asks.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from s2cli.server.http.exchange import BODILESS_STATUSES, Exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s2cli.server.http.connections import Connections
     from s2cli.server.http.exchange import Headers
     from s2cli.server.http.memory_budget import Share
@@ -31,6 +33,8 @@ class ExchangeConnection(Protocol):
     holds_reading: bool
 
     def write(self, data: bytes) -> None: ...
+
+    def write_parts(self, parts: Sequence[bytes | memoryview], size_bytes: int) -> None: ...
 
     def hold_reading(self) -> None: ...
 
@@ -138,6 +142,13 @@ class Http1Exchange(Exchange):
             write(b"%b%x\r\n" % (head, len(data)))
             write(data)
             write(b"\r\n" + end)
+
+    def _send_parts(self, head: bytes, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        if self._is_chunked:
+            begin, end = b"%b%x\r\n" % (head, size_bytes), b"\r\n"
+        else:
+            begin, end = head, b""
+        self._connection.write_parts([begin, *parts, end], len(begin) + size_bytes + len(end))
 
     def _ended(self) -> None:
         self._connection.answered(self)

@@ -14,6 +14,8 @@ from s2cli.server.http.http2_head import encode_header, encode_status
 from s2cli.server.http.memory_budget import Share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s2cli.server.http.connections import Connections
     from s2cli.server.http.exchange import Headers
     from s2cli.server.http.http2_flow import Sender
@@ -168,6 +170,16 @@ class Http2Exchange(Exchange):
             connection.sender.send(self, data, is_end=is_end)
             if self.held and self.state is not _CLOSED:
                 connection.blocked(self)
+
+    def _send_parts(self, head: bytes, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        if self.state is _CLOSED:
+            return
+        connection = self._connection
+        if head:
+            connection.put_head(self.number, head, 0)
+        connection.sender.send_parts(self, parts, size_bytes)
+        if self.held:
+            connection.blocked(self)
 
     def _ended(self) -> None:
         """Nothing is left to do: the sender says when the last of it has gone."""

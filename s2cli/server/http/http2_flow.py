@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from s2cli.server.http import socket_writes
 from s2cli.server.http.http2_floods import SENT_FRAME_GAIN
 from s2cli.server.http.http2_frames import (
     END_STREAM,
@@ -21,7 +22,7 @@ from s2cli.server.http.http2_frames import (
 if TYPE_CHECKING:
     import asyncio
     from collections import deque
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from s2cli.server.http.http2_floods import Budget
     from s2cli.server.http.memory_budget import Memory
@@ -133,7 +134,7 @@ class Sender:
             return
         self.written_bytes += size_bytes
         self._memory.spend(size_bytes)
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        socket_writes.write(self._transport, out, size_bytes)
 
     def unsent_bytes(self) -> int:
         unsent_bytes: int = self._transport.get_write_buffer_size()
@@ -157,6 +158,41 @@ class Sender:
             self._turns[body] = None
         else:
             self._go_on(body, MAX_WINDOW)
+
+    def send_parts(self, body: Body, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
+        """`send` of a piece that is not the last one, in several parts, `size_bytes` in all. What there is room for is
+        not copied."""
+        room_bytes = 0 if body.held or self.is_full else max(0, min(body.window, self.window))
+        if room_bytes < size_bytes:
+            rest = b"".join(socket_writes.behind(parts, room_bytes))
+            body.held.append(rest)
+            body.held_bytes += len(rest)
+            if self.is_full or body.window > room_bytes:
+                self._turns[body] = None
+            size_bytes = room_bytes
+        if size_bytes:
+            self._put_parts(body, parts, size_bytes)
+
+    def _put_parts(self, body: Body, parts: Sequence[bytes | memoryview], left_bytes: int) -> None:
+        """The first bytes of the parts, so many, in frames that are as large as they may be."""
+        body.window -= left_bytes
+        self.window -= left_bytes
+        most_bytes = self.max_frame_bytes
+        self._budget.earn(SENT_FRAME_GAIN * -(-left_bytes // most_bytes))
+        head = data_head(most_bytes, 0, body.number)
+        room_bytes = 0  # in the frame that has begun
+        for part in parts:
+            view = memoryview(part)
+            at = 0
+            while at < len(view) and left_bytes:
+                if not room_bytes:
+                    room_bytes = min(left_bytes, most_bytes)
+                    self.put(head if room_bytes == most_bytes else data_head(room_bytes, 0, body.number))
+                piece = view[at : at + room_bytes]
+                self.put(piece)
+                at += len(piece)
+                room_bytes -= len(piece)
+                left_bytes -= len(piece)
 
     def _put_data(self, body: Body, data: bytes | memoryview, *, is_whole: bool = True, is_end: bool) -> None:
         size = len(data)

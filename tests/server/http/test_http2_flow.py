@@ -1,6 +1,7 @@
 """Windows, turns and writes over HTTP/2, without a connection."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,10 @@ class Transport:
 
     def get_write_buffer_size(self):
         return 0
+
+    def get_extra_info(self, name):
+        assert name == "socket"
+        return SimpleNamespace(fileno=lambda: -1)
 
 
 class Body:
@@ -255,3 +260,54 @@ def test_a_client_may_send_as_much_as_was_taken():
     assert window.give(40) == 60
     assert window.receive(100)
     assert not window.receive(1)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6),
+    st.integers(-5, 100),
+    st.integers(0, 100),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_a_piece_in_parts_is_sent_as_one_that_is_whole(parts, window, window_of_all, most_bytes, is_full):
+    """The same data leaves, is held, and goes on when there is room; in frames that are as large as they may be."""
+    whole = b"".join(parts)
+    seen = []
+    for in_parts in (False, True):
+        line, body = Line(), Body(1, window)
+        sender = line.sender
+        sender.window, sender.max_frame_bytes, sender.is_full = window_of_all, most_bytes, is_full
+        if in_parts:
+            sender.send_parts(body, parts, len(whole))
+        else:
+            sender.send(body, whole, is_end=False)
+        first = line.frames()
+        assert all(len(data) <= most_bytes for _, _, _, data in first)
+        assert all(len(data) == most_bytes for _, _, _, data in first[:-1])
+        held_bytes, windows = body.held_bytes, (body.window, sender.window)
+        sender.send(body, b"end", is_end=True)
+        sender.is_full = False
+        sender.enlarge(1000)
+        sender.enlarge_of(body, 1000)
+        rest = line.frames()
+        assert rest[-1][1] & END_STREAM
+        data = [b"".join(data for *_, data in frames) for frames in (first, rest)]
+        assert b"".join(data) == whole + b"end"
+        seen.append((data, held_bytes, windows))
+    assert seen[0] == seen[1]
+
+
+def test_a_piece_in_parts_waits_behind_what_is_held(line):
+    body = Body(1, 4)
+    line.sender.send(body, b"abcdef", is_end=False)
+    line.sender.send_parts(body, [b"gh", memoryview(b"ij")], 4)
+    assert body.held_bytes == 6
+    line.sender.enlarge_of(body, 100)
+    assert line.bodies() == ({1: b"abcdefghij"}, set())
+
+
+def test_what_is_held_of_a_piece_in_parts_is_a_copy(line):
+    body = Body(1, 4)
+    line.sender.send_parts(body, [b"ab", memoryview(bytes(100))], 102)
+    assert [type(held) for held in body.held] == [bytes]
+    assert body.held_bytes == 98
