@@ -23,6 +23,7 @@ class LiteArgs(CommonArgs):
       s2 lite --host 0.0.0.0 --root-token-file ./root.token
       s2 lite status
       s2 lite check --data ./s2-data
+      s2 lite check --bucket s3://my-bucket/streams
       s2 lite repair --data ./s2-data
       s2 lite backup /mnt/backups/monday
       s2 lite restore /mnt/backups/monday --data ./s2-data
@@ -42,7 +43,7 @@ class LiteArgs(CommonArgs):
     `trust-clock` tells a server whose clock was set forward by more than a day, and
     that therefore deletes nothing by it for an hour, that the clock is right.
     `status`, `stop` and `trust-clock` with --bucket are about the servers of this
-    machine that run on it.
+    machine that run on it; `check` reads the bucket, whoever uses it meanwhile.
     """
 
     help_has_headings = True

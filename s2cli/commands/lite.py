@@ -31,7 +31,6 @@ LEAST_CACHE_BYTES = 1024 * 1024
 ALLOW_HOST_VARIABLE = "S2_LITE_ALLOW_HOST"
 # What to do with a bucket, where a command is about a directory.
 INSTEAD_ON_BUCKET = {
-    "check": "read the streams with s2 read, which checks each batch",
     "repair": "a bucket has no log that could be lost: there is nothing to repair",
     "backup": "copy streams to another bucket, or to a directory, with s2 copy",
     "restore": "copy streams from another server with s2 copy",

@@ -1,4 +1,4 @@
-"""`s2 lite check`: checks all data of a directory, and prints what is wrong."""
+"""`s2 lite check`: checks all data of a directory or a bucket, and prints what is wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from s2cli.errors import ExitCode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from s2cli.cli.other_args import LiteArgs
-    from s2cli.server.checkup import Checkup
+    from s2cli.server.store.findings import Findings
 
 
 def check(args: LiteArgs) -> int:
+    return _check_directory(args) if args.bucket is None else _check_bucket(args, args.bucket)
+
+
+def _check_directory(args: LiteArgs) -> int:
     from pathlib import Path
 
     from s2cli.server.checkup import check_directory
@@ -28,23 +32,42 @@ def check(args: LiteArgs) -> int:
         console.status(f"checked {format_bytes(checked_bytes)} of {format_bytes(size_bytes)}")
 
     checkup = check_directory(Path(directory), tell)
-    console.status("")
-    if args.output in ("json", "jsonl"):
-        console.print_json(_as_json(directory, checkup))
-    else:
-        table = console.Table(["PLACE", "RECORDS", "PROBLEM"], show_headers=bool(checkup.findings.problems))
-        table.add([(place, _span(first, last), problem) for place, problem, first, last in checkup.findings.problems])
-    _tell_result(directory, checkup, time.monotonic() - begun_s)
-    return ExitCode.OK if checkup.is_whole else ExitCode.UNDECIDED
-
-
-def _as_json(directory: str, checkup: Checkup) -> dict[str, object]:
     findings = checkup.findings
-    return {
+    facts = {
         "data": directory,
         "whole": checkup.is_whole,
         "running": checkup.is_running,
         "accepted": checkup.accepted,
+        **_found(findings),
+        "unchecked": checkup.unchecked,
+    }
+    _print(args, facts, findings)
+    _tell_checked(findings, time.monotonic() - begun_s)
+    if checkup.unchecked is not None:
+        console.warn(f"not checked: {checkup.unchecked}; stop it, and check again")
+    _tell_problems(directory, findings, is_whole=checkup.is_whole)
+    if checkup.accepted:
+        console.notice(f"{directory} was a plain copy; it can be used from now on")
+    return ExitCode.OK if checkup.is_whole else ExitCode.UNDECIDED
+
+
+def _check_bucket(args: LiteArgs, bucket: str) -> int:
+    from s2cli.server.bucket_checkup import check_everything
+    from s2cli.server.store.bucket.bucket_url import parse_bucket_url
+
+    begun_s = time.monotonic()
+    findings = check_everything(
+        parse_bucket_url(bucket), lambda checked_bytes: console.status(f"checked {format_bytes(checked_bytes)}")
+    )
+    is_whole = not findings.problems
+    _print(args, {"bucket": bucket, "whole": is_whole, **_found(findings)}, findings)
+    _tell_checked(findings, time.monotonic() - begun_s)
+    _tell_problems(bucket, findings, is_whole=is_whole)
+    return ExitCode.OK if is_whole else ExitCode.UNDECIDED
+
+
+def _found(findings: Findings) -> dict[str, object]:
+    return {
         "basins": findings.basins,
         "streams": findings.streams,
         "tokens": findings.tokens,
@@ -53,8 +76,16 @@ def _as_json(directory: str, checkup: Checkup) -> dict[str, object]:
         "bytes": findings.checked_bytes,
         "problems": [problem._asdict() for problem in findings.problems],
         "more_problems": findings.more_problems,
-        "unchecked": checkup.unchecked,
     }
+
+
+def _print(args: LiteArgs, facts: dict[str, object], findings: Findings) -> None:
+    console.status("")
+    if args.output in ("json", "jsonl"):
+        console.print_json(facts)
+    else:
+        table = console.Table(["PLACE", "RECORDS", "PROBLEM"], show_headers=bool(findings.problems))
+        table.add([(place, _span(first, last), problem) for place, problem, first, last in findings.problems])
 
 
 def _span(first: int | None, last: int | None) -> str:
@@ -63,16 +94,14 @@ def _span(first: int | None, last: int | None) -> str:
     return f"{'' if first is None else first}-{'' if last is None else last}" if first != last else str(first)
 
 
-def _tell_result(directory: str, checkup: Checkup, took_s: float) -> None:
-    findings = checkup.findings
+def _tell_checked(findings: Findings, took_s: float) -> None:
     what = f"{findings.streams} streams, {findings.records} records, {format_bytes(findings.checked_bytes)}"
     console.notice(f"checked {what} in {format_seconds(took_s)}")
-    if checkup.unchecked is not None:
-        console.warn(f"not checked: {checkup.unchecked}; stop it, and check again")
+
+
+def _tell_problems(where: str, findings: Findings, *, is_whole: bool) -> None:
     if findings.problems:
         count = len(findings.problems) + findings.more_problems
-        console.warn(f"{count} problems in {directory}" + (", not all shown" if findings.more_problems else ""))
-    elif checkup.is_whole:
+        console.warn(f"{count} problems in {where}" + (", not all shown" if findings.more_problems else ""))
+    elif is_whole:
         console.notice("nothing is wrong")
-    if checkup.accepted:
-        console.notice(f"{directory} was a plain copy; it can be used from now on")

@@ -216,3 +216,36 @@ def test_streams_are_copied_from_a_disk_to_a_bucket_and_back(start_node, at, ser
     back = f"s2://{BASIN}/back"
     run_s2("copy", URI, back, "--src-profile", "bucket", "--dst-profile", "disk", "--create", check=True)
     assert run_s2("--profile", "disk", "read", back, "--format", "json", check=True).stdout == original
+
+
+def test_a_bucket_is_checked_beside_its_server_and_damage_is_found(start_node, at, run_s2, lite, s3_server, tmp_path):
+    node = start_node()
+    run_s2("create", f"s2://{BASIN}", env=at(node), check=True)
+    run_s2("append", "--create", URI, env=at(node), stdin=LINES, check=True)
+    facts = json.loads(lite("check", "-o", "json").stdout)
+    assert (facts["whole"], facts["problems"], facts["records"], facts["basins"]) == (True, [], 5000, 1)
+    done = lite("check")
+    assert done.stdout == b""
+    assert b"nothing is wrong" in done.stderr
+    run_s2("append", URI, env=at(node), stdin=LINES, check=True)  # the basin is still the server's
+    assert node.stop() == 0
+    put(s3_server, f"{tmp_path.name}/basins/{BASIN}", b"?")
+    done = lite("check", code=8)
+    assert f"basin {BASIN}\t-\tits object is damaged".encode() in done.stdout
+    assert b"1 problems" in done.stderr
+
+
+def put(s3_server, name, data):
+    obstore.put(connect(s3_server.url), name, data)
+
+
+def test_there_is_nothing_to_check_where_no_server_was(lite, url):
+    assert f"no server has kept anything in {url}".encode() in lite("check", code=3).stderr
+
+
+def test_what_a_newer_version_has_written_is_refused(start_node, lite, s3_server, tmp_path):
+    assert start_node().stop() == 0
+    put(s3_server, f"{tmp_path.name}/format", b'{"format":2}')
+    for words in (), ("check",):
+        done = lite(*words, *([] if words else ["--port", "0"]), code=1)
+        assert b"was written by a newer version of s2: format 2, and this one knows 1" in done.stderr

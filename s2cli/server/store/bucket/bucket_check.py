@@ -22,6 +22,8 @@ from s2cli.server.store.bucket.open_basin import refuse_newer
 from s2cli.server.store.bucket.snapshot import Snapshot
 from s2cli.server.store.findings import Findings
 
+OPEN_ATTEMPTS = 3
+
 
 async def check_bucket(
     objects: Objects, place: Place, prefix: str, findings: Findings, progress: Callable[[], None]
@@ -66,7 +68,7 @@ async def _check_database(
     else:
         return  # nobody has used it yet
     try:
-        snapshot = await Snapshot.open(place, path)
+        snapshot = await _opened(place, path)
         try:
             await refuse_newer(snapshot)
             await BasinCheck(snapshot, name, findings, progress).run()
@@ -81,6 +83,17 @@ async def _check_database(
         present = None if now is None else parse_basin(name, now[0])
         if present is not None and present.uid == basin.uid and present.row.deleted_at_ms is None:
             findings.add(f"basin {name}", f"it cannot be read to its end: {error.message}")
+
+
+async def _opened(place: Place, path: str) -> Snapshot:
+    """The snapshot, even if the bucket is slow: nobody else waits for it."""
+    for _ in range(OPEN_ATTEMPTS - 1):
+        try:
+            return await Snapshot.open(place, path)
+        except ApiError as error:
+            if error.code != "unavailable":
+                raise
+    return await Snapshot.open(place, path)
 
 
 async def _check_tokens(objects: Objects, findings: Findings, progress: Callable[[], None]) -> None:

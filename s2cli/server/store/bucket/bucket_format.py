@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from s2cli.errors import ApiError
+from s2cli.errors import ApiError, ExitCode
 from s2cli.server.store.bucket.objects import Objects
 
 FORMAT = 1
@@ -19,6 +19,8 @@ class NewerFormatError(ApiError):
         super().__init__(
             "storage", f"{what} was written by a newer version of s2: format {found}, and this one knows {FORMAT}"
         )
+        self.exit_code = ExitCode.FAILURE  # no attempt helps
+        self.retryable = False
 
 
 async def read_format(objects: Objects) -> int | None:

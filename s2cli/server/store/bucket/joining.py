@@ -10,10 +10,13 @@ basins and tokens. Two objects have it:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from s2cli.errors import ApiError, AuthError, NotFoundError, S2Error, UnreachableError, describe
+from s2cli.server.store.bucket.bucket_format import claim_format
 from s2cli.server.store.bucket.bucket_store import BucketStore
 from s2cli.server.store.bucket.bucket_url import BucketUrl, client_settings, has_credentials, server_of
 from s2cli.server.store.bucket.database import Place
@@ -54,14 +57,24 @@ async def join(url: BucketUrl, cache_bytes: int) -> Joined:
     client = client_settings()
     place = Place.of(url.root, client=client, cache_bytes=cache_bytes)
     at_start = Objects.of(url.root, url.folder, client, retries=START_RETRIES)
+    async with reaching(url, client):
+        await _check(at_start, url)
+        await claim_format(at_start)
+        token_key, last_used_ms = await _token_key(at_start), await _last_used_ms(at_start)
+    objects = Objects.of(url.root, url.folder, client)
+    return Joined(BucketStore(objects, place, url.folder), token_key, last_used_ms, objects)
+
+
+@contextlib.asynccontextmanager
+async def reaching(url: BucketUrl, client: Mapping[str, str]) -> AsyncIterator[None]:
+    """Inside, the bucket is asked for the first time, with a client of these settings, which is bounded in time. Raises
+    S2Error, with what can be done about it, where the bucket cannot be used."""
     server = client.get("endpoint", server_of(client)[0])
     reason = f"no answer within {START_S:.0f} s"
     try:
         async with asyncio.timeout(START_S):
-            await _check(at_start, url)
-            token_key, last_used_ms = await _token_key(at_start), await _last_used_ms(at_start)
-        objects = Objects.of(url.root, url.folder, client)
-        return Joined(BucketStore(objects, place, url.folder), token_key, last_used_ms, objects)
+            yield
+        return
     except NoBucketError as error:
         raise NotFoundError(
             f"{server} has no bucket {url.name}", hint=f"make it first, perhaps with: aws s3 mb {url.root}"
