@@ -25,7 +25,7 @@ ALLOWED = {
     "config": {"client", "wire", "errors", "values", "endpoints"},
     "cli": {"config", "endpoints", "wire", "errors", "values", "escapes", "__init__"},
     "commands": {"cli", "bench", "client", "config", "formats", "wire", "server", "server/http", "endpoints", "escapes"}
-    | {"server/store/bucket"}
+    | {"server/store", "server/store/bucket"}
     | {"amounts", "errors", "values", "positions", "private_files", "__init__"},
     "main": {"cli", "errors", "__init__"},
     "__main__": {"main"},
