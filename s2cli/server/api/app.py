@@ -273,8 +273,8 @@ s2 list
 
 def _answer_health(server: Server, exchange: Exchange, *, is_private: bool) -> None:
     """200 and `OK`, or 503 and why. For load balancers and scripts that wait for a server: no version, no token. As
-    JSON, for who asks for that, with the time since when, and what is in doubt; names, that of the bucket too, only for
-    whoever needs no token."""
+    JSON, for who asks for that, with the time since when, what is in doubt, and which basins another server takes from
+    this one; names, that of the bucket too, only for whoever needs no token."""
     if not _is_get(exchange):
         return
     failure = server.store.failure
@@ -288,10 +288,12 @@ def _answer_health(server: Server, exchange: Exchange, *, is_private: bool) -> N
         "reason": failure,
         "since": rfc3339(server.store.failing_since_ms),
         "doubtful": len(server.store.doubtful),
+        "contended": len(server.store.contended),
         "clock_ahead_ms": server.deletion_clock.ahead_ms,
     }
     if is_private or server.auth is None:
         facts["doubtful_places"] = list(server.store.doubtful[:MAX_DOUBTFUL_PLACES])
+        facts["contended_basins"] = list(server.store.contended[:MAX_DOUBTFUL_PLACES])
         facts["bucket"] = server.bucket
     exchange.answer_json(status, encode_json(facts))
 

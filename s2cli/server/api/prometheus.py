@@ -83,6 +83,11 @@ class _Collector:
             "Streams and other names of which something is missing or damaged on disk, as found at the start.",
             value=len(server.store.doubtful),
         )
+        yield GaugeMetricFamily(
+            "s2_contended_basins",
+            "Basins that another server on the same bucket takes from this one again and again.",
+            value=len(server.store.contended),
+        )
         yield GaugeMetricFamily("s2_store_bytes", "Size of the database on disk.", value=server.store.disk_bytes())
 
 

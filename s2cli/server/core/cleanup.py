@@ -69,7 +69,7 @@ class Cleanup:
         await self._background.stop()
 
     def _on_deleting(self) -> None:
-        """There are streams that others have marked, or this process before."""
+        """There are streams or basins that others have marked, or this process before."""
         self._others = True
         self._changed.set()
 
@@ -175,6 +175,9 @@ class Cleanup:
             if not self._streams:
                 self._streams.extend(await self._store.deleting_streams(QUEUED_STREAMS))
                 self._others = len(self._streams) == QUEUED_STREAMS
+            for name in await self._store.deleting_basins():
+                if name not in self._basins:
+                    self._basins.append(name)
 
     async def _search_basin(self) -> bool:
         """Marks the streams of the first basin that can be searched, or removes it if it has none left."""

@@ -105,6 +105,7 @@ class StreamRegistry:
         store.on_written = self._on_written
         store.on_stall = self._on_stall
         store.on_lost = self._on_lost
+        store.is_used = self._is_used
 
     def find(self, basin: str, name: str) -> Stream | None:
         """The stream if it is in memory; without an await, so for the many."""
@@ -305,6 +306,11 @@ class StreamRegistry:
                 stream.end(Admission.LOST, error)
         for key in [key for key in self._loading if key[0] == basin]:
             self._mark_stale(key)
+
+    def _is_used(self, basin: str) -> bool:
+        self._idle = deque(stream for stream in self._idle if stream.key[0] != basin)
+        # What is left is held by whoever uses it.
+        return any(key[0] == basin for key in [*self._known, *self._loading])
 
     def _on_written(self, group: Sequence[Append], error: S2Error | None) -> None:
         """What the store has to say about a group of appends. Acks leave from here: a task in between would cost each

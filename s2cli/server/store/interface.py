@@ -235,7 +235,11 @@ class Store(Protocol):
     on_stall: Callable[[], None]
     # Called with a basin of which nothing that is in memory counts any more, and why: another server may have it.
     on_lost: Callable[[str, S2Error], None]
-    # Called when there are streams for deleting_streams() that nobody of this process has marked.
+    # Called with a basin that nobody has asked anything of for long: forgets what is in memory for whoever comes next,
+    # and returns whether somebody still uses one of its streams. If not, ids of streams may become invalid.
+    is_used: Callable[[str], bool]
+    # Called when there are streams for deleting_streams(), or basins for deleting_basins(), that nobody of this process
+    # has marked.
     on_deleting: Callable[[], None]
 
     @property
@@ -263,6 +267,11 @@ class Store(Protocol):
     def doubtful(self) -> Sequence[str]:
         """The places (`s2://basin/stream`, or another name) of which it is known that something is missing or damaged
         there: the store looks for that in the background when it is opened."""
+        ...
+
+    @property
+    def contended(self) -> Sequence[str]:
+        """The basins that this server and another one take from each other, because both get requests for them."""
         ...
 
     async def get_basin(self, name: str) -> BasinRow | None: ...
@@ -337,7 +346,8 @@ class Store(Protocol):
         ...
 
     async def deleting_basins(self) -> list[str]:
-        """The basins that are marked as deleted and not yet removed. A restart resumes their removal."""
+        """The basins that are marked as deleted and not yet removed, by nobody else either. A restart resumes their
+        removal."""
         ...
 
     async def deleting_streams(self, limit: int) -> list[StreamRow]:

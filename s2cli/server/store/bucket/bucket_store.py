@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from asyncio import Task
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +22,15 @@ from s2cli.server.store.bucket import (
     run_table,
     stream_table,
 )
-from s2cli.server.store.bucket.account_metrics import AccountMetrics
 from s2cli.server.store.bucket.catalogue import Catalogue
 from s2cli.server.store.bucket.changes import Changes
-from s2cli.server.store.bucket.database import UNREACHABLE_S, Place, unreachable
+from s2cli.server.store.bucket.count_objects import CountObjects
+from s2cli.server.store.bucket.counts import CountStore
+from s2cli.server.store.bucket.database import UNREACHABLE_S, DatabaseLostError, Place, unreachable
 from s2cli.server.store.bucket.objects import Objects
 from s2cli.server.store.bucket.open_basin import OpenBasin, local_id
 from s2cli.server.store.bucket.openings import Openings, over
+from s2cli.server.store.bucket.sweeper import Sweeper
 from s2cli.server.store.interface import (
     MAX_SEQ_NUM,
     Append,
@@ -56,8 +56,6 @@ log = logging.getLogger("s2cli.server")
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 # How often it is looked whether the basins still are ours, and the bucket answers.
 LOOK_S = 0.5
-# How often old replies and metrics of the account are looked for.
-FORGET_S = 600.0
 COMMIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -70,6 +68,7 @@ class BucketStore:
     on_stall: Callable[[], None]
     on_lost: Callable[[str, S2Error], None]
     on_deleting: Callable[[], None]
+    is_used: Callable[[str], bool]
     clock_ms: Callable[[], int]
     deletion_clock_ms: Callable[[], int]
 
@@ -77,11 +76,11 @@ class BucketStore:
         self.clock_ms = self.deletion_clock_ms = lambda: time.time_ns() // 1_000_000
         self.on_stall = self.on_deleting = lambda: None
         self.on_lost = lambda _basin, _error: None
+        self.is_used = lambda _basin: False
         self.stall: str | None = None
         self._failing_since_ms: int | None = None
         self._commit_times = Histogram(COMMIT_BOUNDS_S)
         self._catalogue = Catalogue(objects, lambda: self.clock_ms())
-        self._account = AccountMetrics(objects)
         self._openings = Openings(
             self._catalogue,
             place,
@@ -89,21 +88,30 @@ class BucketStore:
             lambda: self.clock_ms(),
             self._commit_times.add,
             lambda group, error: self.on_written(group, error),
-            lambda basin, error: self.on_lost(basin, error),
-            lambda: self.on_deleting(),
+            self._lost,
+            self._opened,
+            lambda name, due_ms: self._sweeper.closed(name, due_ms),
+            lambda basin: self.is_used(basin),
         )
+        self._counts = CountStore(CountObjects(objects, lambda: self.clock_ms()), self._catalogue, self._openings)
         self._loop = asyncio.get_running_loop()
-        self._forgetting: Task[None] | None = None
-        self._forget_at_s = self._loop.time() + FORGET_S
+        self._sweeper = Sweeper(
+            objects,
+            self._catalogue,
+            self._openings,
+            self._counts,
+            lambda: self.on_deleting(),
+            lambda: self.clock_ms(),
+            lambda: self.deletion_clock_ms(),
+        )
         self._look = self._loop.call_later(LOOK_S, self._check)
 
     async def close(self) -> None:
         self._look.cancel()
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._forgetting
+        await self._sweeper.stop()
+        await self._counts.close()
         await self._openings.close()
+        await self._sweeper.leave()
 
     @property
     def failure(self) -> str | None:
@@ -117,9 +125,14 @@ class BucketStore:
     def doubtful(self) -> Sequence[str]:
         return ()
 
+    @property
+    def contended(self) -> Sequence[str]:
+        return self._openings.contended
+
     def _check(self) -> None:
         for basin in self._openings.all():
             basin.check()
+        self._openings.close_idle(self.deletion_clock_ms())
         if any(basin.is_stalled for basin in self._openings.all()):
             if self.stall is None:
                 self.stall = unreachable()
@@ -130,6 +143,16 @@ class BucketStore:
             log.warning("the bucket answers again")
             self.stall = self._failing_since_ms = None
         self._look = self._loop.call_later(LOOK_S, self._check)
+
+    def _opened(self, basin: OpenBasin, has_deleted: bool) -> None:
+        if has_deleted:
+            self.on_deleting()
+        self._sweeper.opened(basin)
+
+    def _lost(self, basin: str, error: DatabaseLostError) -> None:
+        if not error.is_taken:
+            self._sweeper.forsake(basin)
+        self.on_lost(basin, error)
 
     async def _in_basin(
         self,
@@ -213,11 +236,13 @@ class BucketStore:
         return await asyncio.shield(task)
 
     async def remove_basin(self, name: str) -> None:
-        await self._openings.remove(name)
+        uid = await self._openings.remove(name)
+        if uid is not None:
+            await self._sweeper.removed(name, uid)
         await self._catalogue.remove_basin(name)
 
     async def deleting_basins(self) -> list[str]:
-        return await self._catalogue.deleting_basins()
+        return await self._sweeper.left_by_others(await self._catalogue.deleting_basins())
 
     # Streams.
 
@@ -272,7 +297,7 @@ class BucketStore:
         await basin.change(run, reply=reply, made=made)
 
     async def mark_streams(self, basin: str, limit: int) -> list[StreamRow]:
-        opened = await self._openings.get(basin)
+        opened = await self._openings.get(basin, to_remove=True)
         if opened is None:
             return []
         rows = await opened.change(lambda changes: stream_table.mark_some(changes, basin, self.clock_ms(), limit))
@@ -310,16 +335,6 @@ class BucketStore:
         now_ms = self.deletion_clock_ms()
         for basin in self._openings.all():
             basin.expire(now_ms)
-        if self._loop.time() >= self._forget_at_s:
-            self._forget_at_s = self._loop.time() + FORGET_S
-            self._forgetting = self._loop.create_task(self._forget_what_is_old())
-
-    async def _forget_what_is_old(self) -> None:
-        try:
-            await self._catalogue.forget_replies()
-            await self._account.forget(self.clock_ms())
-        except S2Error as error:
-            log.warning("old replies are still in the bucket: %s", error.message)
 
     async def empty_streams(self, limit: int) -> tuple[list[StreamRow], bool]:
         now_ms = self.deletion_clock_ms()
@@ -388,49 +403,31 @@ class BucketStore:
     # Metrics.
 
     async def add_counts(self, points: Sequence[Point]) -> None:
-        by_basin: dict[str, list[Point]] = {}
-        for point in points:
-            by_basin.setdefault(point.basin, []).append(point)
-        for name, some in by_basin.items():
-            if name:
-                await self._in_basin(name, partial(metric_table.add, points=some), None)
-            else:
-                await self._account.add(some)
+        await self._finished(self._counts.add(points))
 
     async def counted(
         self, basin: str, stream: str, series: Sequence[str], first: int, end: int, interval: int
     ) -> Counted:
-        if not basin:
-            return await self._account.counted(series, first, end, interval)
-        opened = await self._openings.get(basin)
-        if opened is None:
-            return {}
-        return await metric_table.counted(opened.database, stream, series, first, end, interval)
+        return await self._counts.counted(basin, stream, series, first, end, interval)
 
     async def active_basins(self, first: int, end: int) -> list[str]:
         found: list[str] = []
-        async for row in self._all_basins():
+        async for row in self._catalogue.all_basins():
             was_there = row.created_at_ms < end * 60_000
             is_gone = row.deleted_at_ms is not None and row.deleted_at_ms < first * 60_000
             if was_there and not is_gone:
                 found.append(row.name)
         return found
 
-    async def _all_basins(self) -> AsyncIterator[BasinRow]:
-        rows, has_more = await self._catalogue.list_basins("", "", 1000)
-        while rows:
-            for row in rows:
-                yield row
-            rows, has_more = await self._catalogue.list_basins("", rows[-1].name, 1000) if has_more else ([], False)
-
     async def stored_bytes(self, basin: str, stream: str) -> int:
         opened = await self._openings.get(basin)
         if opened is None:
             return 0
-        stored = await stream_table.get(Changes(opened.database), basin, stream) if stream else None
-        if stream and stored is None:
-            return 0
-        return await metric_table.stored_bytes(opened.database, None if stored is None else stored.row.id)
+        with opened.in_use():
+            stored = await stream_table.get(Changes(opened.database), basin, stream) if stream else None
+            if stream and stored is None:
+                return 0
+            return await metric_table.stored_bytes(opened.database, None if stored is None else stored.row.id)
 
     @property
     def commit_times(self) -> Histogram:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from s2cli.errors import ApiError
@@ -41,6 +41,7 @@ GUESS_S = 10.0
 MAX_KNOWN = 1000
 # So many objects are read at once for a list.
 TOGETHER = 64
+NAMES_TOGETHER = 1000
 ATTEMPTS = 10
 
 Row = TypeVar("Row")
@@ -99,6 +100,13 @@ class Catalogue:
                     break
         await read_names()
         return rows[:most]
+
+    async def all_basins(self) -> AsyncIterator[BasinRow]:
+        rows, has_more = await self.list_basins("", "", NAMES_TOGETHER)
+        while rows:
+            for row in rows:
+                yield row
+            rows, has_more = await self.list_basins("", rows[-1].name, NAMES_TOGETHER) if has_more else ([], False)
 
     async def insert_basin(self, row: BasinRow, reply: Reply | None) -> BasinRow | None:
         """As `Store.insert_basin`."""
@@ -177,6 +185,10 @@ class Catalogue:
             raise _contended(name)
         self._basins.changed(name, None)
         await self._objects.delete(f"deleting/{name}")
+
+    async def deletions(self) -> dict[str, int]:
+        """The basins that may be marked as deleted, and when that was, in ms since 1970."""
+        return {name: marked_ms async for name, marked_ms in self._objects.names("deleting/")}
 
     async def deleting_basins(self) -> list[str]:
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -20,13 +21,17 @@ from s2cli.server.store.bucket import binding
 
 # A store that has not answered for so long is said to be unreachable.
 UNREACHABLE_S = 10.0
-# How often an owner that writes nothing looks whether it still is one.
-POLL = "1s"
+# How often an owner that writes nothing looks whether it still is one, and the library for tables to merge: each look
+# costs two to four requests, also where nothing is written. Until a bulk load is merged it may write so many tables.
+OWNER_POLL, MERGE_POLL, MERGER_POLL = "30s", "20s", "15s"
+MOST_TABLES = 128
 
 DEFAULTS: Mapping[str, str] = {
     # Each turn of the writer is flushed as a whole: nothing else is to be uploaded between.
     "flush_interval": "null",
-    "manifest_poll_interval": f'"{POLL}"',
+    "manifest_poll_interval": f'"{OWNER_POLL}"',
+    "compactor_options.poll_interval": f'"{MERGE_POLL}"',
+    "compactor_options.worker.compactions_poll_interval": f'"{MERGER_POLL}"',
     # What a bulk load takes of memory: what is written and not in a table yet, and the two tables that are being made
     # of it; and of each table that is merged with others, what was fetched of it.
     "max_unflushed_bytes": str(128 * 1024 * 1024),
@@ -37,9 +42,8 @@ DEFAULTS: Mapping[str, str] = {
     "compactor_options.worker.max_subcompactions": "1",
     "compactor_options.worker.max_fetch_tasks": "2",
     "compactor_options.worker.bytes_to_fetch": str(1024 * 1024),
-    "l0_max_ssts": "32",
-    "l0_max_ssts_per_key": "32",
-    "compactor_options.poll_interval": '"500ms"',
+    "l0_max_ssts": str(MOST_TABLES),
+    "l0_max_ssts_per_key": str(MOST_TABLES),
 }
 # What was written to tables last is in the cache, and read again first: it is one that lets go of what was not used for
 # longest.
@@ -47,6 +51,11 @@ CACHE_BYTES = 128 * 1024 * 1024
 CACHE_SHARDS = 4
 # What is fetched ahead at once: of many rows, and where a few are looked for in all tables that may have them.
 READ_AHEAD_BYTES, FEW_BYTES = 1024 * 1024, 64 * 1024
+# Whoever opens the database after its server has died reads each upload of the log since the last table was written:
+# 3000 take 6 s at 50 ms a request. So a table is written after that many uploads, but no sooner than so long after the
+# last one: tables are merged at their own pace.
+LOGGED_UPLOADS = 256
+TABLE_S = 10.0
 
 
 class DatabaseLostError(ApiError):
@@ -107,8 +116,12 @@ class Database:
         self._library = library
         self._database = database
         self._flush = library.FlushOptions(flush_type=library.FlushType.WAL)
+        self._into_table = library.FlushOptions(flush_type=library.FlushType.MEM_TABLE)
         self._plainly = library.WriteOptions()
         self._lost: DatabaseLostError | None = None
+        self._logged = 0  # uploads since a table was written
+        self._table_s = time.monotonic()  # when that was
+        self._writing_table: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, place: Place, path: str) -> Database:
@@ -215,6 +228,16 @@ class Database:
         except library.Error as error:
             self._lost = self._over(getattr(error, "reason", None), error.message)
             raise self._lost from error
+        self._logged += 1
+        if self._logged >= LOGGED_UPLOADS and time.monotonic() - self._table_s >= TABLE_S:
+            self._logged, self._table_s = 0, time.monotonic()
+            if self._writing_table is None or self._writing_table.done():
+                self._writing_table = asyncio.get_running_loop().create_task(self._write_table())
+
+    async def _write_table(self) -> None:
+        """Write what the log has into a table. Where that fails, the next write says why."""
+        with contextlib.suppress(self._library.Error):
+            await self._database.flush_with_options(self._into_table)
 
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
@@ -236,7 +259,11 @@ class Database:
         return DatabaseLostError(f"the basin is being opened again, after a failure: {message or reason.name}")
 
     async def close(self) -> None:
-        """Let go of it. What was written is durable already."""
+        """Let go of it. What was written is durable already; here it goes into a table, for whoever opens it next."""
+        with contextlib.suppress(self._library.Error, TimeoutError):
+            async with asyncio.timeout(UNREACHABLE_S):
+                if self._logged and self.lost is None:
+                    await self._database.flush_with_options(self._into_table)
         with contextlib.suppress(self._library.Error, TimeoutError):
             async with asyncio.timeout(UNREACHABLE_S):
                 await self._database.shutdown_with_options(self._library.CloseOptions(flush_type=None))

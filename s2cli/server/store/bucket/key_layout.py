@@ -19,6 +19,7 @@ bytes, the first one first, so that keys are in their order.
 | `y` stored at, number, key | a reply, by its age |
 | `k` | how many replies there are, and the number of the next one, eight bytes each |
 | `m` stream, NUL, series, NUL, hour | JSON: a value for each minute of that hour (metric_table.py) |
+| `l` name | nothing: the counts in the object with that name are here, and it is to be deleted (counts.py) |
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ NEXT_ID_KEY = b"n"
 REPLY_COUNTERS_KEY = b"k"
 STREAM, STREAM_BY_ID, CHUNK, RUN_OF_STREAM, RUN_DUE = b"s", b"i", b"c", b"r", b"x"
 LOOK, DELETING, TRIM, HOLE, REPLY, REPLY_BY_AGE, METRIC = b"e", b"g", b"d", b"h", b"q", b"y", b"m"
+FOLDED = b"l"
 
 # What precedes the data of a chunk: records, metered bytes, last timestamp, when it expires (0: never), its kind, and a
 # checksum of its key and all the rest (chunk_value.py).

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from s2cli.errors import ApiError
 from s2cli.server.store.bucket.changes import Changes
 from s2cli.server.store.bucket.database import Database
-from s2cli.server.store.bucket.key_layout import CHUNK, CHUNK_HEAD, METRIC, U64, numbered
+from s2cli.server.store.bucket.key_layout import CHUNK, CHUNK_HEAD, FOLDED, METRIC, U64, beyond, numbered
 from s2cli.server.store.interface import Counted, Point
 
 # What one question may find, some 40 MB.
@@ -17,6 +17,7 @@ MAX_POINTS_FOUND = 1 << 18
 SERIES_POINTS = 8
 ROWS_IN_A_ROW = 200
 CHUNKS_IN_A_ROW = 64
+MAX_FOLDED = 1000
 
 
 async def add(changes: Changes, points: Iterable[Point]) -> None:
@@ -44,11 +45,8 @@ def _key(stream: str, series: str) -> bytes:
     return METRIC + b"\0".join((stream.encode(), series.encode("utf-8", "replace"))) + b"\0"
 
 
-async def counted(
-    database: Database, stream: str, series: Sequence[str], first: int, end: int, interval: int
-) -> Counted:
-    """What `Store.counted` returns, of a basin or one of its streams."""
-    sums = Sums(first, end, interval)
+async def counted(database: Database, stream: str, series: Sequence[str], sums: Sums) -> None:
+    """Add the points of these series, of a basin or one of its streams; see `Store.counted`."""
     for wanted in series:
         if wanted[-1] == ":":
             low, high = _key(stream, wanted)[:-1], _key(stream, wanted)[:-2] + b";"
@@ -59,22 +57,38 @@ async def counted(
             for key, value in page:
                 # The hour may have a NUL in it: it is the last eight bytes, behind the last separator.
                 name = key[:-9].rpartition(b"\0")[2].decode()
-                sums.add(name, U64.unpack(key[-8:])[0], json.loads(value))
-    return sums.found
+                first = U64.unpack(key[-8:])[0] * 60
+                sums.add(name, {first + int(minute): value for minute, value in json.loads(value).items()})
+
+
+async def folded(database: Database) -> frozenset[str]:
+    """The objects whose counts are in the database (see counts.py)."""
+    rows = await database.scan(FOLDED, beyond(FOLDED), MAX_FOLDED)
+    return frozenset(key[len(FOLDED) :].decode() for key, _ in rows)
+
+
+def note_folded(changes: Changes, names: Iterable[str], before: frozenset[str]) -> None:
+    """The counts of these objects are in the database; those of `before` that are not among them are gone."""
+    names = frozenset(names)
+    for name in before - names:
+        changes.delete(FOLDED + name.encode())
+    for name in names - before:
+        changes.put(FOLDED + name.encode(), b"")
 
 
 class Sums:
     """Points of series, summed up by intervals."""
 
     def __init__(self, first: int, end: int, interval: int) -> None:
-        self._first, self._end, self._interval = first, end, interval
+        self.first, self.end = first, end
+        self._interval = interval
         self._points = 0
         self.found: Counted = {}
 
-    def add(self, name: str, hour: int, minutes: dict[str, int]) -> None:
-        """Add the minutes of one hour of a series. Raises ApiError where there are too many by now."""
-        for minute, value in sorted((hour * 60 + int(minute), value) for minute, value in minutes.items()):
-            if not self._first <= minute < self._end:
+    def add(self, name: str, minutes: Mapping[int, int]) -> None:
+        """Add what was counted in some minutes. Raises ApiError where there are too many by now."""
+        for minute, value in sorted(minutes.items()):
+            if not self.first <= minute < self.end:
                 continue
             if name not in self.found:
                 self.found[name] = {}

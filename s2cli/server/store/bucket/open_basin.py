@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -63,12 +64,14 @@ class Operation:
 
 
 class OpenBasin:
-    """One opening of a basin's database. `number` is the opening's, `written` and `ended` are called with what the
-    store is to tell: what has become of appends, and that the opening is over."""
+    """One opening of a basin's database. `uid` is the basin's, `number` the opening's; `written` and `ended` are called
+    with what the store is to tell: what has become of appends, and that the opening is over. `folding` is held while
+    counts in objects become some of the database's (counts.py), or both are read."""
 
     def __init__(
         self,
         name: str,
+        uid: str,
         number: int,
         database: Database,
         written: Callable[[Sequence[Append], S2Error | None], None],
@@ -77,7 +80,11 @@ class OpenBasin:
         clock_ms: Callable[[], int],
     ) -> None:
         self.name = name
+        self.uid = uid
         self.number = number
+        self.folding = asyncio.Lock()
+        self._users = 0
+        self._used_s = time.monotonic()
         self.database = database
         self._written = written
         self._ended = ended
@@ -109,6 +116,30 @@ class OpenBasin:
     def inside(row: StreamRow) -> StreamRow:
         """The row as it is stored."""
         return replace(row, id=local_id(row.id))
+
+    # Whether somebody uses it.
+
+    def touch(self) -> None:
+        """Somebody uses it."""
+        self._used_s = time.monotonic()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, it is not idle, however long that takes."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+
+    def leave(self) -> None:
+        """Nobody has asked for it."""
+        self._used_s = -math.inf
+
+    def is_idle(self, for_s: float) -> bool:
+        """Whether nobody has used it for so long, and nothing is under way."""
+        is_quiet = not (self._users or self._queue or self._turn)
+        return is_quiet and time.monotonic() - self._used_s >= for_s
 
     # The queue.
 
@@ -305,6 +336,9 @@ class OpenBasin:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
+        if self.lost is None:
+            self.lost = DatabaseLostError("the basin is being opened again")
+            self._refuse_queued()
         await self.database.close()
 
     # What is deleted behind the requests.

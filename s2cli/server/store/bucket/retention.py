@@ -16,6 +16,7 @@ from s2cli.server.store.bucket.key_layout import (
     RUN_DUE,
     RUN_OF_STREAM,
     U64_MAX,
+    beyond,
     numbered,
     numbers_of,
 )
@@ -85,6 +86,15 @@ async def expire_slice(changes: Changes, basin: str, now_ms: int, minute_ms: int
         changes.put(run_key, RUN.pack(keep_ms, due_ms))
         changes.put(numbered(RUN_DUE, due_ms, stream_id, seq_num), b"")
     return True
+
+
+async def next_due_ms(database: Readable) -> int | None:
+    """When something is to be done in the basin that nobody asks for: chunks expire, or a stream may be empty; 0 where
+    something was deleted and is still there. None for never."""
+    if await chunk_table.any_trim(database, 0) or await stream_table.any_deleting(database):
+        return 0
+    found = [row for first in (RUN_DUE, LOOK) for row in await database.scan(first, beyond(first), 1)]
+    return min([numbers_of(key)[0] for key, _ in found], default=None)
 
 
 async def any_look(database: Readable, now_ms: int) -> bool:

@@ -66,9 +66,11 @@ class SqliteStore:
     on_stall: Callable[[], None]
     on_lost: Callable[[str, S2Error], None]
     on_deleting: Callable[[], None]
+    is_used: Callable[[str], bool]
     clock_ms: Callable[[], int]
     deletion_clock_ms: Callable[[], int]
     confirm: None = None  # nobody else can write
+    contended: Sequence[str] = ()
 
     def __init__(self, directory: Path, loop: AbstractEventLoop, *, temporary: bool) -> None:
         self._directory = directory
