@@ -13,7 +13,7 @@ from s2cli.wire.frames import RECONNECT_ADVISED
 
 def with_server(run):
     async def main():
-        await asyncio.wait_for(run(Server(SimpleNamespace())), TIMEOUT_S)
+        await asyncio.wait_for(run(Server(SimpleNamespace(max_pending_bytes=0))), TIMEOUT_S)
 
     asyncio.run(main())
 
