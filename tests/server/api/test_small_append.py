@@ -1,6 +1,7 @@
 """The short way of small appends answers as the general one does, and leaves nothing behind."""
 
 import json
+import os
 import re
 import socket
 import threading
@@ -17,6 +18,8 @@ from s2cli.server.http.http2_frames import DATA, END_HEADERS, END_STREAM, HEADER
 # What is not the usual value, but means the same, makes a request go the general way.
 GENERAL = {"s2-format": "raw"}
 RECORDS = "/v1/streams/stream/records"
+# On a bucket, where others change basins too, what creates a stream goes the general way.
+KNOWS_BASINS = os.environ.get("ENGINE_OF_TESTS", "sqlite") == "sqlite"
 
 
 @pytest.fixture
@@ -239,7 +242,7 @@ def creating(make_thread_server, short_ways):
 def test_what_creates_its_stream_is_answered_as_on_the_general_way(creating, short_ways):
     value = {"records": [{"body": "x"}], "match_seq_num": 0, "fencing_token": ""}
     short, general = creating("short", value), creating("general", value, GENERAL)
-    assert short_ways == [True, False]
+    assert short_ways == [KNOWS_BASINS, False]
     assert short[0] == 200
     assert without_times(short) == without_times(general)
     assert creating.config_of("short") == creating.config_of("general") == creating.config_of("first")
@@ -281,7 +284,7 @@ def test_a_stream_that_is_not_in_memory_is_found_after_all(creating, short_ways)
     assert creating("present", {"records": [{"body": "a"}]})[0] == 200
     assert creating("present", {"records": [{"body": "b"}]})[0] == 200
     assert creating("other", {"records": [{"body": "c"}]})[0] == 200
-    assert short_ways == [True, True, False]
+    assert short_ways == [KNOWS_BASINS, True, False]
     assert creating.read("present") == ["a", "b"]
     assert counted(server) == {200: 4}
     assert server.request("GET", "/health").body == b"OK"
@@ -294,7 +297,7 @@ def test_a_basin_that_does_not_create_streams_answers_so(creating, short_ways):
     creating.server.request("PATCH", f"/v1/basins/{creating.basin}", json_body={"create_stream_on_append": True})
     assert creating("new", {"records": [{}]})[0] == 200
     assert creating("newer", {"records": [{}]})[0] == 200
-    assert short_ways == [False, False, True]
+    assert short_ways == [False, False, KNOWS_BASINS]
 
 
 @pytest.mark.parametrize("headers", [(), tuple(GENERAL.items())], ids=["short", "general"])
