@@ -267,10 +267,16 @@ class StreamRegistry:
         self._mark_stale((row.basin, row.name))
 
     def deleted(self, row: StreamRow) -> None:
-        """The stream is marked as deleted, or is gone."""
+        """The stream is marked as deleted."""
         self._drop((row.basin, row.name))
 
-    gone = deleted
+    def gone(self, row: StreamRow) -> None:
+        """The stream is removed. Its name may be another one's by now, which stays open: what it has admitted would be
+        missed by whoever loads it again."""
+        key = row.basin, row.name
+        stream = self._known.get(key)
+        if stream is None or (stream.id, stream.uid) == (row.id, row.uid):
+            self._drop(key)
 
     def basin_deleted(self, basin: str) -> None:
         """The basin is marked as deleted, and so are all its streams."""

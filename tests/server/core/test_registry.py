@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from support.holding import hold
+from support.holding import hold, let_queue
 from support.stream_fakes import FakeOwner, FakeServer, batch, trim
 
 from s2cli.errors import ApiError, S2Error
@@ -296,6 +296,35 @@ def test_a_stream_created_by_an_append_behind_the_deletion_of_its_basin_is_not_o
         ((admitted, _),) = owner.resolved
         with pytest.raises(ApiError):
             admitted.stream.admit(batch(b"b"), owner)
+
+    with_new(tmp_path, run)
+
+
+def test_a_stream_created_right_behind_the_removal_of_one_of_its_name_stays_open(tmp_path):
+    async def run(server):
+        store = server.streams.context.store
+        await server.streams.open("basin", "stream", "append")
+        await server.resources.delete_stream("basin", "stream", nothing, nothing)
+        remove_stream = store.remove_stream
+        owner, later = Asked(), Asked()
+
+        async def remove(stream_id, uid):
+            await remove_stream(stream_id, uid)
+            # Whoever waited for the removal may hear of it behind what was written next.
+            assert owner.append_to_new(server)
+            await owner.told.wait()
+
+        store.remove_stream = remove
+        await server.cleanup.start()
+        await owner.told.wait()
+        await let_queue(store)
+        await server.cleanup.stop()
+        ((admitted, error),) = owner.resolved
+        assert error is None
+        assert server.streams.find("basin", "stream") is admitted.stream
+        admitted.stream.admit(batch(b"b"), later)
+        await later.told.wait()
+        assert [admitted.chunk.first_seq_num for admitted, _ in later.resolved] == [1]
 
     with_new(tmp_path, run)
 
