@@ -322,11 +322,13 @@ class _Session:
             raise ApiError("bad_frame", "the body ends within a frame")
 
     def _take_at_once(self, data: bytes) -> bool:
-        """Admits a small input that is the whole of what has come. Whatever would have to wait or is to be refused goes
-        the general way, as if nothing had been tried: so each error is said in one place."""
+        """Admits a small input that is the whole of what has come since the last ack: of many that come together,
+        others must have their turns between them. Whatever would have to wait or is to be refused goes the general way,
+        as if nothing had been tried: so each error is said in one place."""
         stream = self._stream
         if (
-            len(data) > LARGE_BYTES
+            self._pending
+            or len(data) > LARGE_BYTES
             or self._error is not None
             or self._share.reserved_bytes
             or self._exchange.is_blocked

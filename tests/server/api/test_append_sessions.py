@@ -1,13 +1,19 @@
 """Append sessions: their acknowledgements, and all the ways in which they end."""
 
+import asyncio
 import contextlib
 import json
+import socket
 import threading
 
 import pytest
+from support.h2_raw import RawH2
 from support.s2s import append_input, open_append, open_read
 from support.waiting import TIMEOUT_S, until
 
+from s2cli.server.api.append import INPUTS_IN_A_ROW
+from s2cli.server.core.stream import Stream
+from s2cli.server.http.http2_frames import DATA, END_STREAM, HEADERS, frame
 from s2cli.wire.frames import encode_frame, encode_terminal
 
 
@@ -88,6 +94,36 @@ def test_inputs_that_come_alone_keep_their_order_with_those_that_come_in_pieces(
         assert session.frame() is None
     records = get("seq_num=0&count=100").json()["records"]
     assert [record.get("body", "") for record in records] == [*map(str, range(60)), ""]
+
+
+def test_inputs_in_many_frames_of_http2_leave_others_their_turns(make_thread_server, monkeypatch):
+    """Each of them is alone in its frame, and one piece of what comes has thousands of these."""
+    server = make_thread_server()
+    basin = server.create_basin()
+    server.create_stream(basin)
+    admitted, running = [], []
+    admit = Stream.admit
+
+    def spy(self, *arguments, **options):
+        if not running:
+            running.append(True)
+            admitted.append(0)
+            asyncio.get_running_loop().call_soon(running.clear)
+        admitted[-1] += 1
+        admit(self, *arguments, **options)
+
+    monkeypatch.setattr(Stream, "admit", spy)
+    with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as connection:
+        client = RawH2(connection)
+        path = (":path", "/v1/streams/stream/records")
+        pseudo = ((":method", "POST"), (":scheme", "http"), (":authority", "x"), path)
+        client.ask(1, ("s2-basin", basin), ("content-type", "s2s/proto"), pseudo=pseudo, ends=False)
+        client.until(HEADERS, 1)
+        inputs = [frame(DATA, 0, 1, encode_frame(append_input(b"%d" % number))) for number in range(1000)]
+        client.send_bytes(b"".join(inputs) + frame(DATA, END_STREAM, 1, b""))
+        client.until(DATA, 1, END_STREAM)
+    assert sum(admitted) == 1000
+    assert max(admitted) <= INPUTS_IN_A_ROW
 
 
 def test_a_body_that_ends_within_a_frame(shared_server, basin, stream):
