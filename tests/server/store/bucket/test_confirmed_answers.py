@@ -1,9 +1,12 @@
 """Answers from memory, by a server that another one has taken the basin from and that has not noticed it yet: none of
 them is given (protocol section 13.1)."""
 
+import contextlib
+import http.client
+
 import pytest
 from support.stores import BucketStores
-from support.waiting import until
+from support.waiting import TIMEOUT_S, until
 
 RECORDS = "/v1/streams/stream/records"
 
@@ -81,3 +84,27 @@ def test_a_client_that_asks_again_is_served_when_the_basin_was_taken_back(taken)
     answer = until(lambda: served(server.request("GET", f"{RECORDS}/tail", basin=basin)))
     assert answer.json()["tail"]["seq_num"] == 2
     assert append(server, basin).json()["start"]["seq_num"] == 2
+
+
+def test_a_follower_hears_no_heartbeat_of_a_server_that_has_lost_the_basin(make_thread_server):
+    stores = BucketStores({"manifest_poll_interval": '"60s"'})
+
+    async def open_store(_directory):
+        return await stores.open()
+
+    first, second = make_thread_server(open_store=open_store, frozen=True), make_thread_server(open_store=open_store)
+    basin = first.create_basin()
+    first.create_stream(basin)
+    with contextlib.closing(http.client.HTTPConnection(first.host, first.port, timeout=TIMEOUT_S)) as connection:
+        headers = {"s2-basin": basin, "accept": "text/event-stream"}
+        connection.request("GET", f"{RECORDS}?seq_num=0", headers=headers)
+        response = connection.getresponse()
+        assert b"event: ping" in response.read1()
+        first.clock.advance(60)
+        assert b"event: ping" in response.read1()  # while the basin is its own
+        assert append(second, basin).json()["end"]["seq_num"] == 1
+        first.clock.advance(60)
+        rest = response.read()
+    assert b"event: ping" not in rest
+    assert b"event: error" in rest
+    assert b'"code":"unavailable"' in rest
