@@ -14,6 +14,8 @@ import obstore
 import pytest
 import s2_sdk
 from faults.engines import Server
+from support.s3_faults import NO_BUCKET, Rule
+from support.s3_proxy import S3Proxy
 from support.s3_server import BUCKET, connect, environment
 from support.waiting import TIMEOUT_S, until
 
@@ -249,3 +251,18 @@ def test_what_a_newer_version_has_written_is_refused(start_node, lite, s3_server
     for words in (), ("check",):
         done = lite(*words, *([] if words else ["--port", "0"]), code=1)
         assert b"was written by a newer version of s2: format 2, and this one knows 1" in done.stderr
+
+
+def test_a_bucket_that_vanishes_is_not_taken_for_an_empty_one(s3_server, start_node, at, run_s2, aws, endpoint_at):
+    with contextlib.closing(S3Proxy(s3_server.url)) as proxy:
+        aws["AWS_ENDPOINT_URL"] = proxy.url
+        node = start_node()
+        run_s2("create", f"s2://{BASIN}", env=at(node), check=True)
+        endpoint = endpoint_at(node.port)
+        path = f"/v1/basins/{BASIN}"
+        proxy.fail(Rule(NO_BUCKET))
+        # What is known of a basin is believed for a moment.
+        until(lambda: endpoint.request("GET", path).status != 200)
+        assert endpoint.request("GET", path).status == 503
+        proxy.fail()
+        assert endpoint.request("GET", path).status == 200

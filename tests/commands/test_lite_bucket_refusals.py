@@ -124,6 +124,18 @@ def test_an_address_where_nobody_listens(refused, aws):
     assert said == f"error: {there} cannot be reached: connection refused\n"
 
 
+def test_an_address_that_knows_no_tls(refused, aws):
+    there = aws["AWS_ENDPOINT_URL"].replace("http", "https")
+    said = refused("--bucket", URL, code=6, **aws | {"AWS_ENDPOINT_URL": there})
+    assert said.startswith(f"error: {there} cannot be reached: ")
+    assert "ssl" in said.lower()
+
+
+def test_an_empty_variable_is_as_good_as_none(refused, aws):
+    empty = {"AWS_ENDPOINT_URL_S3": "", "AWS_REGION": "", "AWS_SESSION_TOKEN": ""}
+    assert "has no bucket" in refused("--bucket", "s3://no-such-bucket", code=3, **aws | empty)
+
+
 def test_a_name_that_is_not_known(refused, aws):
     said = refused("--bucket", URL, code=6, **aws | {"AWS_ENDPOINT_URL": "https://s3.invalid"})
     assert said.startswith("error: https://s3.invalid cannot be reached: ")

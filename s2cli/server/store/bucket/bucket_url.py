@@ -81,6 +81,9 @@ def _meant(text: str) -> str | None:
 def client_settings() -> dict[str, str]:
     """The settings of a client of S3, under the names that the libraries have for them, as the environment has them.
     Raises UsageError for an address that is none, and for half of a key."""
+    for given, value in os.environ.items():
+        if given.startswith("AWS_") and not value:
+            os.unsetenv(given)  # an empty one is as good as none; the libraries would take it for an address
     settings = {"timeout": REQUEST_TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
     for variable in ENDPOINT_VARIABLES:
         if endpoint := os.environ.get(variable):
@@ -114,8 +117,6 @@ def has_credentials() -> bool:
     return any(all(os.environ.get(name) for name in names) for names in CREDENTIAL_VARIABLES)
 
 
-def server_of(settings: Mapping[str, str]) -> tuple[str, int]:
-    """The host and port that a client with these settings connects to."""
-    region = settings.get("region", DEFAULT_REGION)
-    parts = urlsplit(settings.get("endpoint", f"https://s3.{region}.amazonaws.com"))
-    return str(parts.hostname), parts.port or (80 if parts.scheme == "http" else 443)
+def server_of(settings: Mapping[str, str]) -> str:
+    """The address that a client with these settings connects to."""
+    return settings.get("endpoint", f"https://s3.{settings.get('region', DEFAULT_REGION)}.amazonaws.com")

@@ -14,6 +14,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from s2cli.errors import ApiError, AuthError, NotFoundError, S2Error, UnreachableError, describe
 from s2cli.server.store.bucket.bucket_format import claim_format
@@ -69,7 +70,7 @@ async def join(url: BucketUrl, cache_bytes: int) -> Joined:
 async def reaching(url: BucketUrl, client: Mapping[str, str]) -> AsyncIterator[None]:
     """Inside, the bucket is asked for the first time, with a client of these settings, which is bounded in time. Raises
     S2Error, with what can be done about it, where the bucket cannot be used."""
-    server = client.get("endpoint", server_of(client)[0])
+    server = server_of(client)
     reason = f"no answer within {START_S:.0f} s"
     try:
         async with asyncio.timeout(START_S):
@@ -89,7 +90,7 @@ async def reaching(url: BucketUrl, client: Mapping[str, str]) -> AsyncIterator[N
         reason = error.reason
     except TimeoutError:
         pass
-    raise await _unusable(server, server_of(client), url, reason)
+    raise await _unusable(server, url, reason)
 
 
 async def _check(objects: Objects, url: BucketUrl) -> None:
@@ -130,11 +131,14 @@ async def _last_used_ms(objects: Objects) -> int | None:
     return int(text)
 
 
-async def _unusable(server: str, address: tuple[str, int], url: BucketUrl, reason: str) -> S2Error:
+async def _unusable(server: str, url: BucketUrl, reason: str) -> S2Error:
     """Why the bucket gave no answer to make anything of: the libraries do not tell what the system has told them."""
+    parts = urlsplit(server)
+    with_tls = parts.scheme == "https"
     try:
         async with asyncio.timeout(CONNECT_S):
-            _, writer = await asyncio.open_connection(*address)
+            port = parts.port or (443 if with_tls else 80)
+            _, writer = await asyncio.open_connection(parts.hostname, port, ssl=with_tls or None)
         writer.close()
     except TimeoutError:
         return UnreachableError(f"{server} cannot be reached: no answer within {CONNECT_S:.0f} s")
