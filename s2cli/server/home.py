@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # How often a server on a bucket says there that it runs: more often than the day by which a clock may be ahead.
 NOTE_USE_S = 3600.0
+# A bucket that does not answer is not waited for longer (protocol section 14.3).
+LEAVE_S = 3.0
 
 log = logging.getLogger("s2cli.server")
 
@@ -84,7 +87,7 @@ async def move_into_bucket(
     if locked is not None:
         stack.callback(locked.release)
     joined = await join(url, cache_bytes)
-    stack.push_async_callback(joined.store.close)
+    stack.push_async_callback(_leave, joined.store)
     return Home(
         store=joined.store,
         locked=locked,
@@ -94,6 +97,13 @@ async def move_into_bucket(
         token_key=joined.token_key,
         joined=joined,
     )
+
+
+async def _leave(store: Store) -> None:
+    """What was acknowledged is in the bucket: to let go of basins only spares the next server some time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await store.close()
 
 
 def _lock_place(place: Path) -> LockedDirectory | None:

@@ -14,7 +14,7 @@ import obstore
 import pytest
 import s2_sdk
 from faults.engines import Server
-from support.s3_faults import NO_BUCKET, Rule
+from support.s3_faults import NO_BUCKET, SILENT, Rule
 from support.s3_proxy import S3Proxy
 from support.s3_server import BUCKET, connect, environment
 from support.waiting import TIMEOUT_S, until
@@ -171,6 +171,19 @@ def test_a_signal_lets_go_of_the_basins(start_node, at, run_s2, url, number):
     until(lambda: not first.is_running)
     assert first.words().endswith(ended(url))
     assert run_s2("read", URI, env=at(second), check=True).stdout == LINES
+
+
+def test_a_signal_while_the_bucket_does_not_answer(s3_server, start_node, at, run_s2, aws, url):
+    with contextlib.closing(S3Proxy(s3_server.url)) as proxy:
+        aws["AWS_ENDPOINT_URL"] = proxy.url
+        first = start_node()
+        run_s2("create", f"s2://{BASIN}", env=at(first), check=True)
+        run_s2("append", "--create", URI, env=at(first), stdin=LINES, check=True)
+        proxy.fail(Rule(SILENT))
+        assert first.stop() == 0
+        assert first.words().endswith(ended(url))
+        proxy.fail()
+        assert run_s2("read", URI, env=at(start_node()), check=True).stdout == LINES
 
 
 def test_the_official_sdk(start_node, at):

@@ -12,7 +12,8 @@ from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, UnreachableError
 from s2cli.server.store.bucket import joining
-from s2cli.server.store.bucket.bucket_url import DEFAULT_CACHE_BYTES, parse_bucket_url
+from s2cli.server.store.bucket.bucket_url import parse_bucket_url
+from s2cli.server.store.bucket.database import CACHE_BYTES
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def in_bucket(url, count, run):
 
     async def main():
         async with asyncio.timeout(TIMEOUT_S), contextlib.AsyncExitStack() as stack:
-            joined = await asyncio.gather(*(joining.join(url, DEFAULT_CACHE_BYTES) for _ in range(count)))
+            joined = await asyncio.gather(*(joining.join(url, CACHE_BYTES) for _ in range(count)))
             for each in joined:
                 stack.push_async_callback(each.store.close)
             return await run(joined)
@@ -62,7 +63,7 @@ def test_the_last_use_is_the_latest_of_all_servers(url):
 def test_what_is_damaged_is_named(url, s3_server, name, data):
     obstore.put(connect(s3_server.url), url.folder + name, data)
     with pytest.raises(ApiError, match=f"the object {name} in the bucket is damaged"):
-        asyncio.run(joining.join(url, DEFAULT_CACHE_BYTES))
+        asyncio.run(joining.join(url, CACHE_BYTES))
 
 
 def test_a_bucket_that_does_not_answer(url, s3_server, monkeypatch):
@@ -71,4 +72,4 @@ def test_a_bucket_that_does_not_answer(url, s3_server, monkeypatch):
         proxy.fail(Rule(SILENT))
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         with pytest.raises(UnreachableError, match="no answer within"):
-            asyncio.run(joining.join(url, DEFAULT_CACHE_BYTES))
+            asyncio.run(joining.join(url, CACHE_BYTES))
