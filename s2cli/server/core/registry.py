@@ -64,6 +64,12 @@ class _Loading:
             self._done = asyncio.get_running_loop().create_future()
         return self._done
 
+    def wake(self) -> None:
+        """Has those who wait look at it once more."""
+        done, self._done = self._done, None
+        if done is not None and not done.done():
+            done.set_result(None)
+
     def end(self, stream: Stream | None = None, error: Exception | None = None) -> None:
         """To be called once, when it is no more to be found."""
         if self._done is None or self._done.done():
@@ -197,6 +203,8 @@ class StreamRegistry:
         key = basin, name
         loading = self._loading.get(key)
         while loading is not None and loading.closed:
+            if (stall := self.context.store.stall) is not None:
+                raise ApiError("unavailable", stall, without_effect=True)
             await loading.done
             if (stream := self.find(basin, name)) is not None:
                 return stream
@@ -303,6 +311,9 @@ class StreamRegistry:
     def _on_stall(self) -> None:
         for stream in list(self._known.values()):
             stream.on_stall()
+        for loading in list(self._loading.values()):
+            if loading.closed:
+                loading.wake()
         wake_all(self.context.room_waiters)
 
     def _on_lost(self, basin: str, error: S2Error) -> None:

@@ -6,6 +6,7 @@ import gc
 import pytest
 from support.holding import hold, let_queue
 from support.stream_fakes import FakeOwner, FakeServer, batch, trim
+from support.waiting import TIMEOUT_S
 
 from s2cli.errors import ApiError, S2Error
 from s2cli.server.api.server import Server
@@ -258,6 +259,30 @@ def test_an_append_that_creates_its_stream_goes_ahead_of_those_that_wait_for_it(
         stream.admit(batch(b"b"), other)
         await other.told.wait()
         assert [chunk.first_seq_num for chunk in await server.streams.context.store.read(row.id, 0, 9, 100)] == [0, 1]
+
+    with_new(tmp_path, run)
+
+
+def test_nobody_waits_for_a_stream_that_is_created_while_the_disk_does_not_answer(tmp_path):
+    async def run(server):
+        store = server.streams.context.store
+        go_on = await hold(store)
+        owner = Asked()
+        assert owner.append_to_new(server)
+        openings = [asyncio.ensure_future(server.streams.open("basin", "stream", use)) for use in ("append", None)]
+        await asyncio.sleep(0)
+        store.stall = "the disk has not answered"
+        store.on_stall()
+        openings.append(asyncio.ensure_future(server.streams.open("basin", "stream", None)))
+        done, _ = await asyncio.wait(openings, timeout=TIMEOUT_S)
+        assert len(done) == len(openings)
+        assert [await code_of(opening) for opening in openings] == ["unavailable"] * 3
+        store.stall = None
+        await go_on()
+        await owner.told.wait()
+        ((admitted, error),) = owner.resolved
+        assert error is None
+        assert await server.streams.open("basin", "stream", None) is admitted.stream
 
     with_new(tmp_path, run)
 
