@@ -118,7 +118,9 @@ def insert_stream(
     if insert_sealed(connection, "stream", [values], unless="basin, name"):
         row.id, row.uid = stream_id, values[-1]
         return None
-    return get_stream(connection, row.basin, row.name)
+    if (present := get_stream(connection, row.basin, row.name)) is None:
+        raise ApiError("storage", "the names of streams are damaged on disk", without_effect=True)
+    return present
 
 
 def insert_streams(

@@ -179,3 +179,20 @@ def test_a_basin_is_known_once_it_was_read_and_until_it_changes(tmp_path):
         assert store.known_basin(BASIN) is None
 
     with_bench(tmp_path, run)
+
+
+def test_a_name_that_is_taken_but_cannot_be_looked_up_takes_nothing_with_it(tmp_path, monkeypatch):
+    """As with an index that was damaged after the start: nothing is written under a number of another stream."""
+
+    async def run(bench):
+        await bench.store.insert_stream(StreamRow(BASIN, "taken", {}, 1))
+        monkeypatch.setattr(resource_rows, "get_stream", lambda *_: None)
+        taken, free = creating("taken"), creating("free")
+        outcomes = await append_at_once(bench, taken, free)
+        assert isinstance(outcomes[0], ApiError)
+        assert outcomes[0].code == "storage"
+        assert outcomes[1] is None
+        found = await stored(bench.store)
+        assert {name: chunks for name, (_, chunks) in found.items()} == {"taken": [], "free": [b"free"]}
+
+    with_bench(tmp_path, run)
