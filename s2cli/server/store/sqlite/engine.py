@@ -224,7 +224,7 @@ class SqliteStore:
 
     async def tail(self, stream_id: int) -> Tail | None:
         found = await self.ask(reader.tail, stream_id)
-        return found if found is None or self._loss is None else found._replace(doubt=self._loss)
+        return found if found is None or self._loss is None else found._replace(doubt=f"{self._loss}: {loss.ADVICE}")
 
     async def read(self, stream_id: int, first_seq_num: int, end_seq_num: int, max_bytes: int) -> list[Chunk]:
         now_ms = self.clock_ms()
@@ -371,7 +371,7 @@ class SqliteStore:
         if self._loss is not None:
             raise ApiError(
                 "storage",
-                f"nothing new: {self._loss}: stop the server and run `s2 lite repair`",
+                f"nothing new: {self._loss}: {loss.ADVICE}",
                 without_effect=True,
                 damaged=(0, MAX_SEQ_NUM - 1),
             )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from s2cli.errors import ApiError
 from s2cli.server.store.interface import MAX_SEQ_NUM
+from s2cli.server.store.sqlite import loss
 from s2cli.server.store.sqlite.disk import is_of_the_moment
 from s2cli.server.store.sqlite.reader import Slices
 from s2cli.server.store.sqlite.resource_rows import escaped
@@ -173,7 +174,7 @@ def _refusal(kind: Kind, names: list[Name]) -> ApiError:
     what = f"{_place(kind, names[0])} may be there" if names else f"some {kind.value}s cannot be found"
     return ApiError(
         "storage",
-        f"{what}: the list of names is damaged on disk: stop the server and run `s2 lite repair`",
+        f"{what}: the list of names is damaged on disk: {loss.ADVICE}",
         without_effect=True,
         damaged=(0, MAX_SEQ_NUM - 1) if kind is Kind.STREAM else None,
     )

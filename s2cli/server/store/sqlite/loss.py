@@ -23,6 +23,8 @@ from s2cli.server.store.sqlite.mark import CLOSED, OPENING, DamagedMarkError, Ma
 log = logging.getLogger("s2cli.server")
 
 SUFFIX = "-loss"
+# What whoever meets one is told to do.
+ADVICE = "stop the server and run `s2 lite repair`"
 MAX_NOTE_BYTES = 64 * 1024
 # Of a log that was damaged there may be more: they are left out of the note.
 MAX_NOTED_STREAMS = 1000

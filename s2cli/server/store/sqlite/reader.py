@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from s2cli.errors import ApiError
 from s2cli.server.store.futures import resolve
 from s2cli.server.store.interface import Chunk, Tail
-from s2cli.server.store.sqlite import gone
+from s2cli.server.store.sqlite import gone, loss
 from s2cli.server.store.sqlite.checksums import COLUMNS, SEALED, columns_complaint, complaint, is_whole
 from s2cli.server.store.sqlite.disk import not_read
 from s2cli.server.store.sqlite.keys import chunk_id, seq_num_of
@@ -32,7 +32,7 @@ WAIT_S = 0.5
 EXPIRED_IN_A_ROW = 2000
 STREAMS_IN_A_ROW = 1000
 
-_REPAIR = " on disk: stop the server and run `s2 lite repair`"
+_REPAIR = f" on disk: {loss.ADVICE}"
 
 
 class Gate:

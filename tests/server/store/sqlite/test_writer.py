@@ -48,7 +48,7 @@ ROWS = {
     Point: Point("some-basin", "some-stream", "series", 1, 1),
 }
 
-OWN_MEMBERS = ("uid", "trim_point", "fencing_token", "keep_ms", "next_seq_num", "last_timestamp", "saved")
+OWN_MEMBERS = ("version", "uid", "trim_point", "fencing_token", "keep_ms", "next_seq_num", "last_timestamp", "saved")
 
 
 async def attempt(change):
